@@ -1,0 +1,48 @@
+"""Handwritten digits, 8x8, as scikit-learn brings them along: small, and never downloaded."""
+
+from __future__ import annotations
+
+import torch
+
+from counterpoise.data._part import Data, Part
+
+_SPLIT_SEED = 0
+
+
+def digits() -> Data:
+    """Load scikit-learn's handwritten digits: 1797 images of 8x8 pixels, ten classes.
+
+    Two thirds are to train on and one third to test on, with each class in the same share in
+    both; the split is always the same.
+
+    Returns:
+        The data set; images are uint8 of shape (N, 1, 8, 8), spread over 0 to 255.
+
+    Example:
+        >>> data = digits()
+        >>> len(data.train), len(data.test)
+        (1198, 599)
+    """
+    # Imported here because it takes a second that only those who want digits should spend.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    inputs = torch.from_numpy(bunch.images.astype("int64") * 255 // 16).to(torch.uint8)
+    whole = Part(inputs.unsqueeze(1), torch.from_numpy(bunch.target.copy()))
+    train, test = train_test_split(
+        range(len(whole)), test_size=1 / 3, random_state=_SPLIT_SEED, stratify=bunch.target
+    )
+    return Data(
+        name="digits",
+        train=_take(whole, train),
+        test=_take(whole, test),
+        class_names=tuple("0123456789"),
+        source="handwritten digits of the UCI repository, bundled with scikit-learn",
+    )
+
+
+def _take(part: Part, positions: list[int]) -> Part:
+    """Return the samples at the given positions, in their old order."""
+    index = torch.tensor(sorted(positions))
+    return Part(part.inputs[index], part.targets[index])

@@ -1,0 +1,34 @@
+"""When a hand-written autograd function may be used."""
+
+import torch
+from torch.autograd import forward_ad
+
+
+def plain_eager() -> bool:
+    """True outside torch.compile, torch.func transforms and forward-mode AD.
+
+    Our autograd functions speak only for reverse mode on ordinary tensors; everywhere else torch's
+    own operators know all the rules, so the dispatchers fall back to them.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def is_channels_last(x: torch.Tensor) -> bool:
+    """True when the memory of an (N, C, H, W) tensor is ordered N, H, W, C."""
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def as_channels_last(y: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The memory of `y`, dense and ordered N, H, W, C, as an (N, C, H, W) tensor.
+
+    A view made inside an autograd function may not be changed in place afterwards, and an in-place
+    ReLU is what people put behind a conv or a norm; so the result is a tensor of its own.
+    """
+    n, c, h, w = shape
+    return y.new_empty(0).set_(
+        y.untyped_storage(), y.storage_offset(), (n, c, h, w), (c * h * w, 1, w * c, c)
+    )

@@ -1,0 +1,21 @@
+"""Group normalization as the paper writes it (Wu and He 2018, arXiv 1803.08494, eq. 1-7)."""
+
+import torch
+
+
+def group_norm(
+    x: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, over each group of channels and all pixels."""
+    groups = x.reshape(x.shape[0], num_groups, -1)
+    centred = groups - groups.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    y = (centred / torch.sqrt(variance + eps)).reshape(x.shape)
+    per_channel = (1, -1) + (1,) * (x.dim() - 2)
+    if weight is not None:
+        y = y * weight.reshape(per_channel)
+    return y if bias is None else y + bias.reshape(per_channel)

@@ -1,0 +1,20 @@
+"""Layer normalization as the paper writes it (Ba et al. 2016, arXiv 1607.06450, eq. 4)."""
+
+import torch
+
+
+def layer_norm(
+    x: torch.Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, over the last `len(normalized_shape)` axes."""
+    axes = tuple(range(-len(normalized_shape), 0))
+    centred = x - x.mean(axes, keepdim=True)
+    variance = centred.square().mean(axes, keepdim=True)
+    y = centred / torch.sqrt(variance + eps)
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias

@@ -1,0 +1,68 @@
+"""Group normalization."""
+
+import torch
+from torch import nn
+
+from counterpoise.kernels.group_norm import group_norm
+
+
+class GroupNorm(nn.GroupNorm):
+    r"""Group normalization, a drop-in for `torch.nn.GroupNorm`.
+
+        y = weight * (x - mean) / sqrt(var + eps) + bias
+
+    with the mean and the (biased) variance over the channels of a group and all their pixels, for
+    each sample by itself; weight and bias are per channel. Same signature, parameters, initial
+    values and state_dict as torch's. What differs: a `channels_last` tensor stays `channels_last`
+    and is normalized in two passes (torch's CPU kernel loses all digits there at large means).
+
+    Source: Wu and He 2018, arXiv 1803.08494. Formula: `kernels/group_norm/reference.py`.
+
+    Args:
+        num_groups: into how many groups the channels are cut.
+        num_channels: how many channels there are; a multiple of `num_groups`.
+        eps: added to the variance.
+        affine: learn weight and bias.
+        device: where the parameters live.
+        dtype: of the parameters.
+        bias: learn a bias (only with `affine`; needs a torch whose GroupNorm knows it).
+
+    Shape: input (N, C, *), output the same, in the same dtype.
+
+    Raises:
+        ValueError: when the channels cannot be cut into the groups, or the input has others.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.norms import GroupNorm
+        >>> GroupNorm(2, 6)(torch.randn(3, 6, 5, 5)).shape
+        torch.Size([3, 6, 5, 5])
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(
+                f"GroupNorm needs num_channels to be a multiple of num_groups, but got "
+                f"{num_channels} channels and {num_groups} groups; choose a divisor of {num_channels}"
+            )
+        unbiased = {} if bias else {"bias": False}  # a keyword of newer torch versions
+        super().__init__(num_groups, num_channels, eps, affine, device, dtype, **unbiased)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the normalized input, in the input's memory layout."""
+        if input.dim() < 2 or input.shape[1] != self.num_channels:
+            raise ValueError(
+                f"GroupNorm({self.num_groups}, {self.num_channels}) needs an input (N, C, ...) of "
+                f"{self.num_channels} channels, but got {tuple(input.shape)}"
+            )
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

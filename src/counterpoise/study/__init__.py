@@ -1,0 +1,1 @@
+"""Runs: what to train and where it is trained."""

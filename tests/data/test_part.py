@@ -1,0 +1,122 @@
+"""Parts, data sets and scikit-learn's digits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from counterpoise.data import Data, Part, count_classes, digits
+
+
+def _part(*targets: int) -> Part:
+    return Part(torch.zeros(len(targets), 1, 2, 2), torch.tensor(targets, dtype=torch.int64))
+
+
+def test_part_keeps_inputs_and_makes_targets_int64() -> None:
+    inputs = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
+    part = Part(inputs, torch.tensor([3, 1], dtype=torch.int32))
+    assert part.inputs is inputs
+    assert part.targets.dtype == torch.int64
+    assert part.targets.tolist() == [3, 1]
+    assert len(part) == 2
+
+
+def test_empty_part_is_fine() -> None:
+    assert len(_part()) == 0
+
+
+def test_part_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        _part(0).targets = torch.tensor([1])  # type: ignore[misc]
+
+
+def test_parts_compare_by_identity() -> None:
+    part = _part(0, 1)
+    assert part == part
+    assert part != _part(0, 1)
+
+
+def test_part_refuses_unequal_lengths_and_names_both() -> None:
+    with pytest.raises(ValueError, match=r"3 inputs and 2 targets"):
+        Part(torch.zeros(3, 1, 2, 2), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    "targets", [torch.zeros(2), torch.tensor([True, False]), [0, 1], torch.zeros(2).cfloat()]
+)
+def test_part_refuses_targets_that_are_no_integer_tensor(targets: object) -> None:
+    with pytest.raises(TypeError, match=r"^targets must be"):
+        Part(torch.zeros(2, 1, 2, 2), targets)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inputs", [[[0.0], [1.0]], torch.zeros(2, dtype=torch.int64)])
+def test_part_refuses_inputs_that_are_no_image_tensor(inputs: object) -> None:
+    with pytest.raises(TypeError, match=r"^inputs must be"):
+        Part(inputs, torch.tensor([0, 1]))  # type: ignore[arg-type]
+
+
+def test_part_refuses_scalars_and_tables() -> None:
+    with pytest.raises(ValueError, match="sample dimension"):
+        Part(torch.tensor(1.0), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"shape \(N,\), got \(2, 1\)"):
+        Part(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_part_refuses_negative_targets() -> None:
+    with pytest.raises(ValueError, match="got -1"):
+        _part(0, -1)
+
+
+def test_data_counts_its_names_and_refuses_an_unnamed_class() -> None:
+    assert Data("toy", _part(0), _part(1), ("a", "b", "c"), "here").num_classes == 3
+    with pytest.raises(ValueError, match=r"2 names but class 2 in the test part"):
+        Data("toy", _part(0), _part(2), ("a", "b"), "here")
+
+
+def test_count_classes() -> None:
+    targets = torch.tensor([2, 0, 2], dtype=torch.uint8)
+    assert count_classes(targets) == [1, 0, 2]
+    assert count_classes(targets, 5) == [1, 0, 2, 0, 0]
+    assert count_classes(targets[:0]) == []
+
+
+def test_count_classes_refuses_what_it_cannot_count() -> None:
+    with pytest.raises(ValueError, match=r"num_classes=2, got class 2"):
+        count_classes(torch.tensor([2, 0]), 2)
+    with pytest.raises(ValueError, match="got -3"):
+        count_classes(torch.tensor([2, -3]))
+    with pytest.raises(TypeError, match="integer class indices"):
+        count_classes(torch.tensor([0.0]))
+
+
+def test_digits_are_whole_scaled_and_split_alike() -> None:
+    from sklearn.datasets import load_digits
+
+    data = digits()
+    assert data.class_names == tuple("0123456789")
+    assert data.train.inputs.shape == (1198, 1, 8, 8)
+    assert data.test.inputs.shape == (599, 1, 8, 8)
+    assert data.train.inputs.dtype == torch.uint8
+    # Every image is in exactly one part, with its own label.
+    rows = [
+        (*image.flatten().tolist(), int(label))
+        for part in (data.train, data.test)
+        for image, label in zip(part.inputs, part.targets, strict=True)
+    ]
+    bunch = load_digits()
+    expected = [
+        (*(int(value) * 255 // 16 for value in image.flatten()), int(label))
+        for image, label in zip(bunch.images, bunch.target, strict=True)
+    ]
+    assert sorted(rows) == sorted(expected)
+    assert max(max(row[:-1]) for row in rows) == 255
+
+
+def test_digits_split_is_stratified_and_fixed() -> None:
+    first, again = digits(), digits()
+    train, test = count_classes(first.train.targets), count_classes(first.test.targets)
+    assert all(abs(few - (many + few) / 3) <= 1 for many, few in zip(train, test, strict=True))
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    assert torch.equal(first.test.targets, again.test.targets)
