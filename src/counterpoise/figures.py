@@ -60,7 +60,7 @@ FLOW_PANELS = {
     "grad_norm": (
         "How strongly the loss pulls at the weights",
         "gradient norm of the weight, first step",
-        "Level: all layers are pulled alike.\nRising to the right: the first layers stand still.",
+        "Level: all layers are pulled alike.\nRising to the right: the first layers get less gradient.",
     ),
     "activation_rms": (
         "Size of the activation",

@@ -49,14 +49,6 @@ def first_step(net: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> l
     return rows
 
 
-def gradient_norm(net: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> float:
-    """The L2 norm of the loss gradient over all parameters, in float64; the net is left alone."""
-    double = copy.deepcopy(net).double()
-    value = loss(double(inputs.double()), targets)
-    grads = torch.autograd.grad(value, [p for p in double.parameters() if p.requires_grad])
-    return torch.stack([g.norm() for g in grads]).norm().item()
-
-
 def _recorder(name: str, rows: list[dict[str, Any]]) -> Callable[[nn.Module, Any, Tensor], None]:
     def record(layer: nn.Module, _: Any, output: Tensor) -> None:
         output = output.detach()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from counterpoise.data._part import Data, Part
@@ -27,7 +29,7 @@ def digits() -> Data:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    bunch = load_digits()
+    bunch: Any = load_digits()  # declared as a tuple too, which it is not without return_X_y
     inputs = torch.from_numpy(bunch.images.astype("int64") * 255 // 16).to(torch.uint8)
     whole = Part(inputs.unsqueeze(1), torch.from_numpy(bunch.target.copy()))
     train, test = train_test_split(

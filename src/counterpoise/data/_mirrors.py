@@ -7,10 +7,11 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pooch
 import requests
@@ -85,7 +86,8 @@ class Mirror:
 
     def _fetch_once(self, name: str, sha256: str, folder: Path, progress: bool) -> Path:
         """Download a file, without a second try."""
-        downloader = pooch.HTTPDownloader(
+        # Any, since pooch's own downloader does not fit the protocol pooch declares for it.
+        downloader: Any = pooch.HTTPDownloader(
             progressbar=progress, chunk_size=1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS)
         )
         with _quiet_pooch(not progress):
@@ -140,7 +142,7 @@ def _may_pass(error: requests.RequestException) -> bool:
 
 
 @contextmanager
-def _quiet_pooch(quiet: bool) -> Iterator[None]:
+def _quiet_pooch(quiet: bool) -> Generator[None, None, None]:
     """Keep pooch from printing what it is about to do, and give it back its voice after."""
     logger = pooch.get_logger()
     # Not by its level: pooch's logger stands outside of logging's registry, so what it

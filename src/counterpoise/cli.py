@@ -1,0 +1,185 @@
+"""Words to one call to a printed answer; nothing else."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+import counterpoise
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = App(
+    name="counterpoise",
+    help="Train classifiers on imbalanced data, and know what really helped.",
+    version=counterpoise.__version__,
+    result_action="return_value",
+)
+
+
+def main() -> None:
+    """The command `counterpoise`. Bad input: one line and exit code 2; a failed run: 1."""
+    try:
+        sys.exit(app(exit_on_error=False, print_error=False))
+    except CycloptsError as error:
+        _stop(" ".join(str(error).split()))
+    except ValueError as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop("stopped; finished runs are kept, the same command goes on from there", 130)
+
+
+@app.command
+def demo(
+    *,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    apt: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run the exercise sheet on FashionMNIST: train, compare, explain.
+
+    Part 1 trains a 16-conv CNN plain, with LayerNorm and with GroupNorm. Part 2 trains a 4-conv CNN
+    on an imbalanced set with cross entropy and with focal loss. By default in full, as the sheet
+    asks; some minutes on two cores. What is finished is kept, so the command can be repeated.
+
+    Parameters
+    ----------
+    quick
+        Fewer images: about a minute instead of the full sheet.
+    out
+        Folder for the results [default: runs/demo, with --quick runs/demo-quick].
+    seed
+        Of initial weights and sample order.
+    workers
+        Runs at a time [default: one a core].
+    apt
+        Where FashionMNIST cannot be downloaded, install Debian's package of it (needs root).
+    """
+    from rich.console import Console
+
+    from counterpoise import demo as sheet
+
+    if seed < 0 or (workers is not None and workers < 1):
+        raise ValueError(f"--seed must be >= 0 and --workers >= 1, but got {seed} and {workers}")
+    console = Console()
+    folder = out or Path("runs/demo-quick" if quick else "runs/demo")
+    data = _find_data(console, apt)
+    runs = sheet.plan(data, quick, seed)
+    failed = _watch(console, sheet.run(runs, folder, workers), runs)
+    if failed:
+        for name, reason in failed.items():
+            console.print(f"[red]{name} failed:[/] {reason}", highlight=False)
+        console.print(f"The other runs are kept in {folder}; the same command tries again.")
+        return 1
+    _show(console, sheet.tell(runs, folder), folder)
+    return 0
+
+
+def _find_data(console: "Console", apt: bool) -> str:
+    """Make sure that the data can be loaded, and say what they are."""
+    from counterpoise import data
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            found = data.fashion_mnist(progress=console.is_terminal)
+        except data.DataNotFound as error:
+            if not (apt and data.install_debian_package()):
+                console.print(f"{error}\nRunning on scikit-learn's digits instead.", style="yellow")
+                return "digits"
+            found = data.fashion_mnist(download=False)
+    for warning in caught:
+        console.print(str(warning.message), style="yellow", highlight=False)
+    console.print(f"Data: FashionMNIST, {found.source}", highlight=False)
+    return "fashion_mnist"
+
+
+def _watch(console: "Console", events: Any, runs: dict[str, Any]) -> dict[str, str]:
+    """Draw a progress bar for each run until all have ended; return the failed ones."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:24}"), BarColumn(), "{task.percentage:>3.0f}%",
+               TimeElapsedColumn(), "left", TimeRemainingColumn(), TextColumn("{task.fields[news]}"))
+    failed = {}
+    with Progress(*columns, console=console, refresh_per_second=2, speed_estimate_period=60) as bars:
+        tasks = {n: bars.add_task(n, total=1.0, start=False, news="waiting") for n in runs}
+        for event in events:
+            task = tasks[event.run]
+            if event.kind == "started":
+                bars.reset(task, news="")
+            elif event.kind == "failed":
+                failed[event.run] = event.value
+                bars.update(task, news="[red]failed")
+            elif event.kind == "finished":
+                bars.update(task, completed=1.0, **({"news": "kept"} if event.value else {}))
+            elif "row" in event.value:
+                _news(bars, task, event.run, event.value["row"])
+            else:
+                bars.update(task, completed=event.value["progress"])
+    return failed
+
+
+def _news(bars: Any, task: Any, run: str, row: dict[str, Any]) -> None:
+    text = f"epoch {row['epoch']}: test accuracy {row['test_accuracy']:.3f}"
+    bars.update(task, news=text)
+    if not bars.console.is_terminal:
+        bars.console.print(f"{run}: {text}", highlight=False)
+
+
+def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
+    """Print the comparison and where to look."""
+    console.print(f"\n[bold]Part 1: test accuracy by epoch[/] ({story['data']})", highlight=False)
+    epochs = [row["epoch"] for row in next(iter(story["part1"].values()))]
+    console.print(_table(
+        ["net", *(f"epoch {e}" if e else "before" for e in epochs)],
+        [[n, *(f"{r['test_accuracy']:.1%}" for r in rows)] for n, rows in story["part1"].items()],
+    ))
+    console.print("[bold]Part 2: imbalanced training and test set[/]")
+    scores = story["part2"]
+    console.print(_table(
+        ["", *scores],
+        [
+            [title, *(f"{s[key]:.1%}" for s in scores.values())]
+            for title, key in (("accuracy", "accuracy"), ("balanced accuracy", "balanced_accuracy"),
+                               ("macro-F1", "macro_f1"))
+        ] + [
+            [f"recall of {name} (n={next(iter(scores.values()))['support'][k]})",
+             *_recall_cells(scores, k)]
+            for k, name in enumerate(story["class_names"])
+        ],
+    ))
+    console.print("[bold]What the numbers say[/]")
+    for finding in story["findings"]:
+        console.print(f"[cyan]{finding['code']}[/] {finding['text']}", highlight=False)
+    console.print(f"\nLook at {', '.join(story['figures'])} in [bold]{folder}[/]", highlight=False)
+
+
+def _recall_cells(scores: dict[str, Any], k: int) -> list[str]:
+    """The recall of class k, behind the first column with the difference to it in points."""
+    first, *others = (s["recall"][k] for s in scores.values())
+    return [f"{first:.1%}", *(f"{r:.1%} ({(r - first) * 100:+.1f})" for r in others)]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    for i, title in enumerate(head):
+        table.add_column(title, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _stop(line: str, code: int = 2) -> None:
+    print(f"counterpoise: {line}", file=sys.stderr)  # noqa: T201 the answer to bad input
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
