@@ -60,7 +60,8 @@ FLOW_PANELS = {
     "grad_norm": (
         "How strongly the loss pulls at the weights",
         "gradient norm of the weight, first step",
-        "Level: all layers are pulled alike.\nRising to the right: the first layers get less gradient.",
+        "Level: all layers are pulled alike.\n"
+        "Rising to the right: the first layers get less gradient.",
     ),
     "activation_rms": (
         "Size of the activation",
@@ -316,6 +317,8 @@ def accuracy_curves(
     ]
     _label_ends(axes, ends)
     _label_curves(axes, chance, title)
+    # An axis from epoch 0 to 0 would show fractions of an epoch.
+    axes.set_xlim(right=max(axes.get_xlim()[1], 1.0))
     return figure
 
 
@@ -335,12 +338,12 @@ def _curve(
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write names right of the lines, moved apart where lines end close together."""
     heights = _apart([y for _, y, _, _ in ends], gap=6.0)
-    right = max(x for x, _, _, _ in ends)
     for (x, y, text, colour), height in zip(ends, heights, strict=True):
         axes.annotate(
             text,
             xy=(x, y),
-            xytext=(right + 0.07 * max(right, 1.0), height),
+            xytext=(1.03, height),
+            textcoords=axes.get_yaxis_transform(),
             va="center",
             fontweight="bold",
             color="black",
@@ -350,13 +353,18 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> No
         )
 
 
-def _apart(heights: Sequence[float], gap: float, top: float = 97.0) -> list[float]:
-    """Move heights apart until neighbours are at least `gap` apart, none above `top`."""
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Move heights (0 to 100) until neighbours are at least `gap` apart and off the edges."""
     moved = list(heights)
-    limit = top
-    for place in sorted(range(len(moved)), key=lambda i: -moved[i]):
+    upwards = sorted(range(len(moved)), key=lambda i: moved[i])
+    limit = 97.0
+    for place in reversed(upwards):
         moved[place] = min(moved[place], limit)
         limit = moved[place] - gap
+    limit = 3.0
+    for place in upwards:
+        moved[place] = max(moved[place], limit)
+        limit = moved[place] + gap
     return moved
 
 
@@ -430,6 +438,9 @@ def _flow_panel(axes: Axes, columns: Mapping[str, Floats]) -> None:
         hollow = {"marker": "v", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
         axes.plot(depth[none], shown[none], color=colour, **hollow)
     axes.set_yscale("log")
+    axes.set_xlim(0.4, max(len(values) for values in columns.values()) + 0.6)
+    if not any(np.isfinite(values).any() for values in columns.values()):
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", **CAPTION)
     _plain_ticks(axes)
 
 

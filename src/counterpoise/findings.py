@@ -102,7 +102,8 @@ def explain_norms(
     A network has learned when its last test accuracy is above chance by more than
     3 sqrt(chance (1 - chance) / test_size), the noise of guessing. Its vanishing signal is given as
     the reason only if it did not learn, others did, and its visible share at the last layer or its
-    gradient ratio (first layer / last layer) is at least a hundred times below all of theirs.
+    gradient ratio (first layer / last layer) is at least a hundred times below all of theirs and
+    below 1.
 
     Args:
         histories: per network one record per epoch with `epoch` and `test_accuracy`.
@@ -115,7 +116,8 @@ def explain_norms(
         The findings, codes CP201 to CP209.
 
     Raises:
-        ValueError: when a network has no record, or chance or test_size make no sense.
+        ValueError: when there is no network, a network has no record, or chance or test_size make
+            no sense.
 
     Example:
         >>> history = [{"epoch": 3, "test_accuracy": 0.1}]
@@ -142,6 +144,8 @@ def _check_histories(
             f"explain_norms needs 0 < chance < 1 and test_size >= 1, but got {chance} and "
             f"{test_size}; chance is 1 / number of classes for a balanced test set"
         )
+    if not histories:
+        raise ValueError("explain_norms needs a network, but got none; pass name: records")
     for name, records in histories.items():
         if not records:
             raise ValueError(
@@ -238,13 +242,14 @@ def _reason(name: str, signal: _Signal | None, others: Sequence[_Signal]) -> Fin
         evidence |= {"share": share[0], "share_others": share[1]}
     if gradient:
         parts.append(
-            "its first layer gets next to no gradient ({gradient} of the last layer's, at least "
-            "{gradient_others} in those that learned)"
+            "the gradient of its first layer is far below its last layer's ({gradient} of it, at "
+            "least {gradient_others} in those that learned)"
         )
         evidence |= {"gradient": gradient[0], "gradient_others": gradient[1]}
     if not parts:
         return _finding("CP206", _NO_REASON, evidence)
-    return _finding("CP205", "Why {name} does not learn: " + ", and ".join(parts) + ".", evidence)
+    template = "Why {name} did not learn, as far as these numbers show: "
+    return _finding("CP205", template + ", and ".join(parts) + ".", evidence)
 
 
 _NO_REASON = (
@@ -254,11 +259,14 @@ _NO_REASON = (
 
 
 def _far_below(value: float | None, others: Sequence[float | None]) -> tuple[str, str] | None:
-    """Return value and smallest other one, written out, if orders of magnitude lie between."""
+    """Return value and smallest other one, written out, if orders of magnitude lie between.
+
+    The value must be small by itself too: next to gradients that explode, a level one is no defect.
+    """
     if value is None or not others or any(other is None for other in others):
         return None
     least = min(other for other in others if other is not None)
-    if least <= 0 or value * ORDERS_OF_MAGNITUDE > least:
+    if value * ORDERS_OF_MAGNITUDE > min(least, 1.0) or least <= 0:
         return None
     return _figure(value), _figure(least)
 
@@ -302,7 +310,8 @@ def compare_losses(
         The findings, codes CP301 to CP309.
 
     Raises:
-        ValueError: when the scores belong to different test images or other class names.
+        ValueError: when the scores belong to different test images or other class names, or
+            alpha_note lacks a key or has a ratio that is not finite and above 0.
 
     Example:
         >>> from counterpoise.metrics import score
@@ -312,6 +321,7 @@ def compare_losses(
         focal and cross entropy have the same accuracy: 100.0% on 100 test images.
     """
     _check_pair(baseline, other, class_names)
+    _check_note(alpha_note)
     names: Evidence = {"baseline": baseline_name, "other": name}
     found = [_summary(measure, names, baseline, other) for measure in _MEASURES]
     found += _class_changes(names, baseline, other, class_names)
@@ -332,6 +342,16 @@ def _check_pair(baseline: Scores, other: Scores, class_names: Sequence[str] | No
         raise ValueError(
             f"compare_losses needs one name per class, but got {len(class_names)} names for "
             f"{len(baseline.support)} classes; pass the names of all classes"
+        )
+
+
+def _check_note(note: Mapping[str, float] | None) -> None:
+    """Refuse a note on α that lacks what the sentence needs."""
+    missing = {"alpha_sum", "gradient_ratio"} - set(note or ())
+    if note is not None and missing:
+        raise ValueError(
+            f"alpha_note needs alpha_sum and gradient_ratio, but {sorted(missing)} is missing; "
+            f"add it, or pass None"
         )
 
 
@@ -489,8 +509,8 @@ def _class_change(code: str, names: Evidence, class_name: str, change: _Change) 
     noise = "beyond" if change.direction else "within"
     template = (
         f"{{class_name}} {verb} recall with {{other}} compared with {{baseline}}: {_NUMBERS}, "
-        f"{noise} the noise of {{images}} test images ({{noise:.1f}} points); among the largest "
-        f"such changes of {{classes}} classes, so in part picked for luck."
+        f"{noise} the noise of {{images}} test images ({{noise:.1f}} points). Told because it is "
+        f"among the largest changes of {{classes}} classes, a choice that favours chance."
     )
     return _finding(code, template, names | {"class_name": class_name} | change.evidence())
 
@@ -505,20 +525,20 @@ def _tail(
         return []
     small = occurring[np.argsort(sizes, kind="stable")][: max(1, len(occurring) // 3)]
     change = _mean_change(baseline, other, small)
-    verdict = {"same": "unchanged", "near": "nearly unchanged"}.get(_verdict(change), "")
-    verdict = verdict or f"{_verdict(change)} ({_TAIL_NOISE[change.direction]})"
     evidence = names | {"small": len(small), "members": ", ".join(class_names[k] for k in small)}
     template = (
         "Mean recall of the {small} smallest classes ({members}; {images} test images), {other} "
-        f"compared with {{baseline}}: {verdict}, {_NUMBERS}."
+        f"compared with {{baseline}}: {_TAIL[_verdict(change)]}, {_NUMBERS}."
     )
     return [_finding("CP306", template, evidence | change.evidence())]
 
 
-_TAIL_NOISE = {
-    0: "within the noise, {noise:.1f} points",
-    1: "beyond the noise, {noise:.1f} points",
-    -1: "beyond the noise, {noise:.1f} points",
+_TAIL = {
+    "same": "unchanged",
+    "near": "nearly unchanged",
+    "unclear": "no clear difference (noise {noise:.1f} points)",
+    "better": "better, beyond the noise ({noise:.1f} points)",
+    "worse": "worse, beyond the noise ({noise:.1f} points)",
 }
 
 
@@ -634,8 +654,8 @@ def _small_alpha(alpha_sum: float, mean_weight: float, ratio: float) -> Finding:
     evidence: Evidence = {"alpha_sum": _figure(alpha_sum), "mean_weight": _figure(mean_weight)}
     evidence |= {"factor": factor} if factor else {}
     mixed = (
-        "Plain gradient descent at the same learning rate takes steps of that size, so this "
-        "comparison mixes the loss with the size of the steps."
+        "At the same learning rate this scales the steps of plain gradient descent by the same "
+        "factor, so the comparison mixes the loss with the size of the steps."
         if factor
         else "The size of the steps does not stand in the way of this comparison."
     )
@@ -669,7 +689,7 @@ def _survival(measure: _Measure, ce: Scores, small: Scores, scaled: Scores) -> F
         "mean": 1,
     }
     template = (
-        "{measure}, difference to cross entropy: {small:+.1f} points with the small α (noise "
+        "Difference to cross entropy in {measure}: {small:+.1f} points with the small α (noise "
         "{small_noise:.1f}), {scaled:+.1f} with α of mean {mean} (noise {scaled_noise:.1f}). "
     )
     template += _SURVIVAL[_fate(first.direction, second.direction)]
@@ -690,6 +710,6 @@ _SURVIVAL = {
     "turns": "It turns round: the first cannot be credited to the loss apart from its scale.",
     "goes": "It does not survive: beyond the noise only with the small α, so it cannot be credited "
     "to the loss apart from its scale.",
-    "comes": "Only the second is beyond the noise: the small α hid it.",
+    "comes": "Only the second is beyond the noise: with the small α it does not show.",
     "none": "Neither is beyond the noise, so there is no difference to explain.",
 }

@@ -50,7 +50,7 @@ def run_all(
     workers = max(1, min(workers or cores, len(runs)))
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
-        context.set_forkserver_preload(["torch"])
+        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.train"])
     waiting = deque((name, 1) for name in runs)
     running: dict[Connection, tuple[str, int, Any]] = {}
     try:

@@ -20,11 +20,13 @@ _LANES = 16
 
 
 def pixels_folded(channels: int, width: int) -> int:
-    """How many pixels share a register: a power of two that divides the width; 1 means none."""
-    pixels = _LANES // channels if channels in (1, 2, 4, 8) else 1
-    while width % pixels:
-        pixels //= 2
-    return min(pixels, 4)
+    """How many pixels share a register: 4, 2 or 1, which means none.
+
+    They divide the width, and leave two steps a line at least: for one step and one input channel
+    torch 2.13 returns memory that nobody wrote.
+    """
+    fitting = [p for p in (4, 2) if p * channels <= _LANES and width % p == 0 and width > p]
+    return fitting[0] if fitting else 1
 
 
 @lru_cache(maxsize=64)
@@ -95,8 +97,15 @@ class FoldedConv2d(torch.autograd.Function):
         )
 
 
-def _torch_backward(grad: Tensor, x: Tensor, weight: Tensor, sizes: list[int] | None,
-                    padding: tuple[int, int], step: int, mask: list[bool]) -> Any:
+def _torch_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    sizes: list[int] | None,
+    padding: tuple[int, int],
+    step: int,
+    mask: list[bool],
+) -> Any:
     return torch.ops.aten.convolution_backward(
         grad, x, weight, sizes, (1, step), padding, (1, 1), False, (0, 0), 1, mask
     )

@@ -1,0 +1,306 @@
+"""`counterpoise.findings`: no number without evidence, no claim the numbers do not show."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise.findings import Finding, compare_losses, explain_alpha, explain_norms
+from counterpoise.metrics import Scores, score
+
+# A digit that belongs to a word, as in macro-F1, is no number.
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+NAMES = ["apple", "bread", "cheese", "date", "egg", "fig", "grape", "honey", "ice", "jam"]
+CLAIMS = ("better", "worse", "gains recall", "loses recall", "survives:", "turns")
+
+
+def numbers(text: str) -> set[float]:
+    return {float(token.replace(",", "").rstrip(",")) for token in NUMBER.findall(text)}
+
+
+def known(finding: Finding) -> set[float]:
+    """Every number of the evidence; those in strings too."""
+    return set().union(*(numbers(str(value)) for value in finding.evidence.values()), set())
+
+
+def assert_backed(found: list[Finding]) -> None:
+    for finding in found:
+        assert numbers(finding.text) <= known(finding), finding
+        assert "{" not in finding.text
+        json.dumps(finding.evidence)
+
+
+def scores_of(hits: list[int], sizes: list[int]) -> Scores:
+    """Scores with so many hits per class; what is wrong is called the next class."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    right = np.concatenate([np.arange(n) < h for h, n in zip(hits, sizes, strict=True)])
+    return score(targets, np.where(right, targets, (targets + 1) % len(sizes)), len(sizes))
+
+
+def compare(before: list[int], after: list[int], sizes: list[int]) -> list[Finding]:
+    pair = scores_of(before, sizes), scores_of(after, sizes)
+    return compare_losses("old", pair[0], "new", pair[1], NAMES[: len(sizes)])
+
+
+def texts(found: list[Finding], code: str) -> list[str]:
+    return [finding.text for finding in found if finding.code == code]
+
+
+@st.composite
+def results(draw: st.DrawFn, count: int = 2) -> tuple[list[int], list[Scores]]:
+    """Draw class sizes and `count` scores on them."""
+    sizes = draw(st.lists(st.integers(1, 300), min_size=2, max_size=10))
+    hits = [[draw(st.integers(0, n)) for n in sizes] for _ in range(count)]
+    return sizes, [scores_of(h, sizes) for h in hits]
+
+
+def test_the_reader_of_numbers_finds_them() -> None:
+    assert numbers("macro-F1 +1.5 at 3e-05, 12,000 (-2.0 points), 10.") == {1.5, 3e-5, 12e3, -2, 10}
+    assert not numbers("10") <= known(Finding("CP301", "10", {"images": 11}))
+
+
+# --- losses --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(results(), st.floats(1e-6, 1e6), st.floats(1e-3, 1e3))
+def test_every_number_of_a_comparison_is_evidence(
+    drawn: tuple[list[int], list[Scores]], ratio: float, alpha_sum: float
+) -> None:
+    sizes, (first, second) = drawn
+    note = {"alpha_sum": alpha_sum, "gradient_ratio": ratio}
+    found = compare_losses("old", first, "new", second, NAMES[: len(sizes)], note)
+    assert_backed(found)
+    assert found[-1].code == "CP309"
+    assert "one seed" in found[-1].text
+
+
+@settings(max_examples=60, deadline=None)
+@given(results(count=1))
+def test_equal_scores_are_never_better_or_worse(drawn: tuple[list[int], list[Scores]]) -> None:
+    sizes, (scores,) = drawn
+    found = compare_losses("old", scores, "new", scores, NAMES[: len(sizes)])
+    found += explain_alpha(1.0, 0.1, 1.0, 0.1, 1.0, scores, scores, scores)
+    told = " ".join(finding.text for finding in found)
+    assert not [word for word in CLAIMS if word in told]
+    assert told.count("have the same") == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(results())
+def test_words_follow_the_sign(drawn: tuple[list[int], list[Scores]]) -> None:
+    sizes, (first, second) = drawn
+    there = compare_losses("old", first, "new", second, NAMES[: len(sizes)])
+    back = compare_losses("new", second, "old", first, NAMES[: len(sizes)])
+    for one, other in zip(there[:3], back[:3], strict=True):
+        assert ("better" in one.text) == ("worse" in other.text)
+        if "better" in one.text:
+            assert one.evidence["points"] >= max(0.1, one.evidence["noise"])
+
+
+def test_better_worse_and_no_clear_difference() -> None:
+    sizes = [1000, 1000]
+    better = texts(compare([500, 500], [700, 700], sizes), "CP301")[0]
+    assert better.startswith("new has better accuracy than old: 70.0% against 50.0% (+20.0 points)")
+    worse = texts(compare([700, 700], [500, 500], sizes), "CP302")[0]
+    assert worse.startswith("new has worse balanced accuracy than old: 50.0% against 70.0% (-20.0")
+    unclear = texts(compare([700, 700], [705, 705], sizes), "CP303")[0]
+    assert unclear.startswith("No clear difference in macro-F1 between new and old")
+
+
+def test_class_noise_is_two_standard_errors() -> None:
+    # 2 sqrt(2 * 0.5 * 0.5 / 200) is 10 points: 9.5 lie within, 11 beyond.
+    within = texts(compare([100, 200], [119, 200], [200, 200]), "CP304")[0]
+    assert "within the noise of 200 test images" in within
+    beyond = texts(compare([100, 200], [122, 200], [200, 200]), "CP304")[0]
+    assert "apple gains recall" in beyond
+    assert "beyond the noise of 200 test images" in beyond
+
+
+def test_a_handful_of_images_shows_nothing() -> None:
+    found = compare([0, 500], [3, 500], [3, 1000])
+    assert "within the noise of 3 test images" in texts(found, "CP304")[0]
+
+
+def test_largest_gains_and_losses_are_named_in_order() -> None:
+    found = compare([50] * 5, [50, 80, 60, 20, 95], [100] * 5)
+    gains, losses = texts(found, "CP304"), texts(found, "CP305")
+    assert [g.split()[0] for g in gains] == ["egg", "bread"]
+    assert [loss.split()[0] for loss in losses] == ["date"]
+    assert "50.0% (-30.0 points)" in losses[0]
+
+
+def test_no_class_loses() -> None:
+    found = compare([50, 50], [60, 50], [100, 100])
+    assert texts(found, "CP305") == ["No class has a lower recall with new than with old."]
+
+
+def test_tail_is_the_smallest_third() -> None:
+    sizes = [900, 100, 800, 200, 700, 300]
+    before, after = [n // 2 for n in sizes], [n // 2 for n in sizes]
+    after[1], after[3] = 80, 120
+    tail = texts(compare(before, after, sizes), "CP306")[0]
+    assert "2 smallest classes (bread, date; 300 test images)" in tail
+    assert "better, beyond the noise" in tail
+    assert "70.0% against 50.0% (+20.0 points)" in tail
+
+
+def test_classes_of_one_size_have_no_tail() -> None:
+    assert texts(compare([50, 50], [60, 60], [100, 100]), "CP306") == []
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (10.0, "10 times smaller than old's, so with plain gradient descent"),
+        (0.1, "10 times as large as old's, so with plain gradient descent"),
+        (1.1, "about as large as old's, so step sizes do not stand in the way"),
+    ],
+)
+def test_step_size_note(ratio: float, words: str) -> None:
+    scores = scores_of([5, 5], [10, 10])
+    note = {"alpha_sum": 1.0, "gradient_ratio": ratio}
+    found = compare_losses("old", scores, "new", scores, NAMES[:2], note)
+    assert words in texts(found, "CP307")[0]
+
+
+def test_wrong_pairs_are_refused() -> None:
+    one, two = scores_of([5, 5], [10, 10]), scores_of([5, 5], [10, 20])
+    with pytest.raises(ValueError, match=r"same test images.*\[10, 10\] and \[10, 20\]"):
+        compare_losses("old", one, "new", two, NAMES[:2])
+    with pytest.raises(ValueError, match="3 names for 2 classes"):
+        compare_losses("old", one, "new", one, NAMES[:3])
+    with pytest.raises(ValueError, match=r"\['gradient_ratio'\] is missing"):
+        compare_losses("old", one, "new", one, NAMES[:2], {"alpha_sum": 1.0})
+    with pytest.raises(ValueError, match="finite and above 0"):
+        explain_alpha(1.0, 0.1, 1.0, 0.0, 1.0, one, one, one)
+
+
+# --- the scale of α ------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(results(count=3), st.lists(st.floats(1e-9, 1e9), min_size=5, max_size=5))
+def test_every_number_on_alpha_is_evidence(
+    drawn: tuple[list[int], list[Scores]], values: list[float]
+) -> None:
+    assert_backed(explain_alpha(*values, *drawn[1]))
+
+
+@pytest.mark.parametrize(
+    ("small", "scaled", "words"),
+    [
+        (700, 720, "It survives"),
+        (300, 700, "It turns round"),
+        (300, 505, "It does not survive"),
+        (505, 700, "Only the second"),
+        (505, 495, "Neither"),
+    ],
+)
+def test_which_difference_survives(small: int, scaled: int, words: str) -> None:
+    hits = [[small] * 2, [scaled] * 2, [500] * 2]
+    found = explain_alpha(1.0, 0.1, 2.0, 0.2, 1.9, *(scores_of(h, [1000, 1000]) for h in hits))
+    assert all(words in text for text in texts(found, "CP312"))
+    assert "10 times smaller than cross entropy's" in texts(found, "CP310")[0]
+    assert "about as large as cross entropy's" in texts(found, "CP311")[0]
+    assert found[-1].code == "CP309"
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def history(accuracy: float) -> list[dict[str, float]]:
+    start = {"epoch": 0, "test_accuracy": 0.1}
+    return [start, {"epoch": 3, "test_accuracy": accuracy}]
+
+
+def flow(share: float | None, first: float | None, last: float = 1.0) -> list[dict[str, object]]:
+    layers = [(0.9, first), (None, None), (share, last)]
+    return [{"visible_share": s, "grad_norm": g} for s, g in layers]
+
+
+def codes(found: list[Finding]) -> list[str]:
+    return [finding.code for finding in found if finding.code != "CP204"]
+
+
+def test_vanishing_signal_is_the_reason() -> None:
+    histories = {"plain": history(0.1), "layer": history(0.87), "group": history(0.88)}
+    flows = {"plain": flow(1e-9, 1e-7), "layer": flow(0.3, 0.8), "group": flow(0.4, 2.0)}
+    found = explain_norms(histories, flows)
+    assert codes(found) == ["CP202", "CP201", "CP201", "CP205", "CP209"]
+    reason = texts(found, "CP205")[0]
+    assert "visible share 1.0e-09, at least 0.3" in reason
+    assert "1.0e-07 of it, at least 0.8" in reason
+
+
+@pytest.mark.parametrize(
+    ("plain", "other", "told", "untold"),
+    [
+        (flow(1e-9, 0.5), flow(0.3, 0.8), "visible share", "gradient of its first"),
+        (flow(0.2, 1e-7), flow(0.3, 0.8), "gradient of its first", "visible share"),
+        (flow(0.2, 0.5), flow(0.3, 0.8), None, ""),
+        (flow(0.2, 1.0), flow(0.3, 500.0), None, ""),
+        (flow(None, None), flow(0.3, 0.8), None, ""),
+        (flow(0.0, 0.0, 0.0), flow(0.0, 0.0, 0.0), None, ""),
+    ],
+)
+def test_only_what_is_far_below_is_a_reason(
+    plain: list[dict[str, object]], other: list[dict[str, object]], told: str | None, untold: str
+) -> None:
+    histories = {"plain": history(0.1), "layer": history(0.87)}
+    found = explain_norms(histories, {"plain": plain, "layer": other})
+    assert codes(found) == ["CP202", "CP201", "CP205" if told else "CP206", "CP209"]
+    if told:
+        reason = texts(found, "CP205")[0]
+        assert told in reason
+        assert untold not in reason
+
+
+@pytest.mark.parametrize(("accuracy", "words"), [(0.1, "No network"), (0.8, "Every network")])
+def test_nothing_to_explain(accuracy: float, words: str) -> None:
+    flows = {"plain": flow(1e-9, 1e-9), "layer": flow(0.3, 0.8)}
+    found = explain_norms({"plain": history(accuracy), "layer": history(accuracy)}, flows)
+    assert codes(found)[2:] == ["CP207", "CP209"]
+    assert texts(found, "CP207")[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "test_size", "code"),
+    [
+        (0.108, 10_000, "CP202"),  # 3 standard errors are 0.9 points
+        (0.112, 10_000, "CP201"),
+        (0.112, 100, "CP202"),
+        (0.05, 10_000, "CP203"),
+    ],
+)
+def test_threshold_of_learning(accuracy: float, test_size: int, code: str) -> None:
+    found = explain_norms({"plain": history(accuracy)}, {}, test_size=test_size)
+    assert found[0].code == code
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1e6)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_every_number_on_networks_is_evidence(nets: list[tuple[float, ...]]) -> None:
+    histories = {NAMES[k]: history(net[0]) for k, net in enumerate(nets)}
+    flows = {NAMES[k]: flow(*net[1:]) for k, net in enumerate(nets)}
+    found = explain_norms(histories, flows)
+    assert_backed(found)
+    assert "one seed" in found[-1].text
+
+
+def test_wrong_histories_are_refused() -> None:
+    with pytest.raises(ValueError, match="'plain', but got none"):
+        explain_norms({"plain": []}, {})
+    with pytest.raises(ValueError, match="needs a network"):
+        explain_norms({}, {})
+    with pytest.raises(ValueError, match="chance < 1"):
+        explain_norms({"plain": history(0.5)}, {}, chance=1.0)
