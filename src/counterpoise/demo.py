@@ -146,7 +146,7 @@ def tell(runs: dict[str, dict[str, Any]], out: Path) -> dict[str, Any]:
     }
     for file, figure in drawn.items():
         figures.save(figure, out / file)
-    found = findings.explain_norms(histories, flows, chance=1 / len(names), n_test=_n_test(out))
+    found = findings.explain_norms(histories, flows, chance=1 / len(names), test_size=_n_test(out))
     for other in (FOCAL, FOCAL_MEAN_1):
         found += findings.compare_losses(CE, scores[CE], other, scores[other], names)
     found += findings.explain_alpha(*_alpha_facts(parts[2], scores))

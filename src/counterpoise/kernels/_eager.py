@@ -10,16 +10,21 @@ def plain_eager() -> bool:
     Our autograd functions speak only for reverse mode on ordinary tensors; everywhere else torch's
     own operators know all the rules, so the dispatchers fall back to them.
     """
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
+    return not (torch.compiler.is_compiling() or _transformed() or forward_ad._current_level >= 0)
 
 
 def is_channels_last(x: torch.Tensor) -> bool:
-    """True when the memory of an (N, C, H, W) tensor is ordered N, H, W, C."""
-    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    """True when the memory of an (N, C, H, W) tensor is ordered N, H, W, C.
+
+    Within a torch.func transform, where vmap does not let anybody ask, False.
+    """
+    if x.dim() != 4 or (not torch.compiler.is_compiling() and _transformed()):
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
 
 
 def as_channels_last(y: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

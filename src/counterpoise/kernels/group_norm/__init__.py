@@ -21,7 +21,7 @@ def group_norm(
     contiguous copy and back.
     """
     if not is_channels_last(x) or x.is_contiguous():
-        return F.group_norm(x, num_groups, weight, bias, eps)
+        return F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
     if _suits_ours(x, weight, bias) and plain_eager():
         return GroupNormChannelsLast.apply(x, num_groups, weight, bias, eps)
     y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
