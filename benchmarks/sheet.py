@@ -41,7 +41,7 @@ def cells(quick: bool) -> list[str]:
         text = text.replace(whole, part)
         text = text.replace("(k+1)*600", f"(k+1)*{s.per_class}")
         text = text.replace("(k+1)*100", f"(k+1)*{s.per_class_test}")
-    return [cell for cell in text.split("# %%\n")[1:]]
+    return text.split("# %%\n")[1:]
 
 
 def fake_torchvision(train: object, test: object) -> None:
@@ -61,13 +61,16 @@ def as_written(quick: bool) -> None:
     matplotlib.use("Agg")
     sys.path.insert(0, str(HERE / "sheet"))
     import textbook
+
     from counterpoise import data
 
     start, found = time.perf_counter(), data.fashion_mnist()
-    fake_torchvision(*(
-        types.SimpleNamespace(data=p.inputs[:, 0], targets=p.targets, classes=found.class_names)
-        for p in (found.train, found.test)
-    ))
+    fake_torchvision(
+        *(
+            types.SimpleNamespace(data=p.inputs[:, 0], targets=p.targets, classes=found.class_names)
+            for p in (found.train, found.test)
+        )
+    )
     scope: dict[str, object] = {}
     times = {"part1": 0.0, "part2": 0.0}
     finals = []
@@ -133,10 +136,14 @@ def main() -> None:
     theirs["total"] = time.perf_counter() - begun
     for part in ("part1", "part2", "total"):
         ratio = theirs[part] / ours[part]
-        print(f"{part:6} as written {theirs[part]:7.1f} s   demo {ours[part]:7.1f} s   {ratio:.2f}x")
+        print(
+            f"{part:6} as written {theirs[part]:7.1f} s   demo {ours[part]:7.1f} s   {ratio:.2f}x"
+        )
     for name in SHEET_RUNS:
-        print(f"{name:16} accuracy as written {theirs['accuracy'][name]:.4f}   "
-              f"demo {ours['accuracy'][name]:.4f}")
+        print(
+            f"{name:16} accuracy as written {theirs['accuracy'][name]:.4f}   "
+            f"demo {ours['accuracy'][name]:.4f}"
+        )
     if arguments.save:
         machine = {"cores": os.cpu_count(), "machine": platform.machine(), "quick": arguments.quick}
         result = {"as_written": theirs, "demo": ours, **machine}

@@ -10,7 +10,9 @@ from counterpoise.kernels.conv2d import _suits_folding, conv2d
 from counterpoise.kernels.conv2d.folded import pixels_folded
 from counterpoise.kernels.conv2d.reference import conv2d as reference
 
-CASES = list(itertools.product([1, 3, 4, 8, 9], [1, 2, 3, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3, 5]))
+CASES = list(
+    itertools.product([1, 3, 4, 8, 9], [1, 2, 3, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3, 5])
+)
 
 
 def made(i, o, size, kernel):

@@ -31,7 +31,10 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
     events = list(run_all(work, runs, workers=2))
     ends = {e.run: e for e in events if e.kind in ("finished", "failed")}
     assert {run: e.kind for run, e in ends.items()} == {
-        "fine": "finished", "raise": "failed", "killed": "failed", "killed once": "finished"
+        "fine": "finished",
+        "raise": "failed",
+        "killed": "failed",
+        "killed once": "finished",
     }
     assert ends["raise"].value == "ValueError: no such thing"
     assert "exit code -9" in ends["killed"].value

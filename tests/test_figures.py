@@ -180,14 +180,21 @@ def test_bars_differ_without_colour() -> None:
     assert len({group[0].get_hatch() for group in top.containers}) == len(top.containers)
 
 
-def test_curves_are_named_at_their_ends_without_overlap() -> None:
-    figure = curves()
+def test_curves_are_named_at_their_ends() -> None:
+    notes = [text.get_text() for text in curves().axes[0].texts]
+    assert notes == ["plain  10.0%", "layer  86.0%", "g  86.1%", "guessing: 10%"]
+
+
+@pytest.mark.parametrize("ends", [(0.1, 0.86, 0.861), (0.1, 0.1, 0.1), (0.99, 0.995, 1.0)])
+def test_names_at_line_ends_do_not_overlap(ends: tuple[float, ...]) -> None:
+    histories = {f"net {k}": history(0.1, end) for k, end in enumerate(ends)}
+    figure = figures.accuracy_curves(histories)
     figure.canvas.draw()
-    labels = [t for t in figure.axes[0].texts if t.get_fontweight() == "bold"]
-    assert [t.get_text() for t in labels] == ["plain  10.0%", "layer  86.0%", "g  86.1%"]
-    boxes = [t.get_bbox_patch().get_window_extent() for t in labels]
+    labels = figure.axes[0].texts[: len(ends)]
+    boxes = [label.get_bbox_patch().get_window_extent() for label in labels]
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
-    assert any("guessing: 10%" in t.get_text() for t in figure.axes[0].texts)
+    panel = figure.axes[0].bbox
+    assert all(panel.y0 - 1 < box.y0 and box.y1 < panel.y1 + 1 for box in boxes)
 
 
 def test_zeros_are_marked_on_the_logarithmic_axis() -> None:

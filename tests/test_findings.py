@@ -152,29 +152,12 @@ def test_classes_of_one_size_have_no_tail() -> None:
     assert texts(compare([50, 50], [60, 60], [100, 100]), "CP306") == []
 
 
-@pytest.mark.parametrize(
-    ("ratio", "words"),
-    [
-        (10.0, "10 times smaller than old's, so with plain gradient descent"),
-        (0.1, "10 times as large as old's, so with plain gradient descent"),
-        (1.1, "about as large as old's, so step sizes do not stand in the way"),
-    ],
-)
-def test_step_size_note(ratio: float, words: str) -> None:
-    scores = scores_of([5, 5], [10, 10])
-    note = {"alpha_sum": 1.0, "gradient_ratio": ratio}
-    found = compare_losses("old", scores, "new", scores, NAMES[:2], note)
-    assert words in texts(found, "CP307")[0]
-
-
 def test_wrong_pairs_are_refused() -> None:
     one, two = scores_of([5, 5], [10, 10]), scores_of([5, 5], [10, 20])
     with pytest.raises(ValueError, match=r"same test images.*\[10, 10\] and \[10, 20\]"):
         compare_losses("old", one, "new", two, NAMES[:2])
     with pytest.raises(ValueError, match="3 names for 2 classes"):
         compare_losses("old", one, "new", one, NAMES[:3])
-    with pytest.raises(ValueError, match=r"\['gradient_ratio'\] is missing"):
-        compare_losses("old", one, "new", one, NAMES[:2], {"alpha_sum": 1.0})
     with pytest.raises(ValueError, match="finite and above 0"):
         explain_alpha(1.0, 0.1, 1.0, 0.0, 1.0, one, one, one)
 

@@ -65,6 +65,7 @@ def test_float32_is_right_at_every_margin(gamma, margin):
     loss = FocalLoss(gamma)(logits, torch.tensor([0]))
     loss.backward()
     with mpmath.workdps(60):
+
         def exact(z):
             p = 1 / (1 + mpmath.exp(-z))
             return -((1 - p) ** gamma) * mpmath.log(p) if gamma else -mpmath.log(p)
@@ -76,9 +77,7 @@ def test_float32_is_right_at_every_margin(gamma, margin):
     assert logits.grad[0, 0].item() == pytest.approx(float(slope), rel=bound, abs=tiny)
 
 
-@given(
-    st.floats(0, 8), st.floats(-1e4, 1e4), st.sampled_from([torch.float32, torch.float64])
-)
+@given(st.floats(0, 8), st.floats(-1e4, 1e4), st.sampled_from([torch.float32, torch.float64]))
 def test_gradients_are_finite_for_every_logit_and_gamma(gamma, logit, dtype):
     logits = torch.tensor([[logit, 0.0, -3.0]], dtype=dtype, requires_grad=True)
     for target in range(3):

@@ -50,5 +50,7 @@ def test_takes_any_norm_and_any_image(word):
 def test_sizes_that_do_not_work_are_explained():
     with pytest.raises(ValueError, match="4x4 at least"):
         models.DeeperCNN(image_size=3)
-    with pytest.raises(ValueError, match=r"built for images \(1, 28, 28\), but got \(2, 1, 32, 32\)"):
+    with pytest.raises(
+        ValueError, match=r"built for images \(1, 28, 28\), but got \(2, 1, 32, 32\)"
+    ):
         models.DeeperCNN()(torch.rand(2, 1, 32, 32))

@@ -90,8 +90,11 @@ def test_gradients_are_right_to_second_order(function, layout):
 @pytest.mark.parametrize("affine_parts", [(), ("weight",), ("weight", "bias")])
 def test_group_norm_without_weight_or_bias(affine_parts):
     x = made((2, 4, 6, 6), torch.channels_last)
-    given = {part: p for part, p in zip(("weight", "bias"), affine(4), strict=True)
-             if part in affine_parts}
+    given = {
+        part: p
+        for part, p in zip(("weight", "bias"), affine(4), strict=True)
+        if part in affine_parts
+    }
     torch.testing.assert_close(group_norm(x, 2, **given), nn.functional.group_norm(x, 2, **given))
 
 

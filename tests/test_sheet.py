@@ -78,8 +78,9 @@ def test_the_sheets_loop_and_ours_train_alike(cells):
         nets.append(make())
     whole = {"num_epochs": 3, "lr": 0.1}
     one_batch = (x[:32], y[:32], x, y)  # a single batch: no order to differ in
-    theirs, ours = scope["train"](nets[0], *one_batch, **whole), exercise.train(
-        nets[1], *one_batch, **whole
+    theirs, ours = (
+        scope["train"](nets[0], *one_batch, **whole),
+        exercise.train(nets[1], *one_batch, **whole),
     )
     assert ours[0] == pytest.approx([v.item() for v in theirs[0]], rel=1e-4)
     assert ours[1] == pytest.approx([float(v) for v in theirs[1]], abs=0.02)

@@ -101,12 +101,27 @@ def _find_data(console: "Console", apt: bool) -> str:
 
 def _watch(console: "Console", events: Any, runs: dict[str, Any]) -> dict[str, str]:
     """Draw a progress bar for each run until all have ended; return the failed ones."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description:24}"), BarColumn(), "{task.percentage:>3.0f}%",
-               TimeElapsedColumn(), "left", TimeRemainingColumn(), TextColumn("{task.fields[news]}"))
+    columns = (
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        "{task.percentage:>3.0f}%",
+        TimeElapsedColumn(),
+        "left",
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[news]}"),
+    )
     failed = {}
-    with Progress(*columns, console=console, refresh_per_second=2, speed_estimate_period=60) as bars:
+    with Progress(
+        *columns, console=console, refresh_per_second=2, speed_estimate_period=60
+    ) as bars:
         tasks = {n: bars.add_task(n, total=1.0, start=False, news="waiting") for n in runs}
         for event in events:
             task = tasks[event.run]
@@ -116,7 +131,9 @@ def _watch(console: "Console", events: Any, runs: dict[str, Any]) -> dict[str, s
                 failed[event.run] = event.value
                 bars.update(task, news="[red]failed")
             elif event.kind == "finished":
-                bars.update(task, completed=1.0, **({"news": "kept"} if event.value else {}))
+                bars.update(task, completed=1.0)
+                if event.value == "kept":
+                    bars.update(task, news="kept from before")
             elif "row" in event.value:
                 _news(bars, task, event.run, event.value["row"])
             else:
@@ -135,24 +152,37 @@ def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
     """Print the comparison and where to look."""
     console.print(f"\n[bold]Part 1: test accuracy by epoch[/] ({story['data']})", highlight=False)
     epochs = [row["epoch"] for row in next(iter(story["part1"].values()))]
-    console.print(_table(
-        ["net", *(f"epoch {e}" if e else "before" for e in epochs)],
-        [[n, *(f"{r['test_accuracy']:.1%}" for r in rows)] for n, rows in story["part1"].items()],
-    ))
+    console.print(
+        _table(
+            ["net", *(f"epoch {e}" if e else "before" for e in epochs)],
+            [
+                [n, *(f"{r['test_accuracy']:.1%}" for r in rows)]
+                for n, rows in story["part1"].items()
+            ],
+        )
+    )
     console.print("[bold]Part 2: imbalanced training and test set[/]")
     scores = story["part2"]
-    console.print(_table(
-        ["", *scores],
-        [
-            [title, *(f"{s[key]:.1%}" for s in scores.values())]
-            for title, key in (("accuracy", "accuracy"), ("balanced accuracy", "balanced_accuracy"),
-                               ("macro-F1", "macro_f1"))
-        ] + [
-            [f"recall of {name} (n={next(iter(scores.values()))['support'][k]})",
-             *_recall_cells(scores, k)]
-            for k, name in enumerate(story["class_names"])
-        ],
-    ))
+    console.print(
+        _table(
+            ["", *scores],
+            [
+                [title, *(f"{s[key]:.1%}" for s in scores.values())]
+                for title, key in (
+                    ("accuracy", "accuracy"),
+                    ("balanced accuracy", "balanced_accuracy"),
+                    ("macro-F1", "macro_f1"),
+                )
+            ]
+            + [
+                [
+                    f"recall of {name} (n={next(iter(scores.values()))['support'][k]})",
+                    *_recall_cells(scores, k),
+                ]
+                for k, name in enumerate(story["class_names"])
+            ],
+        )
+    )
     console.print("[bold]What the numbers say[/]")
     for finding in story["findings"]:
         console.print(f"[cyan]{finding['code']}[/] {finding['text']}", highlight=False)

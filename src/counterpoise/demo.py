@@ -7,7 +7,7 @@ finished runs into figures and sentences. A run that is on disk already is not t
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,20 @@ def plan(data: str, quick: bool, seed: int = 0) -> dict[str, dict[str, Any]]:
     runs = {}
     for label, norm in NETS.items():
         runs[f"part1-{label.lower()}"] = common | {
-            "part": 1, "label": label, "norm": norm, "convs_per_block": 8, "loss": CE,
+            "part": 1,
+            "label": label,
+            "norm": norm,
+            "convs_per_block": 8,
+            "loss": CE,
             "epochs": setting.epochs[0],
         }
     for folder, loss in (("ce", CE), ("focal", FOCAL), ("focal-mean1", FOCAL_MEAN_1)):
         runs[f"part2-{folder}"] = common | {
-            "part": 2, "label": loss, "norm": None, "convs_per_block": 2, "loss": loss,
+            "part": 2,
+            "label": loss,
+            "norm": None,
+            "convs_per_block": 2,
+            "loss": loss,
             "epochs": setting.epochs[1],
         }
     return runs
@@ -106,9 +114,16 @@ def train_one(job: tuple[str, dict[str, Any]], emit: Emit) -> None:
         "train_counts": torch.bincount(train_part.targets).tolist(),
     }
     history = train.fit(
-        net, loss, train_part, test_part, epochs=spec["epochs"], lr=spec["lr"],
-        batch_size=spec["batch_size"], seed=spec["seed"],
-        on_epoch=lambda row: emit({"row": row}), on_progress=lambda p: emit({"progress": p}),
+        net,
+        loss,
+        train_part,
+        test_part,
+        epochs=spec["epochs"],
+        lr=spec["lr"],
+        batch_size=spec["batch_size"],
+        seed=spec["seed"],
+        on_epoch=lambda row: emit({"row": row}),
+        on_progress=lambda p: emit({"progress": p}),
     )
     predicted = train.predict(net, test_part.inputs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +170,7 @@ def tell(runs: dict[str, dict[str, Any]], out: Path) -> dict[str, Any]:
         "class_names": names,
         "part1": histories,
         "part2": {label: s.to_dict() for label, s in scores.items()},
-        "findings": [{"code": f.code, "text": f.text, "evidence": f.evidence} for f in found],
+        "findings": [asdict(f) for f in {f.text: f for f in found}.values()],  # each text once
         "figures": list(drawn),
     }
     _write(out / "comparison.json", json.dumps(story, indent=1, ensure_ascii=False))

@@ -78,9 +78,9 @@ class FocalLoss(losses.FocalLoss):
     def __init__(self, alpha: Tensor | Sequence[float] | None = None, gamma: float = 2.0) -> None:
         super().__init__(gamma, weight=alpha, reduction="batchmean")
 
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the mean of -α_t (1 - p_t)^γ log(p_t)."""
-        return super().forward(scores, target.to(scores.device))
+        return super().forward(logits, target.to(logits.device))
 
 
 class DeeperCNN(models.DeeperCNN):
@@ -187,7 +187,7 @@ def plot_confusion_matrix(
     from counterpoise.metrics import score
 
     confusion = score(np.asarray(y_true), np.asarray(y_pred), len(classes)).confusion
-    figure, axes = plt.subplots(figsize=(9, 8), layout="constrained")
+    axes = plt.figure(figsize=(9, 8), layout="constrained").add_subplot()
     draw_confusion(axes, confusion, classes, title, cmap)
     plt.show()
     return axes
@@ -203,7 +203,9 @@ def _print_row(row: dict[str, Any]) -> None:
         f"validation accuracy: {row['test_accuracy']:.4f}, "
         f"train accuracy: {row['train_accuracy']:.4f}"
     )
-    start = "Before training: " if row["loss"] is None else (
-        f"Epoch {row['epoch'] - 1}, Loss: {row['loss']:.4f}, "
+    start = (
+        "Before training: "
+        if row["loss"] is None
+        else (f"Epoch {row['epoch'] - 1}, Loss: {row['loss']:.4f}, ")
     )
     print(start + accuracies)  # noqa: T201 the sheet prints

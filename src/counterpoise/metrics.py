@@ -105,9 +105,8 @@ def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) ->
 
 def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
     """Collect scikit-learn's counts and means for checked inputs."""
-    precision, recall, f1, support = precision_recall_fscore_support(
-        true, answer, labels=labels, zero_division=0.0
-    )
+    per_class: Any = precision_recall_fscore_support(true, answer, labels=labels, zero_division=0)
+    precision, recall, f1, support = per_class  # arrays; the declared type allows for averages
     # Classes that nothing was asked about would otherwise pull the means down with their 0/0 = 0.
     asked, occurs = support > 0, np.isin(labels, np.concatenate([true, answer]))
     return Scores(

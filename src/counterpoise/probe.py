@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -54,12 +53,14 @@ def _recorder(name: str, rows: list[dict[str, Any]]) -> Callable[[nn.Module, Any
         output = output.detach()
         mean_square = output.square().mean().item()
         variance = output.var(0, unbiased=False).mean().item()
-        rows.append({
-            "name": name,
-            "kind": type(layer).__name__,
-            "activation_rms": mean_square**0.5,
-            "visible_share": variance / mean_square if mean_square else 0.0,
-            "layer": layer,
-        })
+        rows.append(
+            {
+                "name": name,
+                "kind": type(layer).__name__,
+                "activation_rms": mean_square**0.5,
+                "visible_share": variance / mean_square if mean_square else 0.0,
+                "layer": layer,
+            }
+        )
 
     return record

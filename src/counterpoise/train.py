@@ -72,8 +72,9 @@ def fit(
         )
     optimizer = optimizer or torch.optim.SGD(net.parameters(), lr=lr, fused=True)
     order = torch.Generator().manual_seed(seed)
-    meter = _Meter((epochs + 1) * (len(train) + len(test)) + epochs * _TRAIN_COST * len(train),
-                   on_progress)
+    meter = _Meter(
+        (epochs + 1) * (len(train) + len(test)) + epochs * _TRAIN_COST * len(train), on_progress
+    )
     start, rows = time.perf_counter(), []
     for epoch in range(epochs + 1):
         mean_loss = None

@@ -16,6 +16,6 @@ __all__ = ["ALL", "GroupNorm", "LayerNorm"]
 Shape = tuple[int, int, int]
 
 ALL: dict[str, Callable[[Shape], nn.Module]] = {
-    "layer": LayerNorm,
+    "layer": lambda shape: LayerNorm(list(shape)),
     "group": lambda shape: GroupNorm(2, shape[0]),
 }

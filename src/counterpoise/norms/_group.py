@@ -53,7 +53,8 @@ class GroupNorm(nn.GroupNorm):
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm needs num_channels to be a multiple of num_groups, but got "
-                f"{num_channels} channels and {num_groups} groups; choose a divisor of {num_channels}"
+                f"{num_channels} channels and {num_groups} groups; choose groups that divide "
+                f"{num_channels}"
             )
         unbiased = {} if bias else {"bias": False}  # a keyword of newer torch versions
         super().__init__(num_groups, num_channels, eps, affine, device, dtype, **unbiased)

@@ -96,7 +96,7 @@ def _work(target: Target, payload: Any, threads: int, connection: Connection) ->
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
     except Exception as error:
-        print(traceback.format_exc(), file=sys.stderr)
+        traceback.print_exc()
         connection.send(("failed", f"{type(error).__name__}: {error}"))
     else:
         connection.send(("finished", None))

@@ -30,7 +30,7 @@ def pixels_folded(channels: int, width: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _widening(shape: tuple[int, int, int, int], pixels: int, flipped: bool) -> Tensor:
+def _widening(shape: tuple[int, ...], pixels: int, flipped: bool) -> Tensor:
     """Where each entry of the wide weight, in (P, O, kh, kw + P - 1, I) order, comes from.
 
     Entries are places in the flat small weight; one place behind its end stands for zero. Flipped
@@ -47,7 +47,7 @@ def _widening(shape: tuple[int, int, int, int], pixels: int, flipped: bool) -> T
 
 
 @lru_cache(maxsize=64)
-def _narrowing(shape: tuple[int, int, int, int], pixels: int) -> Tensor:
+def _narrowing(shape: tuple[int, ...], pixels: int) -> Tensor:
     """The P places of the wide weight's gradient that add up to each entry of the small one's."""
     o, i, kh, kw = shape
     places = torch.arange(pixels * o * kh * (kw + pixels - 1) * i).view(pixels, o, kh, -1, i)
@@ -55,7 +55,7 @@ def _narrowing(shape: tuple[int, int, int, int], pixels: int) -> Tensor:
     return torch.stack(shifted).flatten()
 
 
-def _wide(flat: Tensor, shape: tuple[int, int, int, int], pixels: int, flipped: bool) -> Tensor:
+def _wide(flat: Tensor, shape: tuple[int, ...], pixels: int, flipped: bool) -> Tensor:
     o, i, kh, kw = shape if not flipped else (shape[1], shape[0], *shape[2:])
     wide = flat.index_select(0, _widening(shape, pixels, flipped))
     return as_channels_last(wide, (pixels * o, i, kh, kw + pixels - 1))
@@ -136,5 +136,5 @@ def _grad_weight(
 
 def _grad_bias(grad: Tensor) -> Tensor:
     n, o, h, w = grad.shape
-    # lines first: their sum is a long vectorised one, while a sum over all pixels of 4 channels is not
+    # lines first: a sum over them vectorises well, one over the pixels of 4 channels does not
     return grad.permute(0, 2, 3, 1).reshape(n * h, w * o).sum(0).view(w, o).sum(0)

@@ -28,9 +28,7 @@ def group_norm(
     return y.contiguous(memory_format=torch.channels_last)
 
 
-def _suits_ours(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
-) -> bool:
+def _suits_ours(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)

@@ -28,7 +28,9 @@ def _pixels_per_row(channels: int, pixels: int) -> int:
 @lru_cache(maxsize=64)
 def _same_group(channels: int, groups: int, pixels: int, dtype: torch.dtype) -> Tensor:
     """The matrix P: entry (i, j) is 1/M where entries i and j of a row share a group."""
-    group = (torch.arange(channels) // (channels // groups)).repeat(_pixels_per_row(channels, pixels))
+    group = (torch.arange(channels) // (channels // groups)).repeat(
+        _pixels_per_row(channels, pixels)
+    )
     same = (group[:, None] == group[None, :]).to(dtype)
     return same / (channels // groups * pixels)
 
@@ -109,7 +111,7 @@ class GroupNormChannelsLast(torch.autograd.Function):
 def _differentiable_backward(
     ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, grad: Tensor
 ) -> tuple[Tensor | None, ...]:
-    inputs = {0: x, 2: weight, 3: bias}
+    inputs = {i: t for i, t in ((0, x), (2, weight), (3, bias)) if t is not None}
     wanted = [i for i in inputs if ctx.needs_input_grad[i]]
     with torch.enable_grad():
         y = reference(x, ctx.groups, weight, bias, ctx.eps)

@@ -10,7 +10,7 @@ def group_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, over each group of channels and all pixels."""
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, over each group's channels and pixels."""
     groups = x.reshape(x.shape[0], num_groups, -1)
     centred = groups - groups.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)

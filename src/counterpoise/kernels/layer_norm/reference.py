@@ -10,7 +10,7 @@ def layer_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, over the last `len(normalized_shape)` axes."""
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, over the axes of `normalized_shape`."""
     axes = tuple(range(-len(normalized_shape), 0))
     centred = x - x.mean(axes, keepdim=True)
     variance = centred.square().mean(axes, keepdim=True)

@@ -1,0 +1,153 @@
+"""Confusion matrices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import PercentFormatter
+
+from counterpoise.figures._paper import Floats, check_classes, new_figure
+from counterpoise.metrics import Scores
+
+
+def readable_on(background: Any) -> str:
+    """Choose the text colour, black or white, with the higher contrast to a background.
+
+    Contrast is WCAG's (L1 + 0.05) / (L2 + 0.05) with the relative luminances L1 > L2; the better of
+    the two is never below 4.58.
+
+    Args:
+        background: any matplotlib colour; transparency is ignored.
+
+    Returns:
+        "black" or "white".
+
+    Example:
+        >>> readable_on("navy"), readable_on("#ffffe0")
+        ('white', 'black')
+    """
+    channels = np.array(to_rgb(background))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+
+
+def draw_confusion(
+    axes: Axes,
+    confusion: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    title: str,
+    cmap: str = "Blues",
+) -> AxesImage:
+    """Draw one confusion matrix: shade = share of the true class, text = count and that share.
+
+    Args:
+        axes: where to draw.
+        confusion: counts [true, predicted].
+        class_names: one name per class.
+        title: stands above the matrix.
+        cmap: name of a matplotlib colour map.
+
+    Returns:
+        The image, for a colour bar. Its scale is always 0 to 1.
+
+    Raises:
+        ValueError: when the matrix is not square with one row per class name.
+
+    Example:
+        >>> axes = Figure().subplots()
+        >>> draw_confusion(axes, np.array([[9, 1], [2, 8]]), ["cat", "dog"], "all").get_clim()
+        (0.0, 1.0)
+    """
+    counts = np.asarray(confusion)
+    check_classes("draw_confusion", counts.shape, class_names, axes=2)
+    support = counts.sum(axis=1)
+    shares = counts / np.maximum(support, 1)[:, None]
+    image = axes.imshow(shares, cmap=cmap, vmin=0.0, vmax=1.0)
+    for true, predicted in np.argwhere(counts > 0):
+        _write_cell(axes, image, int(true), int(predicted), counts, shares)
+    _label_matrix(axes, class_names, support)
+    axes.set_title(title, fontsize=13, fontweight="bold", pad=10)
+    return image
+
+
+def _write_cell(
+    axes: Axes, image: AxesImage, true: int, predicted: int, counts: np.ndarray, shares: Floats
+) -> None:
+    """Write the count in the middle of a cell and, smaller, the share below it."""
+    share = float(shares[true, predicted])
+    colour = readable_on(image.to_rgba(np.array(share)))
+    place = {"ha": "center", "color": colour}
+    count = axes.text(predicted, true - 0.08, f"{counts[true, predicted]}", va="center", **place)
+    count.set(fontsize=10, gid="count")
+    percent = axes.text(predicted, true + 0.27, _percent(share), va="center", **place)
+    percent.set(fontsize=7.5, gid="percent")
+
+
+def _percent(share: float) -> str:
+    """Round to whole percent, without calling a trace nothing or nearly all all."""
+    if 0.0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1.0 else f"{share:.0%}"
+
+
+def _label_matrix(axes: Axes, class_names: Sequence[str], support: np.ndarray) -> None:
+    """Name rows and columns, say what the shade means, and separate the cells."""
+    places = np.arange(len(class_names))
+    rows = [f"{name} (n={n})" for name, n in zip(class_names, support, strict=True)]
+    axes.set_yticks(places, rows)
+    axes.set_xticks(places, class_names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("true", fontsize=11)
+    axes.set_xlabel("predicted\nshade and % = share of the true class", fontsize=11)
+    axes.set_xticks(places[:-1] + 0.5, minor=True)
+    axes.set_yticks(places[:-1] + 0.5, minor=True)
+    axes.grid(which="minor", color="#dddddd", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+
+
+def confusion_pair(
+    left: Scores, right: Scores, class_names: Sequence[str], titles: Sequence[str]
+) -> Figure:
+    """Draw two confusion matrices side by side on one scale.
+
+    Args:
+        left: drawn left.
+        right: drawn right.
+        class_names: one name per class.
+        titles: two titles; accuracy and balanced accuracy are written below each.
+
+    Returns:
+        The figure, about 2000 pixels wide when saved with `save`.
+
+    Raises:
+        ValueError: when there are not two titles or not one name per class.
+
+    Example:
+        >>> from counterpoise.metrics import score
+        >>> scores = score([0, 1], [0, 1], 2)
+        >>> len(confusion_pair(scores, scores, ["cat", "dog"], ["a", "b"]).axes)
+        3
+    """
+    if len(titles) != 2:
+        raise ValueError(f"confusion_pair needs 2 titles, but got {len(titles)}; pass one per side")
+    figure = new_figure(16.2, 7.9)
+    panels = figure.subplots(1, 2)
+    images = [
+        draw_confusion(
+            axes,
+            scores.confusion,
+            class_names,
+            f"{title}\naccuracy {scores.accuracy:.1%}, balanced {scores.balanced_accuracy:.1%}",
+        )
+        for axes, scores, title in zip(panels, (left, right), titles, strict=True)
+    ]
+    bar = figure.colorbar(
+        images[0], ax=panels, fraction=0.02, pad=0.01, format=PercentFormatter(1.0)
+    )
+    bar.set_label("share of the true class")
+    return figure

@@ -1,0 +1,101 @@
+"""What all figures are drawn on and with: size, colours, hatches, columns of records, PNGs."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+Floats = npt.NDArray[np.float64]
+Record = Mapping[str, Any]
+
+DPI = 130
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+CAPTION = {"fontsize": 9, "color": "#444444"}
+
+
+def styles() -> list[dict[str, Any]]:
+    """Return fill and hatch per variant, more than anyone needs."""
+    return [{"facecolor": c, "hatch": h} for c, h in zip(COLOURS, HATCHES, strict=True)] * 4
+
+
+def swatches(names: Mapping[str, Any]) -> list[Patch]:
+    """Return the legend's handles for bars."""
+    return [
+        Patch(label=name, edgecolor="black", linewidth=0.6, **style)
+        for name, style in zip(names, styles(), strict=False)
+    ]
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure as a PNG; the file is there whole or not at all.
+
+    Args:
+        figure: what to write.
+        path: where to, ending in .png; missing folders are made, an older file is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: when the name does not end in .png.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Figure(), Path(folder) / "empty.png").name
+        'empty.png'
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ValueError(f"save needs a name ending in .png, but got {target.name!r}; rename it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a rename is only atomic within one file system.
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        figure.savefig(partial, dpi=DPI, format="png")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that lays itself out and draws with Agg."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def column(records: Sequence[Record], key: str) -> Floats:
+    """Return one key of all records; NaN where it is absent or None."""
+    values = [record.get(key) for record in records]
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def need_some(function: str, named: Mapping[str, Any]) -> None:
+    """Refuse an empty mapping and empty lists in it."""
+    if not named:
+        raise ValueError(f"{function} needs at least one entry, but got none; pass name: numbers")
+    for name, value in named.items():
+        if isinstance(value, Sequence) and not value:
+            raise ValueError(f"{function} needs records for {name!r}, but got none; leave it out")
+
+
+def check_classes(
+    function: str, shape: tuple[int, ...], class_names: Sequence[str], axes: int
+) -> None:
+    """Refuse numbers that do not have one entry per class name on each axis."""
+    if shape != (len(class_names),) * axes:
+        raise ValueError(
+            f"{function} needs one entry per class on each axis, but got shape {shape} and "
+            f"{len(class_names)} class names; pass the names of all classes"
+        )

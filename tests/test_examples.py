@@ -1,0 +1,35 @@
+"""Every example runs from top to bottom, on its small setting; README's Python too."""
+
+import re
+from pathlib import Path
+
+import jupytext
+import nbclient
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("ignore")  # the notebook machinery's own
+def test_example_runs(path, monkeypatch):
+    monkeypatch.setenv("COUNTERPOISE_SMALL", "1")
+    notebook = jupytext.read(path)
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 4
+    assert any("CP301" in o.get("text", "") for o in outputs)
+
+
+def test_the_executed_notebook_has_the_same_cells():
+    source = jupytext.read(ROOT / "examples" / "exercise_7.py")
+    executed = jupytext.read(ROOT / "examples" / "exercise_7.ipynb")
+    assert [c.source for c in executed.cells] == [c.source for c in source.cells]
+    assert any(c.outputs for c in executed.cells if c.cell_type == "code")
+
+
+def test_the_python_of_the_readme_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
