@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import traceback
 from collections import deque
@@ -48,34 +49,22 @@ def run_all(
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(workers or cores, len(runs)))
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    if sys.platform == "linux":
-        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.train"])
     waiting = deque((name, 1) for name in runs)
-    running: dict[Connection, tuple[str, int, Any]] = {}
+    running: dict[Any, tuple[str, int, Any]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 name, attempt = waiting.popleft()
-                here, there = context.Pipe(duplex=False)
-                arguments = (target, runs[name], max(1, cores // workers), there)
-                process = context.Process(target=_work, args=arguments, daemon=True)
-                process.start()
-                there.close()
-                running[here] = (name, attempt, process)
+                connection, process = _start(target, runs[name], max(1, cores // workers))
+                running[connection] = (name, attempt, process)
                 yield Event(name, "started")
             for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
                 name, attempt, process = running[connection]
-                try:
-                    kind, value = connection.recv()
-                except EOFError:
-                    kind, value = "died", None
+                kind, value = _receive(connection)
                 if kind == "news":
                     yield Event(name, "news", value)
                     continue
                 del running[connection]
-                connection.close()
                 process.join()
                 if kind != "died":
                     yield Event(name, kind, value)
@@ -90,8 +79,30 @@ def run_all(
             process.join()
 
 
+def _start(target: Target, payload: Any, threads: int) -> tuple[Connection, Any]:
+    """Start a process; return the connection on which it speaks, and the process."""
+    linux = sys.platform == "linux"
+    context: Any = multiprocessing.get_context("forkserver" if linux else "spawn")
+    if linux:
+        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.train"])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(target, payload, threads, there), daemon=True)
+    process.start()
+    there.close()  # so that the process's end is the only one, and its death is heard
+    return here, process
+
+
+def _receive(connection: Any) -> tuple[str, Any]:
+    """The next message of a process, or that it died without a last one."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        return "died", None
+
+
 def _work(target: Target, payload: Any, threads: int, connection: Connection) -> None:
     """What the process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     try:
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
