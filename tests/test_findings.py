@@ -66,13 +66,10 @@ def test_the_reader_of_numbers_finds_them() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(results(), st.floats(1e-6, 1e6), st.floats(1e-3, 1e3))
-def test_every_number_of_a_comparison_is_evidence(
-    drawn: tuple[list[int], list[Scores]], ratio: float, alpha_sum: float
-) -> None:
+@given(results())
+def test_every_number_of_a_comparison_is_evidence(drawn: tuple[list[int], list[Scores]]) -> None:
     sizes, (first, second) = drawn
-    note = {"alpha_sum": alpha_sum, "gradient_ratio": ratio}
-    found = compare_losses("old", first, "new", second, NAMES[: len(sizes)], note)
+    found = compare_losses("old", first, "new", second, NAMES[: len(sizes)])
     assert_backed(found)
     assert found[-1].code == "CP309"
     assert "one seed" in found[-1].text
@@ -116,7 +113,7 @@ def test_class_noise_is_two_standard_errors() -> None:
     within = texts(compare([100, 200], [119, 200], [200, 200]), "CP304")[0]
     assert "within the noise of 200 test images" in within
     beyond = texts(compare([100, 200], [122, 200], [200, 200]), "CP304")[0]
-    assert "apple gains recall" in beyond
+    assert "apple gains most recall" in beyond
     assert "beyond the noise of 200 test images" in beyond
 
 
@@ -128,8 +125,8 @@ def test_a_handful_of_images_shows_nothing() -> None:
 def test_largest_gains_and_losses_are_named_in_order() -> None:
     found = compare([50] * 5, [50, 80, 60, 20, 95], [100] * 5)
     gains, losses = texts(found, "CP304"), texts(found, "CP305")
-    assert [g.split()[0] for g in gains] == ["egg", "bread"]
-    assert [loss.split()[0] for loss in losses] == ["date"]
+    assert [g.split()[3] for g in gains] == ["egg", "bread"]
+    assert [loss.split()[3] for loss in losses] == ["date"]
     assert "50.0% (-30.0 points)" in losses[0]
 
 

@@ -90,12 +90,16 @@ def _find_data(console: "Console", apt: bool) -> str:
             found = data.fashion_mnist(progress=console.is_terminal)
         except data.DataNotFound as error:
             if not (apt and data.install_debian_package()):
-                console.print(f"{error}\nRunning on scikit-learn's digits instead.", style="yellow")
+                console.print(
+                    f"{error}\nRunning on scikit-learn's digits instead.",
+                    style="yellow",
+                    soft_wrap=True,
+                )
                 return "digits"
             found = data.fashion_mnist(download=False)
     for warning in caught:
         console.print(str(warning.message), style="yellow", highlight=False)
-    console.print(f"Data: FashionMNIST, {found.source}", highlight=False)
+    console.print(f"Data: {found.source}", highlight=False, soft_wrap=True)
     return "fashion_mnist"
 
 
