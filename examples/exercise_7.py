@@ -20,6 +20,7 @@
 # Set `COUNTERPOISE_SMALL=1` to run everything in seconds, on fewer images.
 
 # %%
+# %matplotlib inline
 import os
 
 import matplotlib.pyplot as plt

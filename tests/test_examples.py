@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.filterwarnings("ignore")  # the notebook machinery's own
 def test_example_runs(path, monkeypatch):
     monkeypatch.setenv("COUNTERPOISE_SMALL", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the notebook draws into its cells
     notebook = jupytext.read(path)
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
