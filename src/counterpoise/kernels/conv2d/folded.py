@@ -5,7 +5,8 @@ neighbouring pixels are computed together: as P*O output channels of a convoluti
 pixels a step, its kernel P - 1 taps wider, holding the small kernel P times, shifted by a pixel
 each. In `channels_last` memory the P*O channels of a step *are* the O channels of its P pixels, so
 the result needs no copy. The added taps are zeros: for 4 channels and 3 taps twice the products,
-on four times the lanes. `benchmarks/conv2d.py` has the times beside torch's.
+on four times the lanes. `benchmarks/conv2d.py` times it beside torch's: a single call gains or
+loses up to a third by its size and the state of the caches, so `benchmarks/sheet.py` decides.
 """
 
 from functools import lru_cache
