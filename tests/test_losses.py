@@ -1,48 +1,156 @@
-"""The focal loss against torch, the paper's formula, mmcv's published values and mpmath."""
-
-import pickle
+"""The losses against torch's own inputs, 50 digits, published values and authors' formulas."""
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_inputs_torch_nn_CrossEntropyLoss
 
-from counterpoise.kernels.focal_loss.reference import focal_loss as reference
-from counterpoise.losses import FocalLoss
+from counterpoise import losses
+from counterpoise.kernels.tilted_cross_entropy import Tilt, composed, one_pass
+from counterpoise.losses import (
+    AsymmetricLoss,
+    BalancedSoftmaxLoss,
+    CDTLoss,
+    ClassBalancedLoss,
+    FocalLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    PolyLoss,
+    SigmoidFocalLoss,
+    TiltedCrossEntropyLoss,
+    VSLoss,
+    tilted_cross_entropy,
+)
 
+COUNTS = [5000, 1200, 300, 50]
 WEIGHT = torch.tensor([0.1, 1.0, 5.0, 0.5])
 
 
 def made(*shape, seed=0):
     g = torch.Generator().manual_seed(seed)
     logits = torch.randn(shape, generator=g)
-    target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=g)
-    return logits.requires_grad_(), target
+    return logits.requires_grad_(), torch.randint(shape[1], (shape[0], *shape[2:]), generator=g)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("weight", [None, WEIGHT])
-@pytest.mark.parametrize("shape", [(7, 4), (3, 4, 5), (2, 4, 3, 2)])
-def test_gamma_0_is_cross_entropy(reduction, weight, shape):
-    logits, target = made(*shape)
-    found = FocalLoss(0.0, weight, reduction)(logits, target)
-    wanted = F.cross_entropy(logits, target, weight, reduction=reduction)
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-    found, wanted = (torch.autograd.grad(v.sum(), logits)[0] for v in (found, wanted))
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+def gradient(value, logits):
+    if not logits.numel():
+        return torch.zeros_like(logits)
+    return torch.autograd.grad(value, logits, torch.ones_like(value))[0]
 
 
-@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
-def test_equals_the_papers_formula(gamma):
-    logits, target = made(50, 4)
-    logits = logits.detach().double().requires_grad_()
-    found = FocalLoss(gamma, WEIGHT, "none")(logits, target)
-    wanted = reference(logits, target, WEIGHT.double(), gamma)
-    torch.testing.assert_close(found, wanted)
-    found, wanted = (torch.autograd.grad(v.sum(), logits)[0] for v in (found, wanted))
-    torch.testing.assert_close(found, wanted)
+# torch's own inputs
+
+
+def test_torchs_module_inputs_of_cross_entropy():
+    inputs = module_inputs_torch_nn_CrossEntropyLoss(None, "cpu", torch.float64, True, True)
+    assert len(inputs) > 100
+    for given_ in inputs:
+        settings = dict(given_.constructor_input.kwargs)
+        logits, target = given_.forward_input.args
+        found = TiltedCrossEntropyLoss(**settings)(logits, target)
+        wanted = nn.CrossEntropyLoss(**settings)(logits, target)
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+        torch.testing.assert_close(
+            gradient(found, logits), gradient(wanted, logits), equal_nan=True
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_torchs_operator_samples_of_cross_entropy(dtype):
+    op = next(o for o in op_db if o.name == "nn.functional.cross_entropy")
+    samples = list(op.sample_inputs("cpu", dtype, requires_grad=True))
+    assert len(samples) > 20
+    for sample in samples:
+        logits, (target,) = sample.input, sample.args
+        found = tilted_cross_entropy(logits, target, **sample.kwargs)
+        wanted = F.cross_entropy(logits, target, **sample.kwargs)
+        assert found.dtype == wanted.dtype
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+        if wanted.isfinite().all():
+            low = dtype in (
+                torch.float16,
+                torch.bfloat16,
+            )  # where torch computes in half, we do not
+            close = {"rtol": 0.02, "atol": 2e-3} if low else {}
+            torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits), **close)
+
+
+# 50 digits
+
+
+def exact(margin, gamma):
+    """Loss and slope of two classes for logits (margin, 0), target 0."""
+    p = 1 / (1 + mpmath.exp(-margin))
+    rest, logarithm = 1 / (1 + mpmath.exp(margin)), mpmath.log1p(mpmath.exp(-margin))
+    value = rest**gamma * logarithm
+    return value, -(rest**gamma) * (rest + gamma * p * logarithm)
+
+
+@pytest.mark.parametrize("way", ["one_pass", "composed"])
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_error_is_what_rounding_the_logits_costs(dtype, gamma, way):
+    margins = torch.cat([torch.linspace(-80, 80, 161), torch.linspace(-4, 4, 65)]).to(dtype)
+    logits = torch.stack([margins, torch.zeros_like(margins)], 1).requires_grad_()
+    target = torch.zeros(len(margins), dtype=torch.long)
+    if way == "one_pass":
+        value = one_pass.tilted_cross_entropy(logits, target, 1.0, Tilt(gamma=gamma), False)
+    else:
+        wide = logits.to(torch.promote_types(dtype, torch.float32))
+        value = composed.of_class(wide, target, 1.0, Tilt(gamma=gamma)).to(dtype)
+    slopes = gradient(value, logits)[:, 0]
+    limits = torch.finfo(dtype)
+    with mpmath.workdps(50):
+        for margin, v, s in zip(margins.tolist(), value.tolist(), slopes.tolist(), strict=True):
+            bound = 4 * (1 + abs(margin)) * limits.eps
+            for found, wanted in zip((v, s), exact(mpmath.mpf(margin), gamma), strict=True):
+                if abs(wanted) > limits.tiny:
+                    assert abs(found / wanted - 1) <= bound, (margin, found, float(wanted))
+                else:
+                    assert abs(found) <= 2 * limits.tiny
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_many_classes_against_50_digits(soft):
+    generator = torch.Generator().manual_seed(0)
+    logits = (20 * torch.randn(20, 6, generator=generator)).requires_grad_()
+    target = torch.randint(6, (20,), generator=generator)
+    q = F.one_hot(target, 6).float()
+    found = tilted_cross_entropy(logits, q if soft else target, gamma=1.5, reduction="none")
+    with mpmath.workdps(50):
+        for row, t, value in zip(logits.tolist(), target.tolist(), found.tolist(), strict=True):
+            e = [mpmath.exp(mpmath.mpf(z)) for z in row]
+            rest = mpmath.fsum(x for j, x in enumerate(e) if j != t) / mpmath.fsum(e)
+            wanted = rest**1.5 * mpmath.log(mpmath.fsum(e) / e[t])
+            assert abs(value / wanted - 1) < 4 * (1 + 60) * 1.2e-7
+
+
+@given(st.floats(0, 8), st.floats(-1e4, 1e4), st.sampled_from([torch.float32, torch.float64]))
+def test_gradients_are_finite_for_every_logit_and_gamma(gamma, logit, dtype):
+    logits = torch.tensor([[logit, 0.0, -3.0]], dtype=dtype, requires_grad=True)
+    for target in (torch.tensor([0]), torch.tensor([1]), torch.full((1, 3), 1 / 3, dtype=dtype)):
+        loss = FocalLoss(gamma)(logits, target)
+        assert loss.isfinite()
+        assert gradient(loss, logits).isfinite().all()
+
+
+def test_classes_masked_by_minus_infinity():
+    logits = torch.tensor([[1.0, float("-inf"), 0.0]], requires_grad=True)
+    value = FocalLoss(2.0)(logits, torch.tensor([0]))
+    short = logits.detach()[:, ::2].requires_grad_()
+    wanted = FocalLoss(2.0)(short, torch.tensor([0]))
+    torch.testing.assert_close(value, wanted)
+    torch.testing.assert_close(gradient(value, logits)[:, ::2], gradient(wanted, short))
+    assert gradient(FocalLoss(0.5)(logits, torch.tensor([1])), logits).isfinite().all()
+
+
+# Published values
 
 
 def test_published_values_of_mmcv():
@@ -54,99 +162,219 @@ def test_published_values_of_mmcv():
     ]
     for logits, target, value in cases:
         loss = FocalLoss(2.0, [0.25] * len(logits[0]), "batchmean")
-        found = loss(torch.tensor(logits), torch.tensor(target)).item()
-        assert found == pytest.approx(value, abs=1e-7)
+        assert loss(torch.tensor(logits), torch.tensor(target)).item() == pytest.approx(
+            value, abs=1e-7
+        )
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
-@pytest.mark.parametrize("margin", [-80, -20, -5, -1, 0, 1, 5, 15, 20, 40])
-def test_float32_is_right_at_every_margin(gamma, margin):
-    logits = torch.tensor([[float(margin), 0.0]], requires_grad=True)
-    loss = FocalLoss(gamma)(logits, torch.tensor([0]))
-    loss.backward()
-    with mpmath.workdps(60):
-
-        def exact(z):
-            p = 1 / (1 + mpmath.exp(-z))
-            return -((1 - p) ** gamma) * mpmath.log(p) if gamma else -mpmath.log(p)
-
-        value, slope = exact(mpmath.mpf(margin)), mpmath.diff(exact, mpmath.mpf(margin))
-    tiny = 1e-37  # below, float32 has no normal numbers
-    bound = 4 * (1 + abs(margin) * (1 + gamma)) * torch.finfo(torch.float32).eps
-    assert loss.item() == pytest.approx(float(value), rel=bound, abs=tiny)
-    assert logits.grad[0, 0].item() == pytest.approx(float(slope), rel=bound, abs=tiny)
+def test_published_tail_values_of_keras():
+    # keras/src/losses/losses_test.py, CategoricalFocalCrossentropyTest, from_logits, alpha 0.25
+    logits = torch.tensor([[8.0, 1.0, 1.0], [0.0, 9.0, 1.0], [2.0, 3.0, 5.0]], dtype=torch.float64)
+    found = FocalLoss(2.0, [0.25] * 3, "none")(logits, torch.tensor([0, 1, 2]))
+    wanted = [1.5096224e-09, 2.4136547e-11, 1.0360638e-03]
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=5e-4)  # theirs: float32, from 1 - p
 
 
-@given(st.floats(0, 8), st.floats(-1e4, 1e4), st.sampled_from([torch.float32, torch.float64]))
-def test_gradients_are_finite_for_every_logit_and_gamma(gamma, logit, dtype):
-    logits = torch.tensor([[logit, 0.0, -3.0]], dtype=dtype, requires_grad=True)
-    for target in range(3):
-        loss = FocalLoss(gamma)(logits, torch.tensor([target]))
-        (grad,) = torch.autograd.grad(loss, logits)
-        assert loss.isfinite()
-        assert grad.isfinite().all()
+# The authors' formulas, written down from their papers and code
 
 
-def test_second_derivatives():
-    logits, target = made(5, 4)
-    logits = logits.detach().double().requires_grad_()
-    loss = FocalLoss(1.5, WEIGHT)
-    assert torch.autograd.gradcheck(lambda z: loss(z, target), logits)
-    assert torch.autograd.gradgradcheck(lambda z: loss(z, target), logits)
+def test_ldam_of_its_authors():
+    # LDAM-DRW losses.py: m = n^(-1/4), scaled to max_m; cross_entropy(s * (x - m_t at the target))
+    x, target = made(20, 4)
+    n = np.array(COUNTS)
+    m = 1 / np.sqrt(np.sqrt(n))
+    m = torch.tensor(m * (0.5 / m.max()), dtype=torch.float32)
+    shifted = x - F.one_hot(target, 4) * m
+    torch.testing.assert_close(LDAMLoss(COUNTS)(x, target), F.cross_entropy(30 * shifted, target))
+    weighted = LDAMLoss(COUNTS, weight=WEIGHT)(x, target)
+    torch.testing.assert_close(weighted, F.cross_entropy(30 * shifted, target, WEIGHT))
 
 
-def test_relabelling_the_classes_changes_nothing():
-    logits, target = made(9, 4)
-    order = torch.tensor([2, 0, 3, 1])
-    found = FocalLoss(2.0, WEIGHT[order])(logits[:, order], order.argsort()[target])
-    torch.testing.assert_close(found, FocalLoss(2.0, WEIGHT)(logits, target))
+def test_logit_adjustment_and_balanced_softmax_of_their_authors():
+    # google-research logit_adjustment/utils.py: log(pi^tau + 1e-12); BALMS: logits + log(n)
+    x, target = made(20, 4)
+    n = torch.tensor(COUNTS).float()
+    adjusted = x + torch.log((n / n.sum()) ** 1.5 + 1e-12)
+    torch.testing.assert_close(
+        LogitAdjustedLoss(n, tau=1.5)(x, target), F.cross_entropy(adjusted, target)
+    )
+    balanced = F.cross_entropy(x + n.log(), target)
+    torch.testing.assert_close(BalancedSoftmaxLoss(n)(x, target), balanced)
 
 
-def test_batchmean_divides_by_the_samples_and_mean_by_their_weights():
-    logits, target = made(9, 4)
-    total = FocalLoss(2.0, WEIGHT, "sum")(logits, target)
-    torch.testing.assert_close(FocalLoss(2.0, WEIGHT, "batchmean")(logits, target), total / 9)
-    mean = total / WEIGHT[target].sum()
-    torch.testing.assert_close(FocalLoss(2.0, WEIGHT)(logits, target), mean)
+def test_vs_and_cdt_of_their_authors():
+    # VS-Loss class_imbalance/losses.py: delta = ((1/n)^gamma) / min, iota = tau log pi, x / delta
+    x, target = made(20, 4)
+    n = np.array(COUNTS, dtype=float)
+    delta = (1 / n) ** 0.3
+    delta = torch.tensor(delta / delta.min(), dtype=torch.float32)
+    iota = torch.tensor(1.2 * np.log(n / n.sum()), dtype=torch.float32)
+    wanted = F.cross_entropy(x / delta + iota, target)
+    torch.testing.assert_close(VSLoss(COUNTS, power=0.3, tau=1.2)(x, target), wanted)
+    torch.testing.assert_close(
+        CDTLoss(COUNTS, power=0.3)(x, target), F.cross_entropy(x / delta, target)
+    )
 
 
-def test_half_precision_is_computed_in_float32():
-    logits, target = made(9, 4)
-    low = logits.detach().bfloat16()
-    assert FocalLoss()(low, target).dtype == torch.float32
-    torch.testing.assert_close(FocalLoss()(low, target), FocalLoss()(low.float(), target))
+def test_class_balanced_of_its_authors():
+    # richardaecn/class-balanced-loss: (1 - beta) / (1 - beta^n), scaled to sum to the classes
+    x, target = made(20, 4)
+    w = (1 - 0.999) / (1 - 0.999 ** np.array(COUNTS))
+    w = torch.tensor(w / w.sum() * 4, dtype=torch.float32)
+    wanted = F.cross_entropy(x, target, w)
+    torch.testing.assert_close(ClassBalancedLoss(COUNTS, beta=0.999)(x, target), wanted)
 
 
-def test_is_a_good_module():
-    loss = FocalLoss(2.0, WEIGHT)
-    assert list(loss.state_dict()) == ["weight"]
-    assert "4 classes" in repr(loss)
-    logits, target = made(9, 4)
-    again = pickle.loads(pickle.dumps(loss))
-    torch.testing.assert_close(again(logits, target), loss(logits, target), rtol=0, atol=0)
+def test_poly_of_its_authors():
+    # arXiv 2204.12511, listing: CE + epsilon * (1 - p_t); with focal, + epsilon * (1-p_t)^(gamma+1)
+    x, target = made(20, 4)
+    p = torch.softmax(x, 1).gather(1, target[:, None]).squeeze(1)
+    wanted = (F.cross_entropy(x, target, reduction="none") + 2.0 * (1 - p)).mean()
+    torch.testing.assert_close(PolyLoss(2.0)(x, target), wanted)
+    focal = ((1 - p) ** 2 * -p.log() + 2.0 * (1 - p) ** 3).mean()
+    torch.testing.assert_close(PolyLoss(2.0, gamma=2.0)(x, target), focal)
 
 
-def test_compiles_in_one_graph():
-    logits, target = made(9, 4)
-    loss = FocalLoss(2.0, WEIGHT)
+# Independent yes/no decisions
+
+
+def torchvisions(z, y, alpha, gamma):
+    """arXiv 1708.02002 as torchvision.ops.sigmoid_focal_loss has it, element by element."""
+    p = torch.sigmoid(z)
+    p_t = p * y + (1 - p) * (1 - y)
+    loss = F.binary_cross_entropy_with_logits(z, y, reduction="none") * (1 - p_t) ** gamma
+    return loss if alpha is None else (alpha * y + (1 - alpha) * (1 - y)) * loss
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_sigmoid_focal_is_torchvisions_formula(alpha, gamma):
+    z = made(30, 5)[0].detach().double().requires_grad_()
+    y = (torch.rand(30, 5, generator=torch.Generator().manual_seed(1)) < 0.3).double()
+    found = SigmoidFocalLoss(gamma, alpha)(z, y)
+    wanted = torchvisions(z, y, alpha, gamma).mean()
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradient(found, z), gradient(wanted, z))
+
+
+def test_asymmetric_is_its_authors_formula():
+    # Alibaba-MIIL/ASL losses.py: clip the negatives' 1 - p up by 0.05, log(max(., eps)), sum
+    z = made(30, 5)[0].detach().double().requires_grad_()
+    y = (torch.rand(30, 5, generator=torch.Generator().manual_seed(1)) < 0.3).double()
+    p, kept = torch.sigmoid(z), (1 - torch.sigmoid(z) + 0.05).clamp(max=1)
+    loss = y * p.log() + (1 - y) * kept.log()
+    loss = loss * (1 - p * y - kept * (1 - y)) ** (1.0 * y + 4.0 * (1 - y))
+    found = AsymmetricLoss(reduction="sum")(z, y)
+    torch.testing.assert_close(found, -loss.sum())
+    torch.testing.assert_close(gradient(found, z), gradient(-loss.sum(), z))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("word", losses.MULTI_LABEL)
+def test_multi_label_losses_are_good_modules(word):
+    loss = losses.MULTI_LABEL[word](torch.tensor([9.0, 1.0]))
+    z = made(6, 5)[0].detach().double().requires_grad_()
+    y = torch.linspace(0, 1, 30, dtype=torch.float64).view(6, 5)
+    assert torch.autograd.gradcheck(lambda z: loss(z, y), z, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda z: loss(z, y), z)
+    unknown = y.clone()
+    unknown[2:] = -100
+    torch.testing.assert_close(loss(z, unknown), loss(z[:2], y[:2]))
     whole = torch.compile(loss, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(whole(logits, target), loss(logits, target))
+    torch.testing.assert_close(whole(z, y), loss(z, y))
+    for dtype in (torch.float16, torch.bfloat16):
+        low = z.detach().to(dtype)
+        assert loss(low, y.float()).dtype == dtype
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert loss(low, y.float()).dtype == torch.float32
+    if word == "sigmoid_focal":
+        plain = SigmoidFocalLoss(0.0, None)
+        torch.testing.assert_close(plain(z, y), nn.BCEWithLogitsLoss()(z, y))
+
+
+@given(
+    st.sampled_from([0.0, 0.25, 1.0, 4.0]),
+    st.sampled_from([0.0, 0.05]),
+    st.floats(-1e4, 1e4, width=32),
+)
+def test_multi_label_gradients_are_finite_at_every_logit(gamma, clip, logit):
+    z = torch.tensor([logit, logit], requires_grad=True)
+    y = torch.tensor([0.0, 1.0])
+    for loss in (SigmoidFocalLoss(gamma), AsymmetricLoss(gamma, gamma, clip)):
+        value = loss(z, y)
+        assert value.isfinite()
+        assert gradient(value, z).isfinite().all()
+
+
+def test_sigmoid_focal_alpha_per_class():
+    z, y = made(6, 3)[0], torch.eye(3).repeat(2, 1)
+    found = SigmoidFocalLoss(2.0, [0.1, 0.5, 0.9])(z, y)
+    one_by_one = [SigmoidFocalLoss(2.0, a)(z[:, j], y[:, j]) for j, a in enumerate([0.1, 0.5, 0.9])]
+    torch.testing.assert_close(found, torch.stack(one_by_one).mean())
+
+
+# Bad input
 
 
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: FocalLoss(-1.0), ValueError, "at least 0, but got -1"),
-        (lambda: FocalLoss(float("nan")), ValueError, "at least 0"),
+        (lambda: FocalLoss(-1.0), ValueError, "gamma must be a number >= 0, but got -1"),
+        (lambda: FocalLoss(float("nan")), ValueError, "gamma must be"),
         (lambda: FocalLoss(reduction="avg"), ValueError, "reduction must be one of"),
-        (lambda: FocalLoss(weight=[1.0, -1.0]), ValueError, ">= 0 per class"),
-        (lambda: FocalLoss(weight=[1.0] * 3)(*made(5, 4)), ValueError, "3 for 4 classes"),
+        (lambda: FocalLoss(weight=[1.0, float("nan")]), ValueError, "finite number"),
+        (lambda: FocalLoss(weight=[1.0] * 3)(*made(5, 4)), ValueError, r"\(3,\) for 4 classes"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.tensor([0, 1, 2, 3, 4])), ValueError, "0 .. 4"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.tensor([0, 1, 2, 3, -1])), ValueError, "-1 .. 3"),
+        (lambda: FocalLoss(weight=WEIGHT)(made(5, 4)[0], torch.full((5,), -1)), ValueError, "-1"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.rand(5)), TypeError, "float32"),
+        (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(5).bool()), TypeError, "bool"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(4).long()), ValueError, r"\(4,\)"),
+        (lambda: FocalLoss()(torch.zeros(5, 4).long(), torch.zeros(5).long()), TypeError, "int64"),
+        (lambda: FocalLoss()(torch.zeros(5, 0), torch.zeros(5).long()), ValueError, "one class"),
+        (lambda: FocalLoss()(torch.tensor(1.0), torch.tensor(0)), ValueError, "single number"),
+        (
+            lambda: FocalLoss()(*made(5, 4), sample_weight=torch.ones(4)),
+            ValueError,
+            "one entry per sample",
+        ),
+        (
+            lambda: FocalLoss(reduction="sum")(*made(5, 4), normalizer=2.0),
+            ValueError,
+            "leave it out",
+        ),
+        (
+            lambda: FocalLoss(ignore_index=0)(made(5, 4)[0], torch.rand(5, 4)),
+            ValueError,
+            "sample_weight of 0",
+        ),
+        (lambda: PolyLoss(-2.0), ValueError, "poly must be a number >= -1"),
+        (lambda: TiltedCrossEntropyLoss(label_smoothing=1.5), ValueError, "within 0 .. 1"),
+        (lambda: LogitAdjustedLoss([]), ValueError, "counts must be"),
+        (lambda: LogitAdjustedLoss([0, 0]), ValueError, "at least one in all"),
+        (lambda: LDAMLoss([3, -1]), ValueError, "counts must be one finite number >= 0"),
+        (lambda: LDAMLoss(COUNTS, max_margin=-1), ValueError, "max_margin must be"),
+        (lambda: SigmoidFocalLoss(alpha=2.0), ValueError, "alpha must be within 0 .. 1"),
+        (lambda: SigmoidFocalLoss()(torch.zeros(3), torch.zeros(2)), ValueError, "one_hot"),
+        (lambda: AsymmetricLoss(clip=1.0), ValueError, "clip must be"),
+        (lambda: AsymmetricLoss(reduction="average"), ValueError, "but got .average"),
     ],
 )
 def test_bad_input_is_explained(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_an_empty_class_counts_as_the_rarest_of_the_others():
+    for loss in (LogitAdjustedLoss, VSLoss, LDAMLoss):
+        x, target = made(9, 4)
+        found, wanted = loss([90, 10, 1, 0]), loss([90, 10, 1, 1])
+        torch.testing.assert_close(found(x, target), wanted(x, target))
+
+
+def test_learned_letters_get_their_gradients():
+    offset = torch.zeros(4, requires_grad=True)
+    logits, target = made(9, 4)
+    found = torch.autograd.grad(tilted_cross_entropy(logits, target, offset=offset), offset)[0]
+    wanted = torch.autograd.grad(F.cross_entropy(logits + offset, target), offset)[0]
+    torch.testing.assert_close(found, wanted)

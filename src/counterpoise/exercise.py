@@ -78,9 +78,9 @@ class FocalLoss(losses.FocalLoss):
     def __init__(self, alpha: Tensor | Sequence[float] | None = None, gamma: float = 2.0) -> None:
         super().__init__(gamma, weight=alpha, reduction="batchmean")
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, **settings: Any) -> Tensor:
         """Return the mean of -α_t (1 - p_t)^γ log(p_t)."""
-        return super().forward(logits, target.to(logits.device))
+        return super().forward(logits, target.to(logits.device), **settings)
 
 
 class DeeperCNN(models.DeeperCNN):

@@ -1,4 +1,4 @@
-"""When a hand-written autograd function may be used."""
+"""What the dispatchers ask: may a hand-written autograd function run, in which dtype and layout."""
 
 import torch
 from torch.autograd import forward_ad
@@ -11,6 +11,12 @@ def plain_eager() -> bool:
     own operators know all the rules, so the dispatchers fall back to them.
     """
     return not (torch.compiler.is_compiling() or _transformed() or forward_ad._current_level >= 0)
+
+
+def autocasting(x: torch.Tensor) -> bool:
+    """True within a `torch.autocast` for x's device; devices without autocast (meta): False."""
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def is_channels_last(x: torch.Tensor) -> bool:

@@ -1,0 +1,69 @@
+"""The family out of torch's operators, which differentiate, compile and vectorize by themselves.
+
+Everything is said through the margin d of a class, by which the others are ahead of it:
+
+    a = scale * logits + offset      d_j = logsumexp of a_k over k != j  -  a_j + margin_j
+    p_j = sigmoid(-d_j)       -log(p_j) = softplus(d_j)       log(1 - p_j) = -softplus(-d_j)
+
+Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN where p_j rounds to 1.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+
+LINEAR = 80.0  # softplus(d) is d from here on in float64 too; torch's default, 20, is for float32
+
+
+def of_class(
+    logits: torch.Tensor, target: torch.Tensor, factor: torch.Tensor | float, tilt: Tilt
+) -> torch.Tensor:
+    """The loss of each sample for class numbers: logits (N, C, ...), target (N, ...)."""
+    place = target.unsqueeze(1)
+    a = _tilted(logits, tilt)
+    others = a.scatter(1, place, float("-inf")).logsumexp(1)
+    d = others - a.gather(1, place).squeeze(1)
+    if tilt.margin is not None:
+        d = d + tilt.margin[target]
+    return factor * _of_margin(d, tilt)
+
+
+def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+    """The loss that each class would have as the target: (N, C, ...) to (N, C, ...).
+
+    A sum weighted by probabilities over axis 1 is the loss for these as the target. For the class
+    that is ahead, the others' sum is taken without it: the whole minus it would lose all digits.
+    """
+    a = _tilted(logits, tilt)
+    top, place = a.max(1, keepdim=True)
+    ahead = torch.zeros_like(a, dtype=torch.bool).scatter(1, place, value=True)
+    shifted = (a - top).exp()
+    rest = torch.where(ahead, 1.0, shifted.sum(1, keepdim=True) - shifted)
+    behind_top = a.masked_fill(ahead, float("-inf")).logsumexp(1, keepdim=True)
+    d = torch.where(ahead, behind_top, top + rest.log()) - a
+    if tilt.margin is not None:
+        d = d + _along_classes(tilt.margin, a)
+    return _of_margin(d, tilt)
+
+
+def _tilted(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+    a = logits
+    if tilt.scale is not None:
+        a = a * _along_classes(tilt.scale, a)
+    if tilt.offset is not None:
+        a = a + _along_classes(tilt.offset, a)
+    return a
+
+
+def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return vector.view(-1, *[1] * (like.dim() - 2))
+
+
+def _of_margin(d: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+    loss = F.softplus(d, threshold=LINEAR)
+    if tilt.poly:
+        loss = loss + tilt.poly * torch.sigmoid(d)
+    if tilt.gamma:
+        loss = loss * torch.exp(-tilt.gamma * F.softplus(-d, threshold=LINEAR))
+    return loss

@@ -1,0 +1,209 @@
+"""The family for class numbers in one pass over the logits, value and gradient together.
+
+With d, the margin by which the other classes are ahead (see `composed.py`), and s = sigmoid(d),
+
+    loss = factor * s^gamma * (softplus(d) + poly * s)
+    dloss/dd = factor * s^gamma * (s + (1 - s) * (gamma * softplus(d) + poly * (gamma + 1) * s))
+
+and d's own gradient is the softmax over the others, and -1 at the target (times scale). So the
+memory that becomes the gradient is the only one of the logits' size: on a CPU the work goes piece
+by piece, each small enough to stay in the cache from its first pass to its last.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from counterpoise.kernels.tilted_cross_entropy import composed
+from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+
+# Measured with benchmarks/losses.py: numbers of a piece, and the classes up to which rows are
+# worth transposing, so that a vector instruction works on many samples and not on a short row.
+PIECE = 1 << 16
+FEW_CLASSES = 64
+
+
+def tilted_cross_entropy(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    factor: torch.Tensor | float,
+    tilt: Tilt,
+    total: bool,
+) -> torch.Tensor:
+    """The loss of each sample, or with `total` their sum; logits (N, C, ...), target (N, ...)."""
+    return _OnePass.apply(logits, target, factor, tilt, total)  # type: ignore[no-any-return]
+
+
+class _OnePass(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        factor: torch.Tensor | float,
+        tilt: Tilt,
+        total: bool,
+    ) -> torch.Tensor:
+        ctx.tilt, ctx.total, ctx.factor = tilt, total, factor
+        ctx.save_for_backward(logits, target)
+        losses, ctx.slopes = _run(logits, target, factor, tilt, ctx.needs_input_grad[0])
+        return (losses.sum() if total else losses).to(logits.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,), (logits, target) = grads, ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody will differentiate again
+            found = _twice(logits, target, ctx.factor, ctx.tilt, grad, ctx.total)
+            return found, None, None, None, None
+        slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them
+        if slopes is None:
+            slopes = _run(logits, target, ctx.factor, ctx.tilt, True)[1]
+        if ctx.total and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no wait
+            return slopes, None, None, None, None
+        return slopes.mul_(grad if ctx.total else grad.unsqueeze(1)), None, None, None, None
+
+
+def _twice(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    factor: torch.Tensor | float,
+    tilt: Tilt,
+    grad: torch.Tensor,
+    total: bool,
+) -> torch.Tensor:
+    """The gradient as a function of logits and grad that autograd knows."""
+    z = logits if logits.requires_grad else logits.detach().requires_grad_()
+    losses = composed.of_class(z, target, factor, tilt)
+    return torch.autograd.grad(losses.sum() if total else losses, z, grad, create_graph=True)[0]
+
+
+def _run(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    factor: torch.Tensor | float,
+    tilt: Tilt,
+    with_slopes: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The losses, in the dtype of computation, and, when asked for, their slopes by logit."""
+    whole = logits.detach()
+    wide = torch.promote_types(whole.dtype, torch.float32)
+    if whole.dim() == 2 and whole.numel() <= PIECE:  # the loop below, less its overhead
+        a = whole.to(wide, copy=True, memory_format=torch.contiguous_format)
+        times = factor.unsqueeze(-1) if isinstance(factor, torch.Tensor) else factor
+        found = _piece(a, target.unsqueeze(1), times, tilt, 1, with_slopes)
+        return found.squeeze(1), a.to(whole.dtype) if with_slopes else None
+    if not (whole.dim() == 2 or _class_last(whole)):
+        whole = whole.contiguous()
+    losses = torch.empty(target.shape, dtype=wide, device=whole.device)
+    slopes = torch.empty_like(whole) if with_slopes else None
+    z, axis = _arranged(whole)
+    ends = z if slopes is None else _arranged(slopes)[0]
+    samples = [*z.shape[:axis], *z.shape[axis + 1 :]]
+    factors = factor.expand(target.shape) if isinstance(factor, torch.Tensor) else None
+    t, results = target.reshape(samples), losses.view(samples)
+    factors = None if factors is None else factors.reshape(samples)
+    for cut, of_samples in _cuts(z.shape, axis, z.device.type == "cpu"):
+        end = ends[cut]
+        in_place = with_slopes and end.dtype == wide and end.is_contiguous()
+        a = end.copy_(z[cut]) if in_place else z[cut].to(wide, copy=True).contiguous()
+        place = t[of_samples].unsqueeze(axis)
+        times = factor if factors is None else factors[of_samples].unsqueeze(axis)
+        found = _piece(a, place, times, tilt, axis, with_slopes)
+        results[of_samples] = found.squeeze(axis)
+        if with_slopes and not in_place:
+            end.copy_(a)
+    return losses, slopes
+
+
+def _class_last(x: torch.Tensor) -> bool:
+    return x.movedim(1, -1).is_contiguous()
+
+
+def _arranged(x: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """A view of (N, C, d1, ...), and the axis of its classes.
+
+    Samples by classes, if that is how the memory lies and the rows are not too short, or else
+    classes by N by D.
+    """
+    if x.dim() == 2 or _class_last(x):
+        rows = x if x.dim() == 2 else x.movedim(1, -1).view(-1, x.shape[1])
+        if x.shape[1] > FEW_CLASSES or x.device.type != "cpu":
+            return rows, 1
+        return rows.t().unsqueeze(1), 0
+    return x.view(*x.shape[:2], -1).movedim(1, 0), 0
+
+
+def _cuts(
+    shape: torch.Size, axis: int, small: bool
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """The pieces of an arranged tensor: where they are in it, and among the samples."""
+    if not small:
+        yield (slice(None),), (slice(None),)
+    elif axis == 1:
+        high = max(1, PIECE // shape[1])
+        for i in range(0, shape[0], high):
+            yield (slice(i, i + high),), (slice(i, i + high),)
+    else:
+        wide = min(shape[2], max(1, PIECE // shape[0]))
+        high = max(1, PIECE // (shape[0] * wide))
+        for i in range(0, shape[1], high):
+            for j in range(0, shape[2], wide):
+                of_samples = slice(i, i + high), slice(j, j + wide)
+                yield (slice(None), *of_samples), of_samples
+
+
+def _piece(
+    a: torch.Tensor,
+    place: torch.Tensor,
+    factor: torch.Tensor | float,
+    tilt: Tilt,
+    axis: int,
+    with_slopes: bool,
+) -> torch.Tensor:
+    """The losses of one piece of logits `a`, which becomes the slopes."""
+    scale, offset = (_along(axis, v, a) for v in (tilt.scale, tilt.offset))
+    if scale is not None:
+        a.mul_(scale)
+    if offset is not None:
+        a.add_(offset)
+    limits = torch.finfo(a.dtype)
+    a_t = a.gather(axis, place)
+    a.scatter_(axis, place, limits.min)  # not -inf: there may be no other class
+    top = a.amax(axis, keepdim=True)
+    torch.softmax(a, axis, out=a)
+    d = top.sub_(a_t).sub_(a.amax(axis, keepdim=True).log_())
+    if tilt.margin is not None:
+        d += tilt.margin.to(d.dtype)[place]
+    loss, slope = _of_margin(d.clamp_(max=limits.max), tilt)  # inf * 0 would be NaN
+    if with_slopes:
+        slope = slope.mul_(factor)
+        a.mul_(slope).scatter_(axis, place, slope.neg_())
+        if scale is not None:
+            a.mul_(scale)
+    return loss.mul_(factor)
+
+
+def _along(axis: int, vector: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+    if vector is None:
+        return None
+    return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1 - axis))
+
+
+def _of_margin(d: torch.Tensor, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of a margin, and its derivative."""
+    gamma, poly = tilt.gamma, tilt.poly
+    s, loss = torch.sigmoid(d), F.softplus(d, threshold=composed.LINEAR)
+    if not gamma and not poly:
+        return loss, s
+    back = 1 - s
+    slope = torch.addcmul(s, back, loss, value=gamma)
+    if poly:
+        slope.addcmul_(back, s, value=poly * (gamma + 1))
+        loss.add_(s, alpha=poly)
+    if gamma:
+        power = s**gamma  # not exp(gamma * log s), which multiplies the logarithm's rounding error
+        slope.mul_(power)
+        loss.mul_(power)
+    return loss, slope

@@ -1,0 +1,130 @@
+"""What the losses ask of their arguments, and what they answer to a mistake."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+Values = torch.Tensor | Sequence[float] | None
+REDUCTIONS = ("mean", "batchmean", "sum", "none")
+
+
+def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:
+    """Refuse an unknown reduction."""
+    if reduction not in allowed:
+        raise ValueError(f"reduction must be one of {tuple(allowed)}, but got {reduction!r}")
+
+
+def check_at_least(name: str, value: float, least: float, hint: str = "") -> None:
+    """Refuse a number below `least`, NaN and infinity."""
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{name} must be a number >= {least:g}, but got {value}{hint}")
+
+
+def check_settings(gamma: float, poly: float, label_smoothing: float, reduction: str) -> None:
+    """Refuse numbers for which the family has no loss."""
+    check_at_least("gamma", gamma, 0, "; the focal loss's paper uses 2")
+    check_at_least("poly", poly, -1, "; below -1 a better answer could cost more")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be within 0 .. 1, but got {label_smoothing}")
+    check_reduction(reduction)
+
+
+def check_call(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    sample_weight: torch.Tensor | None,
+    ignore_index: int,
+    vectors: Mapping[str, torch.Tensor | None],
+    reduction: str,
+    normalizer: torch.Tensor | float | None,
+) -> None:
+    """Refuse tensors that do not fit together; looks at shapes and dtypes only."""
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
+    if logits.dim() == 0:
+        raise ValueError("logits must be (C), (N, C) or (N, C, d1, ...), but got a single number")
+    axis = min(1, logits.dim() - 1)
+    samples = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+    _check_target(logits, target, samples, ignore_index)
+    if logits.shape[axis] == 0:
+        raise ValueError(f"logits need at least one class, but got {tuple(logits.shape)}")
+    for name, vector in vectors.items():
+        if vector is not None and tuple(vector.shape) != (logits.shape[axis],):
+            raise ValueError(
+                f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
+                f"{logits.shape[axis]} classes"
+            )
+    if sample_weight is not None and tuple(sample_weight.shape) != samples:
+        raise ValueError(
+            f"sample_weight must have one entry per sample, {samples}, but got shape "
+            f"{tuple(sample_weight.shape)}"
+        )
+    if normalizer is not None and reduction in ("sum", "none"):
+        raise ValueError(
+            f"normalizer is what 'mean' and 'batchmean' divide by, but reduction is {reduction!r}; "
+            "leave it out, or take reduction='mean'"
+        )
+
+
+def _check_target(
+    logits: torch.Tensor, target: torch.Tensor, samples: tuple[int, ...], ignore_index: int
+) -> None:
+    if target.shape == logits.shape and target.is_floating_point():
+        if ignore_index >= 0:
+            raise ValueError(
+                f"ignore_index is for class numbers, but got {ignore_index} with probabilities; "
+                "give the samples to leave out a sample_weight of 0"
+            )
+        return
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(
+            f"target must hold class numbers (int64) of shape {samples} or probabilities of the "
+            f"logits' shape {tuple(logits.shape)}, but got {target.dtype} of {tuple(target.shape)}"
+        )
+    if tuple(target.shape) != samples:
+        raise ValueError(
+            f"target must be {samples} for logits {tuple(logits.shape)}, but got "
+            f"{tuple(target.shape)}"
+        )
+
+
+def explain_range(target: torch.Tensor, classes: int, ignore_index: int, error: Exception) -> None:
+    """Say which class numbers are out of range, when that is what went wrong."""
+    numbers = target[target != ignore_index]
+    if numbers.numel() and (int(numbers.min()) < 0 or int(numbers.max()) >= classes):
+        raise ValueError(
+            f"target must be within 0 .. {classes - 1} (or {ignore_index}, which is ignored), but "
+            f"holds {int(numbers.min())} .. {int(numbers.max())}"
+        ) from error
+
+
+def as_vector(name: str, values: Values, least: float = -math.inf) -> torch.Tensor | None:
+    """A copy of one finite number per class, as a buffer to be; None stays None."""
+    if values is None:
+        return None
+    vector = torch.as_tensor(values).detach().clone()
+    if not vector.is_floating_point():
+        vector = vector.to(torch.get_default_dtype())
+    if vector.dim() != 1 or not bool((vector.isfinite() & (vector >= least)).all()):
+        kind = "finite number" if least == -math.inf else f"finite number >= {least:g}"
+        raise ValueError(
+            f"{name} must be one {kind} per class, but got shape {tuple(vector.shape)} with "
+            f"{vector.flatten()[:4].tolist()}"
+        )
+    return vector
+
+
+def as_counts(counts: Values) -> torch.Tensor:
+    """The samples per class in float64; an empty class is given the rarest of the others' count.
+
+    No sample of an empty class can say how rare the class is, and a share of 0 has no logarithm.
+    """
+    n = as_vector("counts", counts, least=0)
+    if n is None or not bool(n.sum() > 0):
+        raise ValueError(
+            "counts must be the number of training samples of each class, at least one in all, but "
+            f"got {counts}; count_classes(targets) gives them"
+        )
+    n = n.double()
+    return n.clamp_min(float(n[n > 0].min()))

@@ -1,0 +1,149 @@
+"""The whole family of softmax losses for imbalance, as a function."""
+
+import torch
+import torch.nn.functional as F
+
+from counterpoise.kernels._eager import autocasting
+from counterpoise.kernels.tilted_cross_entropy import Tilt, composed
+from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
+from counterpoise.losses._check import check_call, check_settings, explain_range
+
+Vector = torch.Tensor | None
+
+
+def tilted_cross_entropy(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    scale: Vector = None,
+    offset: Vector = None,
+    margin: Vector = None,
+    weight: Vector = None,
+    gamma: float = 0.0,
+    poly: float = 0.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    normalizer: torch.Tensor | float | None = None,
+    sample_weight: Vector = None,
+) -> torch.Tensor:
+    r"""Cross entropy with every letter that the losses for imbalanced classes put into it.
+
+        a = scale * logits + offset
+        p_t = exp(a_t - margin_t) / (exp(a_t - margin_t) + sum of exp(a_j) over j != t)
+        loss = weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t))
+
+    With no letter given it is `torch.nn.functional.cross_entropy`, in every reduction and shape.
+    Computed from the margin between target and others, so that value and gradient are exact and
+    finite for every gamma >= 0, also where p_t rounds to 1. One pass over the logits, and no memory
+    of their size but the gradient's.
+
+    Probabilities q as the target, and label smoothing (which makes probabilities of class numbers),
+    give the sum over the classes j of q_j times the loss that j would have as the target.
+
+    Sources: focal, arXiv 1708.02002; class weights, 1901.05555; offsets, 2007.07314 and 2007.10740;
+    margins, 1906.07413; scales, 2001.01385 and 2103.01550; poly, 2204.12511.
+
+    Args:
+        logits: (C), (N, C) or (N, C, d1, ...), floating.
+        target: class numbers (int64) of the logits' shape without C, or probabilities of the
+            logits' shape and a floating dtype.
+        scale: (C), what each class's logit is multiplied with.
+        offset: (C), what is added to each class's logit.
+        margin: (C), what is taken from the logit of the target alone.
+        weight: (C), what the samples of a class count.
+        gamma: at least 0, how strongly easy samples are taken back.
+        poly: the first coefficient of PolyLoss, at least -1.
+        label_smoothing: within 0 .. 1, the share spread over all classes.
+        ignore_index: the class number that says that a sample does not count.
+        reduction: "mean" divides by the sum of the samples' weights (torch's rule: their class's
+            weight, times sample_weight; for probabilities, sample_weight alone), "batchmean" by
+            the number of samples, "sum" by nothing, "none" returns one loss a sample. Where nothing
+            counts, mean and batchmean are 0 / 0 = NaN, as in torch: a mean of nothing is no number.
+            "sum" is 0 there, with a gradient of zeros.
+        normalizer: what "mean" and "batchmean" divide by instead, say the sum of the weights of all
+            micro-batches or ranks.
+        sample_weight: of the target's shape (without C), at least 0.
+
+    Returns:
+        A number, or with "none" one per sample; in the logits' dtype. Half precision is computed in
+        float32; under autocast the result is float32, as torch's.
+
+    Raises:
+        ValueError: shapes that do not match, class numbers out of range (on a CPU; a GPU reports
+            them by its own assertion, without waiting), gamma negative, ...: the message says it.
+        TypeError: logits that are not floating, class numbers that are not integers.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import tilted_cross_entropy
+        >>> logits, target = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> round(tilted_cross_entropy(logits, target, gamma=2.0).item(), 4)
+        0.0109
+    """
+    vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}
+    check_settings(gamma, poly, label_smoothing, reduction)
+    check_call(logits, target, sample_weight, ignore_index, vectors, reduction, normalizer)
+    if logits.dim() == 1:
+        logits, target = logits.unsqueeze(0), target.unsqueeze(0)
+        sample_weight = None if sample_weight is None else sample_weight.unsqueeze(0)
+        reduction = "sum" if reduction == "none" else reduction  # of one sample: its loss
+    if logits.dtype != torch.float64 and autocasting(logits):
+        logits = logits.float()
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    scale, offset, margin, weight = (
+        None if v is None else v.to(logits.device, wide) for v in vectors.values()
+    )
+    tilt, total = Tilt(scale, offset, margin, float(gamma), float(poly)), reduction != "none"
+    if target.is_floating_point():
+        counted = torch.ones_like(logits[:, 0], dtype=wide)
+        mass = _times(counted, sample_weight)
+        share = mass / _divisor(mass, counted, reduction, normalizer)
+        return _expected(logits, target.to(wide), share, weight, label_smoothing, tilt, total)
+    try:
+        counted = target != ignore_index
+        numbers = target.long().masked_fill(~counted, 0)
+        mass = _times(counted.to(wide), sample_weight)
+        weighted = mass if weight is None else mass * weight[numbers]
+        divisor = _divisor(weighted, counted, reduction, normalizer)
+        if not label_smoothing:
+            return kernel(logits, numbers, weighted / divisor, tilt, total)
+        q = F.one_hot(numbers, logits.shape[1]).movedim(-1, 1).to(wide)
+        return _expected(logits, q, mass / divisor, weight, label_smoothing, tilt, total)
+    except (IndexError, RuntimeError) as error:
+        explain_range(target, logits.shape[1], ignore_index, error)
+        raise
+
+
+def _times(counted: torch.Tensor, sample_weight: Vector) -> torch.Tensor:
+    return counted if sample_weight is None else counted * sample_weight
+
+
+def _divisor(
+    mass: torch.Tensor,
+    counted: torch.Tensor,
+    reduction: str,
+    normalizer: torch.Tensor | float | None,
+) -> torch.Tensor | float:
+    if reduction in ("sum", "none"):
+        return 1.0
+    if normalizer is not None:
+        return normalizer
+    return mass.sum() if reduction == "mean" else counted.sum()
+
+
+def _expected(
+    logits: torch.Tensor,
+    q: torch.Tensor,
+    share: torch.Tensor,
+    weight: Vector,
+    smoothing: float,
+    tilt: Tilt,
+    total: bool,
+) -> torch.Tensor:
+    """The losses expected when the target is drawn from the probabilities q, times share."""
+    q = q * (1 - smoothing) + smoothing / q.shape[1]
+    if weight is not None:
+        q = q * weight.view(-1, *[1] * (q.dim() - 2))
+    losses = share * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
+    return (losses.sum() if total else losses).to(logits.dtype)

@@ -1,0 +1,45 @@
+"""The label-distribution-aware margin loss."""
+
+from typing import Any
+
+from counterpoise.losses._check import Values, as_counts, check_at_least
+from counterpoise.losses._tilted import TiltedCrossEntropyLoss
+
+
+class LDAMLoss(TiltedCrossEntropyLoss):
+    r"""Cross entropy in which the target's logit has to win by a margin, larger for rare classes.
+
+        loss = -log softmax(scale * (logits - m_t * onehot_t))_t
+        m_j = max_margin * (min(counts) / counts_j)^(1/4)
+
+    Made for cosines as logits: give the net a `models.NormedLinear` as its last layer, or it will
+    not learn. The authors' recipe weighs the classes from late in the training on:
+    `DeferredReweighting`.
+
+    Source: Cao et al. 2019, arXiv 1906.07413, eq. 10 and 13, and the authors' code for the scale.
+
+    Args:
+        counts: training samples of each class as the loss sees them, (C). An empty class counts as
+            the rarest of the others.
+        max_margin: the margin of the rarest class, at least 0: 0.5 for small sets, 0.3 for large.
+        scale: what cosines are multiplied with, above 0.
+        **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
+            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import LDAMLoss
+        >>> cosines = torch.tensor([[0.2, 0.6]])
+        >>> round(LDAMLoss([900, 100])(cosines, torch.tensor([1])).item(), 4)
+        3.0486
+    """
+
+    def __init__(
+        self, counts: Values, max_margin: float = 0.5, scale: float = 30.0, **settings: Any
+    ) -> None:
+        check_at_least("max_margin", max_margin, 0)
+        check_at_least("scale", scale, 1e-6)
+        n = as_counts(counts)
+        margin = scale * max_margin * (n.min() / n) ** 0.25
+        super().__init__(margin=margin.float(), scale=[scale] * len(n), **settings)
+        self.max_margin = max_margin

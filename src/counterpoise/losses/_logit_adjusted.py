@@ -1,0 +1,68 @@
+"""The logit-adjusted loss, and its special case, the balanced softmax."""
+
+from typing import Any
+
+import torch
+
+from counterpoise.losses._check import Values, as_counts
+from counterpoise.losses._tilted import TiltedCrossEntropyLoss
+
+
+def log_prior(counts: Values) -> torch.Tensor:
+    """The logarithm of each class's share in float64; an empty class counts as the rarest."""
+    n = as_counts(counts)
+    return (n / n.sum()).log()
+
+
+class LogitAdjustedLoss(TiltedCrossEntropyLoss):
+    r"""Cross entropy of logits to which tau times the log of the class's share is added.
+
+        loss = -log softmax(logits + tau * log(counts / sum(counts)))_t
+
+    The net learns what is left to explain when the shares are known, so that its bare logits, at
+    evaluation, are those for balanced classes: take their argmax without the offset.
+
+    Source: Menon et al. 2020, arXiv 2007.07314, eq. 10.
+
+    Args:
+        counts: training samples of each class as the loss sees them, (C): with a balancing sampler
+            all alike (`sampler.seen_counts()`). An empty class counts as the rarest of the others.
+        tau: how much of the shares is taken out; 1 in theory, tuned on validation in practice.
+        **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
+            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import LogitAdjustedLoss
+        >>> loss = LogitAdjustedLoss([90, 10])
+        >>> round(loss(torch.zeros(1, 2), torch.tensor([1])).item(), 4)
+        2.3026
+    """
+
+    def __init__(self, counts: Values, tau: float = 1.0, **settings: Any) -> None:
+        super().__init__(offset=(tau * log_prior(counts)).float(), **settings)
+        self.tau = tau
+
+
+class BalancedSoftmaxLoss(LogitAdjustedLoss):
+    r"""Cross entropy of logits to which the log of the class's count is added.
+
+        loss = -log(counts_t * exp(z_t) / sum of counts_j * exp(z_j)),    z = logits
+
+    which is `LogitAdjustedLoss` with tau = 1: a constant more or less changes no softmax.
+
+    Source: Ren et al. 2020, arXiv 2007.10740, eq. 4.
+
+    Args:
+        counts, settings: as in `LogitAdjustedLoss`.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import BalancedSoftmaxLoss
+        >>> loss = BalancedSoftmaxLoss([90, 10])
+        >>> round(loss(torch.zeros(1, 2), torch.tensor([1])).item(), 4)
+        2.3026
+    """
+
+    def __init__(self, counts: Values, **settings: Any) -> None:
+        super().__init__(counts, tau=1.0, **settings)

@@ -1,0 +1,29 @@
+"""The poly loss."""
+
+from typing import Any
+
+from counterpoise.losses._tilted import TiltedCrossEntropyLoss
+
+
+class PolyLoss(TiltedCrossEntropyLoss):
+    r"""Poly-1: cross entropy (or focal loss) with a changed first coefficient of its series.
+
+        loss = (1 - p_t)^gamma * (-log(p_t) + epsilon * (1 - p_t))
+
+    Source: Leng et al. 2022, arXiv 2204.12511, eq. 4 (gamma = 0) and table 1 (focal).
+
+    Args:
+        epsilon: at least -1; 1 is a good first try on images, and 0 is cross entropy.
+        gamma: the focal loss's, at least 0.
+        **settings: `weight`, `label_smoothing`, `ignore_index`, `reduction` of
+            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import PolyLoss
+        >>> round(PolyLoss(epsilon=1.0)(torch.zeros(1, 2), torch.tensor([0])).item(), 4)
+        1.1931
+    """
+
+    def __init__(self, epsilon: float = 1.0, gamma: float = 0.0, **settings: Any) -> None:
+        super().__init__(poly=epsilon, gamma=gamma, **settings)

@@ -1,0 +1,66 @@
+"""The vector-scaling loss, and its special case with temperatures alone."""
+
+from typing import Any
+
+from counterpoise.losses._check import Values, as_counts
+from counterpoise.losses._logit_adjusted import log_prior
+from counterpoise.losses._tilted import TiltedCrossEntropyLoss
+
+
+class VSLoss(TiltedCrossEntropyLoss):
+    r"""Cross entropy of logits that are both scaled and offset by the size of their class.
+
+        loss = -log softmax(scale * logits + offset)_t
+        scale = (counts / max(counts))^power,    offset = tau * log(counts / sum(counts))
+
+    The offset helps early in the training and the scale late, when every sample is fitted. At
+    evaluation take the argmax of the bare logits.
+
+    Source: Kini et al. 2021, arXiv 2103.01550, eq. 2 (`power` is their γ).
+
+    Args:
+        counts: training samples of each class as the loss sees them, (C). An empty class counts as
+            the rarest of the others.
+        power: of the scale, at least 0; 0 is `LogitAdjustedLoss`.
+        tau: of the offset; 0 is `CDTLoss`.
+        **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
+            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import VSLoss
+        >>> loss = VSLoss([90, 10], power=0.3)
+        >>> round(loss(torch.tensor([[0.0, 1.0]]), torch.tensor([1])).item(), 4)
+        1.7787
+    """
+
+    def __init__(
+        self, counts: Values, power: float = 0.3, tau: float = 1.0, **settings: Any
+    ) -> None:
+        n = as_counts(counts)
+        scale = (n / n.max()) ** power
+        offset = (tau * log_prior(counts)).float() if tau else None
+        super().__init__(scale=scale.float(), offset=offset, **settings)
+        self.power, self.tau = power, tau
+
+
+class CDTLoss(VSLoss):
+    r"""Class-dependent temperatures: cross entropy of logits scaled by the size of their class.
+
+        loss = -log softmax((counts / max(counts))^power * logits)_t
+
+    Source: Ye et al. 2020, arXiv 2001.01385, eq. 4 (`power` is their γ).
+
+    Args:
+        counts, power, settings: as in `VSLoss`.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import CDTLoss
+        >>> loss = CDTLoss([90, 10], power=0.3)
+        >>> round(loss(torch.tensor([[0.0, 1.0]]), torch.tensor([1])).item(), 4)
+        0.4675
+    """
+
+    def __init__(self, counts: Values, power: float = 0.3, **settings: Any) -> None:
+        super().__init__(counts, power=power, tau=0.0, **settings)
