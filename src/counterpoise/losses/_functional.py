@@ -102,9 +102,9 @@ def tilted_cross_entropy(
         return _expected(logits, target.to(wide), share, weight, label_smoothing, tilt, total)
     try:
         counted = target != ignore_index
-        numbers = target.long().masked_fill(~counted, 0)
-        mass = _times(counted.to(wide), sample_weight)
-        weighted = mass if weight is None else mass * weight[numbers]
+        numbers = torch.where(counted, target, 0).long()
+        mass = _times(counted, sample_weight)
+        weighted = mass.to(wide) if weight is None else weight[numbers] * mass
         divisor = _divisor(weighted, counted, reduction, normalizer)
         if not label_smoothing:
             return kernel(logits, numbers, weighted / divisor, tilt, total)
