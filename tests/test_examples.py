@@ -1,6 +1,8 @@
 """Every example runs from top to bottom, on its small setting; README's Python too."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -20,6 +22,20 @@ def test_example_runs(path, monkeypatch):
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= 4
     assert any("CP301" in o.get("text", "") for o in outputs)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "losses").glob("*.py")), ids=lambda p: p.stem
+)
+def test_a_loss_trains_in(path):
+    """Each prints the accuracy on digits, of ten classes, that its framework reached with us."""
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy = re.search(r"accuracy (0\.\d+)", done.stdout)
+    assert accuracy, done.stdout
+    assert float(accuracy[1]) > 0.85
 
 
 def test_the_executed_notebook_has_the_same_cells():

@@ -1,0 +1,168 @@
+"""The α-balanced focal loss beside its peers: time of forward + backward, and memory.
+
+    python benchmarks/losses.py                      all shapes, 1 thread
+    python benchmarks/losses.py --threads 2 --save benchmarks/results/losses_2_threads.json
+
+All in one process and in turns, so that a slow moment of the machine hits everybody alike; medians.
+The first column is torch's plain cross entropy, which does less (no α, no γ); the textbook is the
+paper's formula out of torch's operators. Peers that are not installed are left out:
+pip install kornia monai imbalanced-losses pytorch-focalloss cbloss
+
+Memory is what is allocated at the worst moment beyond the logits and their gradient, in units of the
+logits.
+"""
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from counterpoise.losses import FocalLoss
+
+SHAPES = [(32, 10), (256, 100), (8192, 1000), (65536, 10), (2048, 32000), (8, 21, 256, 256)]
+GAMMA = 2.0
+SECONDS = 8.0  # for each shape and peer, about
+
+
+def textbook(weight):
+    def loss(logits, target):
+        p = torch.softmax(logits, 1).gather(1, target.unsqueeze(1)).squeeze(1)
+        w = weight[target]
+        return (w * (1 - p) ** GAMMA * -torch.log(p)).sum() / w.sum()
+
+    return loss
+
+
+def kornias(weight):
+    from kornia.losses import FocalLoss as Peer
+
+    return Peer(alpha=None, gamma=GAMMA, reduction="mean", weight=weight)
+
+
+def monais(weight):
+    from monai.losses import FocalLoss as Peer
+
+    peer = Peer(use_softmax=True, to_onehot_y=True, gamma=GAMMA, weight=weight)
+    return lambda logits, target: peer(logits, target.unsqueeze(1))
+
+
+def imbalanced_losses(weight):
+    from imbalanced_losses import SoftmaxFocalLoss as Peer
+
+    return Peer(alpha=weight, gamma=GAMMA)
+
+
+def pytorch_focalloss(weight):
+    from torch_focalloss import MultiClassFocalLoss as Peer
+
+    return Peer(gamma=GAMMA, alpha=weight)
+
+
+def cblosses(weight):
+    from cbloss.loss import FocalLoss as Peer
+
+    return Peer(num_classes=len(weight), gamma=GAMMA)
+
+
+PEERS = {
+    "cross entropy": lambda weight: F.cross_entropy,
+    "ours": lambda weight: FocalLoss(GAMMA, weight),
+    "textbook": textbook,
+    "compiled": lambda weight: torch.compile(textbook(weight)),
+    "kornia": kornias,
+    "monai": monais,
+    "imbalanced-losses": imbalanced_losses,
+    "pytorch-focalloss": pytorch_focalloss,
+    "cbloss": cblosses,
+}
+
+
+def step(loss, logits, target):
+    logits.grad = None
+    loss(logits, target).backward()
+
+
+def peers_that_work(logits, target, weight):
+    found = {}
+    for name, make in PEERS.items():
+        try:
+            loss = make(weight)
+            step(loss, logits, target)
+            found[name] = loss
+        except Exception as error:
+            print(f"  without {name}: {type(error).__name__}: {str(error).splitlines()[0]}")
+    return found
+
+
+def medians(losses, logits, target):
+    """Milliseconds of a step."""
+    times = {name: [] for name in losses}
+    once = {}
+    for name, loss in losses.items():
+        begun = time.perf_counter()
+        step(loss, logits, target)
+        once[name] = time.perf_counter() - begun
+    rounds = int(min(400, max(5, SECONDS / max(once.values()))))
+    for round_ in range(rounds + 1):
+        for name, loss in losses.items():
+            begun = time.perf_counter()
+            step(loss, logits, target)
+            if round_:
+                times[name].append(time.perf_counter() - begun)
+    return {name: 1e3 * statistics.median(t) for name, t in times.items()}
+
+
+def memory(loss, logits, target):
+    """Bytes at the worst moment of a step, less those of the gradient, over those of the logits."""
+    logits.grad = None
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        loss(logits, target).backward()
+    events = profile.profiler.kineto_results.events()
+    events = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    now = peak = 0
+    for event in events:
+        now += event.nbytes()
+        peak = max(peak, now)
+    size = logits.numel() * logits.element_size()
+    return (peak - size) / size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--save", type=Path, help="write the table as JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    rows = []
+    for shape in SHAPES:
+        torch.manual_seed(0)
+        torch.compiler.reset()
+        logits = torch.randn(shape, requires_grad=True)
+        target = torch.randint(shape[1], (shape[0], *shape[2:]))
+        weight = torch.rand(shape[1]) + 0.1
+        print(f"{shape}, {math.prod(shape):,} logits", flush=True)
+        losses = peers_that_work(logits, target, weight)
+        times = medians(losses, logits, target)
+        extra = {name: memory(loss, logits, target) for name, loss in losses.items()}
+        for name in losses:
+            ratio = times[name] / times["cross entropy"]
+            print(f"  {name:20} {times[name]:9.3f} ms {ratio:6.2f}x {extra[name]:8.2f} memory")
+        rows.append({"shape": shape, "ms": times, "extra_memory": extra})
+    if arguments.save:
+        about = {"threads": arguments.threads, "torch": torch.__version__}
+        about["machine"] = platform.machine()
+        arguments.save.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
