@@ -12,7 +12,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_inputs_torch_nn_CrossEntropyLoss
 
 from counterpoise import losses
-from counterpoise.kernels.tilted_cross_entropy import Tilt, composed, one_pass
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, one_pass
 from counterpoise.losses import (
     AsymmetricLoss,
     BalancedSoftmaxLoss,
@@ -100,10 +100,9 @@ def test_error_is_what_rounding_the_logits_costs(dtype, gamma, way):
     logits = torch.stack([margins, torch.zeros_like(margins)], 1).requires_grad_()
     target = torch.zeros(len(margins), dtype=torch.long)
     if way == "one_pass":
-        value = one_pass.tilted_cross_entropy(logits, target, 1.0, Tilt(gamma=gamma), False)
+        value = one_pass.tilted_cross_entropy(logits, Samples(target), Tilt(gamma=gamma))
     else:
-        wide = logits.to(torch.promote_types(dtype, torch.float32))
-        value = composed.of_class(wide, target, 1.0, Tilt(gamma=gamma)).to(dtype)
+        value = composed.of_samples(logits, Samples(target), Tilt(gamma=gamma))
     slopes = gradient(value, logits)[:, 0]
     limits = torch.finfo(dtype)
     with mpmath.workdps(50):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.tilted_cross_entropy import Tilt, composed
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed
 from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
 from counterpoise.losses._check import check_call, check_settings, explain_range
 
@@ -94,56 +94,45 @@ def tilted_cross_entropy(
     scale, offset, margin, weight = (
         None if v is None else v.to(logits.device, wide) for v in vectors.values()
     )
-    tilt, total = Tilt(scale, offset, margin, float(gamma), float(poly)), reduction != "none"
+    tilt = Tilt(scale, offset, margin, float(gamma), float(poly))
     if target.is_floating_point():
-        counted = torch.ones_like(logits[:, 0], dtype=wide)
-        mass = _times(counted, sample_weight)
-        share = mass / _divisor(mass, counted, reduction, normalizer)
-        return _expected(logits, target.to(wide), share, weight, label_smoothing, tilt, total)
+        mass = torch.ones_like(logits[:, 0], dtype=wide)
+        mass = mass if sample_weight is None else mass * sample_weight
+        if normalizer is None:
+            normalizer = {"mean": mass.sum(), "batchmean": mass.numel()}.get(reduction)
+        q = _smoothed(target.to(wide), label_smoothing, weight)
+        return _expected(logits, q, mass, tilt, reduction, normalizer)
+    samples = Samples(target, ignore_index, weight, sample_weight)
     try:
-        counted = target != ignore_index
-        numbers = torch.where(counted, target, 0).long()
-        mass = _times(counted, sample_weight)
-        weighted = mass.to(wide) if weight is None else weight[numbers] * mass
-        divisor = _divisor(weighted, counted, reduction, normalizer)
         if not label_smoothing:
-            return kernel(logits, numbers, weighted / divisor, tilt, total)
+            return kernel(logits, samples, tilt, reduction, normalizer)
+        if normalizer is None:
+            normalizer = samples.normalizer(reduction, wide)
+        numbers, mass, _ = samples._replace(weight=None).weighed(wide)
         q = F.one_hot(numbers, logits.shape[1]).movedim(-1, 1).to(wide)
-        return _expected(logits, q, mass / divisor, weight, label_smoothing, tilt, total)
+        q = _smoothed(q, label_smoothing, weight)
+        return _expected(logits, q, mass, tilt, reduction, normalizer)
     except (IndexError, RuntimeError) as error:
         explain_range(target, logits.shape[1], ignore_index, error)
         raise
 
 
-def _times(counted: torch.Tensor, sample_weight: Vector) -> torch.Tensor:
-    return counted if sample_weight is None else counted * sample_weight
-
-
-def _divisor(
-    mass: torch.Tensor,
-    counted: torch.Tensor,
-    reduction: str,
-    normalizer: torch.Tensor | float | None,
-) -> torch.Tensor | float:
-    if reduction in ("sum", "none"):
-        return 1.0
-    if normalizer is not None:
-        return normalizer
-    return mass.sum() if reduction == "mean" else counted.sum()
+def _smoothed(q: torch.Tensor, smoothing: float, weight: Vector) -> torch.Tensor:
+    """Probabilities (N, C, ...) with a share spread over all classes, times the class weights."""
+    q = q * (1 - smoothing) + smoothing / q.shape[1]
+    return q if weight is None else q * weight.view(-1, *[1] * (q.dim() - 2))
 
 
 def _expected(
     logits: torch.Tensor,
     q: torch.Tensor,
-    share: torch.Tensor,
-    weight: Vector,
-    smoothing: float,
+    mass: torch.Tensor,
     tilt: Tilt,
-    total: bool,
+    reduction: str,
+    normalizer: torch.Tensor | float | None,
 ) -> torch.Tensor:
-    """The losses expected when the target is drawn from the probabilities q, times share."""
-    q = q * (1 - smoothing) + smoothing / q.shape[1]
-    if weight is not None:
-        q = q * weight.view(-1, *[1] * (q.dim() - 2))
-    losses = share * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
-    return (losses.sum() if total else losses).to(logits.dtype)
+    """The losses expected when the target is drawn from q, times the samples' masses, reduced."""
+    losses = mass * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
+    if normalizer is not None:
+        losses = losses / normalizer
+    return (losses if reduction == "none" else losses.sum()).to(logits.dtype)

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from counterpoise.kernels.tilted_cross_entropy import Samples
 from counterpoise.losses._check import Values, as_vector, check_settings
 from counterpoise.losses._functional import tilted_cross_entropy
 
@@ -121,15 +122,10 @@ class TiltedCrossEntropyLoss(nn.Module):
         >>> bool(torch.isclose(sum(parts), loss(logits, target)))
         True
         """
-        if target.is_floating_point():
-            counted = torch.ones_like(target.select(min(1, target.dim() - 1), 0))
-            numbers = None
+        if target.is_floating_point():  # probabilities: every sample counts, classes in axis 1
+            target = torch.zeros_like(target.select(min(1, target.dim() - 1), 0), dtype=torch.long)
+            samples = Samples(target, sample_weight=sample_weight)
         else:
-            counted = target != self.ignore_index
-            numbers = target.masked_fill(~counted, 0)
-        if self.reduction == "batchmean":
-            return counted.sum()
-        mass = counted if sample_weight is None else counted * sample_weight
-        if self.weight is not None and numbers is not None:
-            mass = mass * self.weight[numbers]
-        return mass.sum()
+            samples = Samples(target, self.ignore_index, self.weight, sample_weight)
+        by = "batchmean" if self.reduction == "batchmean" else "mean"
+        return samples.normalizer(by, torch.float32)

@@ -11,22 +11,37 @@ Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN wh
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64 too; torch's default, 20, is for float32
 
 
-def of_class(
-    logits: torch.Tensor, target: torch.Tensor, factor: torch.Tensor | float, tilt: Tilt
+def of_samples(
+    logits: torch.Tensor,
+    samples: Samples,
+    tilt: Tilt,
+    reduction: str = "none",
+    normalizer: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
-    """The loss of each sample for class numbers: logits (N, C, ...), target (N, ...)."""
+    """As the dispatcher's; see there."""
+    numbers, mass, counted = samples.weighed(torch.promote_types(logits.dtype, torch.float32))
+    if normalizer is None and reduction in MEANS:
+        normalizer = (mass if reduction == "mean" else counted).sum()
+    losses = of_class(logits.to(mass.dtype), numbers, tilt)
+    losses = losses * (mass if normalizer is None else mass / normalizer)
+    return (losses if reduction == "none" else losses.sum()).to(logits.dtype)
+
+
+def of_class(logits: torch.Tensor, target: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+    """The loss of each sample for its class: logits (N, C, ...), target (N, ...)."""
     place = target.unsqueeze(1)
     a = _tilted(logits, tilt)
     others = a.scatter(1, place, float("-inf")).logsumexp(1)
     d = others - a.gather(1, place).squeeze(1)
     if tilt.margin is not None:
         d = d + tilt.margin[target]
-    return factor * _of_margin(d, tilt)
+    return _of_margin(d, tilt)
 
 
 def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:

@@ -17,23 +17,26 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels.tilted_cross_entropy import composed
+from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 # Measured with benchmarks/losses.py: numbers of a piece, and the classes up to which rows are
 # worth transposing, so that a vector instruction works on many samples and not on a short row.
-PIECE = 1 << 16
+PIECE = 1 << 18
 FEW_CLASSES = 64
+
+Normalizer = torch.Tensor | float | None
 
 
 def tilted_cross_entropy(
     logits: torch.Tensor,
-    target: torch.Tensor,
-    factor: torch.Tensor | float,
+    samples: Samples,
     tilt: Tilt,
-    total: bool,
+    reduction: str = "none",
+    normalizer: Normalizer = None,
 ) -> torch.Tensor:
-    """The loss of each sample, or with `total` their sum; logits (N, C, ...), target (N, ...)."""
-    return _OnePass.apply(logits, target, factor, tilt, total)  # type: ignore[no-any-return]
+    """As the dispatcher's; see there."""
+    return _OnePass.apply(logits, samples, tilt, reduction, normalizer)  # type: ignore[no-any-return]
 
 
 class _OnePass(torch.autograd.Function):
@@ -41,80 +44,90 @@ class _OnePass(torch.autograd.Function):
     def forward(
         ctx: Any,
         logits: torch.Tensor,
-        target: torch.Tensor,
-        factor: torch.Tensor | float,
+        samples: Samples,
         tilt: Tilt,
-        total: bool,
+        reduction: str,
+        normalizer: Normalizer,
     ) -> torch.Tensor:
-        ctx.tilt, ctx.total, ctx.factor = tilt, total, factor
-        ctx.save_for_backward(logits, target)
-        losses, ctx.slopes = _run(logits, target, factor, tilt, ctx.needs_input_grad[0])
-        return (losses.sum() if total else losses).to(logits.dtype)
+        ctx.save_for_backward(logits)
+        ctx.arguments = samples, tilt, reduction, normalizer
+        loss, ctx.slopes = _run(logits, *ctx.arguments, with_slopes=ctx.needs_input_grad[0])
+        return loss.to(logits.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (grad,), (logits, target) = grads, ctx.saved_tensors
+        (grad,), (logits,) = grads, ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody will differentiate again
-            found = _twice(logits, target, ctx.factor, ctx.tilt, grad, ctx.total)
-            return found, None, None, None, None
+            return _twice(logits, grad, *ctx.arguments), None, None, None, None
         slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them
         if slopes is None:
-            slopes = _run(logits, target, ctx.factor, ctx.tilt, True)[1]
-        if ctx.total and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no wait
+            slopes = _run(logits, *ctx.arguments, with_slopes=True)[1]
+        if grad.dim() == 0 and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no waiting
             return slopes, None, None, None, None
-        return slopes.mul_(grad if ctx.total else grad.unsqueeze(1)), None, None, None, None
+        return slopes.mul_(grad.unsqueeze(1) if grad.dim() else grad), None, None, None, None
 
 
-def _twice(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    factor: torch.Tensor | float,
-    tilt: Tilt,
-    grad: torch.Tensor,
-    total: bool,
-) -> torch.Tensor:
+def _twice(logits: torch.Tensor, grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
     """The gradient as a function of logits and grad that autograd knows."""
     z = logits if logits.requires_grad else logits.detach().requires_grad_()
-    losses = composed.of_class(z, target, factor, tilt)
-    return torch.autograd.grad(losses.sum() if total else losses, z, grad, create_graph=True)[0]
+    loss = composed.of_samples(z, *arguments)
+    return torch.autograd.grad(loss, z, grad, create_graph=True)[0]
 
 
 def _run(
     logits: torch.Tensor,
-    target: torch.Tensor,
-    factor: torch.Tensor | float,
+    samples: Samples,
     tilt: Tilt,
+    reduction: str,
+    normalizer: Normalizer,
     with_slopes: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The losses, in the dtype of computation, and, when asked for, their slopes by logit."""
+    """The loss, in the dtype of computation, and, when asked for, the slopes by logit."""
     whole = logits.detach()
     wide = torch.promote_types(whole.dtype, torch.float32)
-    if whole.dim() == 2 and whole.numel() <= PIECE:  # the loop below, less its overhead
-        a = whole.to(wide, copy=True, memory_format=torch.contiguous_format)
-        times = factor.unsqueeze(-1) if isinstance(factor, torch.Tensor) else factor
-        found = _piece(a, target.unsqueeze(1), times, tilt, 1, with_slopes)
-        return found.squeeze(1), a.to(whole.dtype) if with_slopes else None
+    if whole.dim() == 2 and whole.numel() <= PIECE // 4:  # the loop below, less its overhead
+        return _small(whole.to(wide, copy=True), samples, tilt, reduction, normalizer, whole.dtype)
     if not (whole.dim() == 2 or _class_last(whole)):
         whole = whole.contiguous()
-    losses = torch.empty(target.shape, dtype=wide, device=whole.device)
+    if normalizer is None and reduction in MEANS:
+        normalizer = samples.normalizer(reduction, wide)
     slopes = torch.empty_like(whole) if with_slopes else None
     z, axis = _arranged(whole)
     ends = z if slopes is None else _arranged(slopes)[0]
-    samples = [*z.shape[:axis], *z.shape[axis + 1 :]]
-    factors = factor.expand(target.shape) if isinstance(factor, torch.Tensor) else None
-    t, results = target.reshape(samples), losses.view(samples)
-    factors = None if factors is None else factors.reshape(samples)
-    for cut, of_samples in _cuts(z.shape, axis, z.device.type == "cpu"):
+    samples = samples.shaped([*z.shape[:axis], *z.shape[axis + 1 :]])
+    size = samples.target.shape if reduction == "none" else ()
+    result = torch.zeros(size, dtype=wide, device=whole.device)
+    for cut, of_samples in _cuts(z, axis):
         end = ends[cut]
         in_place = with_slopes and end.dtype == wide and end.is_contiguous()
         a = end.copy_(z[cut]) if in_place else z[cut].to(wide, copy=True).contiguous()
-        place = t[of_samples].unsqueeze(axis)
-        times = factor if factors is None else factors[of_samples].unsqueeze(axis)
-        found = _piece(a, place, times, tilt, axis, with_slopes)
-        results[of_samples] = found.squeeze(axis)
+        numbers, mass, _ = samples.at(of_samples).weighed(wide)
+        factor = mass if normalizer is None else mass / normalizer
+        losses = _piece(a, numbers.unsqueeze(axis), factor.unsqueeze(axis), tilt, axis, with_slopes)
+        if reduction == "none":
+            result[of_samples] = losses.squeeze(axis)
+        else:
+            result += losses.sum()
         if with_slopes and not in_place:
             end.copy_(a)
-    return losses, slopes
+    return result.view(logits.shape[:1] + logits.shape[2:] if result.dim() else ()), slopes
+
+
+def _small(
+    a: torch.Tensor,
+    samples: Samples,
+    tilt: Tilt,
+    reduction: str,
+    normalizer: Normalizer,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    numbers, mass, counted = samples.weighed(a.dtype)
+    if normalizer is None and reduction in MEANS:
+        normalizer = (mass if reduction == "mean" else counted).sum()
+    factor = mass if normalizer is None else mass / normalizer
+    a = a.contiguous()
+    losses = _piece(a, numbers.unsqueeze(1), factor.unsqueeze(1), tilt, 1, True).squeeze(1)
+    return losses if reduction == "none" else losses.sum(), a.to(dtype)
 
 
 def _class_last(x: torch.Tensor) -> bool:
@@ -135,21 +148,20 @@ def _arranged(x: torch.Tensor) -> tuple[torch.Tensor, int]:
     return x.view(*x.shape[:2], -1).movedim(1, 0), 0
 
 
-def _cuts(
-    shape: torch.Size, axis: int, small: bool
-) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+def _cuts(z: torch.Tensor, axis: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """The pieces of an arranged tensor: where they are in it, and among the samples."""
-    if not small:
+    if z.device.type != "cpu":
         yield (slice(None),), (slice(None),)
     elif axis == 1:
-        high = max(1, PIECE // shape[1])
-        for i in range(0, shape[0], high):
+        high = max(1, PIECE // z.shape[1])
+        for i in range(0, z.shape[0], high):
             yield (slice(i, i + high),), (slice(i, i + high),)
-    else:
-        wide = min(shape[2], max(1, PIECE // shape[0]))
-        high = max(1, PIECE // (shape[0] * wide))
-        for i in range(0, shape[1], high):
-            for j in range(0, shape[2], wide):
+    else:  # a piece is a copy here, so it is small beside the whole
+        samples = max(1, min(PIECE, z.numel() // 32) // z.shape[0])
+        wide = min(z.shape[2], samples)
+        high = max(1, samples // wide)
+        for i in range(0, z.shape[1], high):
+            for j in range(0, z.shape[2], wide):
                 of_samples = slice(i, i + high), slice(j, j + wide)
                 yield (slice(None), *of_samples), of_samples
 
@@ -157,7 +169,7 @@ def _cuts(
 def _piece(
     a: torch.Tensor,
     place: torch.Tensor,
-    factor: torch.Tensor | float,
+    factor: torch.Tensor,
     tilt: Tilt,
     axis: int,
     with_slopes: bool,

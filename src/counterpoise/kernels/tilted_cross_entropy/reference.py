@@ -11,9 +11,9 @@ from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 
 def tilted_cross_entropy(
-    logits: torch.Tensor, target: torch.Tensor, factor: torch.Tensor | float, tilt: Tilt
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, tilt: Tilt
 ) -> torch.Tensor:
-    """factor * ((1 - p_t)^gamma * -log(p_t) + poly * (1 - p_t)^(gamma + 1)) for each sample.
+    """weight_t * ((1 - p_t)^gamma * -log(p_t) + poly * (1 - p_t)^(gamma + 1)) for each sample.
 
     p = softmax(scale * logits + offset - margin_t at the target); logits (N, C), target (N,).
     """
@@ -27,4 +27,4 @@ def tilted_cross_entropy(
         a = a - is_target * tilt.margin
     p_t = torch.softmax(a, dim=1).gather(1, target[:, None]).squeeze(1)
     loss = (1 - p_t) ** tilt.gamma * -torch.log(p_t)
-    return factor * (loss + tilt.poly * (1 - p_t) ** (tilt.gamma + 1))
+    return weight[target] * (loss + tilt.poly * (1 - p_t) ** (tilt.gamma + 1))

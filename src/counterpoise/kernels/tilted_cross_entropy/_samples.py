@@ -1,0 +1,51 @@
+"""Which samples count in a loss, and how much."""
+
+from typing import NamedTuple
+
+import torch
+
+MEANS = ("mean", "batchmean")
+PART = 1 << 16  # samples to weigh at a time, so that nothing of the targets' size is made
+
+
+class Samples(NamedTuple):
+    """Class numbers and what they weigh: target (N, ...), weight (C,), sample_weight as target."""
+
+    target: torch.Tensor
+    ignore_index: int = -100
+    weight: torch.Tensor | None = None
+    sample_weight: torch.Tensor | None = None
+
+    def weighed(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Class numbers (0 where ignored), masses (0 where ignored), and whether each counts."""
+        counted = self.target != self.ignore_index
+        numbers = torch.where(counted, self.target, 0).long()
+        mass = counted.to(dtype) if self.weight is None else self.weight[numbers] * counted
+        if self.sample_weight is not None:
+            mass = mass * self.sample_weight
+        return numbers, mass, counted
+
+    def at(self, cut: tuple[slice, ...]) -> "Samples":
+        """Some of the samples."""
+        own = self.sample_weight
+        return self._replace(
+            target=self.target[cut], sample_weight=None if own is None else own[cut]
+        )
+
+    def shaped(self, shape: list[int]) -> "Samples":
+        """The samples in another shape."""
+        own = self.sample_weight
+        return self._replace(
+            target=self.target.reshape(shape),
+            sample_weight=None if own is None else own.reshape(shape),
+        )
+
+    def normalizer(self, reduction: str, dtype: torch.dtype) -> torch.Tensor:
+        """What "mean" (the masses) or "batchmean" (the samples that count) divides by; else 1."""
+        if reduction not in MEANS:
+            return torch.ones((), dtype=dtype, device=self.target.device)
+        flat, place = self.shaped([-1]), 1 if reduction == "mean" else 2
+        total = torch.zeros((), dtype=dtype, device=self.target.device)
+        for i in range(0, len(flat.target), PART):
+            total += flat.at((slice(i, i + PART),)).weighed(dtype)[place].sum()
+        return total
