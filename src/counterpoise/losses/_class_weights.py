@@ -1,0 +1,141 @@
+"""How many samples each class has, and weights made of that."""
+
+import math
+
+import torch
+
+from counterpoise.labels import Labels, count_labels, read_labels
+from counterpoise.losses._check import Values, as_counts
+
+
+def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
+    """Count the samples of each class.
+
+        counts_j = number of targets that are j
+
+    Args:
+        targets: class numbers: an integer tensor, array or list of any shape (dense targets
+            count every pixel), a data set that holds them as `.targets`, or a `Subset` of one.
+        num_classes: the length of the answer; None stops at the highest class that occurs, so
+            give it where the last classes may be empty.
+
+    Returns:
+        int64 (C), on the targets' device.
+
+    Raises:
+        TypeError: targets or num_classes that are not integers.
+        ValueError: a class number that is negative, or num_classes or above.
+
+    Example:
+        >>> from counterpoise.losses import count_classes
+        >>> count_classes([0, 2, 2], num_classes=4)
+        tensor([1, 0, 2, 0])
+    """
+    return count_labels(read_labels(targets), num_classes)
+
+
+def inverse_weights(counts: Values) -> torch.Tensor:
+    """Weigh every class by the inverse of its share, so that all classes weigh the same in sum.
+
+        weight_j = N / (C * counts_j),    N = sum of counts
+
+    The mean over the samples is 1 (over the classes it is more). An empty class gets the weight of
+    the rarest of the others and changes nothing for them: N and C count the classes that occur.
+
+    Source: scikit-learn's `class_weight="balanced"`, after King and Zeng 2001, Logistic Regression
+    in Rare Events Data.
+
+    Args:
+        counts: samples of each class, (C), whole or not; at least one above 0.
+
+    Returns:
+        (C), computed in float64, in the default dtype.
+
+    Raises:
+        ValueError: counts that are negative, not finite, all 0 or not of one dimension.
+
+    Example:
+        >>> from counterpoise.losses import inverse_weights
+        >>> inverse_weights([1, 3])
+        tensor([2.0000, 0.6667])
+    """
+    n, occurs = _read(counts)
+    return _finish(n[occurs].mean() / n)
+
+
+def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tensor:
+    """Weigh every class by the inverse of its effective number of samples.
+
+        weight_j = c * (1 - beta) / (1 - beta^counts_j),    c so that the mean over the classes is 1
+
+    beta = 0 weighs all classes alike, beta -> 1 as 1 / counts. Keep it near 1: where counts are
+    far above 1 / (1 - beta), beta^counts is 0 and all weights are equal. An empty class gets the
+    weight of the rarest of the others and changes nothing for them: the mean is over the classes
+    that occur. Computed as -expm1(counts * log(beta)), which is exact for beta near 1 as well.
+
+    Source: Cui et al. 2019, arXiv 1901.05555, section 4.
+
+    Args:
+        counts: samples of each class, (C), whole or not; at least one above 0.
+        beta: at least 0 and below 1; the paper takes 0.9 to 0.9999.
+
+    Returns:
+        (C), computed in float64, in the default dtype.
+
+    Raises:
+        ValueError: counts that are negative, not finite, all 0 or not of one dimension, or beta
+            out of range.
+
+    Example:
+        >>> from counterpoise.losses import effective_number_weights
+        >>> effective_number_weights([10, 1000], beta=0.999)
+        tensor([1.9690, 0.0310])
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(
+            f"beta must be at least 0 and below 1, but got {beta}; the limit 1 is inverse_weights"
+        )
+    n, occurs = _read(counts)
+    # The logarithm of the beta given is right to the last digit; 1 - beta^n would not be.
+    weight = -1 / torch.expm1(n * (math.log(beta) if beta else -math.inf))
+    return _finish(weight / weight[occurs].mean())
+
+
+def median_frequency_weights(counts: Values) -> torch.Tensor:
+    """Weigh every class by how much rarer it is than the middle one.
+
+        weight_j = median(counts) / counts_j
+
+    with the mean of the two middle counts for an even number of classes. An empty class gets the
+    weight of the rarest of the others and changes nothing for them: the median is of the classes
+    that occur. For dense targets the paper first divides a class's pixels by those of the images
+    that hold the class; give these shares as `counts` to weigh as it does.
+
+    Source: Eigen and Fergus 2015, arXiv 1411.4734, the section on semantic labels.
+
+    Args:
+        counts: samples (or pixels) of each class, (C), whole or not; at least one above 0.
+
+    Returns:
+        (C), computed in float64, in the default dtype.
+
+    Raises:
+        ValueError: counts that are negative, not finite, all 0 or not of one dimension.
+
+    Example:
+        >>> from counterpoise.losses import median_frequency_weights
+        >>> median_frequency_weights([1, 2, 8])
+        tensor([2.0000, 1.0000, 0.2500])
+    """
+    n, occurs = _read(counts)
+    return _finish(n[occurs].quantile(0.5) / n)
+
+
+def _read(counts: Values) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the counts in float64, empty classes as the rarest of the others, and which occur."""
+    given = torch.as_tensor([] if counts is None else counts).to(torch.float64)
+    return as_counts(given), given > 0
+
+
+def _finish(weight: torch.Tensor) -> torch.Tensor:
+    return weight.to(torch.get_default_dtype())

@@ -1,0 +1,49 @@
+"""Samplers for imbalanced classes: which samples an epoch shows, and how often.
+
+Each is a `torch.utils.data.Sampler[int]` for a `DataLoader`. Call `sampler.set_epoch(epoch)` before
+each epoch, as with torch's `DistributedSampler`; several processes share the samples by themselves.
+
+**Sampler and loss never balance twice.** A sampler changes how often the loss sees each class, so a
+loss that is built from the counts of the data set balances a second time what the sampler has
+balanced already. One rule prevents it: build the loss from `sampler.seen_counts()`.
+
+    sampler = samplers.BalancedSampler(targets)
+    loss = losses.LogitAdjustedLoss(sampler.seen_counts())
+
+With `BalancedSampler` these counts are all equal, and logit adjustment, class weights and the rest
+come down to what they are on balanced data: plain cross entropy. With `ShuffleSampler` they are the
+data set's. With `ProgressiveSampler` they are other ones in each epoch: build the loss anew from
+`seen_counts(epoch)`, or take plain cross entropy.
+
+`ALL` maps the word used everywhere to a function (targets, epochs=None, **settings) -> sampler.
+`epochs` is the length of the training, which only "progressive" asks for.
+"""
+
+from typing import Any, Protocol
+
+from counterpoise.labels import Labels
+from counterpoise.samplers._balanced import BalancedSampler
+from counterpoise.samplers._by_class import ClassSampler
+from counterpoise.samplers._progressive import ProgressiveSampler
+from counterpoise.samplers._shuffle import ShuffleSampler
+from counterpoise.samplers._square_root import SquareRootSampler
+
+__all__ = ["ALL", "BalancedSampler", "ProgressiveSampler", "ShuffleSampler", "SquareRootSampler"]
+
+
+class _Make(Protocol):
+    def __call__(self, targets: Labels, epochs: Any = None, **settings: Any) -> ClassSampler:
+        """Return a sampler."""
+        ...
+
+
+def _progressive(targets: Labels, epochs: Any = None, **settings: Any) -> ClassSampler:
+    return ProgressiveSampler(targets, epochs=epochs, **settings)
+
+
+ALL: dict[str, _Make] = {
+    "shuffle": lambda targets, epochs=None, **settings: ShuffleSampler(targets, **settings),
+    "balanced": lambda targets, epochs=None, **settings: BalancedSampler(targets, **settings),
+    "square_root": lambda targets, epochs=None, **settings: SquareRootSampler(targets, **settings),
+    "progressive": _progressive,
+}

@@ -1,0 +1,147 @@
+"""Drawing a class by its share, then the samples of the class in turn."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.utils.data import Sampler
+
+from counterpoise.labels import Labels, count_labels, read_labels
+
+
+class ClassSampler(Sampler[int]):
+    """Draws each sample's class by `_shares`; here a class's share is that of its samples.
+
+    Every rank works out the same order of all `num_samples` and takes every `num_replicas`-th,
+    beginning with its own; if they do not divide, the order goes on from its start. The order hangs
+    on seed and epoch alone.
+    """
+
+    def __init__(
+        self,
+        targets: Labels,
+        num_samples: int | None = None,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        *,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        labels = read_labels(targets).cpu()
+        self.counts = _count(labels, num_classes)
+        self.num_samples = at_least(
+            "num_samples", len(labels) if num_samples is None else num_samples, 1
+        )
+        self.seed = at_least("seed", seed, 0)
+        self.num_replicas, self.rank = _find_place(num_replicas, rank)
+        self.epoch = 0
+        # The samples' places, class after class: a view for each class.
+        self._places = labels.argsort(stable=True).split(self.counts.tolist())
+
+    def __len__(self) -> int:
+        """How many samples this rank draws in an epoch, the same for all ranks."""
+        return -(-self.num_samples // self.num_replicas)
+
+    def __iter__(self) -> Iterator[int]:
+        """The places of this rank's samples, for the epoch set."""
+        order = self._order(self._generator())
+        mine = torch.arange(self.rank, len(self) * self.num_replicas, self.num_replicas)
+        return iter(order[mine % self.num_samples].tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, counted from 0; without it, every epoch has the same order."""
+        self.epoch = at_least("epoch", epoch, 0)
+
+    def seen_counts(self, epoch: int | None = None) -> torch.Tensor:
+        """How many samples of each class an epoch is expected to show, of all ranks together.
+
+        This, and not the counts of the data set, is the prior that the loss sees: build the loss
+        from it. Float64 (C); None is the epoch set.
+        """
+        epoch = self.epoch if epoch is None else at_least("epoch", epoch, 0)
+        return self._shares(epoch) * self.num_samples
+
+    def _shares(self, epoch: int) -> torch.Tensor:
+        """Return the probability of each class, float64 (C)."""
+        return self.counts.double() / self.counts.sum()
+
+    def _order(self, generator: torch.Generator) -> torch.Tensor:
+        """Return the places of all ranks' samples, int64 (num_samples)."""
+        classes = self._draw_classes(generator)
+        drawn = classes.bincount(minlength=len(self.counts)).tolist()
+        pairs = zip(self._places, drawn, strict=True)
+        picked = torch.cat([in_turn(places, n, generator) for places, n in pairs])
+        order = torch.empty_like(picked)
+        order[classes.argsort(stable=True)] = picked
+        return order
+
+    def _draw_classes(self, generator: torch.Generator) -> torch.Tensor:
+        """Draw from the classes, independently; torch.multinomial takes no more than 2^24."""
+        upper = self._shares(self.epoch).cumsum(0)
+        upper = upper / upper[-1]  # the last is 1, above every draw
+        drawn = torch.rand(self.num_samples, generator=generator, dtype=torch.float64)
+        return torch.searchsorted(upper, drawn, right=True)
+
+    def _generator(self) -> torch.Generator:
+        """Return a source of chance for seed and epoch: 0 and 1 is not 1 and 0, as in their sum."""
+        words = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)
+        return torch.Generator().manual_seed(int(words[0]))
+
+
+def equal_shares(counts: torch.Tensor) -> torch.Tensor:
+    """Return the same probability for every class that has samples, float64 (C)."""
+    occurs = (counts > 0).double()
+    return occurs / occurs.sum()
+
+
+def in_turn(places: torch.Tensor, number: int, generator: torch.Generator) -> torch.Tensor:
+    """Go through shuffled copies of the places: none comes k + 2 times before all came k times."""
+    copies = [
+        places[torch.randperm(len(places), generator=generator)]
+        for _ in range(0, number, max(1, len(places)))
+    ]
+    return torch.cat([places[:0], *copies])[:number]
+
+
+def _count(labels: torch.Tensor, num_classes: int | None) -> torch.Tensor:
+    """Return the samples of each class, int64 (C), once it is sure that there are some."""
+    if labels.dim() != 1 or not len(labels):
+        raise ValueError(
+            "targets must be one class number per sample, and at least one, but have shape "
+            f"{tuple(labels.shape)}"
+        )
+    return count_labels(labels, num_classes)
+
+
+def _find_place(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
+    """Return the number of processes and this one's rank; those of torch.distributed, if None."""
+    running = dist.is_available() and dist.is_initialized()
+    if num_replicas is None:
+        num_replicas = dist.get_world_size() if running else 1
+    if rank is None:
+        if not running and num_replicas != 1:
+            raise ValueError(
+                f"num_replicas={num_replicas} needs a rank as long as torch.distributed is not "
+                "initialised; give both, or initialise it first"
+            )
+        rank = dist.get_rank() if running else 0
+    num_replicas, rank = at_least("num_replicas", num_replicas, 1), at_least("rank", rank, 0)
+    if rank >= num_replicas:
+        raise ValueError(f"rank must be below num_replicas={num_replicas}, but got {rank}")
+    return num_replicas, rank
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Return an integer of whatever kind as an int that is large enough."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, but got {value!r}; pass an int") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, but got {number}")
+    return number

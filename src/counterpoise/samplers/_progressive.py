@@ -1,0 +1,53 @@
+"""From the data's classes to balanced ones."""
+
+import torch
+
+from counterpoise.labels import Labels
+from counterpoise.samplers._by_class import ClassSampler, at_least, equal_shares
+
+
+class ProgressiveSampler(ClassSampler):
+    r"""Draws the classes as in the data at first, and more and more alike.
+
+        p_j(t) = (1 - t/T) * counts_j / N + t/T * 1/C,    t: the epoch, T: epochs
+
+    From epoch T on it draws all classes alike. The counts that a loss sees change with the epoch:
+    `seen_counts(epoch)`.
+
+    Source: Kang et al. 2020, arXiv 1910.09217, eq. 2.
+
+    Args:
+        targets, num_samples, seed, num_replicas, rank, num_classes: as in `BalancedSampler`.
+        epochs: T, how many epochs the training has.
+
+    Raises:
+        TypeError: numbers or targets that are not integers.
+        ValueError: no targets, negative targets, numbers out of range.
+
+    Example:
+        >>> from counterpoise.samplers import ProgressiveSampler
+        >>> sampler = ProgressiveSampler([0] * 90 + [1] * 10, epochs=4)
+        >>> for epoch in range(4):
+        ...     print(sampler.seen_counts(epoch).tolist())
+        [90.0, 10.0]
+        [80.0, 20.0]
+        [70.0, 30.0]
+        [60.0, 40.0]
+    """
+
+    def __init__(
+        self,
+        targets: Labels,
+        num_samples: int | None = None,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        *,
+        epochs: int,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__(targets, num_samples, seed, num_replicas, rank, num_classes=num_classes)
+        self.epochs = at_least("epochs", epochs, 1)
+
+    def _shares(self, epoch: int) -> torch.Tensor:
+        return super()._shares(epoch).lerp(equal_shares(self.counts), min(1, epoch / self.epochs))
