@@ -8,8 +8,8 @@ The first column is torch's plain cross entropy, which does less (no α, no γ);
 paper's formula out of torch's operators. Peers that are not installed are left out:
 pip install kornia monai imbalanced-losses pytorch-focalloss cbloss
 
-Memory is what is allocated at the worst moment beyond the logits and their gradient, in units of the
-logits.
+Memory is what is allocated at the worst moment beyond the logits and their gradient, in units of
+the logits.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from counterpoise.losses import TiltedCrossEntropyLoss
 COUNTS = torch.tensor([500.0, 100.0, 20.0, 4.0, 1.0])
 C = len(COUNTS)
 SHAPES = [(C,), (9, C), (3, C, 4), (2, C, 3, 2), (2, C, 3, 2, 2), (1, C), (200, C)]
+DOCS = Path(__file__).parent.parent / "docs" / "which_loss.md"
 every_loss = pytest.mark.parametrize("word", losses.ALL)
 
 
@@ -283,3 +285,10 @@ def test_nothing_of_the_caller_is_changed_and_backward_may_come_twice(word):
     assert_same([first, logits, counts], [second, before, COUNTS])
     twice = torch.autograd.grad(2 * loss(logits, target), logits)[0]
     assert_same([twice], [2 * first])
+
+
+@pytest.mark.parametrize("word", [*losses.ALL, *losses.MULTI_LABEL])
+def test_has_a_row_in_the_docs(word):
+    made_by = {**losses.ALL, **losses.MULTI_LABEL}[word](COUNTS)
+    (row,) = (line for line in DOCS.read_text().splitlines() if line.startswith(f"| `{word}`"))
+    assert f"losses.{type(made_by).__name__}(" in row

@@ -2,7 +2,7 @@
 
 The parts are imported on first use, so that `import counterpoise` is quick and needs no torch:
 
-    from counterpoise import data, losses, metrics, models, norms, train
+    from counterpoise import data, losses, metrics, models, norms, samplers, train
 """
 
 import importlib
@@ -19,6 +19,7 @@ __all__ = [
     "models",
     "norms",
     "probe",
+    "samplers",
     "train",
 ]
 

@@ -25,7 +25,7 @@ from counterpoise.losses._functional import tilted_cross_entropy
 from counterpoise.losses._ldam import LDAMLoss
 from counterpoise.losses._logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from counterpoise.losses._poly import PolyLoss
-from counterpoise.losses._post_hoc import adjust_logits, choose_tau
+from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
 from counterpoise.losses._sigmoid_focal import SigmoidFocalLoss
 from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 from counterpoise.losses._vs import CDTLoss, VSLoss
@@ -43,6 +43,7 @@ __all__ = [
     "LogitAdjustedLoss",
     "PolyLoss",
     "SigmoidFocalLoss",
+    "TauChoice",
     "TiltedCrossEntropyLoss",
     "VSLoss",
     "adjust_logits",

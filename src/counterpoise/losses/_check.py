@@ -120,11 +120,12 @@ def as_counts(counts: Values) -> torch.Tensor:
 
     No sample of an empty class can say how rare the class is, and a share of 0 has no logarithm.
     """
+    if counts is not None:
+        counts = torch.as_tensor(counts).double()  # before anything rounds them
     n = as_vector("counts", counts, least=0)
     if n is None or not bool(n.sum() > 0):
         raise ValueError(
             "counts must be the number of training samples of each class, at least one in all, but "
             f"got {counts}; count_classes(targets) gives them"
         )
-    n = n.double()
     return n.clamp_min(float(n[n > 0].min()))

@@ -156,8 +156,9 @@ def _cuts(z: torch.Tensor, axis: int) -> Iterator[tuple[tuple[slice, ...], tuple
         high = max(1, PIECE // z.shape[1])
         for i in range(0, z.shape[0], high):
             yield (slice(i, i + high),), (slice(i, i + high),)
-    else:  # a piece is a copy here, so it is small beside the whole
-        samples = max(1, min(PIECE, z.numel() // 32) // z.shape[0])
+    else:  # a piece is a copy here: small beside the whole, unless the whole is small itself
+        numbers = min(PIECE, max(PIECE // 4, z.numel() // 32))
+        samples = max(1, numbers // z.shape[0])
         wide = min(z.shape[2], samples)
         high = max(1, samples // wide)
         for i in range(0, z.shape[1], high):
