@@ -147,7 +147,10 @@ def test_where_nothing_counts_the_sum_is_0_with_a_gradient_and_the_mean_is_torch
     assert value == 0
     assert (grad == 0).all()
     assert nn.CrossEntropyLoss()(logits, nothing).isnan()
-    assert loss(logits, nothing).isnan()
+    for reduction in ("mean", "batchmean"):
+        value, grad = outcome(with_reduction(loss, reduction), logits, nothing)
+        assert value.isnan()
+        assert (grad == 0).all()
     empty = torch.zeros(0, C, requires_grad=True)
     value, grad = outcome(with_reduction(loss, "sum"), empty, torch.zeros(0, dtype=torch.long))
     assert value == 0

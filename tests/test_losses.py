@@ -48,6 +48,7 @@ def gradient(value, logits):
 
 
 def test_torchs_module_inputs_of_cross_entropy():
+    torch.manual_seed(0)  # draws a batch, among others, in which every target is ignored
     inputs = module_inputs_torch_nn_CrossEntropyLoss(None, "cpu", torch.float64, True, True)
     assert len(inputs) > 100
     for given_ in inputs:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, guarded
 from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
 from counterpoise.losses._check import check_call, check_settings, explain_range
 
@@ -60,7 +60,7 @@ def tilted_cross_entropy(
             weight, times sample_weight; for probabilities, sample_weight alone), "batchmean" by
             the number of samples, "sum" by nothing, "none" returns one loss a sample. Where nothing
             counts, mean and batchmean are 0 / 0 = NaN, as in torch: a mean of nothing is no number.
-            "sum" is 0 there, with a gradient of zeros.
+            "sum" is 0 there. The gradient is zeros in either case, as torch's is.
         normalizer: what "mean" and "batchmean" divide by instead, say the sum of the weights of all
             micro-batches or ranks.
         sample_weight: of the target's shape (without C), at least 0.
@@ -132,7 +132,6 @@ def _expected(
     normalizer: torch.Tensor | float | None,
 ) -> torch.Tensor:
     """The losses expected when the target is drawn from q, times the samples' masses, reduced."""
-    losses = mass * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
-    if normalizer is not None:
-        losses = losses / normalizer
-    return (losses if reduction == "none" else losses.sum()).to(logits.dtype)
+    divisor, nothing = guarded(normalizer)
+    losses = mass / divisor * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
+    return (losses if reduction == "none" else losses.sum() + nothing).to(logits.dtype)

@@ -4,10 +4,10 @@ import torch
 
 from counterpoise.kernels._eager import plain_eager
 from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples
+from counterpoise.kernels.tilted_cross_entropy._samples import Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
-__all__ = ["Samples", "Tilt", "tilted_cross_entropy"]
+__all__ = ["Samples", "Tilt", "guarded", "tilted_cross_entropy"]
 
 
 def tilted_cross_entropy(

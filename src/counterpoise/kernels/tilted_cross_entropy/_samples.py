@@ -49,3 +49,16 @@ class Samples(NamedTuple):
         for i in range(0, len(flat.target), PART):
             total += flat.at((slice(i, i + PART),)).weighed(dtype)[place].sum()
         return total
+
+
+def guarded(
+    normalizer: torch.Tensor | float | None,
+) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+    """What to divide by, and what to add to the mean: NaN where nothing counts.
+
+    Torch's rule for a mean of nothing: the value is 0 / 0, and the gradients are 0.
+    """
+    if not isinstance(normalizer, torch.Tensor):
+        return 1.0 if normalizer is None else normalizer, 0.0
+    empty = normalizer == 0
+    return normalizer + empty, torch.where(empty, torch.nan, 0.0)

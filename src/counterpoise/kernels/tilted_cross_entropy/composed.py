@@ -11,7 +11,7 @@ Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN wh
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples
+from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64 too; torch's default, 20, is for float32
@@ -29,8 +29,9 @@ def of_samples(
     if normalizer is None and reduction in MEANS:
         normalizer = (mass if reduction == "mean" else counted).sum()
     losses = of_class(logits.to(mass.dtype), numbers, tilt)
-    losses = losses * (mass if normalizer is None else mass / normalizer)
-    return (losses if reduction == "none" else losses.sum()).to(logits.dtype)
+    divisor, nothing = guarded(normalizer)
+    losses = losses * (mass / divisor)
+    return (losses if reduction == "none" else losses.sum() + nothing).to(logits.dtype)
 
 
 def of_class(logits: torch.Tensor, target: torch.Tensor, tilt: Tilt) -> torch.Tensor:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels.tilted_cross_entropy import composed
-from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples
+from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 # Measured with benchmarks/losses.py: numbers of a piece, and the classes up to which rows are
@@ -91,6 +91,7 @@ def _run(
         whole = whole.contiguous()
     if normalizer is None and reduction in MEANS:
         normalizer = samples.normalizer(reduction, wide)
+    divisor, nothing = guarded(normalizer)
     slopes = torch.empty_like(whole) if with_slopes else None
     z, axis = _arranged(whole)
     ends = z if slopes is None else _arranged(slopes)[0]
@@ -102,14 +103,16 @@ def _run(
         in_place = with_slopes and end.dtype == wide and end.is_contiguous()
         a = end.copy_(z[cut]) if in_place else z[cut].to(wide, copy=True).contiguous()
         numbers, mass, _ = samples.at(of_samples).weighed(wide)
-        factor = mass if normalizer is None else mass / normalizer
-        losses = _piece(a, numbers.unsqueeze(axis), factor.unsqueeze(axis), tilt, axis, with_slopes)
+        factor = (mass / divisor).unsqueeze(axis)
+        losses = _piece(a, numbers.unsqueeze(axis), factor, tilt, axis, with_slopes)
         if reduction == "none":
             result[of_samples] = losses.squeeze(axis)
         else:
             result += losses.sum()
         if with_slopes and not in_place:
             end.copy_(a)
+    if reduction != "none":
+        result += nothing
     return result.view(logits.shape[:1] + logits.shape[2:] if result.dim() else ()), slopes
 
 
@@ -124,10 +127,11 @@ def _small(
     numbers, mass, counted = samples.weighed(a.dtype)
     if normalizer is None and reduction in MEANS:
         normalizer = (mass if reduction == "mean" else counted).sum()
-    factor = mass if normalizer is None else mass / normalizer
+    divisor, nothing = guarded(normalizer)
     a = a.contiguous()
-    losses = _piece(a, numbers.unsqueeze(1), factor.unsqueeze(1), tilt, 1, True).squeeze(1)
-    return losses if reduction == "none" else losses.sum(), a.to(dtype)
+    factor = (mass / divisor).unsqueeze(1)
+    losses = _piece(a, numbers.unsqueeze(1), factor, tilt, 1, True).squeeze(1)
+    return losses if reduction == "none" else losses.sum() + nothing, a.to(dtype)
 
 
 def _class_last(x: torch.Tensor) -> bool:
