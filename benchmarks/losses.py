@@ -28,7 +28,7 @@ from counterpoise.losses import FocalLoss
 
 SHAPES = [(32, 10), (256, 100), (8192, 1000), (65536, 10), (2048, 32000), (8, 21, 256, 256)]
 GAMMA = 2.0
-SECONDS = 8.0  # for each shape and peer, about
+SECONDS = 3.0  # for each shape and peer, about
 
 
 def textbook(weight):

@@ -1,5 +1,7 @@
 """Every example runs from top to bottom, on its small setting; README's Python too."""
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -43,6 +45,21 @@ def test_the_executed_notebook_has_the_same_cells():
     executed = jupytext.read(ROOT / "examples" / "exercise_7.ipynb")
     assert [c.source for c in executed.cells] == [c.source for c in source.cells]
     assert any(c.outputs for c in executed.cells if c.cell_type == "code")
+
+
+MODULES = sorted((ROOT / "src").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in MODULES if "    >>> " in p.read_text()],
+    ids=lambda p: f"{p.parent.name}.{p.stem}",
+)
+def test_the_examples_of_the_docstrings_hold(path):
+    name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+    found = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")))
+    assert found.attempted
+    assert not found.failed
 
 
 def test_the_python_of_the_readme_and_the_docs_runs():

@@ -27,7 +27,7 @@ class ClassBalancedLoss(TiltedCrossEntropyLoss):
     Example:
         >>> from counterpoise.losses import ClassBalancedLoss
         >>> ClassBalancedLoss([900, 100], beta=0.999).weight
-        tensor([0.2765, 1.7235])
+        tensor([0.2764, 1.7236])
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class SigmoidFocalLoss(nn.Module):
         >>> from counterpoise.losses import SigmoidFocalLoss
         >>> loss = SigmoidFocalLoss(gamma=2.0, alpha=0.25)
         >>> round(loss(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0])).item(), 4)
-        0.6405
+        0.6404
     """
 
     alpha: torch.Tensor | None

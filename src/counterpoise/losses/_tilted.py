@@ -40,7 +40,7 @@ class TiltedCrossEntropyLoss(nn.Module):
         >>> loss
         TiltedCrossEntropyLoss(offset of 3 classes, gamma=1)
         >>> round(loss(torch.zeros(1, 3), torch.tensor([2])).item(), 4)
-        2.5773
+        2.5838
     """
 
     scale: torch.Tensor | None

@@ -31,7 +31,7 @@ class VSLoss(TiltedCrossEntropyLoss):
         >>> from counterpoise.losses import VSLoss
         >>> loss = VSLoss([90, 10], power=0.3)
         >>> round(loss(torch.tensor([[0.0, 1.0]]), torch.tensor([1])).item(), 4)
-        1.7787
+        1.8509
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CDTLoss(VSLoss):
         >>> from counterpoise.losses import CDTLoss
         >>> loss = CDTLoss([90, 10], power=0.3)
         >>> round(loss(torch.tensor([[0.0, 1.0]]), torch.tensor([1])).item(), 4)
-        0.4675
+        0.4676
     """
 
     def __init__(self, counts: Values, power: float = 0.3, **settings: Any) -> None:

@@ -58,7 +58,9 @@ def guarded(
 
     Torch's rule for a mean of nothing: the value is 0 / 0, and the gradients are 0.
     """
+    if normalizer is None:
+        return 1.0, 0.0
     if not isinstance(normalizer, torch.Tensor):
-        return 1.0 if normalizer is None else normalizer, 0.0
+        return normalizer or 1.0, 0.0 if normalizer else torch.nan
     empty = normalizer == 0
     return normalizer + empty, torch.where(empty, torch.nan, 0.0)
