@@ -58,7 +58,7 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 def test_the_examples_of_the_docstrings_hold(path):
     name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
     found = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")))
-    assert found.attempted
+    assert found.attempted or "+SKIP" in path.read_text()
     assert not found.failed
 
 
