@@ -9,13 +9,30 @@ from collections.abc import Callable
 from torch import nn
 
 from counterpoise.norms._group import GroupNorm
+from counterpoise.norms._instance import InstanceNorm
 from counterpoise.norms._layer import LayerNorm
+from counterpoise.norms._layer_2d import LayerNorm2d
+from counterpoise.norms._rms import RMSNorm
+from counterpoise.norms._swap import Change, Swapped, swap_norm
 
-__all__ = ["ALL", "GroupNorm", "LayerNorm"]
+__all__ = [
+    "ALL",
+    "Change",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LayerNorm2d",
+    "RMSNorm",
+    "Swapped",
+    "swap_norm",
+]
 
 Shape = tuple[int, int, int]
 
 ALL: dict[str, Callable[[Shape], nn.Module]] = {
     "layer": lambda shape: LayerNorm(list(shape)),
     "group": lambda shape: GroupNorm(2, shape[0]),
+    "rms": lambda shape: RMSNorm(list(shape)),
+    "layer2d": lambda shape: LayerNorm2d(shape[0]),
+    "instance": lambda shape: InstanceNorm(shape[0], affine=True),
 }

@@ -41,10 +41,17 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        shape = tuple(self.normalized_shape)
-        if tuple(input.shape[-len(shape) :]) != shape:
-            raise ValueError(
-                f"LayerNorm({shape}) needs an input whose last {len(shape)} axes are {shape}, but "
-                f"got {tuple(input.shape)}; build the layer with the shape of what it normalizes"
-            )
+        shape = check_last_axes(self, input)
         return layer_norm(input, shape, self.weight, self.bias, self.eps)
+
+
+def check_last_axes(layer: nn.LayerNorm | nn.RMSNorm, x: torch.Tensor) -> tuple[int, ...]:
+    """The layer's normalized_shape; refuses an input whose last axes are others."""
+    shape = tuple(layer.normalized_shape)
+    if tuple(x.shape[-len(shape) :]) != shape:
+        raise ValueError(
+            f"{type(layer).__name__}({shape}) needs an input whose last {len(shape)} axes are "
+            f"{shape}, but got {tuple(x.shape)}; build the layer with the shape of what it "
+            "normalizes"
+        )
+    return shape

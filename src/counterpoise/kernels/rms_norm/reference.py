@@ -1,0 +1,16 @@
+"""RMS normalization as the paper writes it (Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4)."""
+
+import torch
+
+
+def rms_norm(
+    x: torch.Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: torch.Tensor | None = None,
+    eps: float | None = None,
+) -> torch.Tensor:
+    """y = weight * x / sqrt(mean(x^2) + eps), the mean over the axes of `normalized_shape`."""
+    axes = tuple(range(-len(normalized_shape), 0))
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    y = x / torch.sqrt(x.square().mean(axes, keepdim=True) + eps)
+    return y if weight is None else y * weight

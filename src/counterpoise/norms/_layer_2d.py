@@ -1,0 +1,62 @@
+"""Layer normalization of each pixel of an image."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from counterpoise.kernels._eager import is_channels_last
+
+
+class LayerNorm2d(nn.LayerNorm):
+    r"""Layer normalization over the channels of each pixel, as ConvNeXt-style nets use it.
+
+        y = weight * (x - mean) / sqrt(var + eps) + bias
+
+    with the mean and the (biased) variance over the channels of a pixel. Parameters and state_dict
+    are those of `torch.nn.LayerNorm(num_channels)`, and of timm's and torchvision's LayerNorm2d.
+    The memory layout of the input is kept; in `channels_last` nothing is copied.
+
+    Source: Liu et al. 2022, arXiv 2201.03545, sec. 2.6. Formula: `kernels/layer_norm/reference.py`.
+
+    Args:
+        num_channels: how many channels there are.
+        eps: added to the variance; 1e-6 in ConvNeXt.
+        elementwise_affine: learn weight and bias.
+        bias: learn a bias (only with `elementwise_affine`).
+        device: where the parameters live.
+        dtype: of the parameters.
+
+    Shape: input (N, C, H, W), output the same, in the same dtype.
+
+    Raises:
+        ValueError: when the input is not (N, num_channels, H, W).
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.norms import LayerNorm2d
+        >>> LayerNorm2d(6)(torch.randn(2, 6, 5, 5)).shape
+        torch.Size([2, 6, 5, 5])
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        eps: float = 1e-6,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps, elementwise_affine, bias, device, dtype)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the normalized input, in the input's memory layout."""
+        (channels,) = self.normalized_shape
+        if input.dim() != 4 or input.shape[1] != channels:
+            raise ValueError(
+                f"LayerNorm2d({channels}) needs an input (N, {channels}, H, W), but got "
+                f"{tuple(input.shape)}"
+            )
+        rows = input.permute(0, 2, 3, 1)
+        y = F.layer_norm(rows, (channels,), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return y if is_channels_last(input) else y.contiguous()

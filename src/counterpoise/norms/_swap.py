@@ -1,0 +1,268 @@
+"""Other normalization layers for anyone's net, with what the old ones have learned."""
+
+import copy
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils import parametrize
+
+from counterpoise.norms._group import GroupNorm
+from counterpoise.norms._instance import InstanceNorm
+from counterpoise.norms._layer_2d import LayerNorm2d
+from counterpoise.norms._rms import RMSNorm
+
+BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+FROZEN = "FrozenBatchNorm"  # torchvision's and timm's begin so; their weight and bias are buffers
+WORDS = ("batch", "group", "layer", "layer2d", "instance", "rms")
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One normalization layer: where it is, what it was and is now, and what to know of it."""
+
+    path: str
+    was: str
+    now: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """The net with its new layers, and a row for every normalization layer that was found."""
+
+    net: nn.Module
+    changes: list[Change] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The changes as a table."""
+        rows = [("layer", "was", "now", "note")]
+        rows += [(c.path or "(the net)", c.was, c.now, c.note) for c in self.changes]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+        return "\n".join(lines)
+
+
+class _Stays(Exception):
+    """Why a layer is left as it is."""
+
+
+def swap_norm(
+    net: nn.Module,
+    to: str = "group",
+    *,
+    only: str | Callable[[str], bool] = "*",
+    max_groups: int = 32,
+    dims: int = 2,
+    inplace: bool = False,
+) -> Swapped:
+    """Put another normalization in the place of a net's own.
+
+    Weight, bias, eps, dtype, device, requires_grad, training mode and hooks are carried over; where
+    a layer is used in several places, its successor is too. A layer that cannot be swapped is left,
+    and the table says why. Running statistics have no place in a norm that measures its statistics
+    on every input: the net computes something else afterwards, and wants some further training.
+
+    Args:
+        net: any module; itself a normalization layer, it is swapped as a whole.
+        to: "group"; "layer" (over channels and pixels: group normalization of one group, which
+            needs no image size); "layer2d" (over the channels of each pixel); "instance"; "rms"
+            (for LayerNorms); "batch" (running statistics start anew).
+        only: which paths, as `net.named_modules()` names them: a pattern such as "layer4.*" or a
+            function of the path.
+        max_groups: groups at most; the number taken is the largest divisor of the channels up to it
+            that leaves two channels a group, as a group of one element would always be 0.
+        dims: of the BatchNorm (1, 2 or 3) for layers that do not say what they are made for.
+        inplace: change `net` itself and not a copy.
+
+    Returns:
+        The net and the table; `print(...)` shows it.
+
+    Raises:
+        ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3.
+
+    Example:
+        >>> from torch import nn
+        >>> from counterpoise.norms import swap_norm
+        >>> net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU())
+        >>> print(swap_norm(net))
+        layer  was              now                note
+        1      BatchNorm2d(64)  GroupNorm(32, 64)  running statistics dropped
+    """
+    if to not in WORDS:
+        raise ValueError(f"to must be one of {WORDS}, but got {to!r}")
+    if max_groups < 1 or dims not in (1, 2, 3):
+        raise ValueError(
+            f"max_groups must be at least 1 and dims 1, 2 or 3, but got {max_groups} and {dims}"
+        )
+    net = net if inplace else copy.deepcopy(net)
+    wanted = only if callable(only) else lambda path: fnmatch.fnmatchcase(path, only)
+    made: dict[nn.Module, nn.Module] = {}
+    changes = []
+    for path, old in list(net.named_modules(remove_duplicate=False)):
+        if not _is_norm(old):
+            continue
+        was, now, note = _title(old), "", ""
+        try:
+            if not wanted(path):
+                raise _Stays("not asked for")
+            if old not in made:
+                made[old] = _successor(old, to, max_groups, dims)
+            net = _put(net, path, made[old])
+            now, note = _title(made[old]), _note(old)
+        except _Stays as reason:
+            now, note = was, f"left: {reason}"
+        changes.append(Change(path, was, now, note))
+    return Swapped(net, changes)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    known = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # lazy ones too
+    return isinstance(module, known) or type(module).__name__.startswith(FROZEN)
+
+
+def _title(module: Any) -> str:
+    if isinstance(module, nn.Sequential):  # a norm with what was built into its predecessor
+        return " + ".join(_title(m) for m in module if not isinstance(m, nn.Identity))
+    name = type(module).__name__
+    if isinstance(module, nn.GroupNorm) and not isinstance(module, InstanceNorm):
+        return f"{name}({module.num_groups}, {module.num_channels})"
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return f"{name}({', '.join(map(str, module.normalized_shape))})"
+    if not _is_norm(module):
+        return name
+    return f"{name}({_channels(module)})"
+
+
+def _note(old: nn.Module) -> str:
+    if getattr(old, "running_mean", None) is not None:
+        return "running statistics dropped"
+    return ""
+
+
+def _channels(old: Any) -> int:
+    for name in ("num_features", "num_channels"):
+        if hasattr(old, name):
+            return int(getattr(old, name))
+    if isinstance(old, nn.LayerNorm | nn.RMSNorm):
+        return int(old.normalized_shape[0])
+    return len(torch.as_tensor(old.weight))
+
+
+def _successor(old: Any, to: str, max_groups: int, dims: int) -> nn.Module:
+    """The new layer, or the reason why there is none."""
+    if hasattr(old, "has_uninitialized_params") and old.has_uninitialized_params():
+        raise _Stays("lazy: send a batch through the net first")
+    if parametrize.is_parametrized(old):
+        raise _Stays("its weight is parametrized: remove the parametrization first")
+    if not _does_what_its_class_says(old):
+        raise _Stays(f"{type(old).__name__} has a forward of its own")
+    if _already(old, to):
+        raise _Stays(f"is {to} already")
+    tensor = next((t for t in (*old.parameters(False), *old.buffers(False)) if t.dim()), None)
+    place: dict[str, Any] = (
+        {} if tensor is None else {"device": tensor.device, "dtype": tensor.dtype}
+    )
+    new = _built(old, to, max_groups, dims, place)
+    _carry(old, new)
+    return _with_what_was_built_in(old, new)
+
+
+def _does_what_its_class_says(old: nn.Module) -> bool:
+    """False for somebody's subclass with another forward, whose meaning we cannot know."""
+    home = next(k.__module__ for k in type(old).__mro__ if "forward" in vars(k))
+    return home.split(".")[0] in ("torch", "counterpoise", "timm", "torchvision")
+
+
+def _already(old: Any, to: str) -> bool:
+    if isinstance(old, nn.GroupNorm):
+        per_channel = old.num_groups == old.num_channels
+        kind = "layer" if old.num_groups == 1 else "instance" if per_channel else "group"
+        return kind == to
+    kinds = {"batch": BATCH, "rms": nn.RMSNorm}
+    pixelwise = isinstance(old, nn.LayerNorm) and "2d" in type(old).__name__
+    return isinstance(old, kinds.get(to, ())) or (to == "layer2d" and pixelwise)
+
+
+def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
+    affine = getattr(old, "weight", None) is not None
+    settings: dict[str, Any] = {"eps": old.eps, **place}
+    if isinstance(old, nn.LayerNorm | nn.RMSNorm) and "2d" not in type(old).__name__:
+        shape = old.normalized_shape
+        if to == "rms" and getattr(old, "bias", None) is None:
+            return RMSNorm(list(shape), elementwise_affine=affine, **settings)
+        if to == "rms":
+            raise _Stays("its bias has no place in an RMSNorm")
+        raise _Stays("normalizes the last axes, whatever they are; only rms does so too")
+    channels = _channels(old)
+    if to == "batch":
+        kind = type(old) if isinstance(old, BATCH) else BATCH[_dims(old, dims) - 1]
+        return kind(channels, affine=affine, **settings)
+    if to == "layer2d":
+        if _dims(old, 2) != 2:
+            raise _Stays("is not made for images")
+        return LayerNorm2d(channels, elementwise_affine=affine, **settings)
+    if to == "instance":
+        if _dims(old, 2) == 1:
+            raise _Stays("on vectors every channel would be a group of one element, and 0")
+        return InstanceNorm(channels, affine=affine, **settings)
+    if to == "rms":
+        raise _Stays("takes the mean away per channel, which an RMSNorm does not")
+    groups = 1 if to == "layer" else _groups(channels, max_groups)
+    if channels == groups and _dims(old, 2) == 1:
+        raise _Stays("on vectors its groups would have one element, and be 0")
+    return GroupNorm(groups, channels, affine=affine, **settings)
+
+
+def _dims(old: nn.Module, unknown: int) -> int:
+    """The axes that a layer is made for, beside samples and channels."""
+    for dims in (1, 2, 3):
+        if f"{dims}d" in type(old).__name__:
+            return dims
+    return unknown
+
+
+def _groups(channels: int, most: int) -> int:
+    fitting = (g for g in range(1, most + 1) if channels % g == 0 and channels // g >= 2)
+    return max(fitting, default=1)
+
+
+def _carry(old: nn.Module, new: nn.Module) -> None:
+    """Weight and bias, whether they are learned, mode and hooks."""
+    for name in ("weight", "bias"):
+        value, target = getattr(old, name, None), getattr(new, name, None)
+        if value is not None and target is not None:
+            with torch.no_grad():
+                target.copy_(value)
+            target.requires_grad_(value.requires_grad)
+    new.train(old.training)
+    for hooks in _HOOKS:
+        getattr(new, hooks).update(getattr(old, hooks))
+
+
+def _with_what_was_built_in(old: nn.Module, new: nn.Module) -> nn.Module:
+    """timm's norms carry dropout and activation within them: these follow the new norm."""
+    extra = [m for m in (getattr(old, "drop", None), getattr(old, "act", None)) if m is not None]
+    return nn.Sequential(new, *extra) if extra else new
+
+
+def _put(net: nn.Module, path: str, new: nn.Module) -> nn.Module:
+    if not path:
+        return new
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, new)
+    return net

@@ -1,0 +1,238 @@
+"""swap_norm on nets of many kinds: what is carried over, what is left, and why."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from counterpoise import models, norms
+from counterpoise.norms import swap_norm
+
+
+class Block(nn.Module):
+    """A residual block as torchvision's ResNet has it."""
+
+    def __init__(self, inside, outside):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.downsample = nn.Sequential(nn.Conv2d(inside, outside, 1), nn.BatchNorm2d(outside))
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+def resnet():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), Block(16, 32), Block(32, 48),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 5),
+    )  # fmt: skip
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    return net
+
+
+def norm_types(net):
+    return {type(m) for m in net.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm)}
+
+
+def test_a_resnet_gets_group_norm_with_what_it_has_learned():
+    net = resnet()
+    swapped = swap_norm(net)
+    assert norm_types(net) == {nn.BatchNorm2d}
+    assert norm_types(swapped.net) == {norms.GroupNorm}
+    assert len(swapped.changes) == 7
+    for path, old in net.named_modules():
+        if isinstance(old, nn.BatchNorm2d):
+            new = swapped.net.get_submodule(path)
+            torch.testing.assert_close(new.weight, old.weight)
+            torch.testing.assert_close(new.bias, old.bias)
+            assert new.eps == old.eps
+            assert new.num_channels // new.num_groups >= 2
+    x = torch.randn(2, 3, 12, 12)
+    swapped.net(x).sum().backward()
+    assert "GroupNorm(16, 32)" in str(swapped)
+    assert "running statistics dropped" in str(swapped)
+
+
+def test_the_swapped_layer_computes_torchs_norm_with_the_old_parameters():
+    old = nn.BatchNorm2d(8, eps=1e-3)
+    nn.init.normal_(old.weight)
+    x = torch.randn(3, 8, 5, 5)
+    wanted = {
+        "group": nn.functional.group_norm(x, 4, old.weight, old.bias, 1e-3),
+        "layer": nn.functional.group_norm(x, 1, old.weight, old.bias, 1e-3),
+        "instance": nn.functional.instance_norm(x, None, None, old.weight, old.bias, eps=1e-3),
+        "layer2d": nn.functional.layer_norm(
+            x.movedim(1, -1), (8,), old.weight, old.bias, 1e-3
+        ).movedim(-1, 1),
+    }
+    for word, y in wanted.items():
+        torch.testing.assert_close(swap_norm(old, word).net(x), y)
+
+
+@pytest.mark.parametrize("word", ["group", "layer", "instance", "layer2d"])
+def test_to_another_norm_and_back_is_the_batch_norm_that_was(word):
+    net = resnet()
+    back = swap_norm(swap_norm(net, word).net, "batch").net
+    assert norm_types(back) == {nn.BatchNorm2d}
+    x = torch.randn(4, 3, 12, 12)
+    torch.testing.assert_close(back(x), net(x))
+
+
+def test_mode_dtype_frozen_parameters_and_hooks_are_carried():
+    seen = []
+    old = nn.BatchNorm2d(8, dtype=torch.float64).eval()
+    old.weight.requires_grad_(False)
+    old.register_forward_hook(lambda *_: seen.append("after"))
+    old.register_forward_pre_hook(lambda *_, **__: seen.append("before"), with_kwargs=True)
+    new = swap_norm(old).net
+    new(torch.randn(2, 8, 3, 3, dtype=torch.float64))
+    assert seen == ["before", "after"]
+    assert new.weight.dtype == torch.float64
+    assert not new.weight.requires_grad
+    assert new.bias.requires_grad
+    assert not new.training
+    assert swap_norm(nn.BatchNorm2d(8, device="meta")).net.weight.is_meta
+
+
+def test_a_layer_used_twice_has_one_successor():
+    shared = nn.BatchNorm2d(8)
+    swapped = swap_norm(nn.Sequential(shared, nn.ReLU(), shared))
+    assert swapped.net[0] is swapped.net[2]
+    assert [c.path for c in swapped.changes] == ["0", "2"]
+
+
+def test_in_place_and_by_path():
+    net = resnet()
+    swapped = swap_norm(net, only="3.*", inplace=True)
+    assert swapped.net is net
+    assert isinstance(net[1], nn.BatchNorm2d)
+    assert isinstance(net[3].bn1, norms.GroupNorm)
+    assert isinstance(net[4].bn1, nn.BatchNorm2d)
+    assert sum(c.note == "left: not asked for" for c in swapped.changes) == 4
+    by_function = swap_norm(resnet(), only=lambda path: path.endswith("bn2")).net
+    assert isinstance(by_function[3].bn2, norms.GroupNorm)
+    assert isinstance(by_function[3].bn1, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize(
+    ("channels", "most", "groups"),
+    [(64, 32, 32), (32, 32, 16), (48, 32, 24), (6, 32, 3), (7, 32, 1), (2, 32, 1), (64, 8, 8)],
+)
+def test_groups_have_two_channels_at_least(channels, most, groups):
+    new = swap_norm(nn.BatchNorm2d(channels), max_groups=most).net
+    assert (new.num_groups, new.num_channels) == (groups, channels)
+
+
+class Odd(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x).abs()
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """As torchvision's: everything is a buffer."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.eps = 1e-5
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.full((n,), 2.0))
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("layer", "to", "why"),
+    [
+        (nn.LazyBatchNorm2d(), "group", "lazy: send a batch"),
+        (nn.BatchNorm1d(1), "group", "groups would have one element"),
+        (nn.BatchNorm1d(4), "instance", "group of one element"),
+        (nn.BatchNorm1d(4), "layer2d", "not made for images"),
+        (nn.LayerNorm(8), "group", "normalizes the last axes"),
+        (nn.LayerNorm(8), "rms", "bias has no place"),
+        (nn.BatchNorm2d(8), "rms", "RMSNorm does not"),
+        (nn.GroupNorm(2, 8), "group", "is group already"),
+        (nn.BatchNorm2d(8), "batch", "is batch already"),
+        (norms.LayerNorm2d(8), "layer2d", "is layer2d already"),
+        (Odd(8), "group", "Odd has a forward of its own"),
+        (parametrizations.weight_norm(nn.LayerNorm(8, bias=False)), "rms", "is parametrized"),
+    ],
+)
+def test_what_cannot_be_swapped_is_left_with_a_reason(layer, to, why):
+    net = nn.Sequential(layer)
+    swapped = swap_norm(net, to, inplace=True)
+    assert swapped.net[0] is layer
+    (change,) = swapped.changes
+    assert change.note.startswith("left: ")
+    assert why in change.note
+    assert why in str(swapped)
+
+
+def test_more_kinds_of_sources():
+    sources = [
+        (nn.SyncBatchNorm(8), "group"),
+        (nn.BatchNorm3d(8, affine=False), "group"),
+        (nn.InstanceNorm2d(8, affine=True), "group"),
+        (nn.InstanceNorm2d(8), "layer"),
+        (nn.GroupNorm(2, 8), "layer2d"),
+        (norms.LayerNorm2d(8), "group"),
+        (nn.LayerNorm((8, 4, 4), bias=False), "rms"),
+    ]
+    for layer, to in sources:
+        x = torch.randn(2, 8, 4, 4, *[4] * isinstance(layer, nn.BatchNorm3d))
+        y = swap_norm(layer, to).net(x)
+        assert y.shape == x.shape
+    lazy = nn.Sequential(nn.LazyBatchNorm2d())
+    lazy(torch.randn(2, 6, 4, 4))
+    assert isinstance(swap_norm(lazy).net[0], norms.GroupNorm)
+
+
+def test_a_frozen_batch_norm_stays_frozen():
+    FrozenBatchNorm2d.__module__ = "torchvision.ops.misc"
+    new = swap_norm(FrozenBatchNorm2d(8)).net
+    assert (new.weight == 2).all()
+    assert not new.weight.requires_grad
+
+
+def test_our_own_net_and_a_net_in_channels_last():
+    net = models.DeeperCNN(lambda shape: nn.BatchNorm2d(shape[0]), convs_per_block=2)
+    swapped = swap_norm(net, "group")
+    x = torch.randn(2, 1, 28, 28)
+    assert swapped.net(x).shape == (2, 10)
+    last = copy.deepcopy(swapped.net).to(memory_format=torch.channels_last)
+    x_last = x.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last(x_last), swapped.net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "efficientnet_b0", "convnext_atto", "mobilenetv3_small_050"]
+)
+def test_timms_nets(name):
+    timm = pytest.importorskip("timm")
+    net = timm.create_model(name, num_classes=3)
+    swapped = swap_norm(net, "group")
+    assert swapped.net(torch.randn(2, 3, 64, 64)).shape == (2, 3)
+    assert not [m for m in swapped.net.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"to": "gruop"}, "to must be one of"),
+        ({"max_groups": 0}, "at least 1"),
+        ({"dims": 4}, "1, 2 or 3"),
+    ],
+)
+def test_bad_settings_are_explained(settings, says):
+    with pytest.raises(ValueError, match=says):
+        swap_norm(nn.BatchNorm2d(4), **settings)
