@@ -29,6 +29,19 @@ def is_channels_last(x: torch.Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
+def is_channels_last_3d(x: torch.Tensor) -> bool:
+    """The same for the memory of an (N, C, D, H, W) tensor, ordered N, D, H, W, C."""
+    if x.dim() != 5 or (not torch.compiler.is_compiling() and _transformed()):
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def batched(grad: torch.Tensor) -> bool:
+    """True when several gradients come at once (`is_grads_batched`, vectorized Jacobians)."""
+    functorch = torch._C._functorch
+    return functorch.is_legacy_batchedtensor(grad) or functorch.is_batchedtensor(grad)
+
+
 def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 

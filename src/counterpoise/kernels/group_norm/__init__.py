@@ -3,8 +3,13 @@
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels._eager import is_channels_last, plain_eager
+from counterpoise.kernels._eager import is_channels_last, is_channels_last_3d, plain_eager
 from counterpoise.kernels.group_norm.channels_last import MAX_CHANNELS, GroupNormChannelsLast
+
+# Forward and backward on one core, two copies and torch's kernel against ours, in microseconds
+# (8 x 8 x 56 x 56: 1099 to 1226; 32 x 16 x 28 x 28: 1940 to 1664; 8 x 32 x 56 x 56: 4511 to 2936;
+# 32 x 4 x 28 x 28, the sheet's: 597 to 948).
+LARGE = 400_000
 
 
 def group_norm(
@@ -14,12 +19,17 @@ def group_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """Group normalization; the memory layout of a 4-D `x` is kept.
+    """Group normalization; the memory layout of `x` is kept.
 
     torch's CPU kernel for `channels_last` computes E[x^2] - E[x]^2 and loses all digits at large
-    means, so it is never used: few channels go through `channels_last.py`, many through a
-    contiguous copy and back.
+    means, so it is never used: large tensors go through `channels_last.py`, small ones and those
+    of very many channels through a contiguous copy and back.
     """
+    if not x.numel():  # torch's gradients of weight are NaN where there are no pixels
+        return _affine(x, weight, bias)
+    if x.dim() == 5 and not x.is_contiguous() and is_channels_last_3d(x):
+        flat = x.permute(0, 2, 3, 4, 1).flatten(1, 2).permute(0, 3, 1, 2)
+        return group_norm(flat, num_groups, weight, bias, eps).unflatten(2, x.shape[2:4])
     if not is_channels_last(x) or x.is_contiguous():
         return F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
     if _suits_ours(x, weight, bias) and plain_eager():
@@ -28,11 +38,20 @@ def group_norm(
     return y.contiguous(memory_format=torch.channels_last)
 
 
+def _affine(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Weight and bias alone, one for each channel; keeps the layout."""
+    per_channel = (1, -1) + (1,) * (x.dim() - 2)
+    y = x.clone() if weight is None else x * weight.view(per_channel)
+    return (y if bias is None else y + bias.view(per_channel)).to(x.dtype)
+
+
 def _suits_ours(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and all(p is None or p.dtype == x.dtype for p in (weight, bias))
-        and x.numel() > 0
+        and x.numel() >= LARGE
         and x.shape[1] <= MAX_CHANNELS
     )

@@ -5,7 +5,8 @@ is long enough for vector instructions and short enough for a small matrix. Sums
 sums of rows, which vectorise whatever C is; the sum of a row's entries by group, and its way back
 to every entry of the row, is one product with the (T*C, T*C) matrix `P` that is 1/M where two
 entries share a group, M being the size of a group. Two passes: the mean first, then the variance of
-the centred values, so nothing cancels. Shapes: X is (N, H*W/T, T*C), `..._row` is (N, T*C).
+the centred values, so nothing cancels; and what rounding left of the mean, `rest`, is measured on
+the centred values and taken off in the sums. Shapes: X is (N, H*W/T, T*C), `..._row` is (N, T*C).
 """
 
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._eager import as_channels_last
+from counterpoise.kernels._eager import as_channels_last, batched
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 MAX_CHANNELS = 256  # P has C^2 entries at least; above, two layout copies cost less
@@ -71,31 +72,32 @@ class GroupNormChannelsLast(torch.autograd.Function):
         same = _same_group(x.shape[1], groups, x.shape[2] * x.shape[3], x.dtype)
         mean_row = rows.sum(1) @ same
         centred = rows - mean_row[:, None]
+        rest_row = centred.sum(1) @ same
         work = centred.square()
-        rstd_row = (work.sum(1) @ same).add_(eps).rsqrt_()
+        rstd_row = (work.sum(1) @ same).sub_(rest_row.square()).add_(eps).rsqrt_()
         weight_row, bias_row = _tiled(weight, rows.shape[2]), _tiled(bias, rows.shape[2])
         scale = rstd_row if weight_row is None else rstd_row * weight_row
-        if bias_row is None:
-            torch.mul(centred, scale[:, None], out=work)
-        else:
-            torch.addcmul(bias_row, centred, scale[:, None], out=work)
-        ctx.save_for_backward(x, weight, bias, mean_row, rstd_row, scale)
+        shift = -rest_row * scale if bias_row is None else bias_row - rest_row * scale
+        torch.addcmul(shift[:, None], centred, scale[:, None], out=work)
+        ctx.save_for_backward(x, weight, bias, mean_row, rest_row, rstd_row, scale)
         ctx.groups, ctx.eps, ctx.same = groups, eps, same
         return as_channels_last(work, tuple(x.shape))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """dx = w*rstd*g - mean(w*rstd*g) - xhat * mean(w*rstd*g*xhat), means over the group."""
-        x, weight, bias, mean_row, rstd_row, scale = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody differentiates the gradient: leave it to autograd
+        x, weight, bias, mean_row, rest_row, rstd_row, scale = ctx.saved_tensors
+        if torch.is_grad_enabled() or batched(grads[0]):  # leave what is unusual to autograd
             return _differentiable_backward(ctx, x, weight, bias, grads[0])
         grad, channels, dx = _rows(grads[0]), x.shape[1], None
         centred = _rows(x) - mean_row[:, None]
         work = grad * centred
-        grad_sum, grad_xhat_sum = grad.sum(1), work.sum(1).mul_(rstd_row)
+        grad_sum = grad.sum(1)
+        grad_xhat_sum = work.sum(1).sub_(rest_row * grad_sum).mul_(rstd_row)
         if ctx.needs_input_grad[0]:
             shift = torch.mm(grad_sum * scale, ctx.same).neg_()
             slope = torch.mm(grad_xhat_sum * scale, ctx.same).mul_(rstd_row).neg_()
+            shift.sub_(rest_row * slope)
             torch.addcmul(shift[:, None], centred, slope[:, None], out=work)
             torch.addcmul(work, grad, scale[:, None], out=work)
             dx = as_channels_last(work, tuple(x.shape))

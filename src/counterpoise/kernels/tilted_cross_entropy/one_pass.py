@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels._eager import batched
 from counterpoise.kernels.tilted_cross_entropy import composed
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
@@ -59,7 +60,7 @@ class _OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,), (logits,) = grads, ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody will differentiate again
+        if torch.is_grad_enabled() or batched(grad):  # leave what is unusual to autograd
             return _twice(logits, grad, *ctx.arguments), None, None, None, None
         slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them
         if slopes is None:
@@ -72,7 +73,8 @@ class _OnePass(torch.autograd.Function):
 def _twice(logits: torch.Tensor, grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
     """The gradient as a function of logits and grad that autograd knows."""
     z = logits if logits.requires_grad else logits.detach().requires_grad_()
-    loss = composed.of_samples(z, *arguments)
+    with torch.enable_grad():
+        loss = composed.of_samples(z, *arguments)
     return torch.autograd.grad(loss, z, grad, create_graph=True)[0]
 
 

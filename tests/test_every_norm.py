@@ -1,0 +1,289 @@
+"""What holds for every norm: one suite over the table `norms.ALL`, and torch's own inputs."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
+
+from counterpoise import kernels, norms
+from counterpoise.kernels.group_norm import group_norm
+from counterpoise.kernels.layer_norm import layer_norm
+from counterpoise.kernels.rms_norm import rms_norm
+from counterpoise.kernels.rms_norm.reference import rms_norm as rms_reference
+
+SHAPE = (8, 6, 5)
+every_norm = pytest.mark.parametrize("word", norms.ALL)
+every_layout = pytest.mark.parametrize(
+    "layout", ["contiguous", "channels_last", "transposed", "sliced", "expanded"]
+)
+OURS = {
+    nn.GroupNorm: norms.GroupNorm,
+    nn.LayerNorm: norms.LayerNorm,
+    nn.RMSNorm: norms.RMSNorm,
+}
+
+
+@pytest.fixture(params=["ours", "copies"], autouse=True)
+def way_of_group_norm(request, monkeypatch):
+    """Both ways for channels_last, whatever the size."""
+    monkeypatch.setattr(kernels.group_norm, "LARGE", 1 if request.param == "ours" else 1 << 60)
+
+
+def made(layout="contiguous", offset=0.0, dtype=torch.float32, n=4):
+    g = torch.Generator().manual_seed(0)
+    x = (torch.randn(n, *SHAPE, generator=g, dtype=torch.float64) + offset).to(dtype)
+    if layout == "channels_last":
+        return x.contiguous(memory_format=torch.channels_last)
+    if layout == "transposed":
+        return x.transpose(2, 3).contiguous().transpose(2, 3)
+    if layout == "sliced":
+        return torch.stack([x, x], -1)[..., 0]
+    return x[:1].expand(n, *SHAPE) if layout == "expanded" else x
+
+
+def layer(word, dtype=torch.float32):
+    torch.manual_seed(1)
+    norm = norms.ALL[word](SHAPE).to(dtype)
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    return norm
+
+
+def torchs(norm, x):
+    """The same by torch's functions on a contiguous tensor."""
+    x, own = x.contiguous(), dict(norm.named_parameters())
+    weight, bias = own.get("weight"), own.get("bias")
+    if isinstance(norm, nn.GroupNorm):
+        return F.group_norm(x, norm.num_groups, weight, bias, norm.eps)
+    if isinstance(norm, norms.LayerNorm2d):
+        return F.layer_norm(x.movedim(1, -1), (SHAPE[0],), weight, bias, norm.eps).movedim(-1, 1)
+    if isinstance(norm, nn.RMSNorm):
+        return F.rms_norm(x, SHAPE, weight, norm.eps)
+    return F.layer_norm(x, SHAPE, weight, bias, norm.eps)
+
+
+def outcome(function, norm, x, grad_layout="contiguous"):
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = function(norm, x)
+    slope = torch.linspace(-1, 2, y.numel(), dtype=torch.float64).reshape(y.shape).to(y.dtype)
+    if grad_layout == "channels_last":
+        slope = slope.contiguous(memory_format=torch.channels_last)
+    return [y, *torch.autograd.grad(y, [x, *norm.parameters()], slope)]
+
+
+def call(norm, x):
+    return norm(x)
+
+
+@every_norm
+@every_layout
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e3, 1e4])
+def test_error_is_at_most_twice_that_of_torchs_contiguous_kernel(word, layout, offset):
+    norm, x = layer(word), made(layout, offset)
+    exact = outcome(torchs, copy.deepcopy(norm).double(), x.double())
+    ours, theirs = outcome(call, norm, x), outcome(torchs, norm, x)
+    # torch's own kernel, on a view: what its mean is rounded to depends on the order of the terms
+    ulp = torch.finfo(x.dtype).eps * offset * 2 if word == "layer" else 0.0
+    for found, other, wanted in zip(ours, theirs, exact, strict=True):
+        room = 1e-6 * (1 + wanted.abs().max()) + ulp
+        assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_dtypes_are_torchs(word, layout, dtype):
+    norm, x = layer(word, dtype), made(layout, 3.0, dtype)
+    exact = outcome(torchs, copy.deepcopy(norm).double(), x.double())
+    ours, theirs = outcome(call, norm, x), outcome(torchs, norm, x)
+    for found, other, wanted in zip(ours, theirs, exact, strict=True):
+        assert found.dtype == dtype
+        room = (
+            (256 if dtype == torch.float64 else 4)
+            * torch.finfo(dtype).eps
+            * (1 + wanted.abs().max())
+        )
+        assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("grad_layout", ["contiguous", "channels_last"])
+def test_layout_out_is_layout_in_whatever_the_gradients(word, layout, grad_layout):
+    norm, x = layer(word), made(layout)
+    found = outcome(call, norm, x, grad_layout)
+    for f, w in zip(found, outcome(torchs, norm, x), strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-5)
+    memory = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    assert found[0].is_contiguous(memory_format=memory)
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
+def test_derivatives_of_every_kind(word, layout):
+    norm = layer(word, torch.float64)
+    norm = norms.ALL[word]((4, 2, 3)).double()
+    x = torch.randn(2, 4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    if layout == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(norm, x, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(norm, x, check_batched_grad=True)
+    many = torch.stack([x.detach(), 2 * x.detach()])
+    each = torch.stack([norm(m) for m in many])
+    torch.testing.assert_close(torch.vmap(norm)(many), each)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_compile_export_autocast_and_copies(word, layout):
+    torch.compiler.reset()
+    norm, x = layer(word), made(layout)
+    y = norm(x)
+    whole = torch.compile(norm, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(whole(x), y, rtol=1e-4, atol=1e-5)
+    exported = torch.export.export(norm, (x,)).module()
+    torch.testing.assert_close(exported(x), y, rtol=1e-4, atol=1e-5)
+    for again in (copy.deepcopy(norm), pickle.loads(pickle.dumps(norm))):
+        torch.testing.assert_close(again(x), y, rtol=0, atol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for given in (x, x.bfloat16()):
+            assert norm(given).dtype == torchs(norm, given).dtype
+
+
+@every_norm
+@pytest.mark.parametrize("n", [0, 1])
+def test_empty_batches_and_pixels(word, n):
+    norm = layer(word)
+    x = torch.empty(n, *SHAPE) if n == 0 else torch.empty(1, 8, 0, 0)
+    if x.shape[2:] != SHAPE[1:] and word in ("layer", "rms"):
+        pytest.skip("made for one image size")
+    x.requires_grad_()
+    y = norm(x)
+    assert y.shape == x.shape
+    y.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in norm.parameters())
+
+
+@every_norm
+def test_wrong_channels_are_explained(word):
+    with pytest.raises(ValueError, match="but got"):
+        norms.ALL[word](SHAPE)(torch.zeros(2, 3, 6, 5))
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_onnx_export():
+    pytest.importorskip("onnxscript")
+    net = nn.Sequential(*(layer(word) for word in norms.ALL)).eval()
+    program = torch.onnx.export(net, (made(),), dynamo=True, verbose=False)
+    buffer = io.BytesIO()
+    program.save(buffer)
+    assert buffer.getbuffer().nbytes > 1000
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_channels_last_3d_is_kept_and_right(groups, offset):
+    x = torch.randn(2, 8, 3, 4, 5, generator=torch.Generator().manual_seed(0)) + offset
+    y = group_norm(x.contiguous(memory_format=torch.channels_last_3d), groups)
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    exact = F.group_norm(x.double(), groups)
+    theirs = (F.group_norm(x, groups) - exact).abs().max()
+    assert (y - exact).abs().max() <= 2 * theirs + 1e-6
+
+
+@pytest.mark.parametrize("shape", [(4, 8), (4, 8, 7), (4, 8, 7, 5), (4, 8, 2, 3, 5)])
+def test_group_norm_from_2_to_5_axes_with_mixed_dtypes(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    weight = torch.linspace(1, 2, 8)
+    torch.testing.assert_close(group_norm(x, 2, weight), F.group_norm(x, 2, weight))
+    low = x.bfloat16()
+    torch.testing.assert_close(
+        group_norm(low, 2, weight, weight), F.group_norm(low, 2, weight, weight)
+    )
+
+
+def test_instance_norm_is_torchs():
+    for kind, extra in ((nn.InstanceNorm1d, 1), (nn.InstanceNorm2d, 2), (nn.InstanceNorm3d, 3)):
+        x = torch.randn(2, 6, *[4] * extra)
+        theirs, ours = kind(6, affine=True), norms.InstanceNorm(6, affine=True)
+        nn.init.normal_(theirs.weight)
+        ours.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="more than one pixel"):
+        norms.InstanceNorm(6)(torch.zeros(2, 6, 1, 1))
+
+
+def test_rms_norm_equals_its_formula():
+    x, weight = made(dtype=torch.float64), torch.randn(SHAPE, dtype=torch.float64)
+    torch.testing.assert_close(rms_norm(x, SHAPE, weight), rms_reference(x, SHAPE, weight))
+    torch.testing.assert_close(
+        rms_norm(x, SHAPE, weight, 0.1), rms_reference(x, SHAPE, weight, 0.1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("nn.functional.group_norm", group_norm),
+        ("nn.functional.layer_norm", layer_norm),
+        ("nn.functional.rms_norm", rms_norm),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_torchs_operator_samples(name, ours, dtype):
+    op = next(o for o in op_db if o.name == name)
+    samples = list(op.sample_inputs("cpu", dtype, requires_grad=True))
+    assert len(samples) >= 6
+    for sample in samples:
+        found = ours(sample.input, *sample.args, **sample.kwargs)
+        wanted = op.op(sample.input, *sample.args, **sample.kwargs)
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+        if wanted.numel():
+            grads = (torch.autograd.grad(v.sum(), sample.input)[0] for v in (found, wanted))
+            torch.testing.assert_close(*grads, equal_nan=True)
+
+
+def test_torchs_operator_samples_of_instance_norm():
+    op = next(o for o in op_db if o.name == "nn.functional.instance_norm")
+    checked = 0
+    for sample in op.sample_inputs("cpu", torch.float64, requires_grad=True):
+        settings = dict(sample.kwargs)
+        if settings.pop("running_mean", None) is not None or sample.args:
+            continue
+        if settings.get("running_var") is not None or not settings.get("use_input_stats", True):
+            continue
+        x, channels = sample.input, sample.input.shape[1]
+        eps = settings.get("eps", 1e-5)
+        found = group_norm(x, channels, settings.get("weight"), settings.get("bias"), eps)
+        torch.testing.assert_close(found, op.op(x, *sample.args, **sample.kwargs))
+        checked += 1
+    assert checked >= 1
+
+
+def test_torchs_module_inputs():
+    checked = dict.fromkeys(OURS, 0)
+    for info in module_db:
+        if info.module_cls not in OURS:
+            continue
+        given = info.module_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=True, training=True
+        )
+        for inputs in given:
+            args, kwargs = inputs.constructor_input.args, inputs.constructor_input.kwargs
+            ours, theirs = OURS[info.module_cls](*args, **kwargs), info.module_cls(*args, **kwargs)
+            ours, theirs = ours.double(), theirs.double()
+            assert ours.state_dict().keys() == theirs.state_dict().keys()
+            assert repr(ours) == repr(theirs)
+            (x,) = inputs.forward_input.args
+            torch.testing.assert_close(ours(x), theirs(x))
+            checked[info.module_cls] += 1
+    assert min(checked.values()) >= 6
