@@ -287,3 +287,33 @@ def test_torchs_module_inputs():
             torch.testing.assert_close(ours(x), theirs(x))
             checked[info.module_cls] += 1
     assert min(checked.values()) >= 6
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_the_reference_backend_gives_the_same(word, layout):
+    norm, x = layer(word), made(layout)
+    if word == "layer2d":
+        pytest.skip("has one way")
+    usual = outcome(call, norm, x)
+    with norms.backend("reference"):
+        assert norms.explain(norm, x) == "reference: asked for by norms.backend"
+        found = outcome(call, norm, x)
+    for f, w in zip(found, usual, strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-5)
+    assert not norms.explain(norm, x).startswith("reference")
+
+
+def test_explain_names_the_way_that_is_taken(request):
+    mine = "ours: " if "ours" in request.node.name else "copies: "
+    x = made("channels_last")
+    assert norms.explain(norms.GroupNorm(2, 8), x).startswith(mine)
+    assert norms.explain(norms.GroupNorm(2, 8), x.contiguous()).startswith("native: ")
+    assert norms.explain(norms.LayerNorm(SHAPE), x).startswith("view: ")
+    assert norms.explain(norms.RMSNorm(5), x).startswith("native: ")
+    with pytest.raises(TypeError, match="got Linear"):
+        norms.explain(nn.Linear(2, 2), x)
+    with pytest.raises(ValueError, match="backend must be one of"), norms.backend("fast"):
+        pass
+    with pytest.raises(NotImplementedError, match="no fused norm yet"), norms.backend("fused"):
+        pass

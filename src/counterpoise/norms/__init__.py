@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from counterpoise.kernels._backend import backend
+from counterpoise.norms._explain import explain
 from counterpoise.norms._group import GroupNorm
 from counterpoise.norms._instance import InstanceNorm
 from counterpoise.norms._layer import LayerNorm
@@ -24,6 +26,8 @@ __all__ = [
     "LayerNorm2d",
     "RMSNorm",
     "Swapped",
+    "backend",
+    "explain",
     "swap_norm",
 ]
 

@@ -3,8 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels._backend import reference_asked
 from counterpoise.kernels._eager import is_channels_last, is_channels_last_3d, plain_eager
 from counterpoise.kernels.group_norm.channels_last import MAX_CHANNELS, GroupNormChannelsLast
+from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 # Forward and backward on one core, two copies and torch's kernel against ours, in microseconds
 # (8 x 8 x 56 x 56: 1099 to 1226; 32 x 16 x 28 x 28: 1940 to 1664; 8 x 32 x 56 x 56: 4511 to 2936;
@@ -19,23 +21,40 @@ def group_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """Group normalization; the memory layout of `x` is kept.
-
-    torch's CPU kernel for `channels_last` computes E[x^2] - E[x]^2 and loses all digits at large
-    means, so it is never used: large tensors go through `channels_last.py`, small ones and those
-    of very many channels through a contiguous copy and back.
-    """
-    if not x.numel():  # torch's gradients of weight are NaN where there are no pixels
+    """Group normalization; the memory layout of `x` is kept. `way` says how it is done, and why."""
+    taken = way(x, weight, bias)[0]
+    if taken == "reference":
+        return reference(x, num_groups, weight, bias, eps)
+    if taken == "affine":
         return _affine(x, weight, bias)
-    if x.dim() == 5 and not x.is_contiguous() and is_channels_last_3d(x):
+    if taken == "images":
         flat = x.permute(0, 2, 3, 4, 1).flatten(1, 2).permute(0, 3, 1, 2)
         return group_norm(flat, num_groups, weight, bias, eps).unflatten(2, x.shape[2:4])
-    if not is_channels_last(x) or x.is_contiguous():
-        return F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
-    if _suits_ours(x, weight, bias) and plain_eager():
+    if taken == "ours":
         return GroupNormChannelsLast.apply(x, num_groups, weight, bias, eps)
     y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
-    return y.contiguous(memory_format=torch.channels_last)
+    return y.contiguous(memory_format=torch.channels_last) if taken == "copies" else y
+
+
+def way(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> tuple[str, str]:
+    """The way that is taken for a tensor, and the reason.
+
+    torch's CPU kernel for `channels_last` computes E[x^2] - E[x]^2 and loses all digits at large
+    means, so it is never used.
+    """
+    if reference_asked():
+        return "reference", "asked for by norms.backend"
+    if not x.numel():
+        return "affine", "nothing to normalize, and torch's gradient of weight is NaN there"
+    if x.dim() == 5 and not x.is_contiguous() and is_channels_last_3d(x):
+        return "images", "channels_last_3d is channels_last with depth and height as one axis"
+    if not is_channels_last(x) or x.is_contiguous():
+        return "native", "torch's kernel is right and fastest on contiguous tensors"
+    if not plain_eager():
+        return "copies", "channels_last under torch.compile, torch.func or forward-mode AD"
+    if _suits_ours(x, weight, bias):
+        return "ours", "channels_last and large, where torch's kernel is wrong at large means"
+    return "copies", "channels_last, but small, of many channels, of mixed dtypes or half precision"
 
 
 def _affine(

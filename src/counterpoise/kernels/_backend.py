@@ -1,0 +1,45 @@
+"""Which of a kernel's ways runs: chosen by the tensor, unless somebody insists."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+BACKENDS = ("reference", "native", "fused")
+_FORCED: ContextVar[str | None] = ContextVar("backend", default=None)
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Within it, every norm takes this way, whatever suits the tensor.
+
+    "reference" is the paper's formula out of torch's operators (any dtype, slow); "native" is
+    torch's own kernel where it is right, and ours for `channels_last`, what is taken otherwise;
+    "fused" is for a GPU's own kernels, of which there are none yet.
+
+    Raises:
+        ValueError: an unknown name.
+        NotImplementedError: "fused".
+
+    Example:
+        >>> import torch
+        >>> from counterpoise import norms
+        >>> with norms.backend("reference"):
+        ...     print(norms.explain(norms.GroupNorm(2, 4), torch.zeros(2, 4, 5, 5)))
+        reference: asked for by norms.backend
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, but got {name!r}")
+    if name == "fused":
+        raise NotImplementedError("there is no fused norm yet; take 'native' or 'reference'")
+    token = _FORCED.set(name)
+    try:
+        yield
+    finally:
+        _FORCED.reset(token)
+
+
+def reference_asked() -> bool:
+    """True within `backend("reference")`; a compiled graph is made without it."""
+    return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
