@@ -190,6 +190,22 @@ def test_onnx_export():
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("affine", [True, False])
+def test_every_number_of_groups_in_channels_last(groups, offset, affine):
+    norm = norms.GroupNorm(groups, 8, affine=affine)
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    x = made("channels_last", offset)
+    exact = outcome(torchs, copy.deepcopy(norm).double(), x.double())
+    ours, theirs = outcome(call, norm, x), outcome(torchs, norm, x)
+    for found, other, wanted in zip(ours, theirs, exact, strict=True):
+        room = 1e-6 * (1 + wanted.abs().max()) + torch.finfo(x.dtype).eps * offset * 2
+        assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
 @pytest.mark.parametrize("groups", [1, 4, 8])
 def test_channels_last_3d_is_kept_and_right(groups, offset):
     x = torch.randn(2, 8, 3, 4, 5, generator=torch.Generator().manual_seed(0)) + offset
@@ -308,6 +324,7 @@ def test_explain_names_the_way_that_is_taken(request):
     mine = "ours: " if "ours" in request.node.name else "copies: "
     x = made("channels_last")
     assert norms.explain(norms.GroupNorm(2, 8), x).startswith(mine)
+    assert norms.explain(norms.GroupNorm(1, 8), x).startswith("rows: ")
     assert norms.explain(norms.GroupNorm(2, 8), x.contiguous()).startswith("native: ")
     assert norms.explain(norms.LayerNorm(SHAPE), x).startswith("view: ")
     assert norms.explain(norms.RMSNorm(5), x).startswith("native: ")

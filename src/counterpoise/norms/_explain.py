@@ -23,7 +23,7 @@ def explain(layer: nn.Module, x: torch.Tensor) -> str:
         "native: torch's kernel is right and fastest on contiguous tensors"
     """
     if isinstance(layer, nn.GroupNorm):
-        taken, why = group_norm.way(x, layer.weight, layer.bias)
+        taken, why = group_norm.way(x, layer.num_groups, layer.weight, layer.bias)
     elif isinstance(layer, nn.LayerNorm):
         taken, why = layer_norm.way(x, tuple(layer.normalized_shape))
     elif isinstance(layer, nn.RMSNorm):

@@ -22,7 +22,9 @@ def group_norm(
     eps: float = 1e-5,
 ) -> torch.Tensor:
     """Group normalization; the memory layout of `x` is kept. `way` says how it is done, and why."""
-    taken = way(x, weight, bias)[0]
+    if x.is_contiguous() and x.numel() and not reference_asked():  # as `way` says, sooner
+        return torch.group_norm(x, num_groups, weight, bias, eps)
+    taken = way(x, num_groups, weight, bias)[0]
     if taken == "reference":
         return reference(x, num_groups, weight, bias, eps)
     if taken == "affine":
@@ -30,13 +32,17 @@ def group_norm(
     if taken == "images":
         flat = x.permute(0, 2, 3, 4, 1).flatten(1, 2).permute(0, 3, 1, 2)
         return group_norm(flat, num_groups, weight, bias, eps).unflatten(2, x.shape[2:4])
+    if taken == "rows":
+        return _one_group(x, weight, bias, eps)
     if taken == "ours":
         return GroupNormChannelsLast.apply(x, num_groups, weight, bias, eps)
     y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
     return y.contiguous(memory_format=torch.channels_last) if taken == "copies" else y
 
 
-def way(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> tuple[str, str]:
+def way(
+    x: torch.Tensor, num_groups: int, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> tuple[str, str]:
     """The way that is taken for a tensor, and the reason.
 
     torch's CPU kernel for `channels_last` computes E[x^2] - E[x]^2 and loses all digits at large
@@ -50,11 +56,21 @@ def way(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None)
         return "images", "channels_last_3d is channels_last with depth and height as one axis"
     if not is_channels_last(x) or x.is_contiguous():
         return "native", "torch's kernel is right and fastest on contiguous tensors"
+    if num_groups == 1:
+        return "rows", "one group is layer normalization of the (H, W, C) rows, uncopied"
     if not plain_eager():
         return "copies", "channels_last under torch.compile, torch.func or forward-mode AD"
     if _suits_ours(x, weight, bias):
         return "ours", "channels_last and large, where torch's kernel is wrong at large means"
     return "copies", "channels_last, but small, of many channels, of mixed dtypes or half precision"
+
+
+def _one_group(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
+) -> torch.Tensor:
+    _, c, h, w = x.shape
+    weight, bias = (None if p is None else p.expand(h, w, c) for p in (weight, bias))
+    return F.layer_norm(x.permute(0, 2, 3, 1), (h, w, c), weight, bias, eps).permute(0, 3, 1, 2)
 
 
 def _affine(
