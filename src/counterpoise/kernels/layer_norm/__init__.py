@@ -21,6 +21,8 @@ def layer_norm(
     tensor is normalized as the (H, W, C) rows that it is, and only the small weight and bias move.
     torch.nn.LayerNorm copies the whole tensor there and returns it contiguous.
     """
+    if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
+        return F.layer_norm(x, normalized_shape, weight, bias, eps)
     taken = way(x, normalized_shape)[0]
     if taken == "reference":
         return reference(x, normalized_shape, weight, bias, eps)

@@ -18,6 +18,8 @@ def rms_norm(
 
     As for layer normalization: a mean over all of (C, H, W) is the same in any order.
     """
+    if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
+        return F.rms_norm(x, normalized_shape, weight, eps)
     taken = way(x, normalized_shape)[0]
     if taken == "reference":
         return reference(x, normalized_shape, weight, eps)
