@@ -205,6 +205,22 @@ def test_every_number_of_groups_in_channels_last(groups, offset, affine):
     assert ours[0].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e3, 1e4])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_wide_groups_in_channels_last(groups, offset):
+    norm = norms.GroupNorm(groups, 32)
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    x = torch.randn(3, 32, 9, 7, generator=torch.Generator().manual_seed(0)) + offset
+    x = x.contiguous(memory_format=torch.channels_last)
+    exact = outcome(torchs, copy.deepcopy(norm).double(), x.double())
+    ours, theirs = outcome(call, norm, x), outcome(torchs, norm, x)
+    for found, other, wanted in zip(ours, theirs, exact, strict=True):
+        room = 1e-6 * (1 + wanted.abs().max())
+        assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
 @pytest.mark.parametrize("groups", [1, 4, 8])
 def test_channels_last_3d_is_kept_and_right(groups, offset):

@@ -12,6 +12,7 @@ from counterpoise.kernels.group_norm.reference import group_norm as reference
 # (8 x 8 x 56 x 56: 1099 to 1226; 32 x 16 x 28 x 28: 1940 to 1664; 8 x 32 x 56 x 56: 4511 to 2936;
 # 32 x 4 x 28 x 28, the sheet's: 597 to 948).
 LARGE = 400_000
+WIDE = 8  # channels a group; see `benchmarks/results/norms_1_thread.json` for what it saves
 
 
 def group_norm(
@@ -34,6 +35,8 @@ def group_norm(
         return group_norm(flat, num_groups, weight, bias, eps).unflatten(2, x.shape[2:4])
     if taken == "rows":
         return _one_group(x, weight, bias, eps)
+    if taken == "shifted":
+        return F.group_norm(x - _group_means(x, num_groups), num_groups, weight, bias, eps)
     if taken == "ours":
         return GroupNormChannelsLast.apply(x, num_groups, weight, bias, eps)
     y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
@@ -58,6 +61,8 @@ def way(
         return "native", "torch's kernel is right and fastest on contiguous tensors"
     if num_groups == 1:
         return "rows", "one group is layer normalization of the (H, W, C) rows, uncopied"
+    if x.numel() >= LARGE and x.shape[1] >= WIDE * num_groups and _wide_dtype(x):
+        return "shifted", "torch's kernel, quick for wide groups, right once they are centred"
     if not plain_eager():
         return "copies", "channels_last under torch.compile, torch.func or forward-mode AD"
     if _suits_ours(x, weight, bias):
@@ -73,6 +78,17 @@ def _one_group(
     return F.layer_norm(x.permute(0, 2, 3, 1), (h, w, c), weight, bias, eps).permute(0, 3, 1, 2)
 
 
+def _group_means(x: torch.Tensor, num_groups: int) -> torch.Tensor:
+    """The mean of each group, (N, C, 1, 1): to take it off changes no output and no gradient."""
+    by_channel = x.detach().mean((2, 3))
+    means = by_channel.unflatten(1, (num_groups, -1)).mean(2, keepdim=True)
+    return means.expand(-1, -1, x.shape[1] // num_groups).flatten(1)[:, :, None, None]
+
+
+def _wide_dtype(x: torch.Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
 def _affine(
     x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> torch.Tensor:
@@ -84,8 +100,7 @@ def _affine(
 
 def _suits_ours(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
     return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
+        _wide_dtype(x)
         and all(p is None or p.dtype == x.dtype for p in (weight, bias))
         and x.numel() >= LARGE
         and x.shape[1] <= MAX_CHANNELS
