@@ -1,5 +1,6 @@
 """The training loop against one written out with torch's own parts."""
 
+import copy
 import gc
 import weakref
 
@@ -9,7 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.data import Part
-from counterpoise.train import fit, predict
+from counterpoise.losses import DeferredReweighting
+from counterpoise.norms import LayerNorm, LayerNorm2d
+from counterpoise.samplers import BalancedSampler, ShuffleSampler
+from counterpoise.train import Diverged, constant, cosine, fit, make_optimizer, predict
 
 
 def parts(n=70, seed=0):
@@ -26,11 +30,12 @@ def small_net():
 def test_equals_a_loop_written_out():
     train, test, net = parts(), parts(30, 1), small_net()
     rows = fit(net, nn.CrossEntropyLoss(), train, test, epochs=2, batch_size=16, seed=5)
-    expected, order = small_net(), torch.Generator().manual_seed(5)
+    expected, order = small_net(), ShuffleSampler(train.targets, seed=5)
     losses = []
-    for _ in range(2):
+    for epoch in range(2):
         total = 0.0
-        for index in torch.randperm(70, generator=order).split(16):
+        order.set_epoch(epoch)
+        for index in torch.tensor(list(order)).split(16):
             loss = F.cross_entropy(expected(train.inputs[index] / 255), train.targets[index])
             expected.zero_grad()
             loss.backward()
@@ -96,6 +101,109 @@ def test_learns_with_an_optimizer_of_the_users():
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
     rows = fit(net, nn.CrossEntropyLoss(), parts(), parts(), epochs=30, optimizer=optimizer)
     assert rows[-1]["train_accuracy"] > rows[0]["train_accuracy"] + 0.3
+
+
+def test_a_training_gone_on_with_ends_like_one_that_was_never_stopped():
+    """Whatever has a state: momentum, the schedule, dropout's random numbers, the sampler."""
+
+    def training(epochs_kept=None):
+        torch.manual_seed(3)
+        net = nn.Sequential(small_net(), nn.Dropout(0.5), nn.BatchNorm1d(3))
+        loss, train = nn.CrossEntropyLoss(), parts()
+        settings = {
+            "epochs": 4,
+            "optimizer": make_optimizer(net, "sgd", lr=0.05, weight_decay=1e-3),
+            "schedule": cosine(warmup=0.2),
+            "sampler": BalancedSampler(train.targets, seed=1),
+            "each_epoch": [DeferredReweighting(loss, [0.5, 1.0, 1.5], start=2)],
+        }
+        kept = []
+
+        def keep(state):
+            kept.append(copy.deepcopy(state))
+
+        if epochs_kept is None:
+            rows = fit(net, loss, train, parts(30, 1), on_state=keep, **settings)
+            return rows, net, kept
+        torch.manual_seed(99)  # whatever the process did in between
+        rows = fit(net, loss, train, parts(30, 1), state=epochs_kept, **settings)
+        return rows, net, kept
+
+    rows, net, states = training()
+    assert len(states) == 5
+    for state in states:
+        again, other, _ = training(state)
+        for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+        without_time = [[{**r, "seconds": 0} for r in table] for table in (rows, again)]
+        assert without_time[0] == without_time[1]
+
+
+def test_the_schedule_is_torchs_cosine_at_the_middle_of_each_step():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40)
+    factors = []
+    for step in range(40):
+        if step % 2:
+            factors.append(torchs.get_last_lr()[0] / 0.3)
+        optimizer.step()
+        torchs.step()
+    ours = [cosine()((k + 0.5) / 20) for k in range(20)]
+    assert ours == pytest.approx(factors)
+    assert [constant(0.5)(t) for t in (0.0, 0.25, 0.75)] == [0.0, 0.5, 1.0]
+    assert cosine(warmup=0.5)(0.75) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="share of the training"):
+        cosine(warmup=1.0)
+
+
+def test_the_schedule_and_the_largest_norm_reach_the_optimizer():
+    seen, net = [], small_net()
+
+    class Watched(torch.optim.SGD):
+        def step(self, closure=None):
+            grads = [p.grad.flatten() for p in net.parameters()]
+            seen.append((self.param_groups[0]["lr"], torch.cat(grads).norm().item()))
+            return super().step(closure)
+
+    optimizer = Watched(net.parameters(), lr=0.4)
+    fit(
+        net,
+        nn.CrossEntropyLoss(),
+        parts(),
+        epochs=2,
+        batch_size=35,
+        optimizer=optimizer,
+        schedule=lambda t: t,
+        clip_norm=1e-3,
+    )
+    assert [lr for lr, _ in seen] == pytest.approx([0.05, 0.15, 0.25, 0.35])
+    assert all(norm == pytest.approx(1e-3, rel=1e-3) for _, norm in seen)
+
+
+def test_norms_and_biases_are_not_decayed():
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        LayerNorm([4, 6, 6]),
+        LayerNorm2d(4),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(144, 3),
+    )
+    net[5].weight.requires_grad_(False)
+    optimizer = make_optimizer(net, "adamw", lr=1e-3, weight_decay=0.1)
+    groups = {g["weight_decay"]: {id(p) for p in g["params"]} for g in optimizer.param_groups}
+    assert groups[0.1] == {id(net[0].weight)}
+    trainable = {id(p) for p in net.parameters() if p.requires_grad}
+    assert groups[0.0] == trainable - groups[0.1]
+    with pytest.raises(ValueError, match="sgd"):
+        make_optimizer(net, "sdg", lr=0.1)
+    with pytest.raises(ValueError, match="nothing to train"):
+        make_optimizer(nn.ReLU(), lr=0.1)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_says_when():
+    with pytest.raises(Diverged, match=r"epoch 1"):
+        fit(small_net(), lambda z, t: z.sum() * torch.nan, parts(), epochs=3)
 
 
 def test_bad_input_is_explained():

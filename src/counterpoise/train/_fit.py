@@ -1,0 +1,243 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.data import Part
+from counterpoise.samplers import ShuffleSampler
+from counterpoise.train._look import Progress, device_of, look, prepared
+from counterpoise.train._schedule import Schedule
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+State = dict[str, Any]
+
+# A sample trained on costs about three times one looked at; progress counts in the latter.
+_TRAIN_COST = 3
+
+
+class Diverged(ArithmeticError):
+    """The loss of a training is no finite number any more."""
+
+
+class HasEpoch(Protocol):
+    """Whatever wants to know the epoch, counted from 0: samplers, `losses.DeferredReweighting`."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch."""
+
+
+class Sampler(HasEpoch, Protocol):
+    """Which samples an epoch shows, and in which order."""
+
+    def __iter__(self) -> Any:
+        """The places of the epoch's samples."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+        ...
+
+
+def fit(
+    net: nn.Module,
+    loss: Loss,
+    train: Part,
+    test: Part | None = None,
+    *,
+    epochs: int,
+    lr: float = 0.1,
+    batch_size: int = 32,
+    seed: int = 0,
+    optimizer: torch.optim.Optimizer | None = None,
+    schedule: Schedule | None = None,
+    clip_norm: float | None = None,
+    sampler: Sampler | None = None,
+    each_epoch: Iterable[HasEpoch] = (),
+    watch: Mapping[str, Part] | None = None,
+    state: State | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_progress: Progress | None = None,
+    on_state: Callable[[State], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train a classifier, and evaluate it before training and after each epoch.
+
+    The data stay as they are (uint8 images are scaled to 0 .. 1 a batch at a time); batches go to
+    the net's device, images in `channels_last`. The same arguments give the same net, whether the
+    training was interrupted and gone on with or not.
+
+    Args:
+        net: (N, ...) to logits (N, C); trained in place, on the device where it is.
+        loss: called as loss(logits, targets), returns a number.
+        train: what to learn from.
+        test: what to evaluate on besides; it has no influence on the training.
+        epochs: how often the sampler is gone through, at least 0.
+        lr: learning rate of plain SGD, if no optimizer is given.
+        batch_size: samples a step; the last batch of an epoch may be smaller.
+        seed: of the order of the samples, if no sampler is given.
+        optimizer: any torch optimizer over the net's parameters.
+        schedule: from the share of the steps that is done to the factor of the learning rate, such
+            as `train.cosine(warmup=0.05)`; None leaves the learning rate alone.
+        clip_norm: the largest norm that a step's gradient may have; None for any.
+        sampler: which samples an epoch shows, such as one of `counterpoise.samplers` over
+            `train.targets`; None for each of them once, in a new order.
+        each_epoch: told the epoch before it begins, such as `losses.DeferredReweighting`.
+        watch: the parts to evaluate on, by the name that their columns begin with; None for
+            {"train": train, "test": test}.
+        state: what `on_state` was called with, to go on from there; None to begin.
+        on_epoch: called with each row as soon as it is known.
+        on_progress: called with the share of the work that is done, 0 .. 1.
+        on_state: called after each epoch with all that a later call needs to go on: tensors, plain
+            numbers, lists and dicts. Valid until it returns; copy or write what is to be kept.
+
+    Returns:
+        One row an epoch, row 0 being the untrained net: epoch, loss (mean over the epoch's samples,
+        None in row 0), seconds (since the start), and for each part that is watched, say "test":
+        test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats).
+
+    Raises:
+        ValueError: epochs < 0 or batch_size < 1 or an empty part.
+        Diverged: the loss of an epoch is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise import data, models, train
+        >>> digits = data.digits()
+        >>> net = models.DeeperCNN(image_size=8)
+        >>> rows = train.fit(net, torch.nn.CrossEntropyLoss(), digits.train, digits.test, epochs=1)
+        >>> [row["epoch"] for row in rows]
+        [0, 1]
+    """
+    watch = _parts(train, test) if watch is None else watch
+    sizes = {"train": len(train), **{name: len(part) for name, part in watch.items()}}
+    if epochs < 0 or batch_size < 1 or not all(sizes.values()):
+        raise ValueError(
+            f"fit needs epochs >= 0, batch_size >= 1 and samples in every part, but got {epochs}, "
+            f"{batch_size} and {sizes}"
+        )
+    sampler = ShuffleSampler(train.targets, seed=seed) if sampler is None else sampler
+    steps = _Steps(
+        net,
+        loss,
+        optimizer or torch.optim.SGD(net.parameters(), lr=lr, fused=True),
+        schedule,
+        clip_norm,
+        total=epochs * math.ceil(len(sampler) / batch_size),
+    )
+    looked_at = sum(len(part) for part in watch.values())
+    meter = _Meter((epochs + 1) * looked_at + epochs * _TRAIN_COST * len(sampler), on_progress)
+    rows, before = _take_up(state, net, steps, meter)
+    start = time.perf_counter() - before
+    for epoch in range(len(rows), epochs + 1):
+        row: dict[str, Any] = {"epoch": epoch, "loss": None}
+        if epoch:
+            for listener in (sampler, *each_epoch):
+                listener.set_epoch(epoch - 1)
+            order = torch.tensor(list(sampler), device=train.inputs.device)
+            row["loss"] = steps.take(train, order.split(batch_size), meter)
+        for name, part in watch.items():
+            row |= {f"{name}_{k}": v for k, v in look(net, part, meter.add).items()}
+        row["seconds"] = time.perf_counter() - start
+        rows.append(row)
+        if on_epoch is not None:
+            on_epoch(row)
+        if on_state is not None:
+            on_state(_state(rows, net, steps, meter))
+        if epoch and not math.isfinite(row["loss"]):
+            raise Diverged(f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate")
+    return rows
+
+
+def _parts(train: Part, test: Part | None) -> dict[str, Part]:
+    return {"train": train} if test is None else {"train": train, "test": test}
+
+
+def _state(rows: list[dict[str, Any]], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
+    device = device_of(net)
+    return {
+        "rows": rows,
+        "net": net.state_dict(),
+        "optimizer": steps.optimizer.state_dict(),
+        "steps": steps.done,
+        "work": meter.done,
+        "rng": torch.get_rng_state(),
+        **({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
+    }
+
+
+def _take_up(
+    state: State | None, net: nn.Module, steps: "_Steps", meter: "_Meter"
+) -> tuple[list[dict[str, Any]], float]:
+    """Put everything back to where `state` was taken; return its rows and the seconds so far."""
+    if state is None:
+        return [], 0.0
+    net.load_state_dict(state["net"])
+    steps.optimizer.load_state_dict(state["optimizer"])
+    steps.done = state["steps"]
+    meter.add(state["work"])
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state:
+        torch.cuda.set_rng_state(state["cuda_rng"], device_of(net))
+    return list(state["rows"]), state["rows"][-1]["seconds"]
+
+
+class _Steps:
+    """Takes the steps of one epoch after the other, and knows how many there have been."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule | None,
+        clip_norm: float | None,
+        total: int,
+    ) -> None:
+        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.schedule, self.clip_norm, self.total = schedule, clip_norm, total
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.done = 0
+
+    def take(self, train: Part, batches: tuple[Tensor, ...], meter: "_Meter") -> float:
+        """Take a step for each batch; return the mean loss of the samples."""
+        self.net.train()
+        device = device_of(self.net)
+        total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
+        for index in batches:
+            self._set_rates()
+            x = prepared(train.inputs[index], device)
+            value = self.loss(self.net(x), train.targets[index].to(device))
+            self.optimizer.zero_grad()
+            value.backward()
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
+            self.optimizer.step()
+            total += value.detach() * len(index)
+            seen += len(index)
+            self.done += 1
+            meter.add(_TRAIN_COST * len(index))
+        return total.item() / seen
+
+    def _set_rates(self) -> None:
+        if self.schedule is not None:
+            # The first step is not at 0, where a warm-up would waste it.
+            factor = self.schedule((self.done + 0.5) / self.total)
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * factor
+
+
+class _Meter:
+    """Adds up work and reports the share that is done, at most 200 times."""
+
+    def __init__(self, total: float, report: Progress | None) -> None:
+        self.total, self.report, self.done, self.told = total, report, 0.0, 0.0
+
+    def add(self, amount: float) -> None:
+        """Count `amount` of work as done."""
+        self.done += amount
+        if self.report is not None and self.done - self.told >= self.total / 200:
+            self.told = self.done
+            self.report(self.done / self.total)
