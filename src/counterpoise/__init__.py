@@ -6,10 +6,11 @@ The parts are imported on first use, so that `import counterpoise` is quick and 
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
-__all__ = [
+
+_PARTS = (
     "data",
     "exercise",
     "figures",
@@ -20,13 +21,19 @@ __all__ = [
     "norms",
     "probe",
     "samplers",
+    "stats",
+    "study",
     "train",
-]
+)
+_NAMES = {"compare": "study", "open_study": "study"}
+__all__ = [*_PARTS, *_NAMES]
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
         return importlib.import_module(f"counterpoise.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"counterpoise.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'counterpoise' has no attribute {name!r}")
 
 

@@ -1,1 +1,112 @@
-"""Runs: what to train and where it is trained."""
+"""A fair comparison: a plan, its runs, and what their records say.
+
+plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
+_stream.py   running it: first the learning rates are chosen, then what is reported is trained
+engines.py   where runs happen: each in a process of its own
+one_run.py   what one run does
+record.py    what is kept of it, whole or not at all
+_study.py    reading it back, without torch
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from counterpoise.study._stream import stream
+from counterpoise.study._study import Record, Study, open_study
+from counterpoise.study.engines import Event
+from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant
+from counterpoise.words import name_of
+
+__all__ = [
+    "Event",
+    "Imbalance",
+    "Plan",
+    "Record",
+    "Study",
+    "Training",
+    "Tuning",
+    "Variant",
+    "compare",
+    "open_study",
+    "stream",
+]
+
+Word = str | Callable[..., Any]
+
+
+def compare(
+    data: Any,
+    *,
+    norms: Sequence[Word] = ("none",),
+    losses: Sequence[Word] = ("cross_entropy",),
+    samplers: Sequence[Word] = ("shuffle",),
+    seeds: int | Sequence[int] = 5,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    training: Training | None = None,
+    imbalance: Imbalance | None = None,
+    **settings: Any,
+) -> Study:
+    """Train every norm with every loss and every sampler over several seeds, and compare.
+
+    Per seed all variants get the same split, the same order of samples and the same initial
+    weights; each gets the same budget to choose its learning rate, on validation and on seeds that
+    are not reported; the test part is read once, after all choices. What is in `out` already is not
+    trained again, so a study that was stopped goes on where it was.
+
+    Args:
+        data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
+            `data.Data`, or a `Plan`, which then says all the rest.
+        norms: words ("none", "batch", "layer", ...), or importable functions like theirs.
+        losses: likewise; "+drw" behind one sets class weights in late.
+        samplers: likewise.
+        seeds: how many, or which.
+        out: the study's folder; None for studies/ and the name of the data.
+        workers: runs at a time; None for one a core.
+        on_event: called with each `Event`, say to draw progress.
+        training: how every variant is trained.
+        imbalance: a profile of class sizes to lay over the data.
+        **settings: the other fields of `Plan`: variant, metric, margin, baseline, tuning.
+
+    Returns:
+        The study: `study.verdicts()`, `study.scores()`, `study.records`.
+
+    Raises:
+        ValueError: what cannot be run, with what must hold, what came and what to do.
+
+    Example:
+        >>> from counterpoise.study import Training, compare
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = compare("digits", losses=["cross_entropy", "focal"], seeds=2, out=folder,
+        ...                     training=Training(model="mlp", epochs=2, lr=0.1))
+        ...     print(study.labels, len(study.records))
+        ('cross_entropy', 'focal') 4
+    """
+    loaded = None
+    if isinstance(data, Plan):
+        plan = data
+    else:
+        loaded = None if isinstance(data, str | Path) else data
+        plan = Plan(
+            data=str(data) if loaded is None else loaded.name,
+            norms=tuple(map(name_of, norms)),
+            losses=tuple(map(name_of, losses)),
+            samplers=tuple(map(name_of, samplers)),
+            seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+            training=training or Training(),
+            imbalance=imbalance or Imbalance(),
+            **settings,
+        )
+    folder = usual_folder(plan) if out is None else Path(out)
+    for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
+        if on_event is not None:
+            on_event(event)
+    return open_study(folder)
+
+
+def usual_folder(plan: Plan) -> Path:
+    """Where a study of these data lives, if nothing else is said."""
+    return Path("studies") / (Path(plan.data.replace(":", "_")).stem or "study")

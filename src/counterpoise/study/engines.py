@@ -1,13 +1,14 @@
 """Where runs happen: here, each in a process of its own, as many at a time as there are cores."""
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import signal
 import sys
-import traceback
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 Emit = Callable[[Any], None]
 Target = Callable[[Any, Emit], None]
 
+_RUNS_PER_GPU = 4  # nets of the sizes that a study compares leave most of a GPU idle
 _ATTEMPTS = 2  # a worker that was killed is started once more
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
@@ -30,36 +32,39 @@ class Event:
 
 
 def run_all(
-    target: Target, runs: Mapping[str, Any], *, workers: int | None = None
+    target: Target, runs: Mapping[str, Any], *, workers: int | None = None, threads: int = 1
 ) -> Iterator[Event]:
     """Call target(payload, emit) for every run, and yield what happens as it happens.
 
     Each run has a process of its own, so that a worker that leaks or is killed costs one run. A run
     that raises is reported as failed with its reason; one whose process dies is tried once more.
-    Each process uses cores / workers threads: more would fight. Leaving the loop early ends all.
+    Each process uses `threads` threads, whatever the number of workers, so that sums are taken in
+    the same order and results do not depend on it. Leaving the loop early ends all.
 
     Args:
         target: an importable function; whatever it passes to `emit` arrives as "news".
         runs: name of the run to what it is called with (picklable).
-        workers: how many processes at a time; None for one a core.
+        workers: how many processes at a time; None for one a core, or with GPUs for four a GPU.
+        threads: of each process, for torch's operations on the CPU.
 
     Yields:
         Events, in the order in which they arrive; every run ends with "finished" or "failed", whose
         value is the reason.
     """
-    cores = os.cpu_count() or 1
-    workers = max(1, min(workers or cores, len(runs)))
+    devices = _devices()
+    workers = max(1, min(workers or _usual_workers(devices), len(runs)))
     waiting = deque((name, 1) for name in runs)
-    running: dict[Any, tuple[str, int, Any]] = {}
+    running: dict[Any, tuple[str, int, Any, str | None]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 name, attempt = waiting.popleft()
-                connection, process = _start(target, runs[name], max(1, cores // workers))
-                running[connection] = (name, attempt, process)
+                device = _least_used(devices, running.values())
+                connection, process = _start(target, runs[name], threads, device)
+                running[connection] = (name, attempt, process, device)
                 yield Event(name, "started")
             for connection in wait(list(running)):
-                name, attempt, process = running[connection]
+                name, attempt, process, _ = running[connection]
                 kind, value = _receive(connection)
                 if kind == "news":
                     yield Event(name, "news", value)
@@ -74,22 +79,61 @@ def run_all(
                     reason = f"its process died {attempt} times (exit code {process.exitcode})"
                     yield Event(name, "failed", reason)
     finally:
-        for _, _, process in running.values():
+        for _, _, process, _ in running.values():
             process.kill()
             process.join()
 
 
-def _start(target: Target, payload: Any, threads: int) -> tuple[Connection, Any]:
+def _devices() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none without any."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
+
+
+def _usual_workers(devices: list[str]) -> int:
+    cores = os.cpu_count() or 1
+    return min(cores, len(devices) * _RUNS_PER_GPU) if devices else cores
+
+
+def _least_used(devices: list[str], running: Iterable[tuple[Any, ...]]) -> str | None:
+    used = [device for *_, device in running]
+    return min(devices, key=used.count) if devices else None
+
+
+def _start(target: Target, payload: Any, threads: int, device: str | None) -> tuple[Any, Any]:
     """Start a process; return the connection on which it speaks, and the process."""
     linux = sys.platform == "linux"
     context: Any = multiprocessing.get_context("forkserver" if linux else "spawn")
     if linux:
-        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.train"])
+        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.study.one_run"])
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(target, payload, threads, there), daemon=True)
-    process.start()
+    work = (target, payload, threads, device, there)
+    process = context.Process(target=_work, args=work, daemon=True)
+    with _without_main():
+        process.start()
     there.close()  # so that the process's end is the only one, and its death is heard
     return here, process
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep the caller's script out of the workers, which need no more than what they import.
+
+    Otherwise each worker would execute the script first, and one without an
+    `if __name__ == "__main__"` would start the study again.
+    """
+    main = sys.modules["__main__"]
+    kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
+    main.__dict__["__spec__"] = None
+    try:
+        yield
+    finally:
+        del main.__dict__["__spec__"]
+        main.__dict__.update(kept)
 
 
 def _receive(connection: Any) -> tuple[str, Any]:
@@ -100,17 +144,39 @@ def _receive(connection: Any) -> tuple[str, Any]:
         return "died", None
 
 
-def _work(target: Target, payload: Any, threads: int, connection: Connection) -> None:
+def _work(
+    target: Target, payload: Any, threads: int, device: str | None, connection: Connection
+) -> None:
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
+        if device is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
     except Exception as error:
-        traceback.print_exc()
         connection.send(("failed", f"{type(error).__name__}: {error}"))
     else:
         connection.send(("finished", None))
+
+
+def _die_with_parent() -> None:
+    """End this process when the one that asked for it is gone: nobody would hear its results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def tune_process(threads: int) -> None:

@@ -138,6 +138,10 @@ def fit(
                 listener.set_epoch(epoch - 1)
             order = torch.tensor(list(sampler), device=train.inputs.device)
             row["loss"] = steps.take(train, order.split(batch_size), meter)
+            if not math.isfinite(row["loss"]):
+                raise Diverged(
+                    f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
+                )
         for name, part in watch.items():
             row |= {f"{name}_{k}": v for k, v in look(net, part, meter.add).items()}
         row["seconds"] = time.perf_counter() - start
@@ -146,8 +150,6 @@ def fit(
             on_epoch(row)
         if on_state is not None:
             on_state(_state(rows, net, steps, meter))
-        if epoch and not math.isfinite(row["loss"]):
-            raise Diverged(f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate")
     return rows
 
 

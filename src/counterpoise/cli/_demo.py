@@ -1,45 +1,24 @@
-"""Words to one call to a printed answer; nothing else."""
+"""`counterpoise demo`: the exercise sheet."""
 
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
-
-import counterpoise
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = App(
-    name="counterpoise",
-    help="Train classifiers on imbalanced data, and know what really helped.",
-    version=counterpoise.__version__,
-    result_action="return_value",
-)
+Flag = Annotated[bool, Parameter(negative="")]
 
 
-def main() -> None:
-    """The command `counterpoise`. Bad input: one line and exit code 2; a failed run: 1."""
-    try:
-        sys.exit(app(exit_on_error=False, print_error=False))
-    except CycloptsError as error:
-        _stop(" ".join(str(error).split()))
-    except ValueError as error:
-        _stop(str(error))
-    except KeyboardInterrupt:
-        _stop("stopped; finished runs are kept, the same command goes on from there", 130)
-
-
-@app.command
 def demo(
     *,
-    quick: Annotated[bool, Parameter(negative="")] = False,
+    quick: Flag = False,
     out: Path | None = None,
     seed: int = 0,
     workers: int | None = None,
-    apt: Annotated[bool, Parameter(negative="")] = False,
+    apt: Flag = False,
 ) -> int:
     """Run the exercise sheet on FashionMNIST: train, compare, explain.
 
@@ -63,20 +42,22 @@ def demo(
     from rich.console import Console
 
     from counterpoise import demo as sheet
+    from counterpoise.cli._board import Board
+    from counterpoise.study import stream
 
     if seed < 0 or (workers is not None and workers < 1):
         raise ValueError(f"--seed must be >= 0 and --workers >= 1, but got {seed} and {workers}")
     console = Console()
     folder = out or Path("runs/demo-quick" if quick else "runs/demo")
-    data = _find_data(console, apt)
-    runs = sheet.plan(data, quick, seed)
-    failed = _watch(console, sheet.run(runs, folder, workers), runs)
-    if failed:
-        for name, reason in failed.items():
+    plans = sheet.plans(_find_data(console, apt), quick, seed)
+    board = Board(console, "balanced_accuracy")
+    board.watch(stream({folder / name: plan for name, plan in plans.items()}, workers=workers))
+    if board.failed:
+        for name, reason in board.failed.items():
             console.print(f"[red]{name} failed:[/] {reason}", highlight=False)
         console.print(f"The other runs are kept in {folder}; the same command tries again.")
         return 1
-    _show(console, sheet.tell(runs, folder), folder)
+    _show(console, sheet.tell(folder), folder)
     return 0
 
 
@@ -101,55 +82,6 @@ def _find_data(console: "Console", apt: bool) -> str:
         console.print(str(warning.message), style="yellow", highlight=False)
     console.print(f"Data: {found.source}", highlight=False, soft_wrap=True)
     return "fashion_mnist"
-
-
-def _watch(console: "Console", events: Any, runs: dict[str, Any]) -> dict[str, str]:
-    """Draw a progress bar for each run until all have ended; return the failed ones."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:24}"),
-        BarColumn(),
-        "{task.percentage:>3.0f}%",
-        TimeElapsedColumn(),
-        "left",
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[news]}"),
-    )
-    failed = {}
-    with Progress(
-        *columns, console=console, refresh_per_second=2, speed_estimate_period=60
-    ) as bars:
-        tasks = {n: bars.add_task(n, total=1.0, start=False, news="waiting") for n in runs}
-        for event in events:
-            task = tasks[event.run]
-            if event.kind == "started":
-                bars.reset(task, news="")
-            elif event.kind == "failed":
-                failed[event.run] = event.value
-                bars.update(task, news="[red]failed")
-            elif event.kind == "finished":
-                bars.update(task, completed=1.0)
-                if event.value == "kept":
-                    bars.update(task, news="kept from before")
-            elif "row" in event.value:
-                _news(bars, task, event.run, event.value["row"])
-            else:
-                bars.update(task, completed=event.value["progress"])
-    return failed
-
-
-def _news(bars: Any, task: Any, run: str, row: dict[str, Any]) -> None:
-    text = f"epoch {row['epoch']}: test accuracy {row['test_accuracy']:.3f}"
-    bars.update(task, news=text)
-    if not bars.console.is_terminal:
-        bars.console.print(f"{run}: {text}", highlight=False)
 
 
 def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
@@ -208,12 +140,3 @@ def _table(head: list[str], rows: list[list[str]]) -> Any:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _stop(line: str, code: int = 2) -> None:
-    print(f"counterpoise: {line}", file=sys.stderr)  # noqa: T201 the answer to bad input
-    sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,35 @@
+"""Words to one call to a printed answer; nothing else."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+import counterpoise
+from counterpoise.cli._compare import compare, plan, show
+from counterpoise.cli._demo import demo
+
+app = App(
+    name="counterpoise",
+    help="Train classifiers on imbalanced data, and know what really helped.",
+    version=counterpoise.__version__,
+    result_action="return_value",
+)
+for command in (compare, plan, show, demo):
+    app.command(command)
+
+
+def main() -> None:
+    """The command `counterpoise`. Bad input: one line and exit code 2; a failed run: 1."""
+    try:
+        sys.exit(app(exit_on_error=False, print_error=False))
+    except CycloptsError as error:
+        _stop(" ".join(str(error).split()))
+    except (ValueError, TypeError) as error:
+        _stop(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        _stop("stopped; finished runs are kept, the same command goes on from there", 130)
+
+
+def _stop(line: str, code: int = 2) -> None:
+    print(f"counterpoise: {line}", file=sys.stderr)  # noqa: T201 the answer to bad input
+    sys.exit(code)

@@ -1,0 +1,210 @@
+"""`counterpoise compare`, `plan` and `show`: a study from the command line."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from counterpoise.study import Plan
+
+Flag = Annotated[bool, Parameter(negative="")]
+Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
+
+
+def compare(
+    data: str,
+    *,
+    norms: Words = None,
+    losses: Words = None,
+    samplers: Words = None,
+    seeds: int | None = None,
+    model: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: str | None = None,
+    imbalance: str | None = None,
+    out: Path | None = None,
+    workers: int | None = None,
+    quiet: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Compare norms, losses and samplers on your data, fairly and over several seeds.
+
+    What is finished is kept: the same command goes on where it was stopped. All other settings are
+    in a plan: write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
+
+    Parameters
+    ----------
+    data
+        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv,
+        package.module:name; or a plan.toml.
+    norms
+        none, batch, layer, group, rms, layer2d, instance [default: none].
+    losses
+        cross_entropy, weighted, focal, weighted_focal, poly, class_balanced, balanced_softmax,
+        logit_adjusted, ldam, cdt, vs; +drw behind one [default: cross_entropy].
+    samplers
+        shuffle, balanced, square_root, progressive [default: shuffle].
+    seeds
+        How many [default: 5].
+    model
+        deeper_cnn, resnet8, resnet20, mlp or package.module:name [default: by the data].
+    epochs
+        Passes over the training part [default: 20].
+    batch_size
+        Samples a step [default: 128].
+    lr
+        A number, or auto: chosen for each variant from the same grid [default: auto].
+    imbalance
+        A profile to lay over the training part, such as exponential:100.
+    out
+        The study's folder [default: studies/NAME].
+    workers
+        Runs at a time [default: one a core].
+    quiet
+        Print the results only.
+    json
+        Print the results as JSON.
+    """
+    from rich.console import Console
+
+    from counterpoise.cli._board import Board
+    from counterpoise.cli._tables import results_json, show_study
+    from counterpoise.study import open_study, stream, usual_folder
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers must be >= 1, but got {workers}")
+    chosen = {
+        "norms": norms,
+        "losses": losses,
+        "samplers": samplers,
+        "seeds": seeds,
+        "model": model,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "imbalance": imbalance,
+    }
+    plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    folder = out or usual_folder(plan)
+    console = Console(quiet=json)
+    board = Board(console, plan.metric, quiet or json)
+    board.watch(stream({folder: plan}, workers=workers))
+    study = open_study(folder)
+    if json:
+        sys.stdout.write(results_json(study))
+    else:
+        show_study(console, study)
+        console.print(f"\nThe study is in [bold]{folder}[/]", highlight=False)
+    return 1 if board.failed else 0
+
+
+def plan(
+    file: Path = Path("plan.toml"),
+    *,
+    data: str = "fashion_mnist",
+    norms: Words = None,
+    losses: Words = None,
+    samplers: Words = None,
+) -> int:
+    """Write a plan with every setting and a comment to each, to be edited and then run.
+
+    Parameters
+    ----------
+    file
+        Where to write it.
+    data
+        What the study is about.
+    norms
+        As in `compare`.
+    losses
+        As in `compare`.
+    samplers
+        As in `compare`.
+    """
+    from rich.console import Console
+
+    from counterpoise.study.plan import write
+
+    chosen = {"norms": norms, "losses": losses, "samplers": samplers}
+    made = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    if file.exists():
+        raise ValueError(f"{file} exists already; remove it, or name another file")
+    try:
+        file.write_text(write(made), encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{file} must be a file that can be written: {error.strerror}") from error
+    Console().print(f"{file} written; run it with: counterpoise compare {file}", highlight=False)
+    return 0
+
+
+def show(study: Path, *, json: Flag = False) -> int:
+    """Print the results of a study, finished or not.
+
+    Parameters
+    ----------
+    study
+        The study's folder.
+    json
+        As JSON.
+    """
+    from rich.console import Console
+
+    from counterpoise.cli._tables import results_json, show_study
+    from counterpoise.study import open_study
+
+    found = open_study(study)
+    if json:
+        sys.stdout.write(results_json(found))
+    else:
+        show_study(Console(), found)
+    return 0
+
+
+def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
+    """The plan of a file, or of words."""
+    from counterpoise.study.plan import read
+
+    if data.endswith(".toml"):
+        if chosen:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+            raise ValueError(f"{flags} cannot go with a plan; change it in {data}")
+        return _read_plan(Path(data))
+    training = {k: chosen.pop(k) for k in ("model", "epochs", "batch_size") if k in chosen}
+    if "lr" in chosen:
+        training["lr"] = _number_or_word(chosen.pop("lr"))
+    table = {"data": data, "training": training, **chosen}
+    if "imbalance" in chosen:
+        table["imbalance"] = _imbalance(chosen["imbalance"])
+    return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
+
+
+def _read_plan(path: Path) -> "Plan":
+    import tomllib
+
+    from counterpoise.study.plan import read
+
+    try:
+        return read(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path} must be a plan that can be read, but: {error}") from error
+
+
+def _imbalance(text: str) -> dict[str, Any]:
+    """Read "profile" or "profile:factor"."""
+    profile, _, factor = text.partition(":")
+    if not factor:
+        return {"profile": profile}
+    number = _number_or_word(factor)
+    if isinstance(number, str):
+        raise ValueError(f"--imbalance must be like exponential:100, but got {text!r}")
+    return {"profile": profile, "factor": number}
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,91 @@
+"""A study's data as its runs read them: one file in the study's folder.
+
+`data.safetensors` holds the parts after the imbalance profile, so that no run decodes images again,
+the system shares one copy among the runs, and the study can be gone on with, and its samples shown,
+when the source is elsewhere. `data.json` holds what is to be said of them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from counterpoise.study import record
+from counterpoise.study.plan import Imbalance, Plan
+
+FILE, FACTS = "data.safetensors", "data.json"
+_DRAW_SEED = 0
+
+
+def prepare(plan: Plan, folder: Path, data: Any = None) -> dict[str, Any]:
+    """Load the plan's data, lay its imbalance over them and keep both parts; return the facts.
+
+    Args:
+        plan: the study.
+        folder: where it lives.
+        data: a `counterpoise.data.Data` in place of what `plan.data` names.
+    """
+    import safetensors.torch
+
+    from counterpoise.data import Data, count_classes, fingerprint, load
+
+    data = load(plan.data, image_size=plan.training.image_size) if data is None else data
+    i = plan.imbalance
+    train = _imbalanced(data.train, data.num_classes, i, i.largest)
+    test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
+    kept = Data(data.name, train, test, data.class_names, data.source)
+    facts = {
+        "name": data.name,
+        "source": data.source,
+        "class_names": list(data.class_names),
+        "train_counts": count_classes(train.targets, data.num_classes),
+        "test_counts": count_classes(test.targets, data.num_classes),
+        "shape": list(train.inputs.shape[1:]),
+        "fingerprint": fingerprint(kept),
+    }
+    if _kept_facts(folder) != facts or not (folder / FILE).exists():
+        tensors = {
+            f"{name}_{kind}": getattr(part, kind).contiguous()
+            for name, part in (("train", train), ("test", test))
+            for kind in ("inputs", "targets")
+        }
+        record.write(folder / FILE, safetensors.torch.save(tensors))
+        record.write(folder / FACTS, record.to_json(facts))
+    return facts
+
+
+def load_parts(folder: Path) -> tuple[Any, Any]:
+    """Return the training and the test part."""
+    import safetensors.torch
+
+    from counterpoise.data import Part
+
+    kept = safetensors.torch.load_file(folder / FILE)
+    return tuple(Part(kept[f"{p}_inputs"], kept[f"{p}_targets"]) for p in ("train", "test"))  # pyrefly: ignore
+
+
+def load_facts(folder: Path) -> dict[str, Any]:
+    """Return name, source, class names, counts, shape and fingerprint of a study's data."""
+    return json.loads((folder / FACTS).read_text(encoding="utf-8"))
+
+
+def _kept_facts(folder: Path) -> dict[str, Any] | None:
+    try:
+        return load_facts(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _imbalanced(part: Any, num_classes: int, i: Imbalance, largest: int) -> Any:
+    """Cut a part to the profile; without a `largest`, to the largest one that the data allow."""
+    if i.profile == "none":
+        return part
+    from counterpoise.data import count_classes, imbalance_counts, make_imbalanced
+
+    have = count_classes(part.targets, num_classes)
+    seed = _DRAW_SEED if i.draw == "random" else None
+    counts = imbalance_counts(i.profile, num_classes, largest or max(have), i.factor)
+    if not largest:
+        scale = min(1.0, *(n / asked for n, asked in zip(have, counts, strict=True)))
+        largest = int(max(have) * scale)
+        counts = imbalance_counts(i.profile, num_classes, largest, i.factor)
+    return make_imbalanced(part, counts, seed)

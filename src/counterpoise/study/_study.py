@@ -1,0 +1,165 @@
+"""A study that has been run, or is running, read from its folder; without torch."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from counterpoise import stats
+from counterpoise.study import record
+from counterpoise.study._prepared import load_facts
+from counterpoise.study._stream import PLAN, RUNS, STUDY
+from counterpoise.study.plan import Plan, read
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        label: the variant's.
+        seed: of the split, the order of the samples and the initial weights.
+        lr: the learning rate.
+        run: what `run.json` holds: spec, parameters, train_counts, seen_counts, tau, and the scores
+            (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the test part after
+            post-hoc logit adjustment).
+        folder: where the rest lies.
+    """
+
+    label: str
+    seed: int
+    lr: float
+    run: Mapping[str, Any]
+    folder: Path
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """A row an epoch."""
+        return record.history(self.folder)
+
+    @cached_property
+    def predictions(self) -> dict[str, Any]:
+        """test_logits and test_targets, validation_logits and validation_targets."""
+        return record.arrays(self.folder)
+
+    @cached_property
+    def flow(self) -> list[dict[str, Any]]:
+        """What reached each layer before the first step, as `probe.first_step` tells it."""
+        return json.loads((self.folder / "probe.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def timing(self) -> dict[str, Any]:
+        """seconds, epochs_seconds and peak_memory_mb."""
+        return json.loads((self.folder / record.TIMING).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan and its records.
+
+    Attributes:
+        folder: where it lives.
+        plan: what was to be run.
+        data: name, source, class_names, train_counts, test_counts, shape, fingerprint.
+        records: the finished runs that are reported, in the order of the plan.
+        tuning: those that chose learning rates (their `run` has "validation" scores only).
+        choices: the learning rate of each label.
+        failed: of each run that failed, its row of `expected` and the reason.
+        expected: label, seed, lr and stage of every run, by the name of its folder.
+        environment: versions and machine.
+    """
+
+    folder: Path
+    plan: Plan
+    data: Mapping[str, Any]
+    records: tuple[Record, ...]
+    tuning: tuple[Record, ...]
+    choices: Mapping[str, float]
+    failed: Mapping[str, str]
+    expected: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The variants' labels, the baseline's first."""
+        return self.plan.labels
+
+    @property
+    def finished(self) -> bool:
+        """Whether every run that is to be reported has a record."""
+        return len(self.records) == len(self.labels) * len(self.plan.seeds)
+
+    def of(self, label: str) -> list[Record]:
+        """The records of a variant, by seed."""
+        return sorted((r for r in self.records if r.label == label), key=lambda r: r.seed)
+
+    def scores(self, metric: str | None = None, kind: str = "test") -> dict[str, dict[int, Any]]:
+        """A metric of every variant and seed; None where the run failed or is not there yet.
+
+        Args:
+            metric: a key of the scores; None for the plan's primary one.
+            kind: "test", "adjusted" (after post-hoc logit adjustment) or "validation".
+        """
+        table: dict[str, dict[int, Any]] = {
+            label: dict.fromkeys(self.plan.seeds) for label in self.labels
+        }
+        for r in self.records:
+            table[r.label][r.seed] = (r.run.get(kind) or {}).get(metric or self.plan.metric)
+        return table
+
+    def verdicts(self) -> list[stats.Verdict]:
+        """What can be said of every variant against the baseline, on the primary metric."""
+        return stats.judge(
+            self.scores(), self.labels[0], margin=self.plan.margin, chance=self.chance
+        )
+
+    @property
+    def chance(self) -> float | None:
+        """What guessing scores on the primary metric, where that is known."""
+        if self.plan.metric == "balanced_accuracy":
+            return 1 / len(self.data["class_names"])
+        if self.plan.metric == "accuracy":
+            return max(self.data["test_counts"]) / sum(self.data["test_counts"])
+        return None
+
+
+def open_study(folder: str | Path) -> Study:
+    """Read a study, finished or not.
+
+    Raises:
+        ValueError: a folder without a study in it.
+        record.Damaged: a finished run whose files have changed.
+    """
+    folder = Path(folder)
+    try:
+        kept = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+        plan = read(tomllib.loads((folder / PLAN).read_text(encoding="utf-8")))
+        facts = load_facts(folder)
+    except (OSError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(
+            f"{folder} must be the folder of a study (it holds {PLAN} and {STUDY}), but: {error}; "
+            "counterpoise compare makes one"
+        ) from error
+    found: dict[str, list[Record]] = {"tuning": [], "final": []}
+    for name, row in kept["runs"].items():
+        run = record.read(folder / RUNS / name)
+        if run is not None:
+            found[row["stage"]].append(
+                Record(row["label"], row["seed"], row["lr"], run, folder / RUNS / name)
+            )
+    order = {label: k for k, label in enumerate(plan.labels)}
+    final = sorted(found["final"], key=lambda r: (order[r.label], r.seed))
+    return Study(
+        folder,
+        plan,
+        facts,
+        tuple(final),
+        tuple(found["tuning"]),
+        kept["choices"],
+        kept["failed"],
+        kept["runs"],
+        kept["environment"],
+    )

@@ -1,0 +1,228 @@
+"""One run of a study, in the process it has to itself."""
+
+import contextlib
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from counterpoise import data, losses, models, norms, probe, samplers, train
+from counterpoise.metrics import adjust, evaluate
+from counterpoise.study import record
+from counterpoise.study._prepared import load_facts, load_parts
+from counterpoise.study.engines import Emit, peak_memory_mb
+from counterpoise.words import find
+
+NORMS: dict[str, Any] = {
+    "none": None,
+    "batch": lambda s: nn.BatchNorm2d(s[0]) if len(s) == 3 else nn.BatchNorm1d(s[0]),
+    **norms.ALL,
+}
+_PROBED = 64  # samples of the look at the first step
+
+
+def train_run(job: dict[str, Any], emit: Emit) -> None:
+    """Train what `job["spec"]` says and write its record to `job["folder"]`.
+
+    Args:
+        job: spec (of `plan.Run.spec`), folder (the run's) and study (the folder of the study).
+        emit: called with {"progress": share} and {"row": an epoch's row}.
+    """
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=60):  # until a worker left from a killed study is gone
+        if record.is_done(folder):
+            return
+        try:
+            _Training(job["spec"], Path(job["study"])).run(folder, emit)
+        except Exception:
+            with contextlib.suppress(OSError):  # a full disk may be the very reason
+                record.write(folder / "error.txt", traceback.format_exc())
+            raise
+
+
+class _Training:
+    """The parts of one training, put together from its spec."""
+
+    def __init__(self, spec: dict[str, Any], study: Path) -> None:
+        self.spec, t, variant = spec, spec["training"], spec["variant"]
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self._read_data(study, t["validation"])
+        self.sampler = find("sampler", variant["sampler"], samplers.ALL)(
+            self.parts["train"].targets,
+            epochs=t["epochs"],
+            seed=spec["seed"],
+            num_classes=self.num_classes,
+        )
+        self.each_epoch: list[Any] = []
+        self.loss = self._make_loss(variant, t)
+        torch.manual_seed(spec["seed"])  # norms draw nothing: equal seeds, equal weights
+        self.net = self._make_net(variant["norm"], t["model"]).to(self.device)
+        self.optimizer = train.make_optimizer(
+            self.net,
+            t["optimizer"],
+            lr=t["lr"],
+            momentum=t["momentum"],
+            weight_decay=t["weight_decay"],
+        )
+
+    def run(self, folder: Path, emit: Emit) -> None:
+        """Train to the end, from the last checkpoint if there is one, and write the record."""
+        begin = time.perf_counter()
+        final = self.spec["stage"] == "final"
+        flow = self._first_step() if final else None
+        t = self.spec["training"]
+        rows = train.fit(
+            self.net,
+            self.loss,
+            self.parts["train"],
+            epochs=t["epochs"],
+            batch_size=t["batch_size"],
+            optimizer=self.optimizer,
+            schedule=train.SCHEDULES[t["schedule"]](t["warmup"]),
+            clip_norm=t["clip_norm"] or None,
+            sampler=self.sampler,
+            each_epoch=self.each_epoch,
+            watch={name: self.parts[name] for name in t["watch"]},
+            state=record.load_checkpoint(folder),
+            on_epoch=lambda row: emit({"row": row}),
+            on_progress=lambda share: emit({"progress": share}),
+            on_state=lambda state: record.save_checkpoint(folder, state),
+        )
+        files, found = self._evaluate(final)
+        seconds = [row.pop("seconds") for row in rows]
+        files["history.jsonl"] = record.to_jsonl(rows)
+        if flow is not None:
+            files["probe.json"] = record.to_json(flow)
+        files[record.TIMING] = record.to_json(
+            {
+                "epochs_seconds": seconds,
+                "seconds": time.perf_counter() - begin,
+                "peak_memory_mb": peak_memory_mb(),
+            }
+        )
+        record.finish(folder, files, {"spec": self.spec, **found})
+        (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+
+    def _read_data(self, study: Path, share: float) -> None:
+        """Split as the seed says, and scale features by what the training part shows."""
+        whole, test = load_parts(study)
+        self.num_classes = len(load_facts(study)["class_names"])
+        self.parts = {"train": whole, "test": test}
+        if share:
+            pair = data.split_validation(whole, share, self.spec["seed"])
+            self.parts |= dict(zip(("train", "validation"), pair, strict=True))
+        scale = data.standardizer(self.parts["train"].inputs)
+        self.parts = {k: data.Part(scale(p.inputs), p.targets) for k, p in self.parts.items()}
+
+    def _make_loss(self, variant: dict[str, Any], t: dict[str, Any]) -> nn.Module:
+        """The loss, built from the counts that it will see."""
+        word, settings = variant["loss"].removesuffix("+drw"), variant["settings"]
+        make = find("loss", word, losses.ALL)
+        self.seen_counts = self.sampler.seen_counts(t["epochs"] - 1)
+        loss = make(self.seen_counts, **settings)
+        if variant["loss"] != word:
+            weight = losses.effective_number_weights(self.seen_counts)
+            start = int(t["deferred"] * t["epochs"])
+            self.each_epoch.append(losses.DeferredReweighting(loss, weight, start))
+        elif variant["sampler"] == "progressive":
+            loss = _Following(lambda counts: make(counts, **settings), self.sampler, self.device)
+            self.each_epoch.append(loss)
+        return loss.to(self.device)
+
+    def _make_net(self, norm: str, model: str) -> nn.Module:
+        shape = tuple(self.parts["train"].inputs.shape[1:])
+        if model == "auto":
+            model = "resnet8" if len(shape) == 3 else "mlp"
+        net = find("model", model, models.ALL)(find("norm", norm, NORMS), shape, self.num_classes)
+        return _with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
+
+    def _first_step(self) -> list[dict[str, Any]]:
+        part = self.parts["train"]
+        spread = torch.arange(0, len(part), max(1, len(part) // _PROBED))[:_PROBED]
+        inputs = part.inputs[spread]
+        inputs = inputs.double() / 255 if inputs.dtype == torch.uint8 else inputs.double()
+        targets = part.targets[spread]
+        return probe.first_step(
+            self.net, self.loss, inputs.to(self.device), targets.to(self.device)
+        )
+
+    def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], dict[str, Any]]:
+        """Return the files of the record, and the scores."""
+        counts = torch.bincount(self.parts["train"].targets, minlength=self.num_classes).tolist()
+        seen = self.seen_counts.tolist()
+        found: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "train_counts": counts,
+            "seen_counts": seen,
+            "tau": None,
+            "adjusted": None,
+        }
+        logits = {}
+        for name in ("validation", "test") if final else ("validation",):
+            if name in self.parts:
+                logits[name] = self._logits(name)
+                targets = self.parts[name].targets.numpy()
+                found[name] = evaluate(targets, logits[name].numpy(), counts).to_dict()
+        if not final:
+            return {}, found
+        if "validation" in logits:
+            tau = losses.choose_tau(
+                logits["validation"], self.parts["validation"].targets, self.seen_counts
+            ).tau
+            shifted = adjust(logits["test"].numpy(), seen, tau)
+            found["tau"] = tau
+            found["adjusted"] = evaluate(
+                self.parts["test"].targets.numpy(), shifted, counts
+            ).to_dict()
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.net.state_dict().items()}
+        return {
+            "predictions.npz": record.npz(
+                **{f"{name}_logits": value.numpy() for name, value in logits.items()},
+                **{f"{name}_targets": self.parts[name].targets.numpy() for name in logits},
+            ),
+            "weights.safetensors": record.tensors(weights),
+        }, found
+
+    def _logits(self, name: str) -> Tensor:
+        """The net's answers on the scale on which they are log-probabilities."""
+        logits = train.predict_logits(self.net, self.parts[name].inputs).float()
+        if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
+            return logits * self.loss.scale.cpu()  # of a cosine head
+        return logits
+
+
+class _Following(nn.Module):
+    """A loss built anew in each epoch from what the sampler then shows."""
+
+    def __init__(self, make: Any, sampler: Any, device: torch.device) -> None:
+        super().__init__()
+        self.make, self.sampler, self.device = make, sampler, device
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Build the loss of an epoch."""
+        self.inner = self.make(self.sampler.seen_counts(epoch)).to(self.device)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return self.inner(logits, target)
+
+
+def _with_cosine_head(net: nn.Module) -> nn.Module:
+    """Put a `NormedLinear` in the place of the last linear layer: LDAM's margins need cosines."""
+    found = [(path, m) for path, m in net.named_modules() if type(m) is nn.Linear]
+    if not found:
+        raise ValueError("loss 'ldam' needs a net whose last layer is a torch.nn.Linear")
+    path, last = found[-1]
+    head = models.NormedLinear(last.in_features, last.out_features)
+    if not path:
+        return head
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, head)
+    return net
