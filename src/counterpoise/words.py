@@ -43,7 +43,8 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> str:
         "loss must be one of focal, ldam, but got 'focl'; did you mean 'focal'?"
     """
     known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)
+    begins = [k for k in known if word and k.startswith(str(word))]
+    near = begins or difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"{kind} must be one of {', '.join(known)}, but got {word!r}{meant}"
 

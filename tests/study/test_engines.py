@@ -41,7 +41,7 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
     starts = [e.run for e in events if e.kind == "started"]
     assert [starts.count(kind) for kind in kinds] == [1, 1, 2, 2]
     threads = {e.value["threads"] for e in events if e.kind == "news"}
-    assert threads == {max(1, (os.cpu_count() or 1) // 2)}
+    assert threads == {1}  # whatever the number of workers: sums are taken in the same order
 
 
 def test_leaving_early_ends_the_processes(tmp_path):

@@ -43,9 +43,7 @@ def test_a_damaged_file_is_named_and_the_run_counts_as_not_done(tmp_path, name, 
     if how == "gone":
         path.unlink()
     else:
-        path.write_bytes(
-            content[:-9] if how == "truncated" else content[:-9] + b"\0" + content[-8:]
-        )
+        path.write_bytes(content[:-9] if how == "truncated" else content[:-9] + b"#" + content[-8:])
     if (name, how) == ("run.json", "gone"):
         assert record.read(path.parent) is None
     else:

@@ -153,41 +153,35 @@ class _Training:
         )
 
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], dict[str, Any]]:
-        """Return the files of the record, and the scores."""
+        """Return the files of the record, and the scores; the test part is for the final runs."""
         counts = torch.bincount(self.parts["train"].targets, minlength=self.num_classes).tolist()
-        seen = self.seen_counts.tolist()
         found: dict[str, Any] = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
-            "seen_counts": seen,
-            "tau": None,
-            "adjusted": None,
+            "seen_counts": self.seen_counts.tolist(),
         }
-        logits = {}
+        kept: dict[str, Any] = {}
         for name in ("validation", "test") if final else ("validation",):
             if name in self.parts:
-                logits[name] = self._logits(name)
-                targets = self.parts[name].targets.numpy()
-                found[name] = evaluate(targets, logits[name].numpy(), counts).to_dict()
+                logits, targets = self._logits(name).numpy(), self.parts[name].targets.numpy()
+                kept |= {f"{name}_logits": logits, f"{name}_targets": targets}
+                found[name] = evaluate(targets, logits, counts).to_dict()
         if not final:
             return {}, found
-        if "validation" in logits:
-            tau = losses.choose_tau(
-                logits["validation"], self.parts["validation"].targets, self.seen_counts
-            ).tau
-            shifted = adjust(logits["test"].numpy(), seen, tau)
-            found["tau"] = tau
-            found["adjusted"] = evaluate(
-                self.parts["test"].targets.numpy(), shifted, counts
-            ).to_dict()
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.net.state_dict().items()}
+        if "validation" in found:
+            found |= self._adjusted(kept, counts)
         return {
-            "predictions.npz": record.npz(
-                **{f"{name}_logits": value.numpy() for name, value in logits.items()},
-                **{f"{name}_targets": self.parts[name].targets.numpy() for name in logits},
-            ),
-            "weights.safetensors": record.tensors(weights),
+            "predictions.npz": record.npz(**kept),
+            "weights.safetensors": record.tensors(self.net.state_dict()),
         }, found
+
+    def _adjusted(self, kept: dict[str, Any], counts: list[int]) -> dict[str, Any]:
+        """The scores after post-hoc logit adjustment, τ chosen on validation."""
+        validation = torch.from_numpy(kept["validation_logits"])
+        targets = self.parts["validation"].targets
+        tau = losses.choose_tau(validation, targets, self.seen_counts).tau
+        shifted = adjust(kept["test_logits"], self.seen_counts.tolist(), tau)
+        return {"tau": tau, "adjusted": evaluate(kept["test_targets"], shifted, counts).to_dict()}
 
     def _logits(self, name: str) -> Tensor:
         """The net's answers on the scale on which they are log-probabilities."""

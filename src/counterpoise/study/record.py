@@ -110,7 +110,7 @@ def tensors(named: Mapping[str, Any]) -> bytes:
     """Return named tensors as the bytes of a .safetensors file."""
     import safetensors.torch
 
-    return safetensors.torch.save({k: v.clone() for k, v in named.items()})
+    return safetensors.torch.save({k: _plain(v) for k, v in named.items()})
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
@@ -162,7 +162,7 @@ def _pack(value: Any, tensors: dict[str, Any]) -> Any:
         return {"list": [_pack(v, tensors) for v in value]}
     if hasattr(value, "detach"):
         name = str(len(tensors))
-        tensors[name] = value.detach().cpu().clone(memory_format=_contiguous())
+        tensors[name] = _plain(value)
         return {"tensor": name}
     return value
 
@@ -178,10 +178,11 @@ def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
     return {k: _unpack(v, tensors) for k, v in inner}
 
 
-def _contiguous() -> Any:
+def _plain(tensor: Any) -> Any:
+    """Return a tensor as a file holds it: a contiguous one of its own on the CPU."""
     import torch
 
-    return torch.contiguous_format
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,90 @@
+"""A study's results as tables and sentences, and as JSON."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from counterpoise import findings
+from counterpoise.cli._board import mean_and_interval
+from counterpoise.cli._words import METRIC_WORDS
+from counterpoise.study.record import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from counterpoise.study import Study
+
+_BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
+
+
+def show_study(console: "Console", study: "Study") -> None:
+    """Print what a study found: a table of the variants, then what can be said of them."""
+    wanted = len(study.labels) * len(study.plan.seeds)
+    console.print(f"Data: {study.data['source']}", highlight=False, soft_wrap=True)
+    if not study.finished:
+        console.print(f"[yellow]{len(study.records)} of {wanted} runs are finished[/]")
+    console.print(_table(study))
+    for run, reason in study.failed.items():
+        row = study.expected[run]
+        name = f"{row['label']} · {row['stage']} · seed {row['seed']} · lr {row['lr']:g}"
+        console.print(f"[red]failed[/] {name}: {reason}", highlight=False, soft_wrap=True)
+    for finding in findings.judge(study):
+        console.print(f"[cyan]{finding.code}[/] {finding.text}", highlight=False, soft_wrap=True)
+
+
+def results_json(study: "Study") -> str:
+    """Return the same as JSON."""
+    primary = study.scores()
+    return to_json(
+        {
+            "data": dict(study.data),
+            "metric": study.plan.metric,
+            "finished": study.finished,
+            "failed": dict(study.failed),
+            "variants": [
+                {
+                    "label": label,
+                    "lr": study.choices.get(label),
+                    "scores": {str(seed): value for seed, value in primary[label].items()},
+                    "mean": {m: _mean(study, label, m) for m in METRIC_WORDS},
+                    "mean_adjusted": {m: _mean(study, label, m, "adjusted") for m in METRIC_WORDS},
+                }
+                for label in study.labels
+            ],
+            "verdicts": [asdict(v) for v in study.verdicts()],
+            "findings": [json.loads(to_json(asdict(f))) for f in findings.judge(study)],
+        }
+    )
+
+
+def _table(study: "Study") -> Any:
+    from rich.table import Table
+
+    first = study.plan.metric
+    others = [m for m in _BESIDE if m != first]
+    table = Table("", "seeds", f"[bold]{METRIC_WORDS[first]}[/]")
+    for title in (*(METRIC_WORDS[m] for m in others), "after adjustment", "lr", "time a run"):
+        table.add_column(title, justify="right")
+    for label in study.labels:
+        records = study.of(label)
+        scores = [r.run["test"][first] for r in records]
+        adjusted = _mean(study, label, first, "adjusted")
+        table.add_row(
+            label,
+            f"{len(scores)} of {len(study.plan.seeds)}",
+            mean_and_interval(scores) if scores else "–",
+            *(_percent(_mean(study, label, m)) for m in others),
+            _percent(adjusted),
+            f"{study.choices[label]:g}" if label in study.choices else "–",
+            f"{sum(r.timing['seconds'] for r in records) / len(records):.0f} s" if records else "–",
+        )
+    return table
+
+
+def _mean(study: "Study", label: str, metric: str, kind: str = "test") -> float | None:
+    values = [v for v in study.scores(metric, kind)[label].values() if v is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

@@ -1,0 +1,313 @@
+"""Studies from beginning to end: fair, resumable, and the same whatever happens on the way."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from filelock import FileLock
+from torch import nn
+
+from counterpoise.data import Data, Part
+from counterpoise.study import Imbalance, Plan, Training, Tuning, compare, open_study, stream
+from counterpoise.study import _stream as streaming
+
+QUICK = Training("mlp", epochs=2, lr=0.1, batch_size=64)
+CHANGES = {"timing.json", ".lock", "error.txt"}
+
+
+def files(folder):
+    """The bytes of everything that must be the same."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in CHANGES
+    }
+
+
+def plan(**changes):
+    return Plan(
+        "digits",
+        **{"losses": ("cross_entropy", "focal"), "seeds": (0, 1), "training": QUICK, **changes},
+    )
+
+
+def run(made, folder, **settings):
+    return list(stream({Path(folder): made}, **settings))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "undisturbed"
+    run(plan(), folder, workers=1)
+    return folder
+
+
+def test_a_study_holds_what_was_planned(finished):
+    study = open_study(finished)
+    assert study.finished
+    assert study.labels == ("cross_entropy", "focal")
+    assert [(r.label, r.seed) for r in study.records] == [
+        ("cross_entropy", 0),
+        ("cross_entropy", 1),
+        ("focal", 0),
+        ("focal", 1),
+    ]
+    record = study.records[0]
+    assert record.run["test"]["balanced_accuracy"] > 0.5
+    assert len(record.predictions["test_logits"]) == sum(study.data["test_counts"])
+    assert [row["epoch"] for row in record.history] == [0, 1, 2]
+    assert all(row["grad_norm"] > 0 for row in record.flow)
+    assert record.timing["seconds"] > 0
+
+
+def test_the_same_bytes_with_two_workers(finished, tmp_path):
+    run(plan(), tmp_path, workers=2)
+    assert files(tmp_path) == files(finished)
+
+
+def test_what_is_there_is_kept_and_the_rest_is_run(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    before = files(folder)
+    events = run(plan(), folder)
+    assert {e.value for e in events if e.kind == "finished"} == {"kept"}
+    assert files(folder) == before
+    more = plan(losses=("cross_entropy", "focal", "poly"), seeds=(0, 1, 2))
+    events = run(more, folder)
+    (planned,) = (e.value for e in events if e.kind == "planned")
+    assert len(planned["kept"]) == 4
+    assert len(planned["runs"]) == 9
+    assert planned["left_over"] == []
+    other = plan(training=Training("mlp", epochs=1, lr=0.1, batch_size=64))
+    events = run(other, folder)
+    (planned,) = (e.value for e in events if e.kind == "planned")
+    assert (len(planned["kept"]), len(planned["left_over"])) == (0, 9)
+
+
+def test_a_damaged_run_is_run_again(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    next(folder.glob("runs/*/predictions.npz")).write_bytes(b"damaged")
+    events = run(plan(), folder)
+    assert sum(e.kind == "started" for e in events) == 1
+    assert files(folder) == files(finished)
+
+
+def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch):
+    """Whatever the norm, the loss and the sampler: told by hashes, from within the runs."""
+    from counterpoise.study import one_run
+
+    made = {}
+
+    class Watched(one_run._Training):
+        def run(self, folder, emit):
+            weights = [
+                p for m in self.net.modules() if type(m) is nn.Linear for p in m.parameters()
+            ]
+            self.sampler.set_epoch(1)
+            key = tuple(self.spec["variant"][k] for k in ("norm", "loss", "sampler"))
+            made[key, self.spec["seed"]] = {
+                "weights": digest(*weights),
+                "split": digest(self.parts["train"].inputs, self.parts["validation"].inputs),
+                "order": digest(torch.tensor(list(self.sampler))),
+            }
+
+    monkeypatch.setattr(one_run, "_Training", Watched)
+    many = plan(
+        norms=("none", "layer", "batch"),
+        samplers=("shuffle", "balanced"),
+        losses=("cross_entropy", "vs"),
+    )
+    work = prepared(many, tmp_path)
+    for name in work.added:
+        one_run.train_run(work.job(name), lambda news: None)
+    assert len(made) == 24
+    for what in ("weights", "split"):
+        by_seed = [{v[what] for (_, s), v in made.items() if s == seed} for seed in (0, 1)]
+        assert [len(d) for d in by_seed] == [1, 1], what
+        assert by_seed[0] != by_seed[1], what
+    for sampler in ("shuffle", "balanced"):
+        orders = [
+            {v["order"] for (k, s), v in made.items() if s == seed and k[2] == sampler}
+            for seed in (0, 1)
+        ]
+        assert [len(d) for d in orders] == [1, 1]
+        assert orders[0] != orders[1]
+
+
+def digest(*tensors):
+    return hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in tensors)).hexdigest()
+
+
+def prepared(made, folder):
+    """The final runs of a plan as jobs, without running them."""
+    from counterpoise.study.plan import choose, final_runs
+
+    work = streaming._Work(made, folder, streaming.prepare(made, folder))
+    work.add(final_runs(made, choose(made, {})))
+    return work
+
+
+def test_learning_rates_are_chosen_on_validation_and_the_test_part_is_not_touched(tmp_path):
+    tuned = plan(
+        losses=("cross_entropy",),
+        training=Training("mlp", epochs=2, batch_size=64),
+        tuning=Tuning((1e-6, 0.1), seeds=2),
+    )
+    events = run(tuned, tmp_path)
+    study = open_study(tmp_path)
+    assert study.choices == {"cross_entropy": 0.1}
+    assert len(study.tuning) == 4
+    assert all("test" not in r.run and "adjusted" not in r.run for r in study.tuning)
+    assert {r.seed for r in study.tuning}.isdisjoint(study.plan.seeds)
+    assert {r.lr for r in study.records} == {0.1}
+    costs = [e.value["cost"] for e in events if e.kind == "planned"]
+    assert sum(costs[0].values()) == 4 * 2 * sum(study.data["train_counts"])
+
+
+def toy(n=300, classes=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % classes
+    inputs = torch.randn(n, 5, generator=g) + 2 * nn.functional.one_hot(targets, 5)
+    names = tuple(f"class {k}" for k in range(classes))
+    return Data("toy", Part(inputs, targets), Part(inputs.flip(0), targets.flip(0)), names, "made")
+
+
+def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
+    study = compare(
+        toy(),
+        losses=["logit_adjusted", "ldam+drw"],
+        samplers=["progressive"],
+        seeds=1,
+        out=tmp_path,
+        training=QUICK,
+        imbalance=Imbalance("exponential", 10),
+    )
+    assert study.data["train_counts"] == [10, 31, 100]
+    assert study.data["test_counts"] == [100, 100, 100]
+    assert len(study.records) == 2
+    ldam = study.of("ldam+drw")[0]
+    assert abs(ldam.predictions["test_logits"]).max() <= 30.001  # cosines times the scale
+    assert ldam.run["seen_counts"] != ldam.run["train_counts"]
+
+
+def test_runs_that_fail_are_told_with_the_reason_and_the_others_go_on(tmp_path, monkeypatch):
+    (tmp_path / "my_models.py").write_text(
+        "import os, signal\n"
+        "from counterpoise.models import ALL\n"
+        "def net(norm, shape, classes):\n"
+        "    if norm is None:\n"
+        "        raise RuntimeError('this net has a bug')\n"
+        "    if isinstance(norm((8,)), __import__('torch').nn.RMSNorm):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory is out\n"
+        "    return ALL['mlp'](norm, shape, classes)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    training = Training("my_models:net", epochs=2, lr=0.1)
+    norms = ("layer", "none", "rms")
+    events = run(plan(norms=norms, losses=("focal",), seeds=(0,), training=training), "study")
+    failed = {e.run: e.value for e in events if e.kind == "failed"}
+    study = open_study("study")
+    assert study.failed == failed
+    reasons = {study.expected[run]["label"]: reason for run, reason in failed.items()}
+    assert reasons["none"] == "RuntimeError: this net has a bug"
+    assert "died 2 times" in reasons["rms"]
+    assert [r.label for r in study.records] == ["layer"]
+    assert study.scores()["none"] == {0: None}
+    (error,) = Path("study").glob("runs/*/error.txt")
+    assert "this net has a bug" in error.read_text()
+    (tmp_path / "my_models.py").write_text(
+        "from counterpoise.models import ALL\nnet = ALL['mlp']\n"
+    )
+    run(plan(norms=norms, losses=("focal",), seeds=(0,), training=training), "study")
+    assert open_study("study").finished
+    assert open_study("study").failed == {}
+
+
+def test_a_run_that_diverges_is_told(tmp_path):
+    wild = Training("mlp", epochs=3, lr=1e25, momentum=0.0, schedule="constant")
+    events = run(plan(losses=("cross_entropy",), seeds=(0,), training=wild), tmp_path)
+    (failed,) = (e for e in events if e.kind == "failed")
+    assert failed.value.startswith("Diverged: the loss is")
+    assert "lower the learning rate" in failed.value
+
+
+def test_a_disk_that_is_full_costs_the_runs_and_not_the_study(finished, tmp_path):
+    """A real one, of a megabyte, where the system lets us mount it."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1300k", "tmpfs", str(small)]
+    if os.getuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        events = run(plan(), small, workers=1)
+        reasons = [e.value for e in events if e.kind == "failed"]
+        assert reasons
+        assert all("No space left" in reason for reason in reasons)
+        assert not list(small.rglob("*.tmp"))
+        for path in small.glob("runs/*/run.json"):
+            json.loads(path.read_text())
+        subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
+        run(plan(), small, workers=1)
+        assert files(small) == files(finished)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_two_processes_do_not_share_a_folder(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    with FileLock(folder / ".lock"), pytest.raises(ValueError, match="another process"):
+        run(plan(), folder)
+    assert files(folder) == files(finished)
+
+
+def test_a_script_without_a_guard_works(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import counterpoise\n"
+        "from counterpoise.study import Training\n"
+        "study = counterpoise.compare('digits', seeds=1, out='here',\n"
+        "    training=Training('mlp', epochs=1, lr=0.1))\n"
+        "print(len(study.records), 'record')\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "1 record\n", done.stderr
+
+
+def start(folder):
+    words = "--losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --batch-size 64 --seeds 2"
+    command = [sys.executable, "-m", "counterpoise.cli", "compare", "digits", *words.split()]
+    return subprocess.Popen([*command, "--out", str(folder), "--quiet"], stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_killed_at_any_instant_a_study_ends_with_the_same_bytes(finished, tmp_path):
+    """kill -9 of the study itself or of any process below it, at 25 random instants."""
+    chance, kills, whole = random.Random(0), 0, 6.0
+    while kills < 25:
+        folder = tmp_path / f"study{kills}"
+        code = None
+        while code != 0:
+            begin, process = time.perf_counter(), start(folder)
+            try:
+                code = process.wait(chance.uniform(0.2, 1.0) * whole if kills < 25 else None)
+                whole = max(1.0, 0.9 * whole, time.perf_counter() - begin)
+            except subprocess.TimeoutExpired:
+                below = psutil.Process(process.pid).children(recursive=True)
+                victim = chance.choice([psutil.Process(process.pid), *below])
+                victim.send_signal(signal.SIGKILL)
+                kills += 1
+                code = process.wait()  # a worker's death is made good; the study's own is not
+        assert files(folder) == files(finished)
+        assert open_study(folder).finished
