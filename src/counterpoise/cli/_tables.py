@@ -24,10 +24,10 @@ def show_study(console: "Console", study: "Study") -> None:
     if not study.finished:
         console.print(f"[yellow]{len(study.records)} of {wanted} runs are finished[/]")
     console.print(_table(study))
-    for run, reason in study.failed.items():
-        row = study.expected[run]
-        name = f"{row['label']} · {row['stage']} · seed {row['seed']} · lr {row['lr']:g}"
-        console.print(f"[red]failed[/] {name}: {reason}", highlight=False, soft_wrap=True)
+    for reason, runs in _by_reason(study).items():
+        console.print(
+            f"[red]failed[/] {'; '.join(runs)}: {reason}", highlight=False, soft_wrap=True
+        )
     for finding in findings.judge(study):
         console.print(f"[cyan]{finding.code}[/] {finding.text}", highlight=False, soft_wrap=True)
 
@@ -57,24 +57,34 @@ def results_json(study: "Study") -> str:
     )
 
 
+def _by_reason(study: "Study") -> dict[str, list[str]]:
+    """The runs that failed, in words, by the reason."""
+    found: dict[str, list[str]] = {}
+    for run, reason in study.failed.items():
+        row = study.expected[run]
+        what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
+        found.setdefault(reason, []).append(f"{row['label']} · {what}")
+    return found
+
+
 def _table(study: "Study") -> Any:
+    from rich.box import SIMPLE
     from rich.table import Table
 
     first = study.plan.metric
     others = [m for m in _BESIDE if m != first]
-    table = Table("", "seeds", f"[bold]{METRIC_WORDS[first]}[/]")
-    for title in (*(METRIC_WORDS[m] for m in others), "after adjustment", "lr", "time a run"):
-        table.add_column(title, justify="right")
+    table = Table("", "seeds", METRIC_WORDS[first].replace(" ", "\n"), box=SIMPLE, pad_edge=False)
+    for title in (*(METRIC_WORDS[m] for m in others), "after adjusting", "lr", "a run"):
+        table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     for label in study.labels:
         records = study.of(label)
         scores = [r.run["test"][first] for r in records]
-        adjusted = _mean(study, label, first, "adjusted")
         table.add_row(
             label,
-            f"{len(scores)} of {len(study.plan.seeds)}",
+            f"{len(scores)}/{len(study.plan.seeds)}",
             mean_and_interval(scores) if scores else "–",
             *(_percent(_mean(study, label, m)) for m in others),
-            _percent(adjusted),
+            _percent(_mean(study, label, first, "adjusted")),
             f"{study.choices[label]:g}" if label in study.choices else "–",
             f"{sum(r.timing['seconds'] for r in records) / len(records):.0f} s" if records else "–",
         )
