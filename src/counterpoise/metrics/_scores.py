@@ -1,8 +1,7 @@
-"""Classification metrics of one set of predictions, per class and summed up.
+"""Metrics of predicted classes, per class and summed up.
 
-`score` turns true and predicted class indices into `Scores`. The counting is scikit-learn's; what
-this module adds is one fixed answer to 0/0 (it is 0, without a warning), summaries over the classes
-that occur, and errors that name the first offending entry.
+The counting is scikit-learn's; what is added is one fixed answer to 0/0 (it is 0, without a
+warning), summaries over the classes that occur, and errors that name the first offending entry.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,9 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
-
-__all__ = ["Scores", "score"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -62,11 +58,11 @@ class Scores:
             A dict with the attribute names as keys.
 
         Example:
+            >>> from counterpoise.metrics import score
             >>> score([0, 1], [0, 0], 2).to_dict()["confusion"]
             [[1, 0], [1, 0]]
         """
-        fields = asdict(self)
-        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
 
 def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Scores:
@@ -87,6 +83,7 @@ def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) ->
             lengths differ, or when there are fewer than two classes.
 
     Example:
+        >>> from counterpoise.metrics import score
         >>> result = score([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2)
         >>> result.accuracy, round(result.balanced_accuracy, 3), result.support.tolist()
         (0.75, 0.833, [3, 1])
@@ -103,8 +100,18 @@ def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) ->
     return _scores(true, answer, np.arange(num_classes))
 
 
+def _plain(value: Any) -> Any:
+    """Return arrays as lists, and what is not a number as None, which JSON has a word for."""
+    if isinstance(value, np.ndarray):
+        return [_plain(entry) for entry in value.tolist()]
+    return None if value != value else value
+
+
 def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
     """Collect scikit-learn's counts and means for checked inputs."""
+    # Imported here because it takes a second that reading finished scores should not cost.
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
     per_class: Any = precision_recall_fscore_support(true, answer, labels=labels, zero_division=0)
     precision, recall, f1, support = per_class  # arrays; the declared type allows for averages
     # Classes that nothing was asked about would otherwise pull the means down with their 0/0 = 0.

@@ -1,0 +1,75 @@
+"""Post-hoc logit adjustment of kept predictions."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def adjust(
+    logits: npt.ArrayLike, train_counts: npt.ArrayLike, tau: float
+) -> npt.NDArray[np.floating]:
+    r"""Take the training data's prior from logits, as `losses.adjust_logits` does, without torch.
+
+        adjusted_j = logits_j - tau * log(pi_j),    pi = train_counts / sum(train_counts)
+
+    An empty class counts as the rarest of the others.
+
+    Source: Menon et al. 2021, arXiv 2007.07314, eq. 9.
+
+    Args:
+        logits: (N, C), floating.
+        train_counts: samples of each class as the training saw them, (C).
+        tau: how far, at least 0; `losses.choose_tau` finds one on validation data.
+
+    Returns:
+        New logits, in the shape and dtype of the old ones (the adjustment in float32 or more).
+
+    Raises:
+        ValueError: logits that are not floating (N, C), counts that are not one number >= 0 per
+            class with one above 0 at least, or a tau that is negative or not finite.
+
+    Example:
+        >>> from counterpoise.metrics import adjust
+        >>> adjust([[1.0, 0.0]], train_counts=[90, 10], tau=1.0).argmax(1).tolist()
+        [1]
+    """
+    z = check_logits(logits)
+    n = check_counts(train_counts, z.shape[1])
+    if not 0 <= tau < np.inf:
+        raise ValueError(f"tau must be a finite number >= 0, but got {tau}; 0 adjusts nothing")
+    if not n.any():
+        raise ValueError("train_counts must hold a sample at least, but all are 0; count again")
+    n = np.maximum(n, n[n > 0].min())
+    shift = -tau * np.log(n / n.sum())
+    wide = np.promote_types(z.dtype, np.float32)
+    return (z.astype(wide) + shift.astype(wide)).astype(z.dtype)
+
+
+def check_logits(logits: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """Return logits as a floating array (N, C) of finite numbers, or say what is wrong."""
+    z = np.asarray(logits)
+    if z.ndim != 2 or z.dtype.kind != "f" or z.shape[1] < 2:
+        raise ValueError(
+            "logits must be floating of shape (N, C) with two classes or more, but got "
+            f"{z.dtype} of {z.shape}; pass the net's raw outputs, a row per sample"
+        )
+    # Beyond float32 differences of logits could overflow in float64.
+    outside = np.argwhere(~(np.abs(z) <= np.finfo(np.float32).max))
+    if len(outside):
+        i, j = outside[0].tolist()
+        raise ValueError(
+            f"logits must be finite float32 numbers, but logits[{i}, {j}] is {z[i, j]} and "
+            f"{len(outside)} of {z.size} are not; a net that answers so has diverged: train it "
+            "with a lower learning rate"
+        )
+    return z
+
+
+def check_counts(counts: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float64]:
+    """Return the training samples per class as float64, or say what is wrong."""
+    n = np.asarray(counts, np.float64)
+    if n.shape != (num_classes,) or not (np.isfinite(n) & (n >= 0)).all():
+        raise ValueError(
+            f"train_counts must be one number >= 0 for each of the {num_classes} classes of the "
+            f"logits, but got {n.tolist()}; count the training part's targets"
+        )
+    return n
