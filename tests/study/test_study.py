@@ -308,6 +308,7 @@ def test_killed_at_any_instant_a_study_ends_with_the_same_bytes(finished, tmp_pa
                 victim = chance.choice([psutil.Process(process.pid), *below])
                 victim.send_signal(signal.SIGKILL)
                 kills += 1
-                code = process.wait()  # a worker's death is made good; the study's own is not
+                code = process.wait()
+            assert code in (0, -9)  # a worker's death is made good; the study's own is not
         assert files(folder) == files(finished)
         assert open_study(folder).finished

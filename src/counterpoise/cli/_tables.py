@@ -73,9 +73,13 @@ def _table(study: "Study") -> Any:
 
     first = study.plan.metric
     others = [m for m in _BESIDE if m != first]
-    table = Table("", "seeds", METRIC_WORDS[first].replace(" ", "\n"), box=SIMPLE, pad_edge=False)
-    for title in (*(METRIC_WORDS[m] for m in others), "after adjusting", "lr", "a run"):
-        table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    words = [METRIC_WORDS[m] for m in (first, *others)]
+    rates = ["lr"] if study.plan.grid else []
+    for title in ("seeds", *words, "after adjusting", *rates, "a run"):
+        short = title.replace("-class", "").replace(" ", "\n")
+        table.add_column(short, justify="right", no_wrap=True)
     for label in study.labels:
         records = study.of(label)
         scores = [r.run["test"][first] for r in records]
@@ -85,7 +89,7 @@ def _table(study: "Study") -> Any:
             mean_and_interval(scores) if scores else "–",
             *(_percent(_mean(study, label, m)) for m in others),
             _percent(_mean(study, label, first, "adjusted")),
-            f"{study.choices[label]:g}" if label in study.choices else "–",
+            *(f"{study.choices[label]:g}" if label in study.choices else "–" for _ in rates),
             f"{sum(r.timing['seconds'] for r in records) / len(records):.0f} s" if records else "–",
         )
     return table
