@@ -11,6 +11,7 @@ start-up included; a part is the time that its runs took, divided by the runs at
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -22,9 +23,17 @@ import types
 from pathlib import Path
 
 from counterpoise import demo
+from counterpoise.study import open_study, stream
 
 HERE = Path(__file__).parent
 CELLS = HERE / "sheet" / "cells.py"
+SHORT = {
+    "none": "plain",
+    "layer": "layernorm",
+    "group": "groupnorm",
+    "cross_entropy": "ce",
+    "focal_sum_1": "focal",
+}
 SHEET_RUNS = ("part1-plain", "part1-layernorm", "part1-groupnorm", "part2-focal", "part2-ce")
 
 
@@ -32,10 +41,10 @@ def cells(quick: bool) -> list[str]:
     """The sheet's cells; with `quick`, the demo's smaller numbers in place of the sheet's."""
     text = CELLS.read_text()
     if quick:
-        s = demo.SETTINGS["fashion_mnist", True]
+        s, (n, m) = demo.SETTINGS["fashion_mnist", True], demo.QUICK
         whole = "X_train, y_train, X_test, y_test, num_epochs=num_epochs, lr=lr)"
         part = (
-            f"X_train[:{s.train}], y_train[:{s.train}], X_test[:{s.test}], y_test[:{s.test}], "
+            f"X_train[:{n}], y_train[:{n}], X_test[:{m}], y_test[:{m}], "
             "num_epochs=num_epochs, lr=lr)"
         )
         text = text.replace(whole, part)
@@ -102,18 +111,22 @@ def _keeping(train, finals):
 def by_demo(quick: bool, folder: Path) -> dict:
     """Run the five runs of the sheet as the demo does."""
     start = time.perf_counter()
-    runs = {n: s for n, s in demo.plan("fashion_mnist", quick).items() if n in SHEET_RUNS}
-    for event in demo.run(runs, folder):
+    plans = demo.plans("fashion_mnist", quick)
+    part2 = plans[demo.PART_2]
+    plans[demo.PART_2] = dataclasses.replace(part2, losses=part2.losses[:2])
+    for event in stream({folder / name: plan for name, plan in plans.items()}):
         if event.kind == "failed":
             raise SystemExit(f"{event.run} failed: {event.value}")
     total = time.perf_counter() - start
-    records = {n: json.loads((folder / n / "run.json").read_text())["history"][-1] for n in runs}
-    at_a_time = min(os.cpu_count() or 1, len(runs))
-    parts = {
-        p: sum(r["seconds"] for n, r in records.items() if n.startswith(p)) / at_a_time
-        for p in ("part1", "part2")
+    records = {
+        f"{part}-{SHORT[r.label]}": r for part in plans for r in open_study(folder / part).records
     }
-    accuracy = {n: r["test_accuracy"] for n, r in records.items()}
+    at_a_time = min(os.cpu_count() or 1, len(records))
+    parts = {
+        part: sum(r.timing["seconds"] for n, r in records.items() if n.startswith(part)) / at_a_time
+        for part in plans
+    }
+    accuracy = {name: r.history[-1]["test_accuracy"] for name, r in records.items()}
     return {**parts, "total": total, "accuracy": accuracy}
 
 

@@ -1,13 +1,17 @@
 """The command line and the demo behind it, as a user meets them."""
 
+import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from counterpoise import demo
+from counterpoise.study import open_study, stream
 
 
 def call(*words, cwd, **more):
@@ -23,6 +27,19 @@ def call(*words, cwd, **more):
         (["demo", "--seed", "-1"], "--seed must be >= 0"),
         (["demo", "--workers", "0"], "--workers >= 1"),
         (["dmo"], "demo"),
+        (["compare", "digits", "--loses", "focal"], "--losses"),
+        (["compare", "digits", "--losses", "focl"], "did you mean 'focal'"),
+        (["compare", "digits", "--norms", "none", "grup"], "did you mean 'group'"),
+        (["compare", "digits", "--lr", "fast"], "a number or 'auto'"),
+        (["compare", "digits", "--imbalance", "exponential:much"], "exponential:100"),
+        (["compare", "digits", "--imbalance", "expo:10"], "did you mean 'exponential'"),
+        (["compare", "digits", "--workers", "0"], "--workers must be >= 1"),
+        (["compare", "digit"], "did you mean 'digits'"),
+        (["compare", "no/such/folder"], "no/such/folder"),
+        (["compare", "digits", "--imbalance", "step:5000"], "factor"),
+        (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),
+        (["compare", "plan.toml", "--seeds", "3"], "--seeds cannot go with a plan"),
+        (["show", "nowhere"], "must be the folder of a study"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
@@ -35,25 +52,140 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
-    done = call("demo", "--quick", "--out", "file/below", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "must be a folder that can be written" in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    for words in (["demo", "--quick"], ["compare", "digits"]):
+        done = call(*words, "--out", "file/below", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "must be a folder that can be written" in done.stderr
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_flags_of_compare_are_few_and_frozen():
+    """Everything else is in plan.toml; a new flag needs a better reason than a new setting."""
+    from counterpoise.cli import compare
+
+    flags = {
+        n for n, p in inspect.signature(compare).parameters.items() if p.kind == p.KEYWORD_ONLY
+    }
+    assert flags == {
+        "norms",
+        "losses",
+        "samplers",
+        "seeds",
+        "model",
+        "epochs",
+        "batch_size",
+        "lr",
+        "imbalance",
+        "out",
+        "workers",
+        "quiet",
+        "json",
+    }
+
+
+def test_compare_show_and_go_on(tmp_path):
+    words = "compare digits --losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --seeds 2"
+    first = call(*words.split(), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "[4/4]" in first.stdout
+    assert "±" in first.stdout
+    assert "CP" in first.stdout
+    again = call(*words.split(), cwd=tmp_path)
+    assert "4 kept from before, 0 to do" in again.stdout
+    quiet = call(*words.split(), "--quiet", cwd=tmp_path)
+    shown = call("show", "studies/digits", cwd=tmp_path)
+    assert shown.stdout in quiet.stdout
+    told = json.loads(call("show", "studies/digits", "--json", cwd=tmp_path).stdout)
+    assert told == json.loads(call(*words.split(), "--json", cwd=tmp_path).stdout)
+    assert [v["label"] for v in told["variants"]] == ["cross_entropy", "focal"]
+    assert told["finished"]
+    assert {len(v["scores"]) for v in told["variants"]} == {2}
+
+
+def test_a_plan_is_written_edited_and_run(tmp_path):
+    written = call("plan", "--data", "digits", "--losses", "cross_entropy", "focal", cwd=tmp_path)
+    assert written.returncode == 0, written.stderr
+    path = tmp_path / "plan.toml"
+    text = path.read_text()
+    for old, new in (
+        ("seeds = [0, 1, 2, 3, 4]", "seeds = 1"),
+        ('model = "auto"', 'model = "mlp"'),
+        ("epochs = 20", "epochs = 1"),
+        ("grid = []", "grid = [0.01, 0.1]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    done = call("compare", "plan.toml", "--out", "here", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs to choose learning rates" in done.stdout
+    assert "learning rates: cross_entropy: 0." in done.stdout
+    assert call("plan", cwd=tmp_path).returncode == 2  # it is not overwritten
+    assert path.read_text() == text
+
+
+def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def net(norm, shape, classes):\n    raise OSError('no net')\n"
+    )
+    words = "compare digits --model mine:net --epochs 1 --lr 0.1 --seeds 1"
+    done = call(*words.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "OSError: no net" in done.stdout
+    assert "0 of 1 runs are finished" in done.stdout
+
+
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "counterpoise.cli", "compare", "digits", "--model", "mlp"]
+    command += ["--epochs", "100000", "--lr", "0.1", "--out", "here"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("here/runs/*/checkpoint.safetensors")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (
+        told
+        == "counterpoise: stopped; finished runs are kept, the same command goes on from there\n"
+    )
+
+
+SHOW = """
+import sys
+from counterpoise.cli import main
+sys.argv = ["counterpoise", "show", "studies/digits"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+assert "torch" not in sys.modules, "torch was imported"
+"""
+
+
+def test_show_works_without_torch(tmp_path):
+    words = "compare digits --model mlp --epochs 1 --lr 0.1 --seeds 1 --quiet"
+    assert call(*words.split(), cwd=tmp_path).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The digits in a setting of seconds."""
-    setting = demo.Setting(train=320, test=100, epochs=(1, 2), per_class=5, per_class_test=2)
+    setting = demo.Setting(data="digits", epochs=(1, 2), per_class=5, per_class_test=2)
     monkeypatch.setitem(demo.SETTINGS, ("digits", True), setting)
 
 
-def test_the_demo_tells_its_story_and_keeps_what_is_finished(tiny, tmp_path, monkeypatch):
-    # in this process: the smaller setting would not reach a worker's
-    runs = demo.plan("digits", quick=True)
-    for name, spec in runs.items():
-        demo.train_one((str(tmp_path / name), spec), lambda news: None)
-    story = demo.tell(runs, tmp_path)
+def test_the_demo_tells_its_story_and_keeps_what_is_finished(tiny, tmp_path):
+    plans = {tmp_path / name: plan for name, plan in demo.plans("digits", quick=True).items()}
+    events = list(stream(plans))
+    assert not [e.value for e in events if e.kind == "failed"]
+    story = demo.tell(tmp_path)
     assert set(story["part1"]) == {"plain", "LayerNorm", "GroupNorm"}
     assert set(story["part2"]) == {demo.CE, demo.FOCAL, demo.FOCAL_MEAN_1}
     assert "digits" in story["data"]
@@ -61,18 +193,21 @@ def test_the_demo_tells_its_story_and_keeps_what_is_finished(tiny, tmp_path, mon
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     codes = {f["code"] for f in story["findings"]}
     assert {"CP301", "CP302", "CP303", "CP310"} <= codes
-    assert json.loads((tmp_path / "comparison.json").read_text()) == story
-    before = {p: p.read_bytes() for p in tmp_path.glob("*/run.json")}
-    kept = list(demo.run(runs, tmp_path))
-    assert [e.kind for e in kept] == ["finished"] * 6
-    assert {p: p.read_bytes() for p in tmp_path.glob("*/run.json")} == before
-    with pytest.raises(ValueError, match="other settings"):
-        next(demo.run(demo.plan("digits", quick=True, seed=1), tmp_path))
+    assert json.loads((tmp_path / "comparison.json").read_text())["findings"] == story["findings"]
+    assert story["part1"]["plain"][0]["test_accuracy"] is not None
+    counts = open_study(tmp_path / "part2").data
+    assert counts["train_counts"] == [5 * k for k in range(1, 11)]
+    assert counts["test_counts"] == [2 * k for k in range(1, 11)]
+    before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
+    assert len(before) == 6
+    again = [e for e in stream(plans) if e.run]
+    assert [(e.kind, e.value) for e in again] == [("finished", "kept")] * 6
+    assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
 
 
 def test_the_losses_of_the_demo_have_the_alpha_they_say():
     import torch
 
-    targets = torch.tensor([0] * 2 + [1] * 6)
-    assert demo._loss(demo.FOCAL, targets).weight.tolist() == pytest.approx([0.75, 0.25])
-    assert demo._loss(demo.FOCAL_MEAN_1, targets).weight.tolist() == pytest.approx([1.5, 0.5])
+    counts = torch.tensor([2, 6])
+    assert demo.focal_sum_1(counts).weight.tolist() == pytest.approx([0.75, 0.25])
+    assert demo.focal_mean_1(counts).weight.tolist() == pytest.approx([1.5, 0.5])

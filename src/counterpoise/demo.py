@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CE, FOCAL, FOCAL_MEAN_1 = "cross entropy", "focal, α sums to 1", "focal, α mean 1"
 PART_1, PART_2 = "part1", "part2"
+QUICK = 6_000, 1_000  # images to train and to test on in the quick setting of part 1
 TITLES = {
     "none": "plain",
     "layer": "LayerNorm",
@@ -133,9 +134,8 @@ def first_fashion_mnist() -> "Data":
     from counterpoise.data import Part, fashion_mnist
 
     found = fashion_mnist(download=False)
-    train, test = (
-        Part(p.inputs[:n], p.targets[:n]) for p, n in ((found.train, 6_000), (found.test, 1_000))
-    )
+    parts = zip((found.train, found.test), QUICK, strict=True)
+    train, test = (Part(part.inputs[:n], part.targets[:n]) for part, n in parts)
     return replace(found, train=train, test=test)
 
 

@@ -153,7 +153,7 @@ def prepared(made, folder):
     """The final runs of a plan as jobs, without running them."""
     from counterpoise.study.plan import choose, final_runs
 
-    work = streaming._Work(made, folder, streaming.prepare(made, folder))
+    work = streaming._Work(made, folder, streaming.keep(streaming.gather(made), folder))
     work.add(final_runs(made, choose(made, {})))
     return work
 

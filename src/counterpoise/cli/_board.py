@@ -16,11 +16,24 @@ from counterpoise.study import Event, record
 class Board:
     """Draws the events of `study.stream` while it runs; on a terminal live, elsewhere in lines.
 
+    Args:
+        console: where to.
+        metric: the primary one, for the table.
+        quiet: draw nothing.
+        titles: what labels are called, where not by themselves.
+
     After `watch`, `failed` holds the reason of each run that failed, by its name in words.
     """
 
-    def __init__(self, console: Console, metric: str, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        metric: str,
+        quiet: bool = False,
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
         self.console, self.metric, self.quiet = console, metric, quiet
+        self.titles = titles or {}
         self.failed: dict[str, str] = {}
         self._runs: dict[str, Mapping[str, Any]] = {}
         self._folders: dict[str, Any] = {}
@@ -61,8 +74,8 @@ class Board:
             self._plan(event.value)
         elif event.kind == "unsaved":
             self._say(f"[red]could not write[/] {event.value}")
-        elif len(set(event.value.values())) > 1 or self._scores or self._runs:
-            rates = ", ".join(f"{label}: {lr:g}" for label, lr in event.value.items())
+        elif self._runs:  # those that chose them; fixed rates are no news
+            rates = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in event.value.items())
             self._say(f"learning rates: {rates}")
         done = sum(share * self._cost[run] for run, share in self._share.items())
         total = sum(self._cost.values()) + sum(self._later.values())
@@ -122,7 +135,10 @@ class Board:
     def _name(self, run: str) -> str:
         row = self._runs[run]
         what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
-        return f"{row['label']} · {what}"
+        return f"{self._title(row['label'])} · {what}"
+
+    def _title(self, label: str) -> str:
+        return self.titles.get(label, label)
 
     def _line(self, run: str, text: str) -> None:
         if not self.console.is_terminal or "failed" in text:
@@ -141,7 +157,9 @@ class Board:
     def _table(self) -> Table:
         table = Table("", f"{METRIC_WORDS[self.metric]} on the test part", "seeds")
         for label, by_seed in self._scores.items():
-            table.add_row(label, mean_and_interval(list(by_seed.values())), str(len(by_seed)))
+            table.add_row(
+                self._title(label), mean_and_interval(list(by_seed.values())), str(len(by_seed))
+            )
         return table
 
 

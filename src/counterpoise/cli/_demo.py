@@ -50,7 +50,7 @@ def demo(
     console = Console()
     folder = out or Path("runs/demo-quick" if quick else "runs/demo")
     plans = sheet.plans(_find_data(console, apt), quick, seed)
-    board = Board(console, "balanced_accuracy")
+    board = Board(console, "accuracy", titles=sheet.TITLES)
     board.watch(stream({folder / name: plan for name, plan in plans.items()}, workers=workers))
     if board.failed:
         for name, reason in board.failed.items():

@@ -16,36 +16,43 @@ FILE, FACTS = "data.safetensors", "data.json"
 _DRAW_SEED = 0
 
 
-def prepare(plan: Plan, folder: Path, data: Any = None) -> dict[str, Any]:
-    """Load the plan's data, lay its imbalance over them and keep both parts; return the facts.
+def gather(plan: Plan, data: Any = None) -> Any:
+    """Load the plan's data and lay its imbalance over them; nothing is written.
 
     Args:
         plan: the study.
-        folder: where it lives.
         data: a `counterpoise.data.Data` in place of what `plan.data` names.
     """
-    import safetensors.torch
+    from dataclasses import replace
 
-    from counterpoise.data import Data, count_classes, fingerprint, load
+    from counterpoise.data import load
 
     data = load(plan.data, image_size=plan.training.image_size) if data is None else data
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
-    kept = Data(data.name, train, test, data.class_names, data.source)
+    return replace(data, train=train, test=test)
+
+
+def keep(data: Any, folder: Path) -> dict[str, Any]:
+    """Write both parts into the study's folder, unless they are there; return the facts."""
+    import safetensors.torch
+
+    from counterpoise.data import count_classes, fingerprint
+
+    parts = {"train": data.train, "test": data.test}
     facts = {
         "name": data.name,
         "source": data.source,
         "class_names": list(data.class_names),
-        "train_counts": count_classes(train.targets, data.num_classes),
-        "test_counts": count_classes(test.targets, data.num_classes),
-        "shape": list(train.inputs.shape[1:]),
-        "fingerprint": fingerprint(kept),
+        **{f"{k}_counts": count_classes(p.targets, data.num_classes) for k, p in parts.items()},
+        "shape": list(data.train.inputs.shape[1:]),
+        "fingerprint": fingerprint(data),
     }
     if _kept_facts(folder) != facts or not (folder / FILE).exists():
         tensors = {
             f"{name}_{kind}": getattr(part, kind).contiguous()
-            for name, part in (("train", train), ("test", test))
+            for name, part in parts.items()
             for kind in ("inputs", "targets")
         }
         record.write(folder / FILE, safetensors.torch.save(tensors))

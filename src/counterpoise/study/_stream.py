@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 import counterpoise
 from counterpoise.study import record
-from counterpoise.study._prepared import prepare
+from counterpoise.study._prepared import gather, keep
 from counterpoise.study.engines import Event, run_all
 from counterpoise.study.plan import Plan, Run, choose, final_runs, run_id, tuning_runs, write
 
@@ -89,11 +89,12 @@ def stream(
         ValueError: a folder that cannot be written or that another process is using, data that do
             not fit the plan.
     """
+    gathered = {f: gather(plan, (data or {}).get(f)) for f, plan in plans.items()}
     with ExitStack() as locks:
         works = []
         for folder, plan in plans.items():
             locks.enter_context(_locked(folder))
-            facts = prepare(plan, folder, (data or {}).get(folder))
+            facts = keep(gathered.pop(folder), folder)
             record.write(folder / PLAN, write(plan))
             (folder / RUNS).mkdir(exist_ok=True)
             works.append(_Work(plan, folder, facts))
