@@ -91,7 +91,7 @@ def test_compare_show_and_go_on(tmp_path):
     assert "±" in first.stdout
     assert "CP" in first.stdout
     again = call(*words.split(), cwd=tmp_path)
-    assert "4 kept from before, 0 to do" in again.stdout
+    assert "4 of 4 runs are kept from before" in again.stdout
     quiet = call(*words.split(), "--quiet", cwd=tmp_path)
     shown = call("show", "studies/digits", cwd=tmp_path)
     assert shown.stdout in quiet.stdout
@@ -118,7 +118,7 @@ def test_a_plan_is_written_edited_and_run(tmp_path):
     path.write_text(text)
     done = call("compare", "plan.toml", "--out", "here", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "4 runs to choose learning rates" in done.stdout
+    assert "4 runs to choose learning rates, then 2 runs to compare" in done.stdout
     assert "learning rates: cross_entropy: 0." in done.stdout
     assert call("plan", cwd=tmp_path).returncode == 2  # it is not overwritten
     assert path.read_text() == text

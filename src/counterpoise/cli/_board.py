@@ -73,10 +73,10 @@ class Board:
         elif event.kind == "planned":
             self._plan(event.value)
         elif event.kind == "unsaved":
-            self._say(f"[red]could not write[/] {event.value}")
+            self.say(f"[red]could not write[/] {event.value}")
         elif self._runs:  # those that chose them; fixed rates are no news
             rates = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in event.value.items())
-            self._say(f"learning rates: {rates}")
+            self.say(f"learning rates: {rates}")
         done = sum(share * self._cost[run] for run, share in self._share.items())
         total = sum(self._cost.values()) + sum(self._later.values())
         self._bars.update(self._whole, completed=done / total if total else 0.0, visible=True)
@@ -87,11 +87,10 @@ class Board:
         self._later[value["folder"]] = value["later"]
         self._folders |= dict.fromkeys(value["runs"], value["folder"])
         kept, number = len(value["kept"]), len(value["runs"])
-        stage = next((row["stage"] for row in value["runs"].values()), "final")
-        what = "to choose learning rates" if stage == "tuning" else "to compare"
-        self._say(f"{number} runs {what}: {kept} kept from before, {number - kept} to do")
+        if kept:
+            self.say(f"{kept} of {number} runs are kept from before")
         if value["left_over"]:
-            self._say(f"{len(value['left_over'])} runs of another plan stay unused in the folder")
+            self.say(f"{len(value['left_over'])} runs of another plan stay unused in the folder")
 
     def _on_started(self, run: str, _: Any) -> None:
         self._end_task(run)
@@ -142,9 +141,10 @@ class Board:
 
     def _line(self, run: str, text: str) -> None:
         if not self.console.is_terminal or "failed" in text:
-            self._say(f"[{self._ended}/{len(self._runs)}] {self._name(run)}: {text}")
+            self.say(f"[{self._ended}/{len(self._runs)}] {self._name(run)}: {text}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line, above what is drawn."""
         if not self.quiet:
             self.console.print(text, highlight=False, soft_wrap=True)
 

@@ -91,6 +91,7 @@ def compare(
     folder = out or usual_folder(plan)
     console = Console(quiet=json)
     board = Board(console, plan.metric, quiet or json)
+    board.say(plan.size)
     board.watch(stream({folder: plan}, workers=workers))
     study = open_study(folder)
     if json:
@@ -136,7 +137,9 @@ def plan(
         file.write_text(write(made), encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{file} must be a file that can be written: {error.strerror}") from error
-    Console().print(f"{file} written; run it with: counterpoise compare {file}", highlight=False)
+    Console().print(
+        f"{file} written: {made.size}. Run it with: counterpoise compare {file}", highlight=False
+    )
     return 0
 
 

@@ -157,6 +157,13 @@ class Plan:
         return ", ".join([*words, *(f"{k}={v}" for k, v in variant.settings.items())])
 
     @property
+    def size(self) -> str:
+        """How many trainings there are, in words."""
+        tuning = len(tuning_runs(self))
+        final = f"{len(self.variants) * len(self.seeds)} runs to compare"
+        return f"{tuning} runs to choose learning rates, then {final}" if tuning else final
+
+    @property
     def grid(self) -> tuple[float, ...]:
         """The learning rates that are tried, none if it is fixed."""
         if self.training.lr != "auto":
