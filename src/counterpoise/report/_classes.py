@@ -1,0 +1,119 @@
+"""Recall class by class, the largest class first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from counterpoise.report._numbers import mean, percent, points
+from counterpoise.report._strips import across, axis, bars, dots
+from counterpoise.report._thumbnails import of_each_class
+from counterpoise.report._variants import Entry
+from counterpoise.study import Study
+
+_IN_FIGURE = 40  # of more classes the figure shows the largest and the smallest
+
+
+def by_size(study: Study) -> list[int]:
+    """Return the classes, the largest in training first."""
+    counts = study.data["train_counts"]
+    return sorted(range(len(counts)), key=lambda k: -counts[k])
+
+
+def tail(study: Study) -> set[int]:
+    """Return the rare classes: the smallest third, of those that are below a third of the largest."""
+    counts, order = study.data["train_counts"], by_size(study)
+    smallest = order[len(order) - max(1, len(order) // 3) :]
+    return {k for k in smallest if 3 * counts[k] < counts[order[0]]}
+
+
+def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return a row a class: its size, a chart of all variants, and their numbers."""
+    ran = [v for v in variants if v.records]
+    if not ran:
+        return None
+    found = {v.place: _recalls(v) for v in ran}
+    rare, order, counts = tail(study), by_size(study), study.data["train_counts"]
+    scale = across((0.0, 1.0), width=560)
+    rows = []
+    for k in _shown(order):
+        seeds = {place: [r[k] for r in every if r[k] is not None] for place, every in found.items()}
+        spans = [(p, sum(v) / len(v), min(v), max(v)) for p, v in seeds.items() if v]
+        rows.append(_row(study, k, rare) | {"strip": dots(scale, spans)})
+    numbers = [
+        _row(study, k, rare) | {"cells": _cells([_mean(e, [k]) for e in found.values()])}
+        for k in order
+    ]
+    groups = _groups(found, rare, order)
+    return {
+        "rows": rows,
+        "numbers": numbers,
+        "groups": groups,
+        "axis": axis(scale, lambda x: percent(x, 0)),
+        "variants": ran,
+        "left_out": len(counts) - len(rows),
+        "rare": len(rare),
+    }
+
+
+def _recalls(variant: Entry) -> list[list[float | None]]:
+    """Return the recalls of every seed; None for classes without test samples."""
+    every = zip(variant.scores("recall"), variant.scores("support"), strict=True)
+    return [[r if n else None for r, n in zip(*both, strict=True)] for both in every]
+
+
+def _shown(order: Sequence[int]) -> list[int]:
+    if len(order) <= _IN_FIGURE:
+        return list(order)
+    return [*order[: _IN_FIGURE // 4], *order[-3 * _IN_FIGURE // 4 :]]
+
+
+def _row(study: Study, k: int, rare: set[int]) -> dict[str, Any]:
+    data = study.data
+    return {
+        "name": data["class_names"][k],
+        "train": f"{data['train_counts'][k]:,}",
+        "test": f"{data['test_counts'][k]:,}",
+        "rare": k in rare,
+    }
+
+
+def _cells(means: Sequence[float | None]) -> list[tuple[str, str]]:
+    """Return each variant's value and its difference to the first one's."""
+    first = means[0]
+    return [
+        (percent(m), "" if not k or m is None or first is None else points(m - first))
+        for k, m in enumerate(means)
+    ]
+
+
+def _mean(seeds: Sequence[Sequence[float | None]], classes: Sequence[int]) -> float | None:
+    return mean([r[k] for r in seeds for k in classes if r[k] is not None])
+
+
+def _groups(found: dict[int, Any], rare: set[int], order: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the mean recall of the tail and of the rest."""
+    if not rare:
+        return []
+    groups = (("the other classes", [k for k in order if k not in rare]), ("the tail", list(rare)))
+    return [
+        {
+            "name": name,
+            "cells": _cells([_mean(e, members) for e in found.values()]),
+        }
+        for name, members in groups
+    ]
+
+
+def sizes(study: Study) -> dict[str, Any]:
+    """Return the classes' sizes, with samples where the data are images."""
+    train, test = study.data["train_counts"], study.data["test_counts"]
+    order, pictures, rare = by_size(study), of_each_class(study), tail(study)
+    scale = across((*train, *test), low=0)
+    rows = [
+        _row(study, k, rare)
+        | {"bars": bars(scale, (train[k], test[k])), "pictures": pictures[k] if pictures else []}
+        for k in order
+    ]
+    said = f"{sum(train):,} training and {sum(test):,} test samples in {len(train)} classes"
+    if min(train):
+        said += f"; the largest is {max(train) / min(train):.3g} times the smallest in training"
+    return {"rows": rows, "pictures": bool(pictures), "said": said}

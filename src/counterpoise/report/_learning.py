@@ -1,0 +1,195 @@
+"""Training curves, calibration and what reached each layer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from counterpoise.report._numbers import METRICS, mean, percent, short, whole_percent
+from counterpoise.report._panels import Panel, calibration, lines_of_all
+from counterpoise.report._svg import STYLES
+from counterpoise.report._variants import Entry
+
+_CURVES = (
+    ("validation_balanced_accuracy", "validation: balanced accuracy"),
+    ("validation_accuracy", "validation: accuracy"),
+    ("validation_nll", "validation: negative log-likelihood"),
+    ("test_balanced_accuracy", "test: balanced accuracy"),
+    ("test_accuracy", "test: accuracy"),
+    ("train_accuracy", "training: accuracy"),
+    ("loss", "training loss"),
+)
+_FLOW = (
+    ("visible_share", "Visible share", "how much of the activation differs between inputs"),
+    ("grad_norm", "Gradient norm", "how strongly the loss pulls at the layer's weights"),
+    ("activation_rms", "Activation size", "root mean square"),
+)
+_FEWEST = 10  # samples of a bin: of fewer the share that is right says nothing
+_SIZE = (330, 180)
+
+
+def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
+    """Return the quantities that were watched, each with a chart of every variant."""
+    found = []
+    for key, name in _chosen(variants, metric):
+        share = not key.endswith(("loss", "nll"))
+        spans = {v.place: _spans(v, key) for v in variants}
+        values = [x for rows in spans.values() for _, *three in rows for x in three]
+        if not values:
+            continue
+        epochs = max(e for rows in spans.values() for e, *_ in rows)
+        limits = (0.0, 1.0) if share else (min(0.0, *values), _robust_top(values))
+        label: Callable[[float], str] = whole_percent if share else short
+        charts = [
+            (v, _curve(v, spans, (0.0, max(epochs, 1.0)), limits, name, label))
+            for v in variants
+            if spans[v.place]
+        ]
+        few = _few(sorted({row[0] for rows in spans.values() for row in rows}))
+        table = [(v, _numbers(spans[v.place], few, share)) for v in variants]
+        found.append({"name": name, "charts": charts, "table": table, "epochs": few})
+    return found
+
+
+def _chosen(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
+    """Return the primary metric where it was watched, or the nearest thing, and the loss."""
+    rows = [row for v in variants for r in v.records[:1] for row in r.history]
+    there = {key for row in rows for key, value in row.items() if value is not None}
+    primary = (f"validation_{metric}", f"validation: {METRICS.get(metric, metric)}")
+    watched = [c for c in dict.fromkeys((primary, *_CURVES[:-1])) if c[0] in there]
+    return [*watched[:1], *([_CURVES[-1]] if "loss" in there else [])]
+
+
+def _spans(variant: Entry, key: str) -> list[tuple[float, float, float, float]]:
+    """Return epoch, mean, lowest and highest over the seeds."""
+    by_epoch: dict[float, list[float]] = {}
+    for record in variant.records:
+        for row in record.history:
+            if row.get(key) is not None:
+                by_epoch.setdefault(row["epoch"], []).append(row[key])
+    return [(e, sum(v) / len(v), min(v), max(v)) for e, v in sorted(by_epoch.items())]
+
+
+def _robust_top(values: Sequence[float]) -> float:
+    """Return a limit that a single exploding loss does not set."""
+    ranked = sorted(values)
+    return min(ranked[-1], 3 * ranked[int(0.9 * (len(ranked) - 1))]) * 1.05 or 1.0
+
+
+def _curve(
+    variant: Entry,
+    spans: dict[int, list[tuple[float, float, float, float]]],
+    epochs: tuple[float, float],
+    limits: tuple[float, float],
+    name: str,
+    label: Callable[[float], str],
+) -> Markup:
+    own, base = spans[variant.place], spans.get(0) or []
+    panel = Panel.of(epochs, limits, _SIZE)
+    panel.axes("epoch", short, label)
+    within = [(e, *(min(max(x, limits[0]), limits[1]) for x in three)) for e, *three in own]
+    css = f"v{variant.place % STYLES}"
+    panel.band([(e, low) for e, _, low, _ in within], [(e, top) for e, *_, top in within], f"band {css}")
+    if variant.place:
+        panel.line([(e, min(m, limits[1])) for e, m, *_ in base], "curve baseline")
+    panel.line([(e, m) for e, m, *_ in within], f"curve {css}")
+    panel.dots(variant.place, [(e, m) for e, m, *_ in within[-1:]], 4)
+    last = own[-1]
+    said = f"after epoch {last[0]:.0f}: {label(last[1])}, seeds {label(last[2])} to {label(last[3])}"
+    return panel.picture(f"{variant.label}, {name}", said)
+
+
+def _few(epochs: Sequence[float], most: int = 11) -> list[float]:
+    """Return evenly spread epochs, the last one among them."""
+    step = max(1, -(-len(epochs) // most))
+    return list(epochs[::-step])[::-1]
+
+
+def _numbers(
+    rows: Sequence[tuple[float, float, float, float]], epochs: Sequence[float], share: bool
+) -> list[str]:
+    means = {e: mean for e, mean, *_ in rows}
+    return [percent(means.get(e)) if share else short(means.get(e)) for e in epochs]
+
+
+def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return a reliability diagram of every variant, its bins pooled over the seeds."""
+    found = []
+    for v in variants:
+        bins = _pooled(v)
+        if not bins:
+            continue
+        ece, nll = v.mean("expected_calibration_error"), v.mean("nll")
+        said = "; ".join(f"sure to {percent(c, 0)}: right in {percent(r, 0)}" for c, r, _ in bins)
+        chart = calibration(v.place, bins, f"{v.label}: reliability", said, whole_percent)
+        rows = [(percent(c), percent(r), percent(share)) for c, r, share in bins]
+        found.append(
+            {"variant": v, "chart": chart, "ece": percent(ece), "nll": short(nll), "rows": rows}
+        )
+    return found
+
+
+def _pooled(variant: Entry) -> list[tuple[float, float, float]]:
+    """Return confidence, share that is right and share of the samples of each bin in use."""
+    total: dict[int, list[float]] = {}
+    parts = [variant.scores(f"bin_{what}") for what in ("count", "confidence", "accuracy")]
+    for run in zip(*parts, strict=True):
+        for k, (n, confidence, right) in enumerate(zip(*run, strict=True)):
+            if n:
+                kept = total.setdefault(k, [0.0, 0.0, 0.0])
+                for place, add in enumerate((n, n * confidence, n * right)):
+                    kept[place] += add
+    every = sum(n for n, *_ in total.values())
+    return [
+        (c / n, right / n, n / every)
+        for _, (n, c, right) in sorted(total.items())
+        if n >= _FEWEST
+    ]
+
+
+def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return what reached each layer before the first step, of each variant's first seed."""
+    flows = {v: v.records[0].flow for v in variants if v.records}
+    flows = {v: rows for v, rows in flows.items() if rows}
+    if not flows:
+        return None
+    charts = []
+    for key, name, meaning in _FLOW:
+        series = {
+            v.place: [(k + 1, row[key]) for k, row in enumerate(rows) if (row.get(key) or 0) > 0]
+            for v, rows in flows.items()
+        }
+        values = [y for points in series.values() for _, y in points]
+        if values:
+            charts.append(_flow_chart(series, values, name, meaning, max(map(len, flows.values()))))
+    table = [
+        (v, [(row["name"], row["kind"], [short(row.get(key)) for key, *_ in _FLOW]) for row in rows])
+        for v, rows in flows.items()
+    ]
+    columns = [name for _, name, _ in _FLOW]
+    return {"charts": charts, "table": table, "columns": columns, "variants": list(flows)}
+
+
+def _flow_chart(
+    series: dict[int, list[tuple[int, float]]],
+    values: Sequence[float],
+    name: str,
+    meaning: str,
+    layers: int,
+) -> dict[str, Any]:
+    low, high = min(values), max(values)
+    panel = Panel.of((1, max(layers, 2)), (low / 1.6, high * 1.6), (344, 230), 52, (False, True))
+    panel.axes("layer, from the input to the output", short, short)
+    lines_of_all(series, panel)
+    said = f"{name} by layer on a logarithmic axis, from {short(low)} to {short(high)}"
+    return {"name": name, "meaning": meaning, "picture": panel.picture(name, said)}
+
+
+def means(variant: Entry, metric: str) -> tuple[float | None, float | None]:
+    """Return a metric's mean before and after post-hoc adjustment, over the runs that have both."""
+    both = [
+        (r.run["test"][metric], r.run["adjusted"][metric])
+        for r in variant.records
+        if r.run.get("adjusted")
+    ]
+    return mean([b for b, _ in both]), mean([a for _, a in both])

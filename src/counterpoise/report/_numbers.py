@@ -1,0 +1,138 @@
+"""Numbers as they are written in the report."""
+
+from collections.abc import Sequence
+
+MINUS = "\N{MINUS SIGN}"
+NONE = "–"
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Write a share.
+
+    Example:
+        >>> percent(0.8642), percent(None)
+        ('86.4%', '–')
+    """
+    return NONE if share is None else f"{share:.{decimals}%}"
+
+
+def whole_percent(share: float) -> str:
+    """Write a share in whole percent, without calling a trace nothing or nearly all all.
+
+    Example:
+        >>> [whole_percent(x) for x in (0.0, 0.001, 0.5, 0.999, 1.0)]
+        ['0%', '<1%', '50%', '>99%', '100%']
+    """
+    if 0.0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1.0 else f"{share:.0%}"
+
+
+def points(difference: float | None) -> str:
+    """Write a difference of shares in percentage points, with its sign.
+
+    Example:
+        >>> points(0.0123), points(-0.0004), points(None)
+        ('+1.2', '0.0', '–')
+    """
+    if difference is None:
+        return NONE
+    rounded = round(100 * difference, 1) + 0.0
+    return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
+
+
+def tick_points(difference: float) -> str:
+    """Write a difference on an axis.
+
+    Example:
+        >>> [tick_points(x) for x in (-0.05, 0.0, 0.025)]
+        ['−5', '0', '+2.5']
+    """
+    return f"{100 * difference:+g}".replace("-", MINUS) if difference else "0"
+
+
+def cell_points(difference: float) -> str:
+    """Write a difference in points into the little room of a matrix's cell.
+
+    Example:
+        >>> cell_points(0.0712), cell_points(-0.287)
+        ('+7.1', '−29')
+    """
+    if abs(difference) < 0.0995:
+        return points(difference)
+    return f"{100 * difference:+.0f}".replace("-", MINUS)
+
+
+def short(value: float | None) -> str:
+    """Write a number of any size with about three digits.
+
+    Example:
+        >>> [short(x) for x in (0.00012, 0.5, 1234, 78_042, 3_400_000, None)]
+        ['1.2e−4', '0.5', '1,234', '78.0 k', '3.40 M', '–']
+    """
+    if value is None:
+        return NONE
+    size = abs(value)
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size >= unit:
+            scaled = value / min(unit, 1e3 if name == "k" else unit)
+            return f"{scaled:#.3g}".rstrip(".") + f" {name}"
+    if size >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    if size >= 1e-3:
+        return f"{value:.3g}"
+    mantissa, _, power = f"{value:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", MINUS)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time.
+
+    Example:
+        >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
+        ['0.4 s', '12 s', '1 min 15 s', '1 h 7 min']
+    """
+    if seconds is None:
+        return NONE
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Write how many there are of something.
+
+    Example:
+        >>> count(1, "seed"), count(5, "seed"), count(2, "class", "classes")
+        ('1 seed', '5 seeds', '2 classes')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def cut(name: str, most: int = 28) -> str:
+    """Shorten a long name.
+
+    Example:
+        >>> cut("abcdefgh", 5)
+        'abcd…'
+    """
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "worst_recall": "recall of the worst class",
+    "mean_average_precision": "mean average precision",
+}

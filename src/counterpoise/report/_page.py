@@ -1,0 +1,132 @@
+"""The page: what its sections need, put into one file that needs nothing else."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from counterpoise import findings
+from counterpoise.report import _classes, _confusion, _learning, _setting, _story
+from counterpoise.report._numbers import METRICS
+from counterpoise.report._variants import Entry, entries
+from counterpoise.stats import Verdict
+from counterpoise.study import Study, open_study, record
+
+_HERE = Path(__file__).parent
+_CONTENTS = {
+    "verdict": "Verdict",
+    "ranking": "Ranking",
+    "cost": "Cost and benefit",
+    "classes": "Recall by class size",
+    "confusion": "Confusion",
+    "curves": "Training",
+    "reliability": "Calibration",
+    "adjustment": "Post-hoc adjustment",
+    "flow": "Gradient flow",
+    "data": "Data",
+    "plan": "Plan and environment",
+    "again": "Run it again",
+}
+
+
+def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
+    """Write a study's report: one HTML file that needs no other file, no network and no script.
+
+    A study that is still running, or of which runs failed, is told as far as it goes.
+
+    Args:
+        study: a study, or its folder.
+        out: the file to write; None for report.html in the study's folder.
+
+    Returns:
+        The file, which is written whole or not at all.
+
+    Raises:
+        ValueError: a folder without a study in it.
+    """
+    study = study if isinstance(study, Study) else open_study(study)
+    path = study.folder / "report.html" if out is None else Path(out)
+    record.write(path, page(study))
+    return path
+
+
+def page(study: Study) -> str:
+    """Return the report as HTML."""
+    variants, verdicts = entries(study), study.verdicts()
+    style, script = (
+        (_HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
+    )
+    sections = _sections(study, variants, verdicts)
+    contents = {k: words for k, words in _CONTENTS.items() if sections.get(k, True)}
+    return _template().render(
+        **_beginning(study, verdicts),
+        **sections,
+        study=study,
+        variants=variants,
+        contents=contents,
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+    )
+
+
+@cache
+def _template() -> Any:
+    house = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return house.get_template("page.html.j2")
+
+
+def _policy(style: str, script: str) -> str:
+    """Return a policy under which nothing is fetched and only our own style and script count."""
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
+    )
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return what broke, the verdict, and what else the numbers say."""
+    found = findings.judge(study)
+    told = {
+        "problems": [f for f in found if f.severity == "problem"],
+        "results": [f for f in found if f.severity == "result"],
+        "others": [f for f in found if f.severity not in ("problem", "result")],
+    }
+    return told | {
+        "lede": _story.lede(study),
+        "unfinished": _story.unfinished(study),
+        "headline": _story.headline(study, verdicts),
+        "failed": _story.failures(study),
+        "metric": METRICS[study.plan.metric],
+        "margin": f"{100 * study.plan.margin:g}",
+    }
+
+
+def _sections(
+    study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    return {
+        "ranking": _story.ranking(study, variants, verdicts),
+        "cost": _story.cost(variants, verdicts),
+        "classes": _classes.recalls(study, variants),
+        "confusion": _confusion.section(study, variants, verdicts),
+        "curves": _learning.curves(variants, study.plan.metric),
+        "reliability": _learning.reliability(variants),
+        "adjustment": _story.adjustment(study, variants),
+        "flow": _learning.flow(variants),
+        "sizes": _classes.sizes(study),
+        "tuning": _setting.tuning(study, variants),
+        "settings": _setting.settings(study),
+        "environment": _setting.environment(study),
+        "again": _setting.again(study),
+    }

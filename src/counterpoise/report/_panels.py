@@ -1,0 +1,110 @@
+"""Charts with two axes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from counterpoise.report._svg import (
+    STYLES,
+    Scale,
+    line,
+    log_ticks,
+    mark,
+    nice_ticks,
+    path,
+    picture,
+    rect,
+    text,
+)
+
+Points = Sequence[tuple[float, float]]
+_RIGHT = 20  # room for half of the last tick
+
+
+@dataclass
+class Panel:
+    """An empty chart: a frame of two axes on which `parts` are drawn.
+
+    Attributes:
+        x: what goes from left to right.
+        y: what goes from the bottom to the top; its `start` is the lower pixel.
+        parts: what has been drawn.
+    """
+
+    x: Scale
+    y: Scale
+    parts: list[Markup] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        size: tuple[int, int],
+        left: int = 44,
+        log: tuple[bool, bool] = (False, False),
+    ) -> "Panel":
+        """Return a panel of that size whose axes span the given numbers."""
+        width, height = size
+        across = Scale(*x, left, width - _RIGHT, log[0])
+        return cls(across, Scale(*y, height - 34, 10, log[1]))
+
+    def axes(
+        self, x_name: str, x_label: Callable[[float], str], y_label: Callable[[float], str]
+    ) -> None:
+        """Draw grid, ticks and the name of the x axis; the panel's heading tells the y axis."""
+        ticks = (log_ticks if self.y.log else nice_ticks)(self.y.low, self.y.high, 4)
+        for t in ticks:
+            self.parts += [line(self.x.start, self.y(t), self.x.end, self.y(t), "grid")]
+            self.parts += [text(self.x.start - 6, self.y(t) + 3.5, y_label(t), "tick end")]
+        ticks = (log_ticks if self.x.log else nice_ticks)(self.x.low, self.x.high, 4)
+        for t in ticks:
+            self.parts += [text(self.x(t), self.y.start + 15, x_label(t), "tick middle")]
+        self.parts += [line(self.x.start, self.y.start, self.x.end, self.y.start, "axis")]
+        middle = (self.x.start + self.x.end) / 2
+        self.parts += [text(middle, self.y.start + 29, x_name, "tick middle")]
+
+    def line(self, points: Points, css: str) -> None:
+        """Draw a line through points."""
+        if points:
+            self.parts.append(path([(self.x(a), self.y(b)) for a, b in points], css))
+
+    def band(self, low: Points, high: Points, css: str) -> None:
+        """Fill what lies between two lines."""
+        self.line([*low, *reversed(high)], css)
+
+    def dots(self, variant: int, points: Points, size: float = 3.4) -> None:
+        """Draw a variant's markers."""
+        self.parts += [mark(variant, self.x(a), self.y(b), size) for a, b in points]
+
+    def picture(self, title: str, description: str) -> Markup:
+        """Return the chart."""
+        width, height = self.x.end + _RIGHT, self.y.start + 34
+        return picture(width, height, self.parts, title, description)
+
+
+def lines_of_all(
+    series: Mapping[int, Points], panel: Panel, css: str = "curve"
+) -> None:
+    """Draw every variant's line, and its markers where those of the others are not."""
+    for k, (variant, points) in enumerate(series.items()):
+        panel.line(points, f"{css} v{variant % STYLES}")
+        panel.dots(variant, points[k % max(len(points), 1) :: len(series)])
+
+
+def calibration(
+    variant: int, bins: Sequence[tuple[float, float, float]], title: str, description: str,
+    percent: Callable[[float], str],
+) -> Markup:
+    """Return a reliability diagram: confidence, share that is right, share of the samples."""
+    panel = Panel.of((0, 1), (0, 1), (290, 260))
+    panel.axes("confidence", percent, percent)
+    for confidence, _, share in bins:
+        height = 0.25 * share * (panel.y.start - panel.y.end)
+        x = panel.x(confidence)
+        panel.parts.append(rect(x - 4, panel.y.start - height, 8, round(height, 1), "weight"))
+    panel.line([(0, 0), (1, 1)], "ideal")
+    points = [(confidence, right) for confidence, right, _ in bins]
+    lines_of_all({variant: points}, panel)
+    return panel.picture(title, description)

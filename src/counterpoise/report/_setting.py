@@ -1,0 +1,62 @@
+"""What was run, where, with which settings, and how to run it again."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from counterpoise.report._numbers import mean, percent, short
+from counterpoise.report._variants import Entry
+from counterpoise.study import Study
+from counterpoise.study.plan import write
+
+
+def settings(study: Study) -> list[dict[str, Any]]:
+    """Return the plan as tables: a title and rows of key, value and what it means."""
+    found = []
+    for title, part in (
+        ("study", study.plan),
+        ("imbalance", study.plan.imbalance),
+        ("training", study.plan.training),
+        ("tuning", study.plan.tuning),
+    ):
+        rows = [
+            (f.name, _written(getattr(part, f.name)), f.metadata.get("help", ""))
+            for f in fields(part)
+            if f.name != "variant" and not is_dataclass(getattr(part, f.name))
+        ]
+        found.append({"title": title, "rows": rows})
+    return found
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "–"
+    return str(value) if value != "" else "–"
+
+
+def tuning(study: Study, variants: list[Entry]) -> dict[str, Any] | None:
+    """Return the validation score of every learning rate that was tried; None if none was."""
+    grid = study.plan.grid
+    if not grid:
+        return None
+    scores: dict[tuple[str, float], list[float]] = {}
+    for r in study.tuning:
+        value = (r.run.get("validation") or {}).get(study.plan.metric)
+        if value is not None:
+            scores.setdefault((r.label, r.lr), []).append(value)
+    rows = []
+    for v in variants:
+        chosen = study.choices.get(v.label)
+        cells = [(percent(mean(scores.get((v.label, lr), []))), lr == chosen) for lr in grid]
+        edge = len(grid) > 2 and chosen in (min(grid), max(grid))
+        rows.append({"variant": v, "cells": cells, "edge": edge})
+    return {"grid": [short(lr) for lr in grid], "rows": rows}
+
+
+def environment(study: Study) -> list[tuple[str, str]]:
+    """Return versions and machine."""
+    return [(name, str(value)) for name, value in study.environment.items()]
+
+
+def again(study: Study) -> dict[str, str]:
+    """Return the one command that repeats the study, and the plan it runs."""
+    return {"command": "counterpoise compare plan.toml --out again", "plan": write(study.plan)}

@@ -1,0 +1,167 @@
+"""What a reader wants first: what broke, what helped, by how much and at what cost."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from counterpoise.report._learning import means
+from counterpoise.report._numbers import (
+    METRICS,
+    count,
+    duration,
+    mean,
+    percent,
+    points,
+    short,
+    tick_points,
+    whole_percent,
+)
+from counterpoise.report._strips import across, axis, bars, change, interval
+from counterpoise.report._svg import Scale
+from counterpoise.report._variants import Entry
+from counterpoise.stats import Interval, Verdict
+from counterpoise.study import Study
+
+_CSS = {
+    "better": "better",
+    "worse": "worse",
+    "no difference that matters": "same",
+    "cannot tell yet": "open",
+}
+_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall", "mean_average_precision")
+
+
+def lede(study: Study) -> str:
+    """Return one sentence on what was compared."""
+    plan = study.plan
+    variants, seeds = count(len(study.labels), "variant"), count(len(plan.seeds), "seed")
+    return (
+        f"{variants}, {seeds} each, judged by {METRICS[plan.metric]} on the test part, which was "
+        f"read once. Differences of less than {100 * plan.margin:g} points do not matter."
+    )
+
+
+def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
+    """Return the study in a sentence."""
+    base, metric = study.labels[0], METRICS[study.plan.metric]
+    if len(study.labels) == 1:
+        return f"{base} was trained alone, so there is nothing to compare it with."
+    found: dict[str, list[Verdict]] = {word: [] for word in _CSS}
+    for v in verdicts:
+        found[v.verdict].append(v)
+    if better := [v for v in found["better"] if v.interval]:
+        best = max(better, key=lambda v: v.interval.estimate)
+        more = f", and so {_are(len(better) - 1, 'other')}" if len(better) > 1 else ""
+        gain = points(best.interval.estimate).lstrip("+")
+        return f"{best.variant} is better than {base} in {metric}, by {gain} points{more}."
+    if len(found["no difference that matters"]) == len(verdicts):
+        return f"It makes no difference that matters in {metric} which variant is used."
+    if found["cannot tell yet"]:
+        return f"No variant is shown to be better than {base} in {metric}; not all is settled yet."
+    return f"No variant is better than {base} in {metric}."
+
+
+def _are(n: int, what: str) -> str:
+    return f"{'is' if n == 1 else 'are'} {count(n, what)}"
+
+
+def _ends(interval: Interval | None) -> tuple[float, float] | None:
+    if interval is None or interval.low is None or interval.high is None:
+        return None
+    return interval.low, interval.high
+
+
+def unfinished(study: Study) -> str:
+    """Return how much of the study is still to come; nothing if it is done."""
+    due = len(study.labels) * len(study.plan.seeds)
+    broken = sum(study.expected[name]["stage"] == "final" for name in study.failed)
+    missing = due - len(study.records) - broken
+    return f"This study is not finished: {missing} of {count(due, 'run')} to come." if missing else ""
+
+
+def failures(study: Study) -> list[dict[str, Any]]:
+    """Return the runs that failed, each with its reason."""
+    return [{**study.expected[name], "reason": reason} for name, reason in study.failed.items()]
+
+
+def ranking(study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return the variants from the best mean to the worst, each with its difference."""
+    known, margin = {v.variant: v for v in verdicts}, study.plan.margin
+    scale = _forest_scale([v.interval for v in verdicts if v.interval], margin)
+    metric = study.plan.metric
+    names = [m for m in _METRICS if any(v.scores(m) for v in variants)]
+    rows = []
+    for v in sorted(variants, key=lambda v: -(v.mean(metric) or -1.0)):
+        row = _difference(v, known.get(v.label), scale, margin)
+        row |= {"variant": v, "score": percent(v.mean(metric))}
+        rows.append(row | {"cells": [percent(v.mean(m)) for m in names]})
+    return {"rows": rows, "axis": axis(scale, tick_points), "metrics": [METRICS[m] for m in names]}
+
+
+def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
+    """Return a scale that one variant of wide interval does not set for all others."""
+    ends = [e for i in found if (e := _ends(i))]
+    half = 3 * median([(high - low) / 2 for low, high in ends] or [margin])
+    spans = [i.estimate for i in found] + [-1.5 * margin, 1.5 * margin]
+    low, high = min(spans) - half, max(spans) + half
+    return across([*spans, *(min(max(x, low), high) for pair in ends for x in pair)])
+
+
+def _difference(
+    variant: Entry, verdict: Verdict | None, scale: Scale, margin: float
+) -> dict[str, Any]:
+    if verdict is None:
+        strip = interval(variant.place, scale, 0.0, None, margin)
+        return {"word": "the baseline", "css": "base", "strip": strip}
+    if verdict.interval is None:
+        word = "no run finished" if not variant.records else verdict.words
+        return {"word": word, "css": "open"}
+    middle, ends = verdict.interval.estimate, _ends(verdict.interval)
+    return {
+        "difference": points(middle),
+        "ends": f"{points(ends[0])} to {points(ends[1])}" if ends else "–",
+        "strip": interval(variant.place, scale, middle, ends, margin),
+        "word": verdict.words.replace("cannot tell yet: ", "open: "),
+        "css": _CSS[verdict.verdict],
+    }
+
+
+def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Return time, memory and parameters of each variant beside what it gains."""
+    gains = {v.variant: v.interval.estimate for v in verdicts if v.interval}
+    times = {v.place: v.timing["seconds"] for v in variants}
+    scale = across([t for t in times.values() if t is not None], low=0.0)
+    first = times[0]
+    return [
+        {
+            "variant": v,
+            "difference": points(gains.get(v.label)),
+            "seconds": duration(seconds),
+            "strip": "" if seconds is None else bars(scale, [seconds]),
+            "factor": f"{seconds / first:.2f} ×" if seconds and first else "–",
+            "memory": short(v.timing["peak_memory_mb"]),
+            "parameters": short(mean([r.run["parameters"] for r in v.records])),
+        }
+        for v, seconds in zip(variants, times.values(), strict=True)
+    ]
+
+
+def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return what shifting the logits afterwards, without training, makes of each variant."""
+    found = [(v, *means(v, study.plan.metric)) for v in variants]
+    known = [(v, b, a) for v, b, a in found if b is not None and a is not None]
+    if not known:
+        return None
+    scale = across([x for _, *two in known for x in two])
+    rows = [
+        {
+            "variant": v,
+            "before": percent(before),
+            "after": percent(after),
+            "difference": points(after - before),
+            "tau": short(mean([r.run["tau"] for r in v.records if r.run.get("tau") is not None])),
+            "strip": change(v.place, scale, before, after),
+        }
+        for v, before, after in known
+    ]
+    return {"rows": rows, "axis": axis(scale, whole_percent)}

@@ -1,0 +1,139 @@
+"""What SVG charts are drawn with: scales, ticks, the variants' marks, and the frame around it all.
+
+Everything is a `Markup` put together with `format`, which escapes names. Looks are classes, not
+attributes, so that a strict content policy allows them and the dark theme can change them.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+STYLES = 8  # colours, each with a marker of its own; further variants get the same with dashes
+_MARKERS = (  # of side 2 about the origin
+    "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0 -2 0z",  # circle
+    "M-.9 -.9h1.8v1.8h-1.8z",  # square
+    "M0 -1.15L1.1 .85H-1.1z",  # triangle
+    "M0 -1.25L1.25 0L0 1.25L-1.25 0z",  # diamond
+    "M0 1.15L1.1 -.85H-1.1z",  # triangle, point down
+    "M-.4 -1.1h.8v.7h.7v.8h-.7v.7h-.8v-.7h-.7v-.8h.7z",  # plus
+    "M-1.1 -1.1L1.1 1.1V-1.1L-1.1 1.1z",  # bow tie
+    "M0 -1.25L.4 -.4L1.25 0L.4 .4L0 1.25L-.4 .4L-1.25 0L-.4 -.4z",  # star
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Numbers to pixels.
+
+    Attributes:
+        low: the number that lands at `start`.
+        high: the number that lands at `end`.
+        start: a pixel.
+        end: a pixel.
+        log: whether equal factors, not equal differences, are equally far apart.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a number, rounded to a tenth; what lies outside stays outside."""
+        low, high = (math.log(x) if self.log else x for x in (self.low, self.high))
+        at = math.log(value) if self.log else value
+        share = (at - low) / (high - low) if high > low else 0.5
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def clipped(self, value: float) -> float:
+        """Return the pixel of the nearest number on the scale."""
+        return self(min(max(value, self.low), self.high))
+
+
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Return round numbers within low .. high.
+
+    Example:
+        >>> nice_ticks(-0.013, 0.021)
+        [-0.01, 0.0, 0.01, 0.02]
+    """
+    if not high > low:
+        return [low]
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(k * step, 12) + 0.0 for k in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return powers of ten within low .. high.
+
+    Example:
+        >>> log_ticks(0.002, 30)
+        [0.01, 0.1, 1.0, 10.0]
+    """
+    first = math.ceil(math.log10(low) - 1e-9)
+    last = math.floor(math.log10(high) + 1e-9)
+    step = max(1, math.ceil((last - first) / most))
+    return [10.0**k for k in range(first, last + 1, step)]
+
+
+def mark(variant: int, x: float, y: float, size: float = 4) -> Markup:
+    """Return a variant's marker."""
+    shape = _MARKERS[variant % STYLES]
+    hollow = " hollow" if variant // STYLES % 2 else ""
+    return Markup('<path class="mark v{}{}" transform="translate({} {}) scale({})" d="{}"/>').format(
+        variant % STYLES, hollow, x, y, size, shape
+    )
+
+
+def key(variant: int) -> Markup:
+    """Return a variant's marker as it stands beside its name."""
+    return Markup('<svg class="key" viewBox="0 0 16 16" aria-hidden="true">{}</svg>').format(
+        mark(variant, 8, 8, 5)
+    )
+
+
+def path(points: Iterable[tuple[float, float]], css: str) -> Markup:
+    """Return a line through points."""
+    return Markup('<path class="{}" d="M{}"/>').format(css, "L".join(f"{x} {y}" for x, y in points))
+
+
+def text(x: float, y: float, words: str, css: str = "") -> Markup:
+    """Return words at a place."""
+    return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, css, words)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
+    """Return a straight line."""
+    return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(x1, y1, x2, y2, css)
+
+
+def rect(x: float, y: float, width: float, height: float, css: str) -> Markup:
+    """Return a box; one of negative width is drawn to the other side."""
+    left = round(min(x, x + width), 1)
+    return Markup('<rect x="{}" y="{}" width="{}" height="{}" class="{}"/>').format(
+        left, y, round(abs(width), 1), height, css
+    )
+
+
+def picture(
+    width: float, height: float, parts: Sequence[Markup], title: str, description: str
+) -> Markup:
+    """Return a chart that a screen reader can name."""
+    return Markup(
+        '<svg class="chart" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
+        "<title>{title}</title><desc>{desc}</desc>{body}</svg>"
+    ).format(w=width, h=height, title=title, desc=description, body=Markup("").join(parts))
+
+
+def strip(width: float, height: float, parts: Sequence[Markup]) -> Markup:
+    """Return a chart within a table's cell, silent, as the numbers stand beside it."""
+    return Markup(
+        '<svg class="strip" aria-hidden="true" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
+        "{body}</svg>"
+    ).format(w=width, h=height, body=Markup("").join(parts))

@@ -1,0 +1,146 @@
+"""Samples of image data, as small PNGs within the page."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from counterpoise.study import Study
+from counterpoise.study._prepared import FILE
+
+SIDE = 48  # pixels; larger images are scaled down
+BUDGET = 900_000  # characters for all misclassified samples together
+_PER_VARIANT, _PER_PAIR = 4, 12
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One sample.
+
+    Attributes:
+        uri: the picture.
+        index: which sample of its part it is.
+        by: of each variant that took it for another class, in how many of its seeds.
+    """
+
+    uri: str
+    index: int
+    by: dict[int, int]
+
+
+class Images:
+    """One part's samples, read one by one as they are asked for.
+
+    Args:
+        study: whose data they are.
+        part: "train" or "test".
+    """
+
+    def __init__(self, study: Study, part: str) -> None:
+        self.path, self.name = study.folder / FILE, part
+        self.shape = study.data["shape"]
+
+    @property
+    def there(self) -> bool:
+        """Whether the data are images, and kept with the study."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3) and Path(self.path).is_file()
+
+    def targets(self) -> np.ndarray:
+        """Return the labels."""
+        with safe_open(self.path, "np") as file:
+            return file.get_tensor(f"{self.name}_targets")
+
+    def uris(self, indices: Sequence[int]) -> Iterator[str]:
+        """Yield the pictures as data URIs."""
+        with safe_open(self.path, "np") as file:
+            inputs = file.get_slice(f"{self.name}_inputs")
+            for index in indices:
+                yield data_uri(inputs[index : index + 1][0])
+
+
+def data_uri(image: np.ndarray) -> str:
+    """Return an image (1 or 3, H, W) as the data URI of a small PNG.
+
+    Args:
+        image: uint8; or floats, of which the darkest becomes black and the brightest white.
+    """
+    from PIL import Image
+
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = ((image - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    picture.thumbnail((SIDE, SIDE))
+    if picture.mode == "RGB":
+        picture = picture.quantize(64)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, list[Thumbnail]]:
+    """Return samples of each confusion (true, predicted), those taken so most often first.
+
+    Of the pairs that come last none may be left, as all pictures together stay below `BUDGET`.
+    """
+    images = Images(study, "test")
+    answers = _answers(study)
+    if not images.there or answers is None:
+        return {}
+    targets, votes = images.targets(), answers
+    found: dict[str, list[Thumbnail]] = {}
+    left = BUDGET
+    for true, predicted in pairs:
+        candidates = np.flatnonzero(targets == true)
+        taken = {
+            v: (predictions[:, candidates] == predicted).sum(0) for v, predictions in votes.items()
+        }
+        chosen = _choose(taken)
+        shown = []
+        for k, uri in zip(chosen, images.uris([int(candidates[k]) for k in chosen]), strict=True):
+            left -= len(uri)
+            if left < 0:
+                return found
+            by = {v: int(n[k]) for v, n in taken.items() if n[k]}
+            shown.append(Thumbnail(uri, int(candidates[k]), by))
+        if shown:
+            found[f"e-{true}-{predicted}"] = shown
+    return found
+
+
+def _answers(study: Study) -> dict[int, np.ndarray] | None:
+    """Return each variant's answers (seeds, samples), by its place; None where they do not fit."""
+    found = {
+        place: np.array([r.predictions["test_logits"].argmax(1) for r in study.of(label)])
+        for place, label in enumerate(study.labels)
+        if study.of(label)
+    }
+    total = sum(study.data["test_counts"])
+    return found if found and all(a.shape[1] == total for a in found.values()) else None
+
+
+def _choose(taken: dict[int, np.ndarray]) -> list[int]:
+    """Choose samples so that every variant has some of its own, those of most seeds first."""
+    total = sum(taken.values())
+    chosen: dict[int, None] = {}
+    for rank in range(_PER_VARIANT):
+        for votes in taken.values():
+            order = np.lexsort((-total, -votes))
+            if rank < len(order) and votes[order[rank]]:
+                chosen[int(order[rank])] = None
+    return list(chosen)[:_PER_PAIR]
+
+
+def of_each_class(study: Study, each: int = 6) -> list[list[str]]:
+    """Return the first training samples of every class; nothing where data are no images."""
+    images = Images(study, "train")
+    if not images.there:
+        return []
+    targets = images.targets()
+    classes = range(len(study.data["class_names"]))
+    each = min(each, max(1, 200 // len(classes)))
+    return [list(images.uris(np.flatnonzero(targets == k)[:each].tolist())) for k in classes]
