@@ -1,11 +1,15 @@
-"""Data sets as plain tensors, and the means to make them imbalanced on purpose."""
+"""Data sets as plain tensors, from wherever they are, and the means to make them imbalanced."""
 
 from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
+from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
+from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._part import Data, Part, count_classes
+from counterpoise.data._split import split_validation
+from counterpoise.data._standardizer import standardizer
 
 __all__ = [
     "DEBIAN_FOLDER",
@@ -16,7 +20,11 @@ __all__ = [
     "count_classes",
     "digits",
     "fashion_mnist",
+    "fingerprint",
     "imbalance_counts",
     "install_debian_package",
+    "load",
     "make_imbalanced",
+    "split_validation",
+    "standardizer",
 ]

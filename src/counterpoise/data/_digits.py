@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from counterpoise.data._part import Data, Part
+from counterpoise.data._split import take
 
 _SPLIT_SEED = 0
 
@@ -37,14 +38,8 @@ def digits() -> Data:
     )
     return Data(
         name="digits",
-        train=_take(whole, train),
-        test=_take(whole, test),
+        train=take(whole, torch.tensor(sorted(train))),
+        test=take(whole, torch.tensor(sorted(test))),
         class_names=tuple("0123456789"),
         source="handwritten digits of the UCI repository, bundled with scikit-learn",
     )
-
-
-def _take(part: Part, positions: list[int]) -> Part:
-    """Return the samples at the given positions, in their old order."""
-    index = torch.tensor(sorted(positions))
-    return Part(part.inputs[index], part.targets[index])

@@ -1,0 +1,84 @@
+"""Arrays of any kind, turned into the tensors that a `Part` holds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+_CHANNELS = (1, 3, 4)
+_WHOLE = re.compile(r"-?\d+")
+
+
+def as_inputs(values: Any) -> torch.Tensor:
+    """Return samples as float32 vectors (N, F) or as images (N, C, H, W), uint8 or float32.
+
+    Three axes are grey images; channels that come last, as in image files, are moved forward.
+    """
+    array = _as_array(values)
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise ValueError(
+            f"inputs must be numbers with a sample dimension, got {array.dtype} of {array.shape}; "
+            "pass an array (N, features) or (N, channels, height, width)"
+        )
+    if array.dtype != np.uint8 or array.ndim < 3:
+        with np.errstate(over="ignore"):  # told in the next line
+            array = array.astype(np.float32)
+        _check_finite(array)
+    if array.ndim in (1, 3):
+        array = array[:, None]
+    if array.ndim == 4 and array.shape[3] in _CHANNELS and array.shape[1] not in _CHANNELS:
+        array = array.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def as_classes(*labels: Any) -> tuple[tuple[str, ...], list[torch.Tensor]]:
+    """Return the names of the classes that occur, in order, and for each part its class indices.
+
+    Whole numbers, written out or not, are sorted by value, all else as text.
+    """
+    parts = [_as_labels(part) for part in labels]
+    found, index = np.unique(np.concatenate(parts), return_inverse=True)
+    names = [str(name) for name in found.tolist()]
+    order = list(range(len(names)))
+    if all(_WHOLE.fullmatch(name) for name in names):
+        order.sort(key=lambda k: (int(names[k]), names[k]))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    indices = torch.from_numpy(rank[index]).split([len(part) for part in parts])
+    return tuple(names[k] for k in order), list(indices)
+
+
+def _as_labels(labels: Any) -> np.ndarray:
+    array = _as_array(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind == "f" and (array == np.floor(array)).all():
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biuU" or array.ndim != 1:
+        raise ValueError(
+            f"targets must be one whole number or text per sample, got {array.dtype} of "
+            f"{array.shape}; pass class indices or class names of shape (N,)"
+        )
+    return array
+
+
+def _as_array(values: Any) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    array = np.asarray(values)
+    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+        return array.astype(str)
+    return array
+
+
+def _check_finite(array: np.ndarray) -> None:
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise ValueError(
+            f"inputs must be finite in float32, got {bad} of {array.size} numbers that are NaN or "
+            "infinite; fill or remove them"
+        )

@@ -1,0 +1,114 @@
+"""One door to all data: a word, a path or the name of an object."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from counterpoise.data._arrays import as_classes, as_inputs
+from counterpoise.data._digits import digits
+from counterpoise.data._fashion_mnist import fashion_mnist
+from counterpoise.data._npz import read_npz
+from counterpoise.data._part import Data, Part
+from counterpoise.data._split import as_data
+from counterpoise.data._table import read_table
+from counterpoise.words import find
+
+_NAMED: dict[str, Callable[[], Data]] = {"fashion_mnist": fashion_mnist, "digits": digits}
+_FILES: dict[str, Callable[[Path, int], Data]] = {
+    ".npz": read_npz,
+    ".csv": read_table,
+    ".tsv": read_table,
+}
+
+
+def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0) -> Data:
+    """Load a data set from whatever holds it.
+
+    Where there is no test part, a fifth of each class is held out as one, at least one sample.
+
+    Args:
+        source: One of
+            "fashion_mnist" and "digits";
+            a folder of images (jpg, png, bmp, gif, webp, tif), one subfolder per class, or train
+            and test with such subfolders: images become grey if all are, else RGB, are turned
+            upright, scaled, and cut to the square in their middle;
+            a .npz file with x and y (or inputs, data, images; targets, labels), or with x_train,
+            y_train, x_test and y_test;
+            a .csv or .tsv file with a header, whose class stands in the column target, label or
+            class, or else in the last one: text becomes a column of 0 and 1 per value, a missing
+            number its column's mean and a mark;
+            "package.module:name" of a `Data`, of a pair (inputs, targets), or of a function without
+            arguments that returns either.
+            A folder called digits is "./digits".
+        image_size: Height and width of the images of a folder.
+        seed: Decides which samples are held out.
+
+    Returns:
+        The data set; images are uint8 (N, C, H, W), tables float32 (N, F). Text that stands for
+        classes is kept as it is.
+
+    Raises:
+        ValueError: If there is no such thing, nothing in it can be read, or a class has fewer than
+            three samples (two, beside a test part).
+        TypeError: If an object is neither a data set nor a pair.
+
+    Example:
+        >>> load("digits").train.inputs.shape
+        torch.Size([1198, 1, 8, 8])
+    """
+    if image_size < 1:
+        raise ValueError(f"image_size must be 1 or more, got {image_size}; 32 is usual")
+    word = os.fspath(source)
+    if word in _NAMED:
+        return _NAMED[word]()
+    path = Path(word).expanduser()
+    if path.is_dir():
+        # Imported here because Pillow is not needed for anything else.
+        from counterpoise.data._image_folder import read_image_folder
+
+        return read_image_folder(path, image_size, seed)
+    if path.is_file():
+        return _reader(path)(path, seed)
+    if ":" in word:
+        return _from_object(word, find("data", word, {}), seed)
+    raise ValueError(
+        f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) or "
+        f"package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
+    )
+
+
+def _reader(path: Path) -> Callable[[Path, int], Data]:
+    if path.suffix.lower() not in _FILES:
+        raise ValueError(
+            f"a file of data must end in {', '.join(_FILES)}, got {path}; convert it, or unpack it "
+            "and give the folder"
+        )
+    return _FILES[path.suffix.lower()]
+
+
+def _from_object(word: str, found: Any, seed: int) -> Data:
+    if callable(found):
+        found = found()
+    if isinstance(found, Data):
+        return found
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise TypeError(
+            f"{word} must be or return a counterpoise.data.Data or a pair (inputs, targets), got "
+            f"{type(found).__name__}; wrap what you have in either"
+        )
+    class_names, (targets,) = as_classes(found[1])
+    part = Part(as_inputs(found[0]), targets)
+    return as_data(word.partition(":")[2], word, part, None, class_names, seed)
+
+
+def _nearest(word: str, path: Path) -> str:
+    """Say which word, or which neighbour of the path, may be meant."""
+    folder = path.parent
+    beside = folder.iterdir() if folder.is_dir() else ()
+    known = [*_NAMED, *(str(p) for p in beside if p.is_dir() or p.suffix.lower() in _FILES)]
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; check the spelling"

@@ -1,0 +1,145 @@
+"""Tables of text: a sample a line, a feature a column, the class in one of them."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from counterpoise.data._arrays import as_classes
+from counterpoise.data._part import Data, Part
+from counterpoise.data._split import as_data
+
+_TARGETS = ("target", "label", "class")
+_MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
+_FEW = 50
+
+
+def read_table(path: Path, seed: int) -> Data:
+    """Read a .csv or .tsv file with a header.
+
+    Columns of numbers are kept, of others each value becomes a column of 0 and 1. A missing number
+    becomes the mean of its column in the training part, and a further column says where. A column
+    without a name is left out.
+    """
+    header, rows = _read(path)
+    place = _target_column(header)
+    labels = [row[place] for row in rows]
+    empty = [k for k, label in enumerate(labels) if not label.strip()]
+    if empty:
+        raise ValueError(
+            f"each line of {path} must have a value in its target column {header[place]!r}, but "
+            f"{len(empty)} have none, the first being sample {empty[0] + 1}; fill or remove them"
+        )
+    if "" in header[:place] + header[place + 1 :]:
+        warnings.warn(
+            f"a column of {path} has no name and was left out: it is often a line number, which "
+            "may give the class away",
+            stacklevel=3,
+        )
+    columns = [
+        _features(path, name, [row[k].strip() for row in rows])
+        for k, name in enumerate(header)
+        if k != place and name
+    ]
+    inputs = torch.from_numpy(np.concatenate(columns, axis=1))
+    class_names, (targets,) = as_classes(labels)
+    data = as_data(path.stem, str(path), Part(inputs, targets), None, class_names, seed)
+    return _filled(data)
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the lines, all of the same length."""
+    tab = path.suffix.lower() == ".tsv"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter="\t" if tab else ",", skipinitialspace=True)
+            header = [name.strip() for name in next(reader, [])]
+            rows = []
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise ValueError(
+                        f"line {reader.line_num} of {path} must have {len(header)} values as the "
+                        f"header has, but has {len(row)}; put values that hold the separator in "
+                        "double quotes"
+                    )
+                rows += [row] if row else []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
+    _check_header(path, header, tab)
+    if not rows:
+        raise ValueError(f"{path} must hold samples below its header, but holds none")
+    return header, rows
+
+
+def _check_header(path: Path, header: list[str], tab: bool) -> None:
+    if len(header) < 2:
+        raise ValueError(
+            f"{path} must have a feature and a target column, but its first line is {header}; "
+            f"separate the columns by {'tabs' if tab else 'commas'}"
+        )
+    if any(_is_number(name) for name in header) or len(set(header)) < len(header):
+        raise ValueError(
+            f"{path} must begin with the columns' names, each of its own, but its first line is "
+            f"{header[:8]}; write a name above each column"
+        )
+
+
+def _target_column(header: list[str]) -> int:
+    lower = [name.lower() for name in header]
+    return next((lower.index(word) for word in _TARGETS if word in lower), len(header) - 1)
+
+
+def _features(path: Path, name: str, cells: list[str]) -> np.ndarray:
+    """Return a column as one of numbers, NaN where missing, or as one of 0 and 1 per value."""
+    missing = [cell.lower() in _MISSING for cell in cells]
+    if all(missing):
+        warnings.warn(f"column {name!r} of {path} is empty: left out", stacklevel=4)
+        return np.zeros((len(cells), 0), np.float32)
+    try:
+        numbers = [np.nan if m else float(c) for c, m in zip(cells, missing, strict=True)]
+    except ValueError:
+        return _one_hot(path, name, cells, missing)
+    with np.errstate(over="ignore"):  # told below
+        column = np.array(numbers)[:, None].astype(np.float32)
+    if np.isinf(column).any():
+        raise ValueError(
+            f"column {name!r} of {path} must be finite in float32, but line "
+            f"{int(np.isinf(column).argmax()) + 1} below the header is not; correct it"
+        )
+    return column
+
+
+def _one_hot(path: Path, name: str, cells: list[str], missing: list[bool]) -> np.ndarray:
+    values = sorted({cell for cell, m in zip(cells, missing, strict=True) if not m})
+    if len(values) > max(_FEW, len(cells) // 2):
+        raise ValueError(
+            f"column {name!r} of {path} must be numbers or few kinds of text, but holds "
+            f"{len(values)} kinds in {len(cells)} lines, such as {values[0]!r}; remove it if it "
+            "names the samples, or group its values"
+        )
+    place = {value: k for k, value in enumerate(values)}
+    index = [len(values) if m else place[c] for c, m in zip(cells, missing, strict=True)]
+    return np.eye(len(values) + any(missing), dtype=np.float32)[index]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def _filled(data: Data) -> Data:
+    """Fill in what is missing, and add the columns that say where it was."""
+    gaps = [part.inputs.isnan() for part in (data.train, data.test)]
+    holed = gaps[0].any(0) | gaps[1].any(0)
+    means = data.train.inputs.double().nanmean(0).nan_to_num(0).float()
+    parts = [
+        Part(torch.cat([part.inputs.where(~gap, means), gap[:, holed].float()], 1), part.targets)
+        for part, gap in zip((data.train, data.test), gaps, strict=True)
+    ]
+    return Data(data.name, parts[0], parts[1], data.class_names, data.source)

@@ -1,0 +1,53 @@
+"""What changes a fingerprint, and what does not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from counterpoise.data import Data, Part, fingerprint
+
+
+def part(inputs: torch.Tensor, *targets: int) -> Part:
+    return Part(inputs, torch.tensor(targets, dtype=torch.int64))
+
+
+X = torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2)
+A, B = part(X, 0, 1), part(X + 100, 1, 0)
+DATA = Data("toy", A, B, ("a", "é\udcff"), "here")
+
+
+def test_is_a_sha256():
+    assert len(fingerprint(DATA)) == 64
+    assert int(fingerprint(DATA), 16)
+
+
+def test_name_source_and_memory_layout_do_not_matter():
+    moved = part(X.contiguous(memory_format=torch.channels_last), 0, 1)
+    other = Data("other", moved, B, DATA.class_names, "there")
+    assert moved.inputs.stride() != X.stride()
+    assert fingerprint(other) == fingerprint(DATA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": part(X, 1, 0)},
+        {"train": part(X.flip(0), 0, 1)},
+        {"train": part(X.double(), 0, 1)},
+        {"train": part(X.view(2, 3, 4, 1), 0, 1)},
+        {"train": part(X.view(torch.uint8).view(2, -1), 0, 1)},
+        {"train": B, "test": A},
+        {"class_names": ("a", "c")},
+        {"class_names": ('a", "é\udcff',) * 2},
+        {"test": part(X[:0])},
+    ],
+    ids=str,
+)
+def test_all_else_does(change):
+    assert fingerprint(replace(DATA, **change)) != fingerprint(DATA)
+
+
+def test_half_precision_and_nothing_at_all_have_one():
+    empty = part(X[:0].bfloat16())
+    assert fingerprint(Data("toy", empty, empty, ("a",), "here"))

@@ -1,0 +1,102 @@
+"""The one door: words, objects, and what it says to a typo."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoise.data import Data, digits, fingerprint, load
+
+MODULE = """
+import numpy as np, torch
+from counterpoise.data import Data, Part
+
+x, y = np.arange(12.0).reshape(6, 2), ["b", "a"] * 3
+pair = x, y
+tensors = torch.arange(12).reshape(6, 2).bfloat16(), torch.tensor([4, 2] * 3)
+part = Part(torch.zeros(2, 3), torch.tensor([0, 1]))
+whole = Data("mine", part, part, ("p", "q"), "here")
+number = 7
+
+def make():
+    return whole
+
+def fails():
+    raise RuntimeError("my own")
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "my_data.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "my_data"
+    sys.modules.pop("my_data", None)
+
+
+def test_words():
+    assert fingerprint(load("digits")) == fingerprint(digits())
+
+
+def test_fashion_mnist_is_known_by_its_word(monkeypatch):
+    import counterpoise.data._load as door
+
+    wanted = digits()
+    monkeypatch.setitem(door._NAMED, "fashion_mnist", lambda: wanted)
+    assert load("fashion_mnist") is wanted
+
+
+def test_objects(module):
+    found = load(f"{module}:make")
+    assert isinstance(found, Data)
+    assert found is load(f"{module}:whole")
+    pair = load(f"{module}:pair")
+    assert (pair.name, pair.class_names) == ("pair", ("a", "b"))
+    assert len(pair.train), len(pair.test) == (4, 2)
+    tensors = load(f"{module}:tensors")
+    assert tensors.class_names == ("2", "4")
+    assert tensors.train.inputs.dtype == torch.float32
+
+
+def test_wrong_objects(module):
+    with pytest.raises(TypeError, match=r"a pair \(inputs, targets\), got int"):
+        load(f"{module}:number")
+    with pytest.raises(RuntimeError, match="my own"):
+        load(f"{module}:fails")
+    with pytest.raises(ValueError, match="must name something that can be imported"):
+        load(f"{module}:pear")
+    with pytest.raises(ValueError, match="must name something that can be imported"):
+        load("no_such_module:x")
+
+
+def test_a_typo_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"got 'digit', .* did you mean 'digits'\?"):
+        load("digit")
+    with pytest.raises(ValueError, match="did you mean 'fashion_mnist'"):
+        load("fashion-mnist")
+    np.savez(tmp_path / "flowers.npz", x=[0], y=[0])
+    (tmp_path / "flowery.txt").touch()
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match=r"did you mean '.*flowers.npz'"):
+        load(tmp_path / "flower.npz")
+    with pytest.raises(ValueError, match=r"did you mean '.*photos'"):
+        load(tmp_path / "photo")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"did you mean 'photos'"):
+        load("fotos/")
+    with pytest.raises(ValueError, match="check the spelling"):
+        load("/nowhere/at/all")
+
+
+def test_other_files_are_named(tmp_path):
+    (tmp_path / "a.zip").touch()
+    with pytest.raises(ValueError, match=r"must end in .npz, .csv, .tsv, got .*a.zip; convert"):
+        load(tmp_path / "a.zip")
+
+
+def test_the_seed_decides_what_is_held_out(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(100.0), y=np.arange(100) % 4)
+    first, again, other = (load(tmp_path / "a.npz", seed=s) for s in (0, 0, 1))
+    assert fingerprint(first) == fingerprint(again) != fingerprint(other)
+    assert len(other.test) == 20

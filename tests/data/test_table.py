@@ -1,0 +1,140 @@
+"""Tables as people write them."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+from counterpoise.data import Data, load
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def rows(data: Data) -> list[tuple[float, ...]]:
+    """All samples of both parts, each with its class at its end, sorted."""
+    return sorted(
+        (*row, k)
+        for part in (data.train, data.test)
+        for row, k in zip(part.inputs.tolist(), part.targets.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".TSV", "\t")])
+def test_iris_is_whole(tmp_path, suffix, separator):
+    iris = load_iris()
+    path = tmp_path / f"iris{suffix}"
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        table = csv.writer(file, delimiter=separator)
+        table.writerow(["länge, cm", "b", "c", "d", "species"])
+        names = iris.target_names[iris.target]
+        table.writerows([*map(float, x), t] for x, t in zip(iris.data, names, strict=True))
+    data = load(path)
+    assert data.class_names == ("setosa", "versicolor", "virginica")
+    wanted = [
+        (*x, int(t)) for x, t in zip(iris.data.astype("f4").tolist(), iris.target, strict=True)
+    ]
+    assert rows(data) == sorted(wanted)
+    assert len(data.test) == 30
+    assert data.train.inputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize("word", ["target", "Label", "CLASS"])
+def test_the_target_column_is_found_by_name(tmp_path, word):
+    lines = "".join(f"{k % 2},{k}\n" for k in range(6))
+    data = load(write(tmp_path / "a.csv", f"{word},other\n{lines}"))
+    assert rows(data) == [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0), (5, 1)]
+
+
+def test_whole_numbers_are_ordered_by_value_and_names_kept(tmp_path):
+    lines = "".join(f"{k},{name}\n" for k in range(3) for name in ("10", "9", "-2"))
+    assert load(write(tmp_path / "a.csv", "x,y\n" + lines)).class_names == ("-2", "9", "10")
+    lines = "".join(f"{k},{name}\n" for k in range(3) for name in ("None", "NA", "é, ü", '"x, y"'))
+    path = write(tmp_path / "b.csv", "x,y\n" + lines.replace("é, ü", '"é, ü"'))
+    assert load(path).class_names == ("NA", "None", "x, y", "é, ü")
+
+
+def test_text_is_encoded_as_scikit_learn_does(tmp_path):
+    cells = [["red", "S"], ["blue", "M"], ["red", "M"]] * 4
+    lines = "".join(f"{a}, {b},{k % 2}\n" for k, (a, b) in enumerate(cells))
+    data = load(write(tmp_path / "a.csv", "colour,size,y\n" + lines))
+    wanted = OneHotEncoder(sparse_output=False).fit_transform(cells)
+    assert rows(data) == sorted((*row, k % 2) for k, row in enumerate(wanted.tolist()))
+
+
+def test_missing_numbers_are_filled_as_scikit_learn_does_from_the_training_part(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 100, (40, 3)).astype(float)
+    x[rng.random(x.shape) < 0.3] = np.nan
+    x[:, 2] = np.arange(40)  # tells the samples apart
+    words = ["", "?", "NA", " NaN ", "null"]
+    lines = "".join(
+        ",".join(words[k % 5] if np.isnan(v) else str(v) for v in row) + f",{k % 2}\n"
+        for k, row in enumerate(x)
+    )
+    data = load(write(tmp_path / "a.csv", "a,b,c,y\n" + lines))
+    train, test = (x[part.inputs[:, 2].long()] for part in (data.train, data.test))
+    imputer = SimpleImputer(add_indicator=True).fit(train)
+    np.testing.assert_allclose(data.train.inputs, imputer.transform(train), rtol=1e-6)
+    np.testing.assert_allclose(data.test.inputs, imputer.transform(test), rtol=1e-6)
+
+
+def test_a_gap_in_text_is_a_kind_of_its_own(tmp_path):
+    lines = "".join(f"{'?' if k < 2 else 'ab'[k % 2]},{k % 2}\n" for k in range(8))
+    data = load(write(tmp_path / "a.csv", "x,y\n" + lines))
+    assert [row[:3] for row in rows(data)].count((0, 0, 1)) == 2
+    assert not data.train.inputs.isnan().any()
+
+
+def test_an_empty_column_is_left_out(tmp_path):
+    lines = "".join(f",{k},{k % 2}\n" for k in range(6))
+    with pytest.warns(UserWarning, match="column 'nothing' of .* is empty"):
+        assert load(write(tmp_path / "a.csv", "nothing,x,y\n" + lines)).train.inputs.shape[1] == 1
+
+
+def test_a_column_without_a_name_is_left_out(tmp_path):
+    """Such as the line numbers that pandas writes."""
+    lines = "".join(f"{k},{k * k},{k % 2}\n" for k in range(6))
+    with pytest.warns(UserWarning, match="no name and was left out"):
+        data = load(write(tmp_path / "a.csv", ",x,y\n" + lines))
+    assert rows(data) == [(k * k, k % 2) for k in range(6)]
+
+
+SIX = "".join(f"{k},{k % 2}\n" for k in range(6))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SIX, r"begin with the columns' names, .* first line is \['0', '0'\]"),
+        ("x,x\n" + SIX, "each of its own"),
+        ("x;y\n1;0\n", "separate the columns by commas"),
+        ("", "a feature and a target column"),
+        ("x,y\n", "must hold samples below its header"),
+        ("x,y\n" + SIX + "1\n", "line 8 of .* must have 2 values as the header has, but has 1"),
+        ("x,y\n" + SIX + "1,2,3\n", "line 8 of .* but has 3"),
+        ("x,y\n" + SIX + "1,\n", "target column 'y', but 1 have none, the first being sample 7"),
+        ("x,y\n" + SIX + "inf,1\n", "column 'x' of .* finite in float32, but line 7"),
+        ("x,y\n" + SIX + "1e39,1\n", "column 'x' of .* finite in float32"),
+        ("x,y\n" + SIX + "1,2\n", "'2' has 1; add samples"),
+        (
+            "name,y\n" + "".join(f"n{k},{k % 2}\n" for k in range(60)),
+            "column 'name' of .* 60 kinds in 60 lines, such as 'n0'; remove it",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_explained(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load(write(tmp_path / "a.csv", text))
+
+
+def test_other_encodings_are_explained(tmp_path):
+    path = write(tmp_path / "a.csv", "x,größe\n" + SIX, "latin-1")
+    with pytest.raises(ValueError, match="a table in UTF-8"):
+        load(path)
