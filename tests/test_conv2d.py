@@ -75,6 +75,43 @@ def test_the_gradient_can_be_differentiated():
         torch.testing.assert_close(f, w, rtol=1e-3, atol=1e-1)
 
 
+def test_several_gradients_may_come_at_once():
+    inputs = made(4, 4, (4, 8), 3)
+    g = torch.randn(5, 3, 4, 4, 8)
+    found = torch.autograd.grad(conv2d(*inputs, (1, 1)), inputs, g, is_grads_batched=True)
+    for k in range(5):
+        wanted = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, g[k])
+        for f, w in zip(found, wanted, strict=True):
+            torch.testing.assert_close(f[k], w, rtol=1e-4, atol=1e-4)
+
+
+def test_autocast_is_obeyed():
+    inputs = made(4, 4, (8, 8), 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = outcome(lambda *a: conv2d(*a, (1, 1)), inputs)
+        wanted = outcome(lambda *a: F.conv2d(*a, padding=1), inputs)
+    assert found[0].dtype == torch.bfloat16
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w)
+
+
+@pytest.mark.parametrize("i", [1, 4])
+def test_a_weight_in_channels_last_and_inference_mode(i):
+    x, weight, bias = made(i, 4, (8, 8), 3)
+    weight = weight.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    found = outcome(lambda *a: conv2d(*a, (1, 1)), [x, weight, bias])
+    wanted = outcome(lambda *a: F.conv2d(*a, padding=1), [x, weight, bias])
+    with torch.inference_mode():
+        found.append(conv2d(x, weight, bias, (1, 1)))
+    for f, w in zip(found, [*wanted, wanted[0]], strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-3)
+
+
+def test_a_single_image_without_a_batch_is_left_to_torch():
+    x, weight, bias = made(4, 4, (8, 8), 3)
+    assert torch.equal(conv2d(x[0], weight, bias, (1, 1)), F.conv2d(x[0], weight, bias, padding=1))
+
+
 def test_an_in_place_relu_may_follow():
     inputs = made(4, 4, (8, 8), 3)
     found = outcome(lambda *a: conv2d(*a, (1, 1)).relu_(), inputs)

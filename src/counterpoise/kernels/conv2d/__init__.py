@@ -1,9 +1,11 @@
 """2-D convolution: torch's, and on the CPU a folded one for nets of 1 to 8 channels."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels._eager import is_channels_last, plain_eager
+from counterpoise.kernels._eager import autocasting, plain_eager
 from counterpoise.kernels.conv2d.folded import FoldedConv2d, pixels_folded
 
 
@@ -11,18 +13,25 @@ def conv2d(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
 ) -> torch.Tensor:
     """Convolution of stride 1; `folded.py` says which ones are computed in the folded form."""
-    if _suits_folding(x, weight, padding) and plain_eager():
+    if plain_eager() and _suits_folding(x, weight, padding) and not autocasting(x):
         return FoldedConv2d.apply(x, weight, bias, padding)
     return F.conv2d(x, weight, bias, padding=padding)
 
 
 def _suits_folding(x: torch.Tensor, weight: torch.Tensor, padding: tuple[int, int]) -> bool:
-    kernel_h, kernel_w = weight.shape[2:]
     return (
-        x.device.type == "cpu"
+        x.is_cpu
         and x.dtype == weight.dtype == torch.float32
-        and is_channels_last(x)
-        and x.numel() > 0
-        and (2 * padding[0], 2 * padding[1]) == (kernel_h - 1, kernel_w - 1)
-        and pixels_folded(weight.shape[0], x.shape[3]) > 1
+        and _shapes_suit(x.shape, weight.shape, padding)
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+@lru_cache(maxsize=256)  # asked at every call, of few shapes
+def _shapes_suit(images: torch.Size, kernels: torch.Size, padding: tuple[int, int]) -> bool:
+    return (
+        len(images) == 4
+        and images.numel() > 0
+        and (2 * padding[0], 2 * padding[1]) == (kernels[2] - 1, kernels[3] - 1)
+        and pixels_folded(kernels[0], images[3]) > 1
     )

@@ -9,13 +9,12 @@ on four times the lanes. `benchmarks/conv2d.py` times it beside torch's: a singl
 loses up to a third by its size and the state of the caches, so `benchmarks/sheet.py` decides.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._eager import as_channels_last
+from counterpoise.kernels._eager import batched
 
 _LANES = 16
 
@@ -30,36 +29,30 @@ def pixels_folded(channels: int, width: int) -> int:
     return fitting[0] if fitting else 1
 
 
-@lru_cache(maxsize=64)
-def _widening(shape: tuple[int, ...], pixels: int, flipped: bool) -> Tensor:
-    """Where each entry of the wide weight, in (P, O, kh, kw + P - 1, I) order, comes from.
+def _wide(weight: Tensor, pixels: int) -> Tensor:
+    """The (P*O, I, kh, kw + P - 1) weight in channels_last: the small one P times, shifted."""
+    o, i, kh, kw = weight.shape
+    taps = kw + pixels - 1
+    wide = weight.new_zeros(pixels * o * kh * taps * i)
+    wide = wide.as_strided((pixels * o, i, kh, taps), (kh * taps * i, 1, taps * i, i))
+    _shifted(wide, weight, pixels).copy_(weight)
+    return wide
 
-    Entries are places in the flat small weight; one place behind its end stands for zero. Flipped
-    is the weight of the gradient with respect to the input: I and O swapped, taps reversed.
+
+def _shifted(wide: Tensor, weight: Tensor, pixels: int) -> Tensor:
+    """The entries of a wide weight that are the small one's, (P, O, I, kh, kw)."""
+    a, b, c, d = wide.stride()
+    o, *rest = weight.shape
+    return wide.as_strided((pixels, o, *rest), (o * a + d, a, b, c, d))
+
+
+def _unfolded(y: Tensor, n: int, c: int, h: int, w: int) -> Tensor:
+    """The same memory as (N, C, H, W).
+
+    An in-place ReLU is what people put behind a conv, and a view made inside an autograd function
+    may not be changed in place: `data` is none.
     """
-    places = torch.arange(torch.Size(shape).numel()).view(shape)
-    if flipped:
-        places = places.flip(2, 3).transpose(0, 1)
-    o, i, kh, kw = places.shape
-    wide = torch.full((pixels, o, kh, kw + pixels - 1, i), places.numel())
-    for p in range(pixels):
-        wide[p, :, :, p : p + kw] = places.permute(0, 2, 3, 1)
-    return wide.flatten()
-
-
-@lru_cache(maxsize=64)
-def _narrowing(shape: tuple[int, ...], pixels: int) -> Tensor:
-    """The P places of the wide weight's gradient that add up to each entry of the small one's."""
-    o, i, kh, kw = shape
-    places = torch.arange(pixels * o * kh * (kw + pixels - 1) * i).view(pixels, o, kh, -1, i)
-    shifted = [places[p, :, :, p : p + kw].permute(0, 3, 1, 2) for p in range(pixels)]
-    return torch.stack(shifted).flatten()
-
-
-def _wide(flat: Tensor, shape: tuple[int, ...], pixels: int, flipped: bool) -> Tensor:
-    o, i, kh, kw = shape if not flipped else (shape[1], shape[0], *shape[2:])
-    wide = flat.index_select(0, _widening(shape, pixels, flipped))
-    return as_channels_last(wide, (pixels * o, i, kh, kw + pixels - 1))
+    return y.as_strided((n, c, h, w), (c * h * w, 1, w * c, c)).data
 
 
 class FoldedConv2d(torch.autograd.Function):
@@ -70,32 +63,38 @@ class FoldedConv2d(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]
     ) -> Tensor:
         """Return y in channels_last."""
-        n, _, h, w = x.shape
-        shape, pixels = tuple(weight.shape), pixels_folded(weight.shape[0], w)
-        flat = torch.cat((weight.reshape(-1), weight.new_zeros(1)))
-        wide = _wide(flat, shape, pixels, flipped=False)
-        wide_bias = None if bias is None else bias.expand(pixels, -1).reshape(-1)
-        y = torch.conv2d(x, wide, wide_bias, (1, pixels), padding)
-        ctx.save_for_backward(x, weight, flat, wide)
+        pixels = pixels_folded(weight.shape[0], x.shape[3])
+        wide = _wide(weight, pixels)
+        ctx.save_for_backward(x, weight, wide)
         ctx.padding, ctx.pixels, ctx.has_bias = padding, pixels, bias is not None
-        return as_channels_last(y, (n, shape[0], h, w))
+        return _folded(x, wide, bias, padding, pixels)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The input's gradient is again a folded convolution, of the grad with the flipped taps."""
-        x, weight, flat, wide = ctx.saved_tensors
+        x, weight, wide = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled():  # somebody differentiates the gradient: torch knows how
+        if torch.is_grad_enabled() or batched(grads[0]):  # unusual: torch knows how
             sizes = [weight.shape[0]] if ctx.has_bias else None
             mask = [need_x, need_weight, need_bias]
             return *_torch_backward(grads[0], x, weight, sizes, ctx.padding, 1, mask), None
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         return (
-            _grad_x(grad, x, weight, flat, ctx.padding) if need_x else None,
+            _grad_x(grad, x, weight, ctx.padding) if need_x else None,
             _grad_weight(grad, x, weight, wide, ctx.padding, ctx.pixels) if need_weight else None,
-            _grad_bias(grad) if need_bias else None,
+            grad.sum((0, 2, 3)) if need_bias else None,
             None,
         )
+
+
+def _folded(
+    x: Tensor, wide: Tensor, bias: Tensor | None, padding: tuple[int, int], pixels: int
+) -> Tensor:
+    n, _, h, w = x.shape
+    wide_bias = None if bias is None else torch.cat([bias] * pixels)
+    y = torch.conv2d(x, wide, wide_bias, (1, pixels), padding)
+    y = y.contiguous(memory_format=torch.channels_last)  # as every build we know returns it
+    return _unfolded(y, n, wide.shape[0] // pixels, h, w)
 
 
 def _torch_backward(
@@ -107,35 +106,23 @@ def _torch_backward(
     step: int,
     mask: list[bool],
 ) -> Any:
-    return torch.ops.aten.convolution_backward(
+    return torch.ops.aten.convolution_backward.default(
         grad, x, weight, sizes, (1, step), padding, (1, 1), False, (0, 0), 1, mask
     )
 
 
-def _grad_x(
-    grad: Tensor, x: Tensor, weight: Tensor, flat: Tensor, padding: tuple[int, int]
-) -> Tensor:
+def _grad_x(grad: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     pixels = pixels_folded(x.shape[1], x.shape[3])
     if pixels == 1:
         return _torch_backward(grad, x, weight, None, padding, 1, [True, False, False])[0]
-    wide = _wide(flat, tuple(weight.shape), pixels, flipped=True)
-    dx = torch.conv2d(grad, wide, None, (1, pixels), padding)
-    return as_channels_last(dx, tuple(x.shape))
+    wide = _wide(weight.flip(2, 3).transpose(0, 1), pixels)
+    return _folded(grad, wide, None, padding, pixels)
 
 
 def _grad_weight(
     grad: Tensor, x: Tensor, weight: Tensor, wide: Tensor, padding: tuple[int, int], pixels: int
 ) -> Tensor:
     n, o, h, w = grad.shape
-    folded = as_channels_last(grad, (n, o * pixels, h, w // pixels))
-    mask = [False, True, False]
-    dwide = _torch_backward(folded, x, wide, None, padding, pixels, mask)[1]
-    flat = dwide.permute(0, 2, 3, 1).reshape(-1)
-    parts = flat.index_select(0, _narrowing(tuple(weight.shape), pixels))
-    return parts.view(pixels, -1).sum(0).view(weight.shape)
-
-
-def _grad_bias(grad: Tensor) -> Tensor:
-    n, o, h, w = grad.shape
-    # lines first: a sum over them vectorises well, one over the pixels of 4 channels does not
-    return grad.permute(0, 2, 3, 1).reshape(n * h, w * o).sum(0).view(w, o).sum(0)
+    folded = grad.as_strided((n, o * pixels, h, w // pixels), (o * h * w, 1, w * o, pixels * o))
+    dwide = _torch_backward(folded, x, wide, None, padding, pixels, [False, True, False])[1]
+    return _shifted(dwide, weight, pixels).sum(0)
