@@ -1,14 +1,19 @@
 """A difference between two losses on the same test images, and its noise."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from counterpoise.findings._finding import Evidence, percent, shown
-from counterpoise.metrics import Scores
+
+if TYPE_CHECKING:
+    from counterpoise.metrics import Scores
 
 Floats = npt.NDArray[np.float64]
 

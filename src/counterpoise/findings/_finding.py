@@ -1,7 +1,10 @@
 """A sentence, its code and its evidence."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from counterpoise.findings._codes import CODES
 
 Evidence = dict[str, float | int | str]
 
@@ -11,7 +14,7 @@ class Finding:
     """One sentence or two, and the numbers in it.
 
     Attributes:
-        code: what it is about, see the table at the top of `findings`.
+        code: what it is about, see `findings.CODES`.
         text: plain English.
         evidence: every number in `text`, rounded as it is there, and the names it speaks of.
     """
@@ -19,6 +22,26 @@ class Finding:
     code: str
     text: str
     evidence: Evidence
+
+    @property
+    def severity(self) -> str:
+        """Problem, caution, note or result: the code's."""
+        return CODES[self.code][0]
+
+    @property
+    def title(self) -> str:
+        """What the code is about, in a few words."""
+        return CODES[self.code][1]
+
+    @property
+    def docs(self) -> str:
+        """Where it stands what the code means and what to do, in the project's docs."""
+        return f"findings.md#{self.code.lower()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, ready for `json.dumps`."""
+        more = {"severity": self.severity, "title": self.title, "docs": self.docs}
+        return {**asdict(self), **more}
 
     def __str__(self) -> str:
         """Return code and text in one line."""
@@ -40,6 +63,12 @@ def shown(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{float(f'{value:.2g}'):,g}"
     return f"{value:.1e}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Write names out, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def one_seed(code: str, what: str) -> Finding:

@@ -1,7 +1,10 @@
 """What the scores say about one loss beside another."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,9 @@ from counterpoise.findings._change import (
     variances,
 )
 from counterpoise.findings._finding import Evidence, Finding, one_seed, sentence
-from counterpoise.metrics import Scores
+
+if TYPE_CHECKING:
+    from counterpoise.metrics import Scores
 
 SHOWN_CLASSES = 2  # gains and losses told, each
 

@@ -50,7 +50,7 @@ from guessing (10.0%, give or take 0.9 points).
     noise = 3.0 * math.sqrt(chance * (1.0 - chance) / test_size)
     codes = {n: _learning_code(h[-1]["test_accuracy"], chance, noise) for n, h in histories.items()}
     found = [_learning(codes[n], n, h[-1], chance, noise) for n, h in histories.items()]
-    signals = {name: _signal(flows[name]) for name in histories if flows.get(name)}
+    signals = {name: signal_of(flows[name]) for name in histories if flows.get(name)}
     found += [_describe_signal(name, signal) for name, signal in signals.items()]
     found += _reasons(codes, signals)
     return [*found, one_seed("CP209", "networks")]
@@ -104,18 +104,18 @@ def _learning(code: str, name: str, last: Record, chance: float, noise: float) -
 
 
 @dataclass(frozen=True)
-class _Signal:
+class Signal:
     """What arrives at the two ends of a network; None where it was not measured."""
 
     share: float | None
     gradient: float | None
 
 
-def _signal(layers: Sequence[Record]) -> _Signal:
+def signal_of(layers: Sequence[Record]) -> Signal:
     """Return the visible share at the last layer and the gradient ratio first / last."""
     shares, norms = _known(layers, "visible_share"), _known(layers, "grad_norm")
     measured = len(norms) > 1 and norms[-1] > 0
-    return _Signal(shares[-1] if shares else None, norms[0] / norms[-1] if measured else None)
+    return Signal(shares[-1] if shares else None, norms[0] / norms[-1] if measured else None)
 
 
 def _known(layers: Sequence[Record], key: str) -> list[float]:
@@ -124,7 +124,7 @@ def _known(layers: Sequence[Record], key: str) -> list[float]:
     return [float(v) for v in values if v is not None and math.isfinite(v)]
 
 
-def _describe_signal(name: str, signal: _Signal) -> Finding:
+def _describe_signal(name: str, signal: Signal) -> Finding:
     """State the two numbers of one network."""
     share = "not measured" if signal.share is None else shown(signal.share)
     gradient = "not defined" if signal.gradient is None else shown(signal.gradient)
@@ -135,7 +135,7 @@ def _describe_signal(name: str, signal: _Signal) -> Finding:
     return sentence("CP204", template, {"name": name, "share": share, "gradient": gradient})
 
 
-def _reasons(codes: Mapping[str, str], signals: Mapping[str, _Signal]) -> list[Finding]:
+def _reasons(codes: Mapping[str, str], signals: Mapping[str, Signal]) -> list[Finding]:
     """Say why the networks that stand at chance do so, or that there is nothing to compare."""
     learned = [name for name, code in codes.items() if code == "CP201"]
     stuck = [name for name, code in codes.items() if code == "CP202"]
@@ -149,11 +149,11 @@ def _reasons(codes: Mapping[str, str], signals: Mapping[str, _Signal]) -> list[F
     return [_reason(name, signals.get(name), others) for name in stuck]
 
 
-def _reason(name: str, signal: _Signal | None, others: Sequence[_Signal]) -> Finding:
+def _reason(name: str, signal: Signal | None, others: Sequence[Signal]) -> Finding:
     """Explain one network by what vanishes in it and in none of those that learned."""
-    own = signal or _Signal(None, None)
-    share = _far_below(own.share, [s.share for s in others])
-    gradient = _far_below(own.gradient, [s.gradient for s in others])
+    own = signal or Signal(None, None)
+    share = far_below(own.share, [s.share for s in others])
+    gradient = far_below(own.gradient, [s.gradient for s in others])
     parts, evidence = [], {"name": name}
     if share:
         parts.append(
@@ -179,7 +179,7 @@ _NO_REASON = (
 )
 
 
-def _far_below(value: float | None, others: Sequence[float | None]) -> tuple[str, str] | None:
+def far_below(value: float | None, others: Sequence[float | None]) -> tuple[str, str] | None:
     """Return value and smallest other one, written out, if orders of magnitude lie between.
 
     The value must be small by itself too: next to gradients that explode, a level one is no defect.

@@ -1,10 +1,15 @@
 """What the scale of α does to a comparison."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from counterpoise.findings._change import MEASURES, Measure, change_of, check_pair, times
 from counterpoise.findings._finding import Evidence, Finding, one_seed, percent, sentence, shown
-from counterpoise.metrics import Scores
+
+if TYPE_CHECKING:
+    from counterpoise.metrics import Scores
 
 
 def explain_alpha(

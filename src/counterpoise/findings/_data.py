@@ -1,0 +1,103 @@
+"""What a study's data allow to be said: CP101, CP104, CP105, CP106."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from counterpoise import stats
+from counterpoise.findings._finding import Finding, listed, percent, sentence
+from counterpoise.study import Study
+
+WIDEST = 10.0  # points by which a class's recall may be uncertain
+MISLEADING = 10.0  # points by which accuracy may reward a constant answer
+
+
+def small_classes(study: Study) -> list[Finding]:
+    """CP101: so few test samples that a recall of one half is uncertain by more than `WIDEST`."""
+    counts = study.data["test_counts"]
+    halves = {k: percent(_half_width(n)) for k, n in enumerate(counts) if n}
+    wide = sorted((k for k, half in halves.items() if half > WIDEST), key=lambda k: counts[k])
+    if not wide:
+        return []
+    template = (
+        "{small} of {classes} classes have so few test samples that their recall is uncertain by "
+        "up to {widest} points or more. The fewest are {images} of {class_name}: up to {half:.1f} "
+        "points (95%, Wilson)."
+    )
+    evidence = {
+        "small": len(wide),
+        "classes": len(counts),
+        "widest": f"{WIDEST:g}",
+        "images": counts[wide[0]],
+        "class_name": study.data["class_names"][wide[0]],
+        "half": halves[wide[0]],
+        "level": 95,
+    }
+    return [sentence("CP101", template, evidence)]
+
+
+def _half_width(n: int) -> float:
+    """Half the Wilson interval of a recall of one half, where it is widest."""
+    found = stats.wilson(n // 2, n)
+    return ((found.high or 1.0) - (found.low or 0.0)) / 2
+
+
+def missing_in_validation(study: Study) -> list[Finding]:
+    """CP104: splits whose validation part lacks a class that there is to learn."""
+    wanted = np.array(study.data["train_counts"]) > 0
+    splits = {r.seed: r.run.get("validation") for r in (*study.tuning, *study.records)}
+    missing = {
+        seed: set(np.flatnonzero(wanted & (np.array(scores["support"]) == 0)).tolist())
+        for seed, scores in splits.items()
+        if scores
+    }
+    lacking = [found for found in missing.values() if found]
+    if not lacking:
+        return []
+    template = (
+        "In {lacking} of {splits} splits, validation lacks a class ({members}), so what is chosen "
+        "on it, learning rates and τ, is chosen without that class."
+    )
+    evidence = {
+        "lacking": len(lacking),
+        "splits": len(missing),
+        "members": _names(study, sorted(set().union(*lacking))),
+    }
+    return [sentence("CP104", template, evidence)]
+
+
+def largest_class(study: Study) -> list[Finding]:
+    """CP105: a constant answer's accuracy is more than `MISLEADING` above its mean recall."""
+    counts = np.array(study.data["test_counts"])
+    largest, classes = int(counts.argmax()), int((counts > 0).sum())
+    share, balanced = percent(counts[largest] / max(1, counts.sum())), percent(1 / max(1, classes))
+    if share - balanced <= MISLEADING:
+        return []
+    template = (
+        "Always answering {class_name} would reach an accuracy of {share:.1f}% on this test part, "
+        "and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large classes."
+    )
+    evidence = {
+        "class_name": study.data["class_names"][largest],
+        "share": share,
+        "balanced": balanced,
+    }
+    return [sentence("CP105", template, evidence)]
+
+
+def absent_classes(study: Study) -> list[Finding]:
+    """CP106: classes without a sample in the training or in the test part."""
+    found = []
+    for part, consequence in (
+        ("train", "The training part has no sample of {members}: no variant can learn that."),
+        ("test", "The test part has no sample of {members}: nothing here is about that."),
+    ):
+        absent = [k for k, n in enumerate(study.data[f"{part}_counts"]) if not n]
+        if absent:
+            evidence = {"part": part, "members": _names(study, absent)}
+            found.append(sentence("CP106", consequence, evidence))
+    return found
+
+
+def _names(study: Study, classes: Sequence[int]) -> str:
+    return listed([study.data["class_names"][k] for k in classes])

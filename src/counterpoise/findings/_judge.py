@@ -1,0 +1,81 @@
+"""All checks over a study."""
+
+from collections.abc import Callable, Collection
+
+from counterpoise.findings import (
+    _data,
+    _duplicates,
+    _groups,
+    _learning,
+    _noise,
+    _settings,
+    _training,
+    _verdicts,
+)
+from counterpoise.findings._codes import CODES, SEVERITIES
+from counterpoise.findings._finding import Finding
+from counterpoise.study import Study
+from counterpoise.words import unknown
+
+Check = Callable[[Study], list[Finding]]
+
+ALL_CHECKS: dict[str, Check] = {
+    "CP101": _data.small_classes,
+    "CP102": _duplicates.across_parts,
+    "CP103": _duplicates.within_training,
+    "CP104": _data.missing_in_validation,
+    "CP105": _data.largest_class,
+    "CP106": _data.absent_classes,
+    "CP220": _learning.failed,
+    "CP221": _learning.no_rate_worked,
+    "CP222": _learning.never_learned,
+    "CP223": _learning.blind,
+    "CP224": _learning.dead_layers,
+    "CP225": _learning.one_answer,
+    "CP226": _training.still_improving,
+    "CP227": _training.overfit,
+    "CP228": _training.gradient_sizes,
+    "CP309": _verdicts.single_seed,
+    "CP330": _verdicts.verdicts,
+    "CP331": _noise.larger_source,
+    "CP332": _groups.gain_on_the_head,
+    "CP333": _groups.gain_on_the_tail,
+    "CP334": _groups.adjusted_baseline,
+    "CP335": _settings.balanced_already,
+    "CP336": _settings.balanced_twice,
+    "CP337": _settings.edge_of_the_grid,
+    "CP338": _verdicts.fewer_seeds,
+    "CP339": _noise.another_test_set,
+}
+
+
+def judge(study: Study, mute: Collection[str] = ()) -> list[Finding]:
+    """Say what a study's data, trainings and scores show, and what stands in the way.
+
+    Args:
+        study: finished or not; each check is silent where the records do not hold what it needs.
+        mute: codes that are not to be told.
+
+    Returns:
+        The findings, problems first, then cautions, notes and results, each by code.
+
+    Raises:
+        ValueError: a muted code that there is none of.
+
+    Example:
+        >>> import tempfile
+        >>> from counterpoise import findings
+        >>> from counterpoise.study import Training, compare
+        >>> quick = Training("mlp", epochs=2, lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = compare("digits", losses=["cross_entropy", "focal"], seeds=1, out=folder,
+        ...                     training=quick)
+        ...     found = findings.judge(study, mute=["CP101"])
+        >>> [finding.code for finding in found]
+        ['CP309', 'CP330']
+    """
+    for code in mute:
+        if code not in CODES:
+            raise ValueError(unknown("code", code, CODES))
+    told = [f for code, check in ALL_CHECKS.items() if code not in mute for f in check(study)]
+    return sorted(told, key=lambda f: (SEVERITIES.index(f.severity), f.code))

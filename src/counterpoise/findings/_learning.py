@@ -1,0 +1,200 @@
+"""Whether the runs of a study learned, and why not: CP220 to CP225."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from counterpoise import stats
+from counterpoise.findings._finding import Evidence, Finding, percent, sentence, shown
+from counterpoise.findings._networks import far_below, signal_of
+from counterpoise.study import Record, Study
+
+BLIND = 1e-6  # a visible share that explains by itself why nothing was learned
+DEAD = 0.9  # share of dead units from which on a layer counts as dead
+NEARLY_ALL = 0.95  # share of the answers that are one class
+APART = 0.1  # by which the answers' share must exceed that of the test samples
+
+
+def failed(study: Study) -> list[Finding]:
+    """CP220: runs to be reported that ended with an error."""
+    found = []
+    for label in study.labels:
+        reasons = _reasons(study, label, "final")
+        if reasons:
+            template = "{label}: {failed} of {seeds} runs failed; the first with: {reason}"
+            evidence: Evidence = {
+                "label": label,
+                "failed": len(reasons),
+                "seeds": len(study.plan.seeds),
+                "reason": reasons[0],
+            }
+            found.append(sentence("CP220", template, evidence))
+    return found
+
+
+def no_rate_worked(study: Study) -> list[Finding]:
+    """CP221: at each rate of the grid a training failed, so that none could be chosen."""
+    found = []
+    for label in study.labels:
+        rates = {
+            study.expected[name]["lr"]
+            for name in study.failed
+            if study.expected[name]["label"] == label and study.expected[name]["stage"] == "tuning"
+        }
+        if study.plan.grid and rates >= set(study.plan.grid):
+            template = (
+                "{label} was not trained: at each of the {rates} learning rates that were tried a "
+                "training failed; the first with: {reason}"
+            )
+            reason = _reasons(study, label, "tuning")[0]
+            evidence = {"label": label, "rates": len(study.plan.grid), "reason": reason}
+            found.append(sentence("CP221", template, evidence))
+    return found
+
+
+def _reasons(study: Study, label: str, stage: str) -> list[str]:
+    """The first line of why each of a variant's runs failed, in the order of the runs."""
+    return [
+        (study.failed[name].splitlines() or ["no reason was given"])[0]
+        for name, row in study.expected.items()
+        if name in study.failed and (row["label"], row["stage"]) == (label, stage)
+    ]
+
+
+def never_learned(study: Study) -> list[Finding]:
+    """CP222: runs whose score cannot be told from guessing."""
+    found = []
+    for label, stuck in _stuck(study).items():
+        if stuck:
+            metric, chance, noise = _guessing(study)
+            template = (
+                "{label}: {stuck} of {runs} runs never learned; their {measure} on the test part, "
+                "{highest:.1f}% at most, cannot be told from guessing ({chance:.1f}%, of which the "
+                "standard deviation is {noise:.1f} points)."
+            )
+            evidence: Evidence = {
+                "label": label,
+                "stuck": len(stuck),
+                "runs": len(study.of(label)),
+                "measure": metric.replace("_", " "),
+                "highest": percent(max(r.run["test"][metric] for r in stuck)),
+                "chance": percent(chance),
+                "noise": percent(noise),
+            }
+            found.append(sentence("CP222", template, evidence))
+    return found
+
+
+def _stuck(study: Study) -> dict[str, list[Record]]:
+    """The runs of each variant that never learned."""
+    metric, chance, noise = _guessing(study)
+    return {
+        label: [r for r in study.of(label) if stats.collapsed(r.run["test"][metric], chance, noise)]
+        for label in study.labels
+    }
+
+
+def _guessing(study: Study) -> tuple[str, float, float]:
+    """A metric, what guessing scores on it, and the standard deviation of that."""
+    counts = study.data["test_counts"]
+    if study.plan.metric == "accuracy":
+        chance = max(counts) / sum(counts)
+        return "accuracy", chance, stats.guessing_noise(chance, [sum(counts)])
+    chance = 1 / sum(n > 0 for n in counts)
+    return "balanced_accuracy", chance, stats.guessing_noise(chance, counts)
+
+
+def blind(study: Study) -> list[Finding]:
+    """CP223: where runs never learned, a visible share at the last layer that explains it.
+
+    It is a hundred times below that of every variant all of whose runs learned, or, where there is
+    none, below `BLIND`.
+    """
+    stuck = _stuck(study)
+    learned = [
+        share for label in study.labels if not stuck[label] and (share := _share(study.of(label)))
+    ]
+    found = []
+    for label, records in stuck.items():
+        share = _share(records)
+        if share is None or not (far_below(share, learned) if learned else share < BLIND):
+            continue
+        template = (
+            "{label} is blind at the start, which is why it did not learn, as far as these numbers "
+            "show: before the first step the answers of its last layer are nearly the same for "
+            "every input (visible share {share}"
+        )
+        template += "; {least} or more in what learned)." if learned else ")."
+        evidence: Evidence = {"label": label, "share": shown(share)}
+        evidence |= {"least": shown(min(learned))} if learned else {}
+        found.append(sentence("CP223", template, evidence))
+    return found
+
+
+def _share(records: Sequence[Record]) -> float | None:
+    """The runs' median visible share at the last layer; None where it was not measured."""
+    shares = [share for r in records if (share := signal_of(r.flow).share) is not None]
+    return median(shares) if shares else None
+
+
+def dead_layers(study: Study) -> list[Finding]:
+    """CP224: layers before the last most of whose units give 0 for every sample looked at."""
+    found = []
+    for label in study.labels:
+        dead = [d for r in study.of(label) if (d := _deadest(r.flow))["dead_share"] >= DEAD]
+        if dead:
+            worst = max(dead, key=lambda layer: layer["dead_share"])
+            template = (
+                "{label}: in {dead} of {runs} runs a layer is dead before the first step; at worst "
+                "{share:.1f}% of the units of {layer} are zero for every sample looked at."
+            )
+            evidence: Evidence = {
+                "label": label,
+                "dead": len(dead),
+                "runs": len(study.of(label)),
+                "share": percent(worst["dead_share"]),
+                "layer": str(worst["name"]),
+            }
+            found.append(sentence("CP224", template, evidence))
+    return found
+
+
+def _deadest(flow: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The layer with the highest dead share."""
+    known = [layer for layer in flow[:-1] if layer.get("dead_share") is not None]
+    return max(known, key=lambda layer: layer["dead_share"], default={"dead_share": 0.0})
+
+
+def one_answer(study: Study) -> list[Finding]:
+    """CP225: runs that give nearly all answers to one class, far more than it has samples."""
+    found = []
+    for label in study.labels:
+        runs = [_favorite(r) for r in study.of(label)]
+        single = [run for run in runs if run[1] >= NEARLY_ALL and run[1] - run[2] > APART]
+        if single:
+            k, share, truth = single[0]
+            template = (
+                "{label}: in {single} of {runs} runs nearly all answers are one class; in the "
+                "first of them {share:.1f}% are {class_name}, which {truth:.1f}% of the test "
+                "samples are."
+            )
+            evidence: Evidence = {
+                "label": label,
+                "single": len(single),
+                "runs": len(runs),
+                "class_name": study.data["class_names"][k],
+                "share": percent(share),
+                "truth": percent(truth),
+            }
+            found.append(sentence("CP225", template, evidence))
+    return found
+
+
+def _favorite(record: Record) -> tuple[int, float, float]:
+    """The class with most answers, its share of the answers and of the test samples."""
+    confusion = np.array(record.run["test"]["confusion"], float)
+    answers, truth = (confusion.sum(axis) / confusion.sum() for axis in (0, 1))
+    k = int(answers.argmax())
+    return k, float(answers[k]), float(truth[k])

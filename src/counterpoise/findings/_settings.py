@@ -1,0 +1,90 @@
+"""What a study's settings do to its comparison: CP335, CP336 and CP337."""
+
+from collections.abc import Iterator
+
+from counterpoise.findings._finding import Finding, sentence
+from counterpoise.study import Study, Variant
+
+ALIKE = 1.01  # class sizes within this factor count as equal
+
+# What is left of the losses that are built from class sizes where these are all alike.
+_REST = {
+    "weighted": "plain cross entropy",
+    "weighted_focal": "plain focal loss",
+    "class_balanced": "plain cross entropy, or focal loss if it has a gamma",
+    "balanced_softmax": "plain cross entropy",
+    "logit_adjusted": "plain cross entropy",
+    "cdt": "plain cross entropy",
+    "vs": "plain cross entropy",
+    "ldam": "one margin for all classes",
+}
+_SHIFTING = ("balanced_softmax", "logit_adjusted")  # to the full extent, if tau is 1
+
+
+def balanced_already(study: Study) -> list[Finding]:
+    """CP335: a loss built from class sizes that were all alike."""
+    template = (
+        "Every class came equally often to the loss of {label} (sampler: {sampler}), so nothing of "
+        "its balancing is left: what remains is {rest}."
+    )
+    return [
+        sentence("CP335", template, {"label": label, "sampler": v.sampler, "rest": rest})
+        for label, v in _variants(study)
+        if (rest := _REST.get(v.plain_loss)) and "weight" not in v.settings
+        if _saw_alike(study, label, v)
+    ]
+
+
+def balanced_twice(study: Study) -> list[Finding]:
+    """CP336: class weights on top of a sampler or a shift of the logits that balances fully."""
+    found = []
+    for label, v in _variants(study):
+        alike = _saw_alike(study, label, v)
+        weights = "weight in its settings" if "weight" in v.settings else ""
+        if v.deferred and not alike:
+            weights = "+drw"
+        shifted = v.plain_loss in _SHIFTING and v.settings.get("tau", 1) == 1
+        if weights and (alike or shifted):
+            first = "every class comes equally often" if alike else "its loss shifts the logits"
+            evidence = {"label": label, "first": first, "weights": weights}
+            template = (
+                "{label} balances the classes twice: {first}, and class weights come on top "
+                "({weights}), which favors the small classes beyond an equal footing."
+            )
+            found.append(sentence("CP336", template, evidence))
+    return found
+
+
+def edge_of_the_grid(study: Study) -> list[Finding]:
+    """CP337: the learning rate that was chosen has no neighbor on one side."""
+    rates = sorted(study.plan.grid)
+    found = []
+    for label, lr in study.choices.items():
+        if len(rates) > 1 and lr in (rates[0], rates[-1]):
+            end, beyond = ("highest", "higher") if lr == rates[-1] else ("lowest", "lower")
+            evidence = {
+                "label": label,
+                "end": end,
+                "beyond": beyond,
+                "lr": f"{lr:g}",
+                "grid": ", ".join(f"{rate:g}" for rate in rates),
+            }
+            template = (
+                "The learning rate of {label}, {lr}, is the {end} that was tried ({grid}); a "
+                "{beyond} one may suit it better."
+            )
+            found.append(sentence("CP337", template, evidence))
+    return found
+
+
+def _variants(study: Study) -> Iterator[tuple[str, Variant]]:
+    return ((study.plan.label(v), v) for v in study.plan.variants)
+
+
+def _saw_alike(study: Study, label: str, variant: Variant) -> bool:
+    """Whether the loss saw all classes equally often, from the first epoch to the last."""
+    records = study.of(label)
+    if not records or variant.sampler == "progressive":
+        return False
+    seen = [n for n in records[0].run["seen_counts"] if n]
+    return bool(seen) and max(seen) <= ALIKE * min(seen)

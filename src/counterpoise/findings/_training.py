@@ -1,0 +1,142 @@
+"""How the trainings of a study went: CP226, CP227 and CP228."""
+
+import math
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from counterpoise.findings._change import times
+from counterpoise.findings._finding import Evidence, Finding, percent, sentence
+from counterpoise.study import Record, Study
+
+SHORTEST = 5  # epochs that a straight line is laid through, at least
+RISE = 1.1  # times the lowest validation nll: from here on it has risen
+APART = 3.0  # times: first gradients that differ more have a say in the comparison
+
+Curves = npt.NDArray[np.float64]
+
+
+def still_improving(study: Study) -> list[Finding]:
+    """CP226: the seeds' mean metric rises to the end, beyond its wobble and the plan's margin.
+
+    A straight line is laid through the last fifth of the epochs, and `SHORTEST` of them at least.
+    """
+    accuracy = study.plan.metric == "accuracy"
+    column = "validation_accuracy" if accuracy else "validation_balanced_accuracy"
+    found = []
+    for label in study.labels:
+        curves = _curves(study.of(label), column)
+        window = max(SHORTEST, study.plan.training.epochs // 5)
+        if curves is None or curves.shape[1] < window:
+            continue
+        gain = _sure_rise(curves.mean(0)[-window:])
+        if gain < study.plan.margin:
+            continue
+        template = (
+            "{label} was still improving when training ended: over the last {window} epochs its "
+            "{measure} on validation rose by {gain:.1f} points (straight line through the mean of "
+            "{seeds} seeds). More epochs may change its place."
+        )
+        evidence: Evidence = {
+            "label": label,
+            "window": window,
+            "measure": "accuracy" if accuracy else "balanced accuracy",
+            "gain": percent(gain),
+            "seeds": len(curves),
+        }
+        found.append(sentence("CP226", template, evidence))
+    return found
+
+
+def _sure_rise(curve: Curves) -> float:
+    """What a straight line gains over the curve; 0 if its slope may be 0 (95%)."""
+    from scipy import stats
+
+    line = stats.linregress(np.arange(len(curve)), curve)
+    sure = line.slope > stats.t.ppf(0.975, len(curve) - 2) * line.stderr
+    return float(line.slope) * (len(curve) - 1) if sure else 0.0
+
+
+def overfit(study: Study) -> list[Finding]:
+    """CP227: validation nll is well above its lowest value, and the training loss is below."""
+    found = []
+    for v in study.plan.variants:
+        records = study.of(study.plan.label(v))
+        nll, loss, balanced = (_curves(records, column, skip=1) for column in _LOOKED_AT)
+        # Where the loss changes on the way, its fall is no sign of learning.
+        if v.deferred or v.sampler == "progressive" or nll is None:
+            continue
+        if loss is None or balanced is None:
+            continue
+        best = int(nll.mean(0).argmin())
+        worse = int((nll[:, -1] > nll[:, best]).sum())
+        (low, high), (start, end), shares = (c.mean(0)[[best, -1]] for c in (nll, loss, balanced))
+        if high > RISE * low and end < start and 2 * worse > len(nll):
+            evidence: Evidence = {
+                "label": study.plan.label(v),
+                "best": best + 1,
+                "worse": worse,
+                "seeds": len(nll),
+                "nll": f"{low:.3g}",
+                "nll_end": f"{high:.3g}",
+                "loss": f"{start:.3g}",
+                "loss_end": f"{end:.3g}",
+                "balanced": percent(shares[0]),
+                "balanced_end": percent(shares[1]),
+            }
+            found.append(sentence("CP227", _OVERFIT, evidence))
+    return found
+
+
+_LOOKED_AT = ("validation_nll", "loss", "validation_balanced_accuracy")
+_OVERFIT = (
+    "{label} overfits: after epoch {best} its mean negative log-likelihood on validation rose from "
+    "{nll} to {nll_end} (it rose in {worse} of {seeds} seeds) while its training loss fell from "
+    "{loss} to {loss_end}; balanced accuracy on validation went from {balanced:.1f}% to "
+    "{balanced_end:.1f}%."
+)
+
+
+def _curves(records: list[Record], column: str, skip: int = 0) -> Curves | None:
+    """A column of every seed's history, a row a seed; None where it was not watched."""
+    rows = [[row.get(column) for row in r.history[skip:]] for r in records]
+    known = rows and all(rows) and not any(value is None for row in rows for value in row)
+    return np.array(rows, float) if known else None
+
+
+def gradient_sizes(study: Study) -> list[Finding]:
+    """CP228: the loss scales the first gradient, and with it the steps at a fixed rate.
+
+    Told where it matters: plain or momentum SGD, without clipping, one learning rate for all. A
+    variant is compared with the first one of the same norm.
+    """
+    t = study.plan.training
+    if study.plan.grid or t.optimizer != "sgd" or t.clip_norm:
+        return []
+    sizes: dict[str, tuple[str, float]] = {}  # of each norm: the first variant, and its gradient
+    found = []
+    for v in study.plan.variants:
+        label = study.plan.label(v)
+        size = _first_gradient(study.of(label))
+        if size is None:
+            continue
+        other, reference = sizes.setdefault(v.norm, (label, size))
+        if max(size, reference) <= APART * min(size, reference):
+            continue
+        words, factor = times(reference / size)
+        template = (
+            f"The first gradient of {{label}} is {words} that of {{other}}, and at the same "
+            "learning rate ({lr}) so are its first steps: the comparison mixes the loss with the "
+            "size of the steps."
+        )
+        evidence: Evidence = {"label": label, "other": other, "factor": factor, "lr": f"{t.lr:g}"}
+        found.append(sentence("CP228", template, evidence))
+    return found
+
+
+def _first_gradient(records: list[Record]) -> float | None:
+    """The seeds' median norm of the gradient at the first step; None where it was not measured."""
+    norms = [[row.get("grad_norm") for row in r.flow] for r in records]
+    sizes = [math.sqrt(sum(n * n for n in row if n)) for row in norms if any(row)]
+    return median(sizes) if sizes else None

@@ -1,0 +1,132 @@
+"""Studies made up for the tests, and what every finding must hold."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoise.metrics import evaluate
+from counterpoise.study import Plan, Record, Study, Training
+
+# A digit that belongs to a word, as in macro-F1, is no number.
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+NAMES = ("apple", "bread", "cheese", "date", "egg", "fig", "grape", "honey", "ice", "jam")
+
+
+def numbers(text):
+    """The numbers in a text."""
+    return {float(token.replace(",", "").rstrip(",")) for token in NUMBER.findall(text)}
+
+
+def assert_backed(found):
+    """Every number of a sentence is in its evidence; those in strings of the evidence count."""
+    for finding in found:
+        known = set().union(*(numbers(str(value)) for value in finding.evidence.values()), set())
+        assert numbers(finding.text) <= known, finding
+        assert "{" not in finding.text
+        json.dumps(finding.to_dict())
+
+
+def logits_of(hits, sizes):
+    """Answers with so many hits a class, the rest going to the next class; and the targets."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    right = np.concatenate([np.arange(n) < h for h, n in zip(hits, sizes, strict=True)])
+    answers = np.where(right, targets, (targets + 1) % len(sizes))
+    return 3.0 * np.eye(len(sizes), dtype=np.float32)[answers], targets
+
+
+def make_study(
+    hits,
+    sizes=(100, 100, 100),
+    *,
+    train_counts=None,
+    validation_sizes=None,
+    adjusted=None,
+    seen=None,
+    histories=None,
+    flows=None,
+    failed=None,
+    choices=None,
+    folder=Path("nowhere"),
+    **settings,
+):
+    """A study as `open_study` returns it.
+
+    Args:
+        hits: by loss, by seed: right answers of each class of the test part; None: no such run.
+        sizes: test samples of each class.
+        train_counts: likewise of the training part.
+        validation_sizes: likewise of the validation part; its hits are all.
+        adjusted: like `hits`, after post-hoc adjustment; absent: like `hits`.
+        seen: what the loss saw of each class, by loss.
+        histories: rows by loss (the same for all its seeds), or by (loss, seed).
+        flows: likewise.
+        failed: (loss, seed, learning rate, stage, reason) of each run that failed.
+        choices: the learning rate of each loss.
+        folder: where its data are.
+        **settings: of the plan.
+    """
+    seeds = tuple(dict.fromkeys(seed for found in hits.values() for seed in found))
+    settings = {"training": Training("mlp", epochs=2, lr=0.1), "seeds": seeds, **settings}
+    plan = Plan("toy", **{"losses": tuple(hits), **settings})
+    train_counts = train_counts or [1000] * len(sizes)
+    validation = evaluate(
+        *reversed(logits_of(*[validation_sizes or [9] * len(sizes)] * 2)), train_counts
+    )
+    records = []
+    for label in plan.labels:
+        for seed, found in hits[label].items():
+            if found is None:
+                continue
+            logits, targets = logits_of(found, sizes)
+            shifted, _ = logits_of((adjusted or hits).get(label, hits[label])[seed], sizes)
+            run = {
+                "train_counts": list(train_counts),
+                "seen_counts": (seen or {}).get(label, list(train_counts)),
+                "tau": 1.0,
+                "test": evaluate(targets, logits, train_counts).to_dict(),
+                "adjusted": evaluate(targets, shifted, train_counts).to_dict(),
+                "validation": validation.to_dict(),
+            }
+            made = Record(label, seed, 0.1, run, folder)
+            made.__dict__["predictions"] = {"test_logits": logits, "test_targets": targets}
+            for name, given in (("history", histories), ("flow", flows)):
+                given = given or {}
+                made.__dict__[name] = given.get((label, seed), given.get(label, []))
+            records.append(made)
+    rows = {
+        f"{loss} {seed} {lr}": ({"label": loss, "seed": seed, "lr": lr, "stage": stage}, reason)
+        for loss, seed, lr, stage, reason in failed or ()
+    }
+    return Study(
+        folder=folder,
+        plan=plan,
+        data={
+            "class_names": list(NAMES[: len(sizes)]),
+            "train_counts": list(train_counts),
+            "test_counts": list(sizes),
+        },
+        records=tuple(records),
+        tuning=(),
+        choices=choices or {},
+        failed={name: reason for name, (_, reason) in rows.items()},
+        expected={name: row for name, (row, _) in rows.items()},
+        environment={},
+    )
+
+
+@pytest.fixture(scope="session")
+def make():
+    return make_study
+
+
+@pytest.fixture(scope="session")
+def backed():
+    return assert_backed
+
+
+@pytest.fixture(scope="session", name="numbers")
+def _numbers():
+    return numbers

@@ -1,0 +1,156 @@
+"""`findings.judge`: all checks together, their codes and their page."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoise.findings import ALL_CHECKS, CODES, Finding, judge
+from counterpoise.study import Training, Tuning, compare
+
+ROOT = Path(__file__).parents[2]
+CE, FOCAL, BALANCED = "cross_entropy", "focal", "balanced_softmax"
+SEVERITIES = ["problem", "caution", "note", "result"]
+
+
+def test_the_reader_of_numbers_finds_them(numbers, backed) -> None:
+    found = {1.5, 3e-5, 12e3, -2, 10}
+    assert numbers("macro-F1 +1.5 at 3e-05, 12,000 (-2.0 points), 10.") == found
+    with pytest.raises(AssertionError):
+        backed([Finding("CP301", "10", {"images": 11})])
+
+
+def random_study(draw):
+    """What `make` takes for a study of three variants, up to four seeds and six classes.
+
+    Args:
+        draw: a `random.Random`; one number makes a study, so that a failure shrinks fast.
+    """
+    classes, seeds, epochs = draw.randint(2, 6), range(draw.randint(1, 4)), draw.randint(1, 12)
+    labels = (CE, FOCAL, BALANCED)
+    sizes = [draw.choice([0, 3, 40, 200]) + (k == 0) for k in range(classes)]
+    rates = draw.choice([(), (0.1,), (0.01, 0.1)])
+    train_counts = [draw.choice([0, 9, 50, 300]) for _ in range(classes)]
+    skill = {label: draw.choice([0.0, 0.5, 0.9]) for label in labels}
+
+    def hits(label):
+        return [min(n, int(n * (skill[label] + 0.1 * draw.random()))) for n in sizes]
+
+    def layer():
+        shares = [draw.choice([None, 0.0, 1e-12, 1e-7, 0.1, 0.95, 1.0]) for _ in range(2)]
+        return {
+            "name": draw.choice(["conv1", "layers.1", "0"]),
+            "visible_share": shares[0],
+            "dead_share": shares[1],
+            "grad_norm": draw.choice([None, 0.0, 1e-9, 0.1, 2.0, 1e9]),
+        }
+
+    def history():
+        slopes = [draw.uniform(-1, 1) for _ in range(3)]
+        return [
+            {
+                "loss": 3 + slopes[0] * k / 10,
+                "validation_nll": 2 + slopes[1] * k / 10,
+                "validation_accuracy": 0.5 + slopes[2] * k / 30,
+                "validation_balanced_accuracy": 0.5 + slopes[2] * k / 30,
+            }
+            for k in range(epochs + 1)
+        ]
+
+    return {
+        "hits": {
+            label: {s: hits(label) if label == CE or draw.random() < 0.9 else None for s in seeds}
+            for label in labels
+        },
+        "sizes": sizes,
+        "adjusted": {label: {s: hits(draw.choice(labels)) for s in seeds} for label in labels},
+        "train_counts": train_counts,
+        "validation_sizes": [draw.randint(0, 2) + (k == 0) for k in range(classes)],
+        "seen": {BALANCED: draw.choice([[5.0] * classes, train_counts])},
+        "histories": {label: history() for label in labels},
+        "flows": {label: [layer() for _ in range(draw.randint(0, 3))] for label in labels},
+        "failed": [
+            (FOCAL, s, lr, stage, "Diverged: the loss is nan in epoch 3")
+            for s in seeds
+            for stage, lr in (("final", 0.1), *(("tuning", r) for r in rates))
+            if draw.random() < 0.5
+        ],
+        "choices": {label: draw.choice(rates) for label in labels} if rates else {},
+        "metric": draw.choice(["balanced_accuracy", "accuracy", "macro_f1"]),
+        "margin": draw.choice([0.0003, 0.01, 0.2]),
+        "training": Training("mlp", epochs=epochs, lr="auto" if rates else 0.1),
+        "tuning": Tuning(rates),
+    }
+
+
+def test_every_number_of_a_finding_is_evidence(make, backed):
+    told = set()
+    for seed in range(300):
+        found = judge(make(**random_study(random.Random(seed))))
+        backed(found)
+        assert found == sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))
+        told |= {f.code for f in found}
+        for f in found:
+            if "is better than" in f.text:
+                assert f.evidence["low"] >= 0
+            if "is worse than" in f.text:
+                assert f.evidence["high"] <= 0
+    assert told == ALL_CHECKS.keys() - {"CP102", "CP103", "CP336"}  # those need other inputs
+
+
+def test_what_is_muted_is_not_told(make):
+    study = make({CE: {0: [19, 19]}, FOCAL: {0: [19, 19]}}, (20, 20))
+    before = [f.code for f in judge(study)]
+    assert before == ["CP101", "CP309", "CP330"]
+    assert [f.code for f in judge(study, mute=["CP101", "CP330"])] == ["CP309"]
+    with pytest.raises(ValueError, match="did you mean 'CP101'"):
+        judge(study, mute=["CP10"])
+
+
+def test_a_code_means_one_thing_and_has_a_severity():
+    assert ALL_CHECKS.keys() <= CODES.keys()
+    assert {severity for severity, _ in CODES.values()} == set(SEVERITIES)
+    titles = [title for _, title in CODES.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_findings_are_plain_data(make):
+    (found,) = judge(make({CE: {0: [19, 19]}}, (20, 20)))
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "code": "CP101",
+        "severity": "caution",
+        "title": "too few test samples of a class",
+        "text": found.text,
+        "evidence": found.evidence,
+        "docs": "findings.md#cp101",
+    }
+
+
+def test_every_code_has_its_section_with_its_title():
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    sections = re.findall(r"(?m)^## (CP\d+)\n\n(.+)$", page)
+    assert [code for code, _ in sections] == list(CODES)
+    for code, line in sections:
+        severity, title = CODES[code]
+        assert line == f"*{severity}*: {title}", code
+    assert re.findall(r"(?m)^## ", page) == ["## "] * len(CODES)
+
+
+def test_a_real_study_is_judged_without_torch(tmp_path):
+    quick = Training("mlp", epochs=2, lr=0.1)
+    compare("digits", losses=[CE, FOCAL], seeds=1, out=tmp_path, training=quick)
+    code = (
+        "import sys\n"
+        "from counterpoise.findings import judge\n"
+        "from counterpoise.study import open_study\n"
+        f"found = judge(open_study({str(tmp_path)!r}))\n"
+        "print(*[f.code for f in found])\n"
+        "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["CP101", "CP309", "CP330"]
