@@ -16,6 +16,8 @@ from typing import Any
 Emit = Callable[[Any], None]
 Target = Callable[[Any, Emit], None]
 
+# What every worker needs and would import for itself: optimizers load _dynamo, scores sklearn.
+_PRELOADED = ["torch", "torch._dynamo", "sklearn.metrics", "counterpoise.study.one_run"]
 _RUNS_PER_GPU = 4  # nets of the sizes that a study compares leave most of a GPU idle
 _ATTEMPTS = 2  # a worker that was killed is started once more
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -109,7 +111,7 @@ def _start(target: Target, payload: Any, threads: int, device: str | None) -> tu
     linux = sys.platform == "linux"
     context: Any = multiprocessing.get_context("forkserver" if linux else "spawn")
     if linux:
-        context.set_forkserver_preload(["torch", "torch._dynamo", "counterpoise.study.one_run"])
+        context.set_forkserver_preload(_PRELOADED)
     here, there = context.Pipe(duplex=False)
     work = (target, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
