@@ -111,9 +111,21 @@ class Study:
         return table
 
     def verdicts(self) -> list[stats.Verdict]:
-        """What can be said of every variant against the baseline, on the primary metric."""
+        """What can be said of every variant against the baseline, on the primary metric.
+
+        `docs/statistics.md` tells how it is made.
+        """
+        noise = None
+        if self.chance is not None:
+            sizes = self.data["test_counts"]
+            by_class = self.plan.metric == "balanced_accuracy"
+            noise = stats.guessing_noise(self.chance, sizes if by_class else [sum(sizes)])
         return stats.judge(
-            self.scores(), self.labels[0], margin=self.plan.margin, chance=self.chance
+            self.scores(),
+            self.labels[0],
+            margin=self.plan.margin,
+            chance=self.chance,
+            noise_sd=noise,
         )
 
     @property
