@@ -1,0 +1,35 @@
+"""The rule that turns means and spreads into decisions, for one study or for thousands."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from counterpoise.stats._holm import holm_adjusted
+from counterpoise.stats._paired import t_test
+from counterpoise.stats._seeds import MIN_SEEDS
+
+
+class Decision(NamedTuple):
+    """Arrays, one entry a comparison; the last axis of `p_holm` is the family."""
+
+    low: Any
+    high: Any
+    p_holm: Any
+    direction: Any
+    by_margin: Any
+    inside: Any
+
+
+def decide(n: Any, mean: Any, sd: Any, margin: float, confidence: float) -> Decision:
+    """Decide the comparisons of a family, along the last axis; many studies at a time if wanted."""
+    p, _ = t_test(n, mean, sd, confidence)
+    _, half = t_test(n, mean, sd, 1 - (1 - confidence) / max(p.shape[-1], 1))
+    p_holm = holm_adjusted(p)
+    by_margin = np.abs(mean) - half > margin
+    inside = np.abs(mean) + half < margin
+    enough = (np.asarray(n) >= MIN_SEEDS) | ((np.asarray(n) > 2) & by_margin)
+    settled = (p_holm <= 1 - confidence) & enough
+    direction = np.where(settled, np.sign(mean), 0).astype(int)
+    low = np.where(direction > 0, np.maximum(mean - half, 0.0), mean - half)
+    high = np.where(direction < 0, np.minimum(mean + half, 0.0), mean + half)
+    return Decision(low, high, p_holm, direction, by_margin, inside)

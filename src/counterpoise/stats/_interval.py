@@ -1,0 +1,118 @@
+"""Intervals for one variant: a mean over seeds, a share of test samples."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri, stdtrit
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate between two bounds.
+
+    Attributes:
+        low: lower bound, None where nothing bounds it.
+        estimate: the value estimated.
+        high: upper bound, None where nothing bounds it.
+    """
+
+    low: float | None
+    estimate: float
+    high: float | None
+
+
+def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
+    """Return the mean over seeds with Student's interval.
+
+        mean ± t(n - 1) sd / √n,    sd² = sum (x - mean)² / (n - 1)
+
+    Args:
+        values: One score per seed, at least one, all finite.
+        confidence: The share of studies whose interval holds the true mean.
+
+    Returns:
+        The interval. Of one value the bounds are None: it tells nothing of its spread.
+
+    Raises:
+        ValueError: If there is no value, one is not finite, or confidence is not inside (0, 1).
+
+    Example:
+        >>> found = t_interval([0.80, 0.82, 0.84])
+        >>> round(found.low, 3), round(found.estimate, 3), round(found.high, 3)
+        (0.77, 0.82, 0.87)
+    """
+    array = np.asarray(list(values), dtype=np.float64)
+    check_confidence(confidence)
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(
+            f"t_interval needs at least one value, all finite, but got {array.tolist()}; leave out "
+            "the runs that failed"
+        )
+    mean, n = float(array.mean()), array.size
+    if n == 1:
+        return Interval(None, mean, None)
+    half = float(quantile_t(n - 1, confidence) * array.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean - half, mean, mean + half)
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return a share with Wilson's interval: what a recall from n test samples may be worth.
+
+        (k + z²/2) / (n + z²)  ±  z / (n + z²) · √(k (n - k) / n + z²/4)
+
+    Never empty, never outside [0, 1], and near its confidence for small n too. Wilson 1927,
+    J. Am. Stat. Assoc. 22, 209; for its coverage see Brown, Cai and DasGupta 2001, Stat. Sci. 16.
+
+    Args:
+        successes: How many of them, from 0 to n.
+        n: How many samples, 1 or more.
+        confidence: The share of studies whose interval holds the true share.
+
+    Returns:
+        The interval around successes / n.
+
+    Raises:
+        ValueError: If n < 1, successes is not from 0 to n, or confidence not inside (0, 1).
+
+    Example:
+        >>> found = wilson(16, 20)
+        >>> round(found.low, 2), found.estimate, round(found.high, 2)
+        (0.58, 0.8, 0.92)
+    """
+    check_confidence(confidence)
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(
+            f"wilson needs 0 <= successes <= n and n >= 1, but got {successes} of {n}; leave out "
+            "classes without test samples"
+        )
+    z = float(ndtri(0.5 + confidence / 2))
+    centre = (successes + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * math.sqrt(successes * (n - successes) / n + z * z / 4)
+    share = successes / n  # at 0 and 1 it is a bound itself, which rounding may miss
+    return Interval(max(min(centre - half, share), 0.0), share, min(max(centre + half, share), 1.0))
+
+
+def quantile_t(df: Any, confidence: Any) -> Any:
+    """Return how many standard errors a two-sided interval reaches to each side."""
+    return stdtrit(df, 0.5 + confidence / 2)
+
+
+def check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(
+            f"confidence must be inside (0, 1), but got {confidence}; 0.95 is the usual one"
+        )
+
+
+def check_margin(margin: float) -> None:
+    if not (margin > 0 and math.isfinite(margin)):
+        raise ValueError(
+            f"margin must be above 0 and finite, but got {margin}; it is the smallest difference "
+            "that matters to you, in units of the metric: 0.01 is one point"
+        )

@@ -1,0 +1,184 @@
+"""Two variants on the same seeds."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtr
+
+from counterpoise.stats._interval import (
+    Floats,
+    Interval,
+    check_confidence,
+    check_margin,
+    quantile_t,
+)
+
+Scores = Mapping[Any, float | None]  # by seed; None where the run failed or is not there yet
+
+SIGN_FLIP_SEEDS = range(8, 17)  # below, its p cannot be small; above, too many signs to try all
+ROUNDING = 1e-9  # differences below this part of the scores are what rounding left
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """What `compare_paired` found, on the seeds that both have. A difference is other - baseline.
+
+    Attributes:
+        n: how many seeds.
+        seeds: which ones, in the order of the baseline's.
+        difference: the mean difference with its paired-t interval.
+        sd: of the differences; see `compare_paired` for equal ones. None for one seed.
+        p_different: two-sided p of the paired t test. None for one seed.
+        p_equivalent: p of the two one-sided tests against ± margin. None for one seed.
+        wins: seeds in which the other is better.
+        losses: seeds in which it is worse.
+        p_sign_flip: exact two-sided p of flipping signs, for 8 to 16 seeds; it asks for no normal
+            distribution. None elsewhere.
+        margin: the one asked for.
+        confidence: that of the interval.
+    """
+
+    n: int
+    seeds: tuple[Hashable, ...]
+    difference: Interval
+    sd: float | None
+    p_different: float | None
+    p_equivalent: float | None
+    wins: int
+    losses: int
+    p_sign_flip: float | None
+    margin: float
+    confidence: float
+
+
+def compare_paired(
+    baseline: Scores,
+    other: Scores,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+    higher_is_better: bool = True,
+) -> PairedComparison:
+    """Compare two variants on their common seeds.
+
+    With d the differences by seed, and t the distribution of Student with n - 1 degrees:
+
+        interval      mean(d) ± t · sd(d) / √n
+        p_different   2 P(t > |mean(d)| √n / sd(d))
+        p_equivalent  P(t > (margin - |mean(d)|) √n / sd(d))      the larger of the two one-sided
+
+    Equivalence is Schuirmann's (1987) test, J. Pharmacokinet. Biopharm. 15, 657.
+
+    All differences 0: the interval is [0, 0], and the two are the same. All differences alike and
+    not 0, as from scores rounded to a few test samples: sd 0 would claim certainty from two seeds.
+    It is then taken as |d| / √6, the spread of a difference of two scores that are rounded to steps
+    of |d|, and it takes four seeds to be called different.
+
+    Args:
+        baseline: Score by seed. None, NaN or infinity: no score, the seed is left out.
+        other: Likewise.
+        margin: The smallest difference that matters, above 0.
+        confidence: Of the interval.
+        higher_is_better: False for losses and errors; it decides what a win is, and no more.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: If no seed has both scores, or margin or confidence is out of its range.
+
+    Example:
+        >>> plain = {0: 0.80, 1: 0.83, 2: 0.79, 3: 0.81}
+        >>> found = compare_paired(plain, {0: 0.84, 1: 0.86, 2: 0.84, 3: 0.85})
+        >>> found.wins, round(found.difference.estimate, 3), round(found.p_different, 4)
+        (4, 0.04, 0.0023)
+    """
+    check_margin(margin)
+    check_confidence(confidence)
+    seeds = common_seeds(baseline, other)
+    if not seeds:
+        raise ValueError(
+            "compare_paired needs a seed for which both variants have a score, but found none "
+            f"among {list(baseline)} and {list(other)}; run both with the same seeds"
+        )
+    before, after = (np.asarray([s[k] for k in seeds], dtype=float) for s in (baseline, other))
+    mean, sd = summarize(before, after)
+    d = after - before
+    gain = np.where(np.abs(d) <= tiny(before, after), 0.0, d) * (1 if higher_is_better else -1)
+    p, half = t_test(len(seeds), mean, sd, confidence)
+    enough = len(seeds) > 1
+    return PairedComparison(
+        n=len(seeds),
+        seeds=seeds,
+        difference=bounded(float(mean), float(half)),
+        sd=float(sd) if enough else None,
+        p_different=float(p) if enough else None,
+        p_equivalent=_p_equivalent(len(seeds), float(mean), float(sd), margin) if enough else None,
+        wins=int((gain > 0).sum()),
+        losses=int((gain < 0).sum()),
+        p_sign_flip=_p_sign_flip(d) if len(seeds) in SIGN_FLIP_SEEDS else None,
+        margin=margin,
+        confidence=confidence,
+    )
+
+
+def common_seeds(baseline: Scores, other: Scores) -> tuple[Hashable, ...]:
+    """Return the seeds for which both have a finite score."""
+    return tuple(s for s in baseline if has_score(baseline, s) and has_score(other, s))
+
+
+def has_score(scores: Scores, seed: Any) -> bool:
+    value = scores.get(seed)
+    return value is not None and bool(np.isfinite(value))
+
+
+def bounded(estimate: float, half: float) -> Interval:
+    """Return estimate ± half, without bounds where half is infinite."""
+    if np.isinf(half):
+        return Interval(None, estimate, None)
+    return Interval(estimate - half, estimate, estimate + half)
+
+
+def tiny(before: Floats, after: Floats) -> Any:
+    """Return the size, along the last axis, below which a difference is what rounding left."""
+    return ROUNDING * np.maximum(np.abs(before).max(-1), np.abs(after).max(-1))
+
+
+def summarize(before: Floats, after: Floats) -> tuple[Any, Any]:
+    """Return mean and sd of the paired differences along the last axis, equal ones considered."""
+    d = after - before
+    least = tiny(before, after)
+    mean = d.mean(-1)
+    mean = np.where(np.abs(mean) <= least, 0.0, mean) if d.shape[-1] > 1 else mean
+    sd = d.std(-1, ddof=1) if d.shape[-1] > 1 else np.full(d.shape[:-1], np.inf)
+    return mean, np.where(sd <= least, np.abs(mean) / np.sqrt(6), sd)
+
+
+def t_test(n: Any, mean: Any, sd: Any, confidence: Any) -> tuple[Any, Any]:
+    """Return two-sided p of mean 0, and half the width of its interval; arrays broadcast.
+
+    One seed has p 1 and an infinite interval.
+    """
+    df = np.maximum(np.asarray(n) - 1, 1)
+    se = np.where(np.asarray(n) > 1, sd, np.inf) / np.sqrt(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(mean == 0, 0.0, np.abs(mean) / se)
+    return 2 * stdtr(df, -ratio), quantile_t(df, confidence) * se
+
+
+def _p_equivalent(n: int, mean: float, sd: float, margin: float) -> float:
+    room = margin - abs(mean)
+    if sd == 0:  # and so the mean: the two are the same
+        return 0.0
+    return float(stdtr(n - 1, -room * n**0.5 / sd))
+
+
+def _p_sign_flip(d: Floats) -> float:
+    """Return the share of all sign patterns whose sum is at least as far from 0 as the one seen."""
+    sums = np.zeros(1)
+    for value in d:
+        sums = np.concatenate([sums + value, sums - value])
+    seen = abs(float(d.sum())) - ROUNDING * float(np.abs(d).sum())  # ties must count as ties
+    return float((np.abs(sums) >= seen).mean())

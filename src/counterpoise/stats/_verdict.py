@@ -1,0 +1,66 @@
+"""The answer to one comparison, with what it rests on."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal
+
+from counterpoise.stats._interval import Interval
+from counterpoise.stats._paired import PairedComparison
+from counterpoise.stats._seeds import MAX_SEEDS
+
+Word = Literal["better", "worse", "no difference that matters", "cannot tell yet"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `judge` says of one variant against the baseline. A difference is variant - baseline.
+
+    Attributes:
+        variant: its name.
+        baseline: that of the baseline.
+        verdict: the word.
+        reason: why, in a sentence.
+        comparison: the two on their common seeds, by themselves; None without a common seed.
+        interval: the mean difference with bounds that hold for all variants at once; None without a
+            common seed. The verdict is about this one.
+        confidence: that of the bounds: 1 - 0.05 / m for m variants.
+        p_holm: p of the difference, adjusted by Holm; None with fewer than two seeds.
+        direction: 1 or -1 where the sign of the difference is settled, also of one that does not
+            matter; 0 where it is not.
+        by_margin: the whole interval is beyond the margin.
+        collapsed: seeds in which the variant did not learn; empty where chance is not given.
+        baseline_collapsed: likewise of the baseline.
+        missing: seeds in which the variant has no score: the run failed, or is not there yet.
+        baseline_missing: likewise of the baseline.
+        seeds_needed: about how many in all would tell; above `MAX_SEEDS`: more than that. None
+            where there is a verdict, or fewer than two seeds.
+    """
+
+    variant: str
+    baseline: str
+    verdict: Word
+    reason: str
+    comparison: PairedComparison | None
+    interval: Interval | None
+    confidence: float
+    p_holm: float | None
+    direction: int
+    by_margin: bool
+    collapsed: tuple[Hashable, ...]
+    baseline_collapsed: tuple[Hashable, ...]
+    missing: tuple[Hashable, ...]
+    baseline_missing: tuple[Hashable, ...]
+    seeds_needed: int | None
+
+    @property
+    def words(self) -> str:
+        """The verdict, and what would help where there is none."""
+        if self.verdict in ("better", "worse") and self.by_margin:
+            return f"{self.verdict}, by at least the margin"
+        if self.verdict != "cannot tell yet":
+            return self.verdict
+        if self.seeds_needed is None:
+            return "cannot tell yet: it takes two seeds to see what chance does"
+        if self.seeds_needed > MAX_SEEDS:
+            return f"cannot tell yet: more than {MAX_SEEDS} seeds would be needed"
+        return f"cannot tell yet: about {self.seeds_needed} seeds would"
