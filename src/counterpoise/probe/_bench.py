@@ -5,13 +5,15 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from counterpoise.probe._numbers import tensors
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,27 @@ def _put_back(net: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def in_double(
+    place: Bench, run: Callable[..., Result], loss: Any, inputs: Any, targets: Any
+) -> tuple[Result, list[str]]:
+    """Call run(net, loss, inputs, targets) on a copy in float64: its answer, and what to know of it.
+
+    Raises:
+        Exception: whatever `run` raises in the net's own dtype.
+    """
+    if not place.copied:
+        note = "the net cannot be copied; measured in place, in its own dtype, and put back"
+        return run(place.net, loss, inputs, targets), [note]
+    try:
+        net = copy.deepcopy(place.net).double()
+        double_loss = copy.deepcopy(loss).double() if isinstance(loss, nn.Module) else loss
+        return run(net, double_loss, *map(_floats_in_double, (inputs, targets))), []
+    except Exception as error:  # a net of fixed dtype; a real fault shows again below
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        note = f"the net does not work in float64 ({reason}); measured in its own dtype"
+        return run(copy.deepcopy(place.net), loss, inputs, targets), [note]
+
+
 def call(net: nn.Module, inputs: Any) -> Any:
     """Call a net on one tensor, on a tuple of arguments or on a dict of named ones."""
     if isinstance(inputs, tuple | list):
@@ -95,7 +118,7 @@ def convert(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def floats_in_double(value: Any) -> Any:
+def _floats_in_double(value: Any) -> Any:
     """Return the same with its floating tensors in float64; integers stay what they are."""
     return convert(value, lambda t: t.double() if t.is_floating_point() else t)
 

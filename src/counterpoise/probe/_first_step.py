@@ -1,13 +1,12 @@
 """One forward and backward pass, measured and undone."""
 
-import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from counterpoise.probe._bench import Bench, as_floats, bench, call, detached, floats_in_double
+from counterpoise.probe._bench import as_floats, bench, call, detached, in_double
 from counterpoise.probe._flow import Flow
 
 Loss = Callable[[Any, Any], Tensor]
@@ -45,51 +44,21 @@ def first_step(
         >>> [row["kind"] for row in rows]
         ['Conv3x3', 'Conv3x3', 'Conv3x3', 'Conv3x3', 'Linear']
     """
+
+    def one_pass(net: nn.Module, loss: Loss, inputs: Any, targets: Any) -> Flow:
+        net.zero_grad()
+        with Flow(net, batch_dim) as flow:
+            value = loss(call(net, inputs), targets)
+            if value.requires_grad:
+                value.backward()
+        return flow
+
     with bench(net) as place:
-        flow, _, notes = measured(place, loss, inputs, targets, batch_dim)
+        given = detached(as_floats(inputs))
+        flow, notes = in_double(place, one_pass, loss, given, targets)
+        rows = flow.rows
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    rows = flow.rows
     for row in rows:
         del row["update_ratio"]  # no step was taken
     return rows
-
-
-def measured(
-    place: Bench, loss: Loss, inputs: Any, targets: Any, batch_dim: int = 0
-) -> tuple[Flow, Any, list[str]]:
-    """Watch one pass: (what was seen, the net's output, what the reader should know).
-
-    Raises:
-        Exception: whatever the net or the loss raises in its own dtype.
-    """
-    inputs, notes = detached(as_floats(inputs)), []
-    if place.copied:
-        try:
-            doubled = copy.deepcopy(place.net).double()
-            double_loss = copy.deepcopy(loss).double() if isinstance(loss, nn.Module) else loss
-            flow, output = _one_pass(
-                doubled, double_loss, floats_in_double(inputs), floats_in_double(targets), batch_dim
-            )
-            return flow, output, notes
-        except Exception as error:  # a net with a fixed dtype; a real fault shows again below
-            reason = str(error).splitlines() or [type(error).__name__]
-            notes.append(
-                f"the net does not work in float64 ({reason[0]}); measured in its own dtype"
-            )
-    else:
-        notes.append("the net cannot be copied; measured in place, in its own dtype, and put back")
-    return *_one_pass(place.net, loss, inputs, targets, batch_dim), notes
-
-
-def _one_pass(
-    net: nn.Module, loss: Loss, inputs: Any, targets: Any, batch_dim: int
-) -> tuple[Flow, Any]:
-    net.zero_grad()
-    with Flow(net, batch_dim) as flow:
-        output = call(net, inputs)
-        value = loss(output, targets)
-        if value.requires_grad:
-            value.backward()
-    net.zero_grad()
-    return flow, detached(output)

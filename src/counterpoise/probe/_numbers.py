@@ -56,12 +56,14 @@ def length(parts: Iterable[Tensor]) -> float:
 
 
 def _scaled(x: Tensor) -> tuple[Tensor, float]:
-    """Return `x` over its largest absolute value, and that: no square can leave the range."""
+    """Return `x` in float64, and a scale taken out of it where squares would leave the range."""
     x = x.detach()
     if x.is_sparse:
         x = x.coalesce().values()
     if x.is_complex():
         x = torch.view_as_real(x)
     x = x.to(torch.float32 if x.device.type == "mps" else torch.float64)  # MPS has no float64
-    scale = x.abs().max().item() if x.numel() else 0.0
-    return (x / scale, scale) if 0 < scale < math.inf else (x, 1.0)
+    low, high = (1e-15, 1e15) if x.dtype is torch.float32 else (1e-140, 1e140)
+    scale = torch.linalg.vector_norm(x, torch.inf).item() if x.numel() else 0.0
+    usual = low < scale < high or not 0 < scale < math.inf
+    return (x, 1.0) if usual else (x / scale, scale)

@@ -1,0 +1,234 @@
+"""Examine a net, and try what could help."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from counterpoise.doctor._diagnosis import (
+    DIVERGES,
+    LEARNS,
+    Diagnosis,
+    Remedy,
+    numbers,
+)
+from counterpoise.doctor._judge import HOPELESS, NOTHING, TOO_HIGH, blame, judge, losses
+from counterpoise.doctor._look import Case
+from counterpoise.doctor._remedies import Place, add_norms, add_shortcuts, kaiming, places
+from counterpoise.doctor._trial import Trial, run_trial
+from counterpoise.probe import Loss
+from counterpoise.probe._bench import Bench, as_floats, bench, count_samples, detached
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+Change = Callable[[nn.Module, list[Place]], str | None]
+
+OPTIMIZERS: dict[str, MakeOptimizer] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def diagnose(
+    net: nn.Module,
+    loss: Loss,
+    inputs: Any,
+    targets: Any,
+    *,
+    lr: float,
+    optimizer: str | MakeOptimizer = "sgd",
+    steps: int = 40,
+    batch_size: int = 32,
+    batch_dim: int = 0,
+    remedies: bool = True,
+) -> Diagnosis:
+    """Say whether a net will learn, and if not, where it breaks, why, and what helps.
+
+    On a copy it looks at the net, takes a few real steps on batches drawn from the samples, and
+    looks again. Where that does not end well, a norm after each hidden layer, Kaiming's
+    initialization, shortcuts around the layers that keep their shape and other learning rates are
+    each tried on a copy of their own, and recommended only if the verdict then is "will learn".
+    "Will learn" means: within some ten times `steps`. How it decides, and how often it was right,
+    docs/doctor.md tells.
+
+    The net, its gradients, buffers and modes and the state of the random numbers stay as they are;
+    the same call gives the same answer. The copies are in training mode.
+
+    Args:
+        net: any module, as it is before the training.
+        loss: called as loss(what the net returns, targets), returns a number.
+        inputs: samples, a few batches if possible: a tensor, a tuple of arguments or a dict of
+            named ones. uint8 images are scaled to 0 .. 1.
+        targets: what the loss takes.
+        lr: the learning rate.
+        optimizer: "sgd" (plain), "adam", "adamw", or a function optimizer(weights, lr=...), such as
+            `functools.partial(torch.optim.SGD, momentum=0.9)`.
+        steps: how many steps a trial takes.
+        batch_size: samples a step.
+        batch_dim: the dimension of the inputs that counts the samples.
+        remedies: whether to try what could help.
+
+    Returns:
+        The diagnosis; `print` shows it, its `rows` are the table by layer.
+
+    Raises:
+        ValueError: fewer than two samples, an lr that is not above 0, steps or batch_size below 1,
+            an unknown optimizer.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from counterpoise.doctor import diagnose
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [part for _ in range(20) for part in (nn.Linear(16, 16), nn.ReLU())]
+        >>> net = nn.Sequential(*layers, nn.Linear(16, 2))
+        >>> x = torch.randn(128, 16)
+        >>> found = diagnose(net, nn.CrossEntropyLoss(), x, (x[:, 0] > 0).long(), lr=0.1)
+        >>> found.verdict, found.cause
+        ('will not learn', 'the signal vanishes')
+        >>> found.recommended[0].change
+        'Kaiming initialization of 21 layers'
+    """
+    samples = count_samples(inputs, batch_dim)
+    _check(samples, lr, optimizer, steps, batch_size)
+    make = optimizer if callable(optimizer) else OPTIMIZERS[optimizer]
+    first = Case(
+        loss,
+        as_floats(detached(inputs)),
+        detached(targets),
+        partial(make, lr=lr),
+        batch_dim,
+        samples,
+    )
+    patient = _Patient(net, first, make, lr, steps, min(batch_size, samples))
+    trial = patient.treated(None, lr)[0]
+    n = numbers(trial)
+    verdict, sure = judge(n)
+    cause, place, why = (None, None, losses(n)) if verdict == LEARNS else blame(verdict, n, trial)
+    ill = remedies and verdict != LEARNS and cause != NOTHING
+    tried, notes = _try_all(patient, verdict, cause) if ill else ([], [])
+    if not net.training:
+        notes.append("The net is in evaluation mode; this is about training mode.")
+    rows_after = trial.after.rows if trial.after else ()
+    return Diagnosis(
+        verdict=verdict,
+        sure=sure,
+        cause=cause,
+        place=place,
+        why=why,
+        numbers=n,
+        remedies=tuple(tried),
+        rows=trial.before.rows,
+        rows_after=rows_after,
+        steps=len(trial.losses),
+        notes=(*(note.capitalize() + "." for note in trial.notes), *notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Patient:
+    net: nn.Module
+    case: Case
+    make: MakeOptimizer
+    lr: float
+    steps: int
+    batch_size: int
+
+    def treated(self, change: Change | None, lr: float) -> tuple[Trial, str]:
+        """Try a changed copy: what became of it, and what was changed.
+
+        Raises:
+            _NotFeasible: the net has no place for the change, or cannot be copied.
+            Exception: whatever the changed copy raises.
+        """
+        case = dataclasses.replace(self.case, make_optimizer=partial(self.make, lr=lr))
+        with bench(self.net, seed=0) as place:
+            words = [_changed(place, change, case)] if change else []
+            if lr != self.lr:
+                words.append(f"learning rate {lr:g}")
+            hopeless = HOPELESS if words else 0.0
+            trial = run_trial(place, case, self.steps, self.batch_size, hopeless)
+        return trial, " and ".join(words)
+
+
+class _NotFeasible(Exception):
+    pass
+
+
+def _changed(place: Bench, change: Change, case: Case) -> str:
+    if not place.copied:
+        raise _NotFeasible
+    with bench(place.net, seed=0) as other:
+        found = places(other.net, case.inputs)
+    done = change(place.net, found)
+    if done is None:
+        raise _NotFeasible
+    return done
+
+
+def _try_all(patient: _Patient, verdict: str, cause: str | None) -> tuple[list[Remedy], list[str]]:
+    """Try single changes, and pairs of them where no single one helps."""
+    slower, faster = patient.lr / 10, patient.lr * 10
+    rates = [slower] if verdict == DIVERGES or cause == TOO_HIGH else [slower, faster]
+    single = [(change, patient.lr) for change in (add_norms, kaiming, add_shortcuts)]
+    single += [(None, rate) for rate in rates]
+    pairs = [(add_norms, slower), (kaiming, slower), (_norms_and_kaiming, patient.lr)]
+    tried, notes = _try(patient, single)
+    if not any(remedy.worked for remedy in tried):
+        more = _try(patient, [*pairs, (None, slower / 10)])
+        tried, notes = tried + more[0], notes + more[1]
+    return sorted(tried, key=_rank), notes
+
+
+def _try(
+    patient: _Patient, changes: Sequence[tuple[Change | None, float]]
+) -> tuple[list[Remedy], list[str]]:
+    tried, notes = [], []
+    for change, lr in changes:
+        try:
+            trial, words = patient.treated(change, lr)
+        except _NotFeasible:
+            continue
+        except (RuntimeError, ValueError, TypeError) as error:
+            name = getattr(change, "__name__", "change")
+            notes.append(f"Could not try {name}: {str(error).splitlines()[0]}")
+            continue
+        n = numbers(trial)
+        verdict = judge(n)[0]
+        tried.append(Remedy(words, verdict, verdict == LEARNS, n))
+    return tried, notes
+
+
+def _norms_and_kaiming(net: nn.Module, found: list[Place]) -> str | None:
+    first, second = kaiming(net, found), add_norms(net, found)
+    return f"{second} and {first}" if first and second else None
+
+
+def _rank(remedy: Remedy) -> tuple[bool, float]:
+    after = remedy.numbers.loss_after
+    return not remedy.worked, math.inf if after is None or math.isnan(after) else after
+
+
+def _check(
+    samples: int, lr: float, optimizer: str | MakeOptimizer, steps: int, batch_size: int
+) -> None:
+    if samples < 2:
+        raise ValueError(
+            f"diagnose compares samples and needs two at least, but got {samples}; pass a few "
+            "batches, and batch_dim if the samples do not lie along the first dimension"
+        )
+    if not 0 < lr < math.inf or steps < 1 or batch_size < 1:
+        raise ValueError(
+            "diagnose needs an lr above 0, and steps and batch_size of at least 1, but got "
+            f"{lr}, {steps} and {batch_size}"
+        )
+    if not callable(optimizer) and optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer must be one of {sorted(OPTIMIZERS)} or a function of weights and learning "
+            f"rate, but got {optimizer!r}"
+        )
