@@ -43,7 +43,8 @@ def test_a_verdict_is_that_of_the_statistics(make, other, verdict, begin):
     assert "95.0% interval over 5 seeds" in found.text
     if verdict == "cannot tell yet":
         assert (f"about {judged.seeds_needed} seeds" in found.text) or (
-            judged.seeds_needed > stats.MAX_SEEDS and f"more than {stats.MAX_SEEDS} seeds" in found.text
+            judged.seeds_needed > stats.MAX_SEEDS
+            and f"more than {stats.MAX_SEEDS} seeds" in found.text
         )
 
 
