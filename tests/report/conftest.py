@@ -11,13 +11,52 @@ from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
 from counterpoise.study.plan import final_runs, tuning_runs, write
 
-NAMES = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split()
+NAMES = (
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Boot",
+)
 PLAN = Plan(
     "fashion_mnist",
     norms=("none", "group"),
     losses=("cross_entropy", "focal", "logit_adjusted"),
     training=Training("deeper_cnn", epochs=12),
 )
+
+
+SMALL = Plan(
+    "digits",
+    losses=("cross_entropy", "focal"),
+    seeds=(0, 1, 2),
+    training=Training("mlp", lr=0.1, epochs=3),
+)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(2)'>",
+    "'; DROP TABLE classes; --",
+    "x" * 200,
+    "שלום \u202e עולם",
+    "🦆🦢 {{ 7 * 7 }} {% raw %}",
+)
+
+
+@pytest.fixture
+def small():
+    """A plan of 2 variants and 3 seeds."""
+    return SMALL
+
+
+@pytest.fixture
+def hostile():
+    """Names of classes that a page must show as they are."""
+    return HOSTILE
 
 
 @pytest.fixture(scope="session")
@@ -173,4 +212,3 @@ def _flow(variant):
         }
         for k, kind in enumerate(kinds)
     ]
-

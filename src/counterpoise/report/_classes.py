@@ -19,7 +19,7 @@ def by_size(study: Study) -> list[int]:
 
 
 def tail(study: Study) -> set[int]:
-    """Return the rare classes: the smallest third, of those that are below a third of the largest."""
+    """Return the rare classes: of the smallest third those below a third of the largest."""
     counts, order = study.data["train_counts"], by_size(study)
     smallest = order[len(order) - max(1, len(order) // 3) :]
     return {k for k in smallest if 3 * counts[k] < counts[order[0]]}
@@ -32,10 +32,10 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
         return None
     found = {v.place: _recalls(v) for v in ran}
     rare, order, counts = tail(study), by_size(study), study.data["train_counts"]
-    scale = across((0.0, 1.0), width=560)
+    scale = across((0.0, 1.0), width=480)
     rows = []
     for k in _shown(order):
-        seeds = {place: [r[k] for r in every if r[k] is not None] for place, every in found.items()}
+        seeds = {p: [x for r in every if (x := r[k]) is not None] for p, every in found.items()}
         spans = [(p, sum(v) / len(v), min(v), max(v)) for p, v in seeds.items() if v]
         rows.append(_row(study, k, rare) | {"strip": dots(scale, spans)})
     numbers = [
@@ -86,7 +86,7 @@ def _cells(means: Sequence[float | None]) -> list[tuple[str, str]]:
 
 
 def _mean(seeds: Sequence[Sequence[float | None]], classes: Sequence[int]) -> float | None:
-    return mean([r[k] for r in seeds for k in classes if r[k] is not None])
+    return mean([x for r in seeds for k in classes if (x := r[k]) is not None])
 
 
 def _groups(found: dict[int, Any], rare: set[int], order: Sequence[int]) -> list[dict[str, Any]]:

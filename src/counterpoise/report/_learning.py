@@ -89,13 +89,17 @@ def _curve(
     panel.axes("epoch", short, label)
     within = [(e, *(min(max(x, limits[0]), limits[1]) for x in three)) for e, *three in own]
     css = f"v{variant.place % STYLES}"
-    panel.band([(e, low) for e, _, low, _ in within], [(e, top) for e, *_, top in within], f"band {css}")
+    panel.band(
+        [(e, low) for e, _, low, _ in within], [(e, top) for e, *_, top in within], f"band {css}"
+    )
     if variant.place:
         panel.line([(e, min(m, limits[1])) for e, m, *_ in base], "curve baseline")
     panel.line([(e, m) for e, m, *_ in within], f"curve {css}")
     panel.dots(variant.place, [(e, m) for e, m, *_ in within[-1:]], 4)
     last = own[-1]
-    said = f"after epoch {last[0]:.0f}: {label(last[1])}, seeds {label(last[2])} to {label(last[3])}"
+    said = (
+        f"after epoch {last[0]:.0f}: {label(last[1])}, seeds {label(last[2])} to {label(last[3])}"
+    )
     return panel.picture(f"{variant.label}, {name}", said)
 
 
@@ -141,9 +145,7 @@ def _pooled(variant: Entry) -> list[tuple[float, float, float]]:
                     kept[place] += add
     every = sum(n for n, *_ in total.values())
     return [
-        (c / n, right / n, n / every)
-        for _, (n, c, right) in sorted(total.items())
-        if n >= _FEWEST
+        (c / n, right / n, n / every) for _, (n, c, right) in sorted(total.items()) if n >= _FEWEST
     ]
 
 
@@ -163,7 +165,13 @@ def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:
         if values:
             charts.append(_flow_chart(series, values, name, meaning, max(map(len, flows.values()))))
     table = [
-        (v, [(row["name"], row["kind"], [short(row.get(key)) for key, *_ in _FLOW]) for row in rows])
+        (
+            v,
+            [
+                (row["name"], row["kind"], [short(row.get(key)) for key, *_ in _FLOW])
+                for row in rows
+            ],
+        )
         for v, rows in flows.items()
     ]
     columns = [name for _, name, _ in _FLOW]

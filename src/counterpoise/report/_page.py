@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def _template() -> Any:
 def _policy(style: str, script: str) -> str:
     """Return a policy under which nothing is fetched and only our own style and script count."""
     style, script = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
     )
     return (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
@@ -97,12 +99,11 @@ def _policy(style: str, script: str) -> str:
 def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return what broke, the verdict, and what else the numbers say."""
     found = findings.judge(study)
-    told = {
-        "problems": [f for f in found if f.severity == "problem"],
+    groups = [list(group) for _, group in groupby(found, lambda f: f.code)]
+    return {
+        "problems": [g for g in groups if g[0].severity == "problem"],
         "results": [f for f in found if f.severity == "result"],
-        "others": [f for f in found if f.severity not in ("problem", "result")],
-    }
-    return told | {
+        "others": [g for g in groups if g[0].severity not in ("problem", "result")],
         "lede": _story.lede(study),
         "unfinished": _story.unfinished(study),
         "headline": _story.headline(study, verdicts),

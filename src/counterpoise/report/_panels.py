@@ -84,9 +84,7 @@ class Panel:
         return picture(width, height, self.parts, title, description)
 
 
-def lines_of_all(
-    series: Mapping[int, Points], panel: Panel, css: str = "curve"
-) -> None:
+def lines_of_all(series: Mapping[int, Points], panel: Panel, css: str = "curve") -> None:
     """Draw every variant's line, and its markers where those of the others are not."""
     for k, (variant, points) in enumerate(series.items()):
         panel.line(points, f"{css} v{variant % STYLES}")
@@ -94,7 +92,10 @@ def lines_of_all(
 
 
 def calibration(
-    variant: int, bins: Sequence[tuple[float, float, float]], title: str, description: str,
+    variant: int,
+    bins: Sequence[tuple[float, float, float]],
+    title: str,
+    description: str,
     percent: Callable[[float], str],
 ) -> Markup:
     """Return a reliability diagram: confidence, share that is right, share of the samples."""

@@ -1,5 +1,6 @@
 """What was run, where, with which settings, and how to run it again."""
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ def _written(value: Any) -> str:
     return str(value) if value != "" else "–"
 
 
-def tuning(study: Study, variants: list[Entry]) -> dict[str, Any] | None:
+def tuning(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
     """Return the validation score of every learning rate that was tried; None if none was."""
     grid = study.plan.grid
     if not grid:

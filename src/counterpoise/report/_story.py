@@ -37,8 +37,13 @@ def lede(study: Study) -> str:
     variants, seeds = count(len(study.labels), "variant"), count(len(plan.seeds), "seed")
     return (
         f"{variants}, {seeds} each, judged by {METRICS[plan.metric]} on the test part, which was "
-        f"read once. Differences of less than {100 * plan.margin:g} points do not matter."
+        f"read once. Differences of less than {_margin(plan.margin)} do not matter."
     )
+
+
+def _margin(margin: float) -> str:
+    size = 100 * margin
+    return f"{size:g} percentage point{'' if size == 1 else 's'}"
 
 
 def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
@@ -46,17 +51,18 @@ def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
     base, metric = study.labels[0], METRICS[study.plan.metric]
     if len(study.labels) == 1:
         return f"{base} was trained alone, so there is nothing to compare it with."
-    found: dict[str, list[Verdict]] = {word: [] for word in _CSS}
-    for v in verdicts:
-        found[v.verdict].append(v)
-    if better := [v for v in found["better"] if v.interval]:
-        best = max(better, key=lambda v: v.interval.estimate)
+    words = {v.verdict for v in verdicts}
+    better = {
+        v.variant: v.interval.estimate for v in verdicts if v.verdict == "better" and v.interval
+    }
+    if better:
+        best = max(better, key=lambda label: better[label])
+        gain = points(better[best]).lstrip("+")
         more = f", and so {_are(len(better) - 1, 'other')}" if len(better) > 1 else ""
-        gain = points(best.interval.estimate).lstrip("+")
-        return f"{best.variant} is better than {base} in {metric}, by {gain} points{more}."
-    if len(found["no difference that matters"]) == len(verdicts):
+        return f"{best} is better than {base} in {metric}, by {gain} points{more}."
+    if words == {"no difference that matters"}:
         return f"It makes no difference that matters in {metric} which variant is used."
-    if found["cannot tell yet"]:
+    if "cannot tell yet" in words:
         return f"No variant is shown to be better than {base} in {metric}; not all is settled yet."
     return f"No variant is better than {base} in {metric}."
 
@@ -76,7 +82,9 @@ def unfinished(study: Study) -> str:
     due = len(study.labels) * len(study.plan.seeds)
     broken = sum(study.expected[name]["stage"] == "final" for name in study.failed)
     missing = due - len(study.records) - broken
-    return f"This study is not finished: {missing} of {count(due, 'run')} to come." if missing else ""
+    return (
+        f"This study is not finished: {missing} of {count(due, 'run')} to come." if missing else ""
+    )
 
 
 def failures(study: Study) -> list[dict[str, Any]]:

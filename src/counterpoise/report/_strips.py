@@ -46,7 +46,8 @@ def interval(
     ]
     if ends is not None:
         css = f"whisker v{variant % STYLES}"
-        parts += [line(*(v for e in ends for v in (scale.clipped(e), y)), css)]
+        low, high = (scale.clipped(end) for end in ends)
+        parts += [line(low, y, high, y, css)]
         parts += [_end(scale, e, y, css) for e in ends]
     return _strip(scale, ROW, [*parts, mark(variant, scale.clipped(middle), y, 5)])
 
@@ -61,10 +62,12 @@ def _end(scale: Scale, value: float, y: float, css: str) -> Markup:
 
 
 def dots(scale: Scale, rows: Sequence[tuple[int, float, float, float]]) -> Markup:
-    """Return one class's values of all variants, below each other: variant, mean, lowest, highest."""
+    """Return a class's values below each other, each a variant, mean, lowest and highest."""
     step = 9
     height = step * len(rows) + 9
-    parts = [line(scale(t), 0, scale(t), height, "grid") for t in nice_ticks(scale.low, scale.high, 6)]
+    parts = [
+        line(scale(t), 0, scale(t), height, "grid") for t in nice_ticks(scale.low, scale.high, 6)
+    ]
     for k, (variant, mean, low, high) in enumerate(rows):
         y = step * (k + 1)
         parts += [line(scale(low), y, scale(high), y, f"spread v{variant % STYLES}")]

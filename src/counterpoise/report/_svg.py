@@ -86,9 +86,9 @@ def mark(variant: int, x: float, y: float, size: float = 4) -> Markup:
     """Return a variant's marker."""
     shape = _MARKERS[variant % STYLES]
     hollow = " hollow" if variant // STYLES % 2 else ""
-    return Markup('<path class="mark v{}{}" transform="translate({} {}) scale({})" d="{}"/>').format(
-        variant % STYLES, hollow, x, y, size, shape
-    )
+    return Markup(
+        '<path class="mark v{}{}" transform="translate({} {}) scale({})" d="{}"/>'
+    ).format(variant % STYLES, hollow, x, y, size, shape)
 
 
 def key(variant: int) -> Markup:

@@ -125,7 +125,7 @@ def _answers(study: Study) -> dict[int, np.ndarray] | None:
 
 def _choose(taken: dict[int, np.ndarray]) -> list[int]:
     """Choose samples so that every variant has some of its own, those of most seeds first."""
-    total = sum(taken.values())
+    total = np.sum(list(taken.values()), 0)
     chosen: dict[int, None] = {}
     for rank in range(_PER_VARIANT):
         for votes in taken.values():
