@@ -191,7 +191,7 @@ def steps_table(rounds, steps, threads):
     found = {}
     for name, make in NETS.items():
         batch = 128 if name == "ResNet-20" else 32
-        number = steps // 8 if name == "ResNet-20" else steps
+        number = max(25, steps // 8) if name == "ResNet-20" else steps
         part = data.Part(whole.inputs[: batch * number], whole.targets[: batch * number])
         times = {loop: [] for loop in LOOPS}
         for _ in range(rounds):
@@ -326,7 +326,7 @@ def main():
     parser.add_argument("--save", type=Path, help="add the table to a JSON file")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if arguments.study:
         key, found = "study", study_table()

@@ -13,6 +13,7 @@ app = App(
     help="Train classifiers on imbalanced data, and know what really helped.",
     version=counterpoise.__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # ours says how to go on
 )
 for command in (compare, plan, show, demo):
     app.command(command)

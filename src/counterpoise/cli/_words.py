@@ -7,5 +7,5 @@ METRIC_WORDS = {
     "worst_recall": "worst-class recall",
     "mean_average_precision": "mean average precision",
     "nll": "negative log-likelihood",
-    "ece": "calibration error",
+    "expected_calibration_error": "calibration error",
 }

@@ -15,6 +15,7 @@ from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import record
 from counterpoise.study._prepared import load_facts, load_parts
 from counterpoise.study.engines import Emit, peak_memory_mb
+from counterpoise.study.plan import Plan
 from counterpoise.words import find
 
 NORMS: dict[str, Any] = {
@@ -43,6 +44,26 @@ def train_run(job: dict[str, Any], emit: Emit) -> None:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 record.write(folder / "error.txt", traceback.format_exc())
             raise
+
+
+def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Return the net that a plan's words mean, for samples of a shape."""
+    if model == "auto":
+        model = "resnet8" if len(shape) == 3 else "mlp"
+    return find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
+
+
+def check_nets(plan: Plan, shape: tuple[int, ...], num_classes: int) -> None:
+    """Call each net once, so that what does not fit the samples is told before any run.
+
+    Raises:
+        ValueError: a model or a norm of ours that is not made for these samples.
+    """
+    if ":" in plan.training.model:
+        return  # what a user's net does is the run's to tell
+    for norm in {v.norm for v in plan.variants if ":" not in v.norm}:
+        with torch.no_grad():
+            build(plan.training.model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
 
 
 class _Training:
@@ -137,9 +158,7 @@ class _Training:
 
     def _make_net(self, norm: str, model: str) -> nn.Module:
         shape = tuple(self.parts["train"].inputs.shape[1:])
-        if model == "auto":
-            model = "resnet8" if len(shape) == 3 else "mlp"
-        net = find("model", model, models.ALL)(find("norm", norm, NORMS), shape, self.num_classes)
+        net = build(model, norm, shape, self.num_classes)
         return _with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
 
     def _first_step(self) -> list[dict[str, Any]]:
