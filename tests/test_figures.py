@@ -14,7 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from counterpoise import figures
-from counterpoise.metrics import Scores, score
+from counterpoise.metrics import Scores, evaluate, score
+from counterpoise.stats import Interval
 
 NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Ankle boot"]
 SIZES = [50, 40, 30, 20, 10]
@@ -57,6 +58,44 @@ def curves() -> Figure:
 
 def layers() -> Figure:
     return figures.layer_flow({"plain": flow(0.1), "layer": flow(0.98)})
+
+
+RECALLS = np.array([[0.9, 0.8, 0.7, 0.6, np.nan], [0.7, 0.8, 0.7, 0.4, np.nan]])
+DIFFERENCES = {"focal": Interval(-0.02, 0.01, 0.04), "one seed": Interval(None, 0.03, None)}
+
+
+def forest(ax: Axes | None = None) -> Axes:
+    return figures.forest(DIFFERENCES, margin=0.01, baseline="cross entropy", ax=ax)
+
+
+def class_size(ax: Axes | None = None) -> Axes:
+    named = {"cross entropy": RECALLS, "focal": RECALLS[0]}
+    return figures.recall_by_class_size(named, SIZES[::-1], NAMES, ax=ax)
+
+
+def bands(ax: Axes | None = None) -> Axes:
+    seeds = [history(0.1, 0.5, 0.7), history(0.1, 0.7, 0.9)]
+    return figures.training_curves({"plain": seeds}, "train_accuracy", ax=ax)
+
+
+def calibration() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(500, 3))
+    logits[np.arange(500), targets := random.integers(0, 3, 500)] += 1.0
+    return targets, logits
+
+
+def diagram(ax: Axes | None = None) -> Axes:
+    found = evaluate(*calibration(), [500, 50, 5])
+    three = (found.bin_count, found.bin_confidence, found.bin_accuracy)
+    return figures.reliability({"plain": three}, ax=ax)
+
+
+def matrix(ax: Axes | None = None) -> Axes:
+    return figures.confusion_matrix(CONFUSION, NAMES[:3], ax=ax)
+
+
+DISPLAYS = [forest, class_size, bands, diagram, matrix]
 
 
 def pixels(path: Path) -> tuple[int, int]:
@@ -237,5 +276,87 @@ def test_wrong_input_is_named(tmp_path: Path) -> None:
         figures.recall_bars({}, NAMES)
     with pytest.raises(ValueError, match="records for 'plain'"):
         figures.layer_flow({"plain": []})
-    with pytest.raises(ValueError, match=r"ending in \.png, but got 'figure\.pdf'"):
-        figures.save(Figure(), tmp_path / "figure.pdf")
+    with pytest.raises(ValueError, match=r"ending in \.png or \.pdf, but got 'figure\.svg'"):
+        figures.save(Figure(), tmp_path / "figure.svg")
+    with pytest.raises(ValueError, match="forest needs at least one entry"):
+        figures.forest({})
+    with pytest.raises(ValueError, match=r"shape \(5,\) and 3 class names"):
+        figures.recall_by_class_size({"focal": RECALLS}, [3, 2, 1], NAMES[:3])
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_displays_draw_on_the_axes_given_or_on_their_own(
+    display: Callable[..., Axes], tmp_path: Path
+) -> None:
+    figure = Figure(layout="constrained")
+    left, right = figure.subplots(1, 2)
+    assert display(left) is left
+    assert left.has_data()
+    assert not right.has_data()
+    alone = display()
+    assert alone.figure.axes == [alone]
+    for kind in ("png", "pdf"):
+        figures.save(alone.figure, tmp_path / f"alone.{kind}")
+    assert (tmp_path / "alone.pdf").read_bytes()[:5] == b"%PDF-"
+    alone.figure.canvas.draw()
+    box = alone.get_tightbbox(alone.figure.canvas.get_renderer())
+    inside = alone.figure.bbox.padded(1.0)
+    assert (inside.min <= box.min).all()
+    assert (box.max <= inside.max).all()
+
+
+def test_a_pdf_is_the_same_each_time_and_its_fonts_are_truetype(tmp_path: Path) -> None:
+    first, second = (
+        figures.save(forest().figure, tmp_path / f"{k}.pdf").read_bytes() for k in range(2)
+    )
+    assert first == second
+    assert b"/FontFile2" in first
+    assert b"/Type3" not in first
+    assert mpl.rcParams["pdf.fonttype"] == 3
+
+
+def test_forest_shows_estimates_intervals_and_the_margin() -> None:
+    axes = forest()
+    whiskers = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    zero, interval = whiskers
+    assert list(zero) == [0, 0]
+    np.testing.assert_allclose(interval, [-2, 4])
+    dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose([d.get_xdata()[0] for d in dots], [1, 3])
+    assert len({d.get_marker() for d in dots}) == 2
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    np.testing.assert_allclose([band.x0, band.x1], [-1, 1])
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(DIFFERENCES)
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first one on top
+
+
+def test_recall_runs_from_the_largest_class() -> None:
+    axes = class_size()
+    labels = [t.get_text().split("\n") for t in axes.get_xticklabels()]
+    assert labels == [[n, str(s)] for n, s in zip(NAMES[::-1], SIZES, strict=True)]
+    means = axes.lines[0].get_ydata()
+    np.testing.assert_allclose(means, [np.nan, 50, 70, 80, 80])
+    spans = axes.collections[0].get_segments()[1:]
+    np.testing.assert_allclose(np.array(spans)[0, :, 1], [40, 60])
+
+
+def test_bands_span_the_seeds() -> None:
+    axes = bands()
+    assert axes.lines[0].get_xdata().tolist() == [1, 2]  # not measured before training
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.62, 0.82])
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    np.testing.assert_allclose([corners[:, 1].min(), corners[:, 1].max()], [0.52, 0.92])
+
+
+def test_reliability_is_that_of_scikit_learn() -> None:
+    from sklearn.calibration import calibration_curve
+
+    targets, logits = calibration()
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    right = p.argmax(1) == targets
+    accuracy, confidence = calibration_curve(right, p.max(1), n_bins=15)
+    count = np.histogram(p.max(1), np.linspace(0, 1, 16))[0]
+    known = count[count > 0] >= 10
+    drawn_points = diagram().lines[-1].get_xydata() / 100
+    np.testing.assert_allclose(drawn_points, np.stack([confidence, accuracy], 1)[known])

@@ -299,3 +299,23 @@ def test_two_tall_classes(make):
 def test_a_folder_without_a_study(tmp_path):
     with pytest.raises(ValueError, match="must be the folder of a study"):
         report.render(tmp_path)
+
+
+def test_figures_for_papers(finished, tmp_path):
+    paths = report.write_figures(finished, tmp_path / "new")
+    names = {p.stem for p in paths}
+    assert names == {
+        "forest",
+        "recall_by_class_size",
+        "training_loss",
+        "training_validation_balanced_accuracy",
+        "reliability",
+        "layer_flow",
+        *(f"confusion_{k}" for k in range(6)),
+    }
+    assert {p.suffix for p in paths} == {".png", ".pdf"}
+    assert sorted(p for p in (tmp_path / "new").iterdir()) == sorted(paths)
+
+
+def test_figures_of_a_study_without_a_finished_run(make, small, tmp_path):
+    assert report.write_figures(make(small, missing=6), tmp_path / "figures") == []

@@ -1,22 +1,41 @@
-"""The pictures of the study, drawn from plain numbers.
+"""Pictures for papers and slides, drawn from plain numbers.
 
-Every function returns a matplotlib `Figure` of its own and touches no global state, so pictures can
-be drawn in any thread and without a display. Colours are those of Okabe and Ito, which people with
-any common colour blindness can tell apart; hatches and markers tell the same without colour.
+Two kinds. `confusion_matrix`, `forest`, `recall_by_class_size`, `training_curves` and `reliability`
+draw one chart on the `ax` they are given, or on a new one, and return it, as scikit-learn's
+displays do. `accuracy_curves`, `confusion_pair`, `layer_flow` and `recall_bars` return a whole
+`Figure`. `save` writes PNG and PDF.
+
+Nothing touches global state, so pictures can be drawn in any thread and without a display. Colours
+are those of Okabe and Ito, which people with any common colour blindness can tell apart; hatches
+and markers tell the same without colour.
 """
 
-from counterpoise.figures._confusion import confusion_pair, draw_confusion, readable_on
+from counterpoise.figures._class_size import recall_by_class_size
+from counterpoise.figures._confusion import (
+    confusion_matrix,
+    confusion_pair,
+    draw_confusion,
+    readable_on,
+)
 from counterpoise.figures._curves import accuracy_curves
 from counterpoise.figures._flow import layer_flow
+from counterpoise.figures._forest import forest
 from counterpoise.figures._paper import save
 from counterpoise.figures._recall import recall_bars
+from counterpoise.figures._reliability import reliability
+from counterpoise.figures._seed_bands import training_curves
 
 __all__ = [
     "accuracy_curves",
+    "confusion_matrix",
     "confusion_pair",
     "draw_confusion",
+    "forest",
     "layer_flow",
     "readable_on",
     "recall_bars",
+    "recall_by_class_size",
+    "reliability",
     "save",
+    "training_curves",
 ]

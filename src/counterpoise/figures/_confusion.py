@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
-from counterpoise.figures._paper import Floats, check_classes, new_figure
+from counterpoise.figures._paper import Floats, axes_or_new, check_classes, new_figure
 from counterpoise.metrics import Scores
 
 
@@ -74,6 +74,39 @@ def draw_confusion(
     _label_matrix(axes, class_names, support)
     axes.set_title(title, fontsize=13, fontweight="bold", pad=10)
     return image
+
+
+def confusion_matrix(
+    confusion: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+    cmap: str = "Blues",
+) -> Axes:
+    """Draw a confusion matrix as `draw_confusion` does, on axes of one's own or new ones.
+
+    Args:
+        confusion: counts [true, predicted].
+        class_names: one name per class.
+        ax: where to draw; None for a new figure, `axes.figure`.
+        title: stands above the matrix.
+        cmap: name of a matplotlib colour map.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: when the matrix is not square with one row per class name.
+
+    Example:
+        >>> confusion_matrix(np.array([[9, 1], [2, 8]]), ["cat", "dog"]).get_ylabel()
+        'true'
+    """
+    size = 2.2 + 0.56 * len(class_names)
+    axes = axes_or_new(ax, size + 0.6, size)
+    draw_confusion(axes, confusion, class_names, title, cmap)
+    return axes
 
 
 def _write_cell(

@@ -1,4 +1,4 @@
-"""What all figures are drawn on and with: size, colours, hatches, columns of records, PNGs."""
+"""What all figures are drawn on and with: size, colours, hatches, columns of records, files."""
 
 import math
 import os
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -36,17 +38,19 @@ def swatches(names: Mapping[str, Any]) -> list[Patch]:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as a PNG; the file is there whole or not at all.
+    """Write a figure as PNG or PDF; the file is there whole or not at all.
+
+    The same figure makes the same bytes; a PDF holds its fonts as TrueType, as journals ask.
 
     Args:
         figure: what to write.
-        path: where to, ending in .png; missing folders are made, an older file is replaced.
+        path: where to, ending in .png or .pdf; missing folders are made, an older file is replaced.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: when the name does not end in .png.
+        ValueError: when the name ends in something else.
 
     Example:
         >>> import tempfile
@@ -55,13 +59,18 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         'empty.png'
     """
     target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ValueError(f"save needs a name ending in .png, but got {target.name!r}; rename it")
+    kind = target.suffix.lower().removeprefix(".")
+    if kind not in ("png", "pdf"):
+        raise ValueError(
+            f"save needs a name ending in .png or .pdf, but got {target.name!r}; rename it"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, as a rename is only atomic within one file system.
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        figure.savefig(partial, dpi=DPI, format="png")
+        with rc_context({"pdf.fonttype": 42}):
+            dated = {"CreationDate": None} if kind == "pdf" else {}
+            figure.savefig(partial, dpi=DPI, format=kind, metadata=dated)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -73,6 +82,16 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.2) -> Axes:
+    """Return the axes to draw on: those given, or those of a new figure of this size in inches."""
+    return new_figure(width, height).subplots() if ax is None else ax
+
+
+def variant_style(place: int) -> dict[str, Any]:
+    """Return colour and marker of the variant in this place."""
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
 def column(records: Sequence[Record], key: str) -> Floats:

@@ -10,9 +10,12 @@ that there is reads out cells and adds arrow keys. What is drawn where:
     _setting.py     plan, environment, learning rates
     _page.py        all of it through page.html.j2, style.css and script.js
 
+    _figures.py     the same charts by matplotlib, for papers
+
 and with what: _svg.py, _strips.py (charts in table rows), _panels.py (charts with two axes).
 """
 
+from counterpoise.report._figures import write_figures
 from counterpoise.report._page import render
 
-__all__ = ["render"]
+__all__ = ["render", "write_figures"]

@@ -18,11 +18,31 @@ def by_size(study: Study) -> list[int]:
     return sorted(range(len(counts)), key=lambda k: -counts[k])
 
 
-def tail(study: Study) -> set[int]:
-    """Return the rare classes: of the smallest third those below a third of the largest."""
+def groups(study: Study) -> dict[str, list[int]]:
+    """Return many-, medium- and few-shot classes as `metrics.Evaluation` has them.
+
+    Where all classes fall into one of these, the smallest third stands apart, if it is smaller by a
+    factor of three; of classes of equal size there is one group.
+    """
     counts, order = study.data["train_counts"], by_size(study)
-    smallest = order[len(order) - max(1, len(order) // 3) :]
-    return {k for k in smallest if 3 * counts[k] < counts[order[0]]}
+    seen = study.records[0].run["train_counts"] if study.records else counts
+    found = {
+        "many-shot, over 100": [k for k in order if seen[k] > 100],
+        "medium-shot, 20 to 100": [k for k in order if 20 <= seen[k] <= 100],
+        "few-shot, under 20": [k for k in order if seen[k] < 20],
+    }
+    found = {name: classes for name, classes in found.items() if classes}
+    third = order[len(order) - max(1, len(order) // 3) :]
+    small = [k for k in third if 3 * counts[k] < counts[order[0]]]
+    if len(found) == 1 and small:
+        return {"the larger classes": [k for k in order if k not in small], "the tail": small}
+    return found
+
+
+def tail(study: Study) -> set[int]:
+    """Return the rare classes: the group of the smallest ones, if there are several groups."""
+    found = list(groups(study).values())
+    return set(found[-1]) if len(found) > 1 else set()
 
 
 def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
@@ -30,7 +50,7 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
     ran = [v for v in variants if v.records]
     if not ran:
         return None
-    found = {v.place: _recalls(v) for v in ran}
+    found = {v.place: v.recalls() for v in ran}
     rare, order, counts = tail(study), by_size(study), study.data["train_counts"]
     scale = across((0.0, 1.0), width=480)
     rows = []
@@ -42,22 +62,19 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
         _row(study, k, rare) | {"cells": _cells([_mean(e, [k]) for e in found.values()])}
         for k in order
     ]
-    groups = _groups(found, rare, order)
+    by_group = [
+        {"name": name, "cells": _cells([_mean(e, members) for e in found.values()])}
+        for name, members in (groups(study) if rare else {}).items()
+    ]
     return {
         "rows": rows,
         "numbers": numbers,
-        "groups": groups,
+        "groups": by_group,
         "axis": axis(scale, lambda x: percent(x, 0)),
         "variants": ran,
         "left_out": len(counts) - len(rows),
         "rare": len(rare),
     }
-
-
-def _recalls(variant: Entry) -> list[list[float | None]]:
-    """Return the recalls of every seed; None for classes without test samples."""
-    every = zip(variant.scores("recall"), variant.scores("support"), strict=True)
-    return [[r if n else None for r, n in zip(*both, strict=True)] for both in every]
 
 
 def _shown(order: Sequence[int]) -> list[int]:
@@ -87,20 +104,6 @@ def _cells(means: Sequence[float | None]) -> list[tuple[str, str]]:
 
 def _mean(seeds: Sequence[Sequence[float | None]], classes: Sequence[int]) -> float | None:
     return mean([x for r in seeds for k in classes if (x := r[k]) is not None])
-
-
-def _groups(found: dict[int, Any], rare: set[int], order: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the mean recall of the tail and of the rest."""
-    if not rare:
-        return []
-    groups = (("the other classes", [k for k in order if k not in rare]), ("the tail", list(rare)))
-    return [
-        {
-            "name": name,
-            "cells": _cells([_mean(e, members) for e in found.values()]),
-        }
-        for name, members in groups
-    ]
 
 
 def sizes(study: Study) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from counterpoise.report._numbers import METRICS, mean, percent, short, whole_percent
@@ -31,7 +32,7 @@ _SIZE = (330, 180)
 def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
     """Return the quantities that were watched, each with a chart of every variant."""
     found = []
-    for key, name in _chosen(variants, metric):
+    for key, name in watched(variants, metric):
         share = not key.endswith(("loss", "nll"))
         spans = {v.place: _spans(v, key) for v in variants}
         values = [x for rows in spans.values() for _, *three in rows for x in three]
@@ -51,7 +52,7 @@ def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
     return found
 
 
-def _chosen(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
+def watched(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
     """Return the primary metric where it was watched, or the nearest thing, and the loss."""
     rows = [row for v in variants for r in v.records[:1] for row in r.history]
     there = {key for row in rows for key, value in row.items() if value is not None}
@@ -120,7 +121,7 @@ def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return a reliability diagram of every variant, its bins pooled over the seeds."""
     found = []
     for v in variants:
-        bins = _pooled(v)
+        bins = _bins(v) if v.records else []
         if not bins:
             continue
         ece, nll = v.mean("expected_calibration_error"), v.mean("nll")
@@ -133,20 +134,22 @@ def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
     return found
 
 
-def _pooled(variant: Entry) -> list[tuple[float, float, float]]:
+def pooled_bins(variant: Entry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return samples, confidence and share that is right of each bin, all seeds together."""
+    n, confidence, right = (
+        np.array(variant.scores(f"bin_{what}"), np.float64)
+        for what in ("count", "confidence", "accuracy")
+    )
+    total = n.sum(0)
+    used = np.maximum(total, 1)
+    return total, *(np.nansum(n * x, 0) / used for x in (confidence, right))
+
+
+def _bins(variant: Entry) -> list[tuple[float, float, float]]:
     """Return confidence, share that is right and share of the samples of each bin in use."""
-    total: dict[int, list[float]] = {}
-    parts = [variant.scores(f"bin_{what}") for what in ("count", "confidence", "accuracy")]
-    for run in zip(*parts, strict=True):
-        for k, (n, confidence, right) in enumerate(zip(*run, strict=True)):
-            if n:
-                kept = total.setdefault(k, [0.0, 0.0, 0.0])
-                for place, add in enumerate((n, n * confidence, n * right)):
-                    kept[place] += add
-    every = sum(n for n, *_ in total.values())
-    return [
-        (c / n, right / n, n / every) for _, (n, c, right) in sorted(total.items()) if n >= _FEWEST
-    ]
+    total, *both = pooled_bins(variant)
+    used = total >= _FEWEST
+    return list(zip(*(x[used].tolist() for x in (*both, total / total.sum())), strict=True))
 
 
 def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:

@@ -41,6 +41,11 @@ class Entry:
         """Return its mean over the seeds."""
         return mean(self.scores(metric, kind))
 
+    def recalls(self) -> list[list[float | None]]:
+        """Return every seed's recalls; None for classes without test samples."""
+        every = zip(self.scores("recall"), self.scores("support"), strict=True)
+        return [[r if n else None for r, n in zip(*both, strict=True)] for both in every]
+
     @cached_property
     def timing(self) -> Mapping[str, float | None]:
         """Return the means of seconds and peak_memory_mb."""

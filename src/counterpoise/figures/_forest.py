@@ -1,0 +1,53 @@
+"""Differences to a baseline with their intervals."""
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+
+from counterpoise.figures._paper import axes_or_new, need_some, variant_style
+from counterpoise.stats import Interval
+
+
+def forest(
+    differences: Mapping[str, Interval],
+    *,
+    margin: float = 0.0,
+    baseline: str = "the baseline",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw differences to a baseline, a line a variant, the first one on top.
+
+    Args:
+        differences: by variant, as shares (0.01 is one point); an interval without bounds is drawn
+            as its estimate alone.
+        margin: differences within ± margin do not matter, and a band shows them; 0 for none.
+        baseline: what the others are compared with, for the axis.
+        ax: where to draw; None for a new figure, `axes.figure`.
+
+    Returns:
+        The axes, in percentage points.
+
+    Raises:
+        ValueError: when there is no variant.
+
+    Example:
+        >>> axes = forest({"focal": Interval(-0.01, 0.02, 0.05)}, margin=0.01)
+        >>> [round(float(x), 1) for x in axes.lines[-1].get_xdata()]
+        [2.0]
+    """
+    need_some("forest", differences)
+    axes = axes_or_new(ax, 6.4, 1.3 + 0.38 * len(differences))
+    axes.axvspan(-100 * margin, 100 * margin, color="#dde7ef", zorder=0, linewidth=0)
+    axes.axvline(0.0, color="#555555", linewidth=1, zorder=1)
+    for row, interval in enumerate(differences.values()):
+        style = variant_style(row + 1)  # 0 is the baseline's
+        if interval.low is not None and interval.high is not None:
+            ends = [100 * interval.low, 100 * interval.high]
+            axes.plot(ends, [row, row], color=style["color"], linewidth=1.8)
+        axes.plot([100 * interval.estimate], [row], markersize=7, **style)
+    axes.set_yticks(range(len(differences)), list(differences))
+    axes.set_ylim(len(differences) - 0.5, -0.5)
+    axes.set_xlabel(f"difference to {baseline} (percentage points)")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return axes

@@ -1,0 +1,71 @@
+"""The report's charts as files for papers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from counterpoise.report._learning import pooled_bins, watched
+from counterpoise.report._matrix import confusions
+from counterpoise.report._variants import Entry, entries
+from counterpoise.study import Study, open_study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
+    """Write the report's charts, each as PNG and as PDF.
+
+    Args:
+        study: a study, or its folder. Variants without a finished run are left out.
+        folder: where to; it is made if it is not there.
+
+    Returns:
+        The files: forest, recall_by_class_size, reliability, layer_flow, one of the training curves
+        for each quantity that was watched, and one confusion matrix for each variant.
+
+    Raises:
+        ValueError: a folder without a study in it.
+    """
+    from counterpoise.figures import save
+
+    study = study if isinstance(study, Study) else open_study(study)
+    ran = [v for v in entries(study) if v.records]
+    return [
+        save(figure, Path(folder) / f"{name}.{kind}")
+        for name, figure in (_charts(study, ran) if ran else ())
+        for kind in ("png", "pdf")
+    ]
+
+
+def _charts(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Figure"]]:
+    from counterpoise import figures
+
+    for name, axes in _axes(study, ran):
+        if (figure := axes.get_figure(root=True)) is not None:
+            yield name, figure
+    yield "layer_flow", figures.layer_flow({v.label: v.records[0].flow for v in ran})
+
+
+def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
+    from counterpoise import figures
+
+    names = study.data["class_names"]
+    differences = {v.variant: v.interval for v in study.verdicts() if v.interval is not None}
+    if differences:
+        margin, baseline = study.plan.margin, study.labels[0]
+        yield "forest", figures.forest(differences, margin=margin, baseline=baseline)
+    recalls = {v.label: np.array(v.recalls(), np.float64) for v in ran}
+    counts = study.data["train_counts"]
+    yield "recall_by_class_size", figures.recall_by_class_size(recalls, counts, names)
+    for key, words in watched(ran, study.plan.metric):
+        histories = {v.label: [r.history for r in v.records] for v in ran}
+        yield f"training_{key}", figures.training_curves(histories, key, ylabel=words)
+    yield "reliability", figures.reliability({v.label: pooled_bins(v) for v in ran})
+    for v in ran:
+        total = confusions(v.records).sum(0)
+        title = f"{v.label}, {len(v.records)} seeds"
+        yield f"confusion_{v.place}", figures.confusion_matrix(total, names, title=title)
