@@ -17,8 +17,8 @@ def test_the_width_of_small_classes_is_statsmodels(make):
     low, high = proportion_confint(10, 20, method="wilson")
     assert found.evidence["half"] == round(50 * (high - low), 1)
     assert found.text == (
-        "2 of 3 classes have so few test samples that their recall is uncertain by up to 10 points "
-        "or more. The fewest are 20 of bread: up to 20.1 points (95%, Wilson)."
+        "In 2 of 3 classes the test samples are so few that a recall can be off by more than 10 "
+        "points (95%, Wilson). The fewest are the 20 of class bread: it can be off by 20.1."
     )
 
 
@@ -30,7 +30,7 @@ def test_a_class_that_validation_lacks(make):
     hits = {"focal": {0: [50, 50, 50], 1: [50, 50, 50]}}
     (found,) = _data.missing_in_validation(make(hits, validation_sizes=(9, 0, 3)))
     assert found.text == (
-        "In 2 of 2 splits, validation lacks a class (bread), so what is chosen on it, learning "
+        "In 2 of 2 splits, validation lacks class bread, so what is chosen on it, learning "
         "rates and τ, is chosen without that class."
     )
     absent = make(hits, validation_sizes=(9, 0, 3), train_counts=[50, 0, 50])
@@ -61,8 +61,8 @@ def test_accuracy_misleads_where_a_constant_answer_does_well(make, sizes, told):
 def test_classes_without_samples(make):
     study = make({"focal": {0: [50, 0, 50]}}, (50, 0, 50), train_counts=[90, 90, 0])
     assert [f.text for f in _data.absent_classes(study)] == [
-        "The training part has no sample of cheese: no variant can learn that.",
-        "The test part has no sample of bread: nothing here is about that.",
+        "The training part has no sample of class cheese: no variant can learn that.",
+        "The test part has no sample of class bread: nothing here is about that.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from counterpoise.findings import _learning, _training
 from counterpoise.study import Training, Tuning
@@ -106,7 +107,7 @@ def test_a_run_that_answers_one_class(make):
     (found,) = _learning.one_answer(study)
     assert found.text == (
         "cross_entropy: in 1 of 2 runs nearly all answers are one class; in the first of them "
-        "98.0% are bread, which 49.0% of the test samples are."
+        "class bread gets 98.0% of the answers and has 49.0% of the test samples."
     )
 
 
@@ -146,6 +147,14 @@ def test_a_metric_that_rises_to_the_end(make):
         "balanced accuracy on validation rose by 12.0 points (straight line through the mean of 2 "
         "seeds)"
     )
+
+
+def test_the_line_is_scipys():
+    for curve in np.random.default_rng(0).normal(0.8, 0.02, (50, 7)) + np.linspace(0, 0.1, 7):
+        line = stats.linregress(np.arange(7), curve)
+        sure = line.slope > 0 and line.slope / line.stderr > stats.t.ppf(0.975, 5)
+        expected = 6 * line.slope if sure else 0.0
+        assert _training._sure_rise(curve) == pytest.approx(expected)
 
 
 def test_noise_is_rarely_called_improving(make):

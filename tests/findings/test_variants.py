@@ -84,9 +84,12 @@ def test_fewer_seeds_are_told(make):
 
 def test_the_larger_source_of_noise(make):
     steady = make({CE: BASE, FOCAL: shifted([9, 10, 8])})
-    assert _noise.larger_source(steady)[0].text.endswith("More test samples would help most.")
+    (found,) = _noise.larger_source(steady)
+    assert found.text.startswith("More test samples would make 1 of 1 differences to cross_entropy")
     wild = make({CE: BASE, FOCAL: wobbling(70, 5)})
-    assert _noise.larger_source(wild)[0].text.endswith("More seeds would help most.")
+    assert _noise.larger_source(wild)[0].text.startswith("More seeds would make 1 of 1")
+    both = make({CE: BASE, FOCAL: shifted([9, 10, 8]), "poly": wobbling(70, 5)})
+    assert [f.evidence["labels"] for f in _noise.larger_source(both)] == ["focal", "poly"]
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "accuracy"])
@@ -226,11 +229,17 @@ def test_classes_balanced_twice(make, study, told):
     assert bool(_settings.balanced_twice(with_weight(make, **study))) == told
 
 
-@pytest.mark.parametrize(("lr", "word"), [(0.3, "highest"), (0.01, "lowest"), (0.1, None)])
-def test_a_rate_at_the_edge_of_the_grid(make, lr, word):
-    study = make({CE: HITS}, choices={CE: lr}, training=Training("mlp"))
-    found = _settings.edge_of_the_grid(study)
-    assert [f.evidence["end"] for f in found] == [word] * bool(word)
+def test_rates_at_the_edge_of_the_grid(make):
+    hits, auto = {CE: HITS, FOCAL: HITS, "poly": HITS, "cdt": HITS}, Training("mlp")
+    choices = {CE: 0.3, FOCAL: 0.1, "poly": 0.01, "cdt": 0.3}
+    lowest, highest = _settings.edge_of_the_grid(make(hits, choices=choices, training=auto))
+    assert lowest.text == (
+        "The learning rate 0.01 is the lowest that was tried (0.01, 0.03, 0.1, 0.3), and was "
+        "chosen for poly: a lower one may do better there."
+    )
+    assert highest.evidence["labels"] == "cross_entropy; cdt"
+    middle = make({CE: HITS}, choices={CE: 0.1}, training=auto)
+    assert _settings.edge_of_the_grid(middle) == []
 
 
 def test_fixed_rates_and_single_ones_have_no_edge(make):

@@ -20,9 +20,9 @@ def small_classes(study: Study) -> list[Finding]:
     if not wide:
         return []
     template = (
-        "{small} of {classes} classes have so few test samples that their recall is uncertain by "
-        "up to {widest} points or more. The fewest are {images} of {class_name}: up to {half:.1f} "
-        "points (95%, Wilson)."
+        "In {small} of {classes} classes the test samples are so few that a recall can be off by "
+        "more than {widest} points ({level}%, Wilson). The fewest are the {images} of class "
+        "{class_name}: it can be off by {half:.1f}."
     )
     evidence = {
         "small": len(wide),
@@ -55,7 +55,7 @@ def missing_in_validation(study: Study) -> list[Finding]:
     if not lacking:
         return []
     template = (
-        "In {lacking} of {splits} splits, validation lacks a class ({members}), so what is chosen "
+        "In {lacking} of {splits} splits, validation lacks class {members}, so what is chosen "
         "on it, learning rates and τ, is chosen without that class."
     )
     evidence = {
@@ -74,8 +74,9 @@ def largest_class(study: Study) -> list[Finding]:
     if share - balanced <= MISLEADING:
         return []
     template = (
-        "Always answering {class_name} would reach an accuracy of {share:.1f}% on this test part, "
-        "and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large classes."
+        "Always answering class {class_name} would reach an accuracy of {share:.1f}% on this test "
+        "part, and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
+        "classes."
     )
     evidence = {
         "class_name": study.data["class_names"][largest],
@@ -89,8 +90,8 @@ def absent_classes(study: Study) -> list[Finding]:
     """CP106: classes without a sample in the training or in the test part."""
     found = []
     for part, consequence in (
-        ("train", "The training part has no sample of {members}: no variant can learn that."),
-        ("test", "The test part has no sample of {members}: nothing here is about that."),
+        ("train", "The training part has no sample of class {members}: no variant can learn that."),
+        ("test", "The test part has no sample of class {members}: nothing here is about that."),
     ):
         absent = [k for k, n in enumerate(study.data[f"{part}_counts"]) if not n]
         if absent:

@@ -25,14 +25,14 @@ def gain_on_the_head(study: Study) -> list[Finding]:
     for label, head, tail, evidence in _head_and_tail(study):
         up = evidence["head_low"] > 0 and head.difference.estimate >= study.plan.margin
         if up and evidence["tail_low"] <= 0 and tail.difference.estimate < study.plan.margin:
-            template = "The gain of {label} is on the large classes alone: " + _BOTH
+            template = "{label}: the gain is on the large classes alone; " + _BOTH
             found.append(sentence("CP332", template, {"label": label, **evidence}))
     return found
 
 
 def gain_on_the_tail(study: Study) -> list[Finding]:
     """CP333: the small classes gain and the large ones lose, both beyond their intervals."""
-    template = "{label} gains on the small classes what the large ones pay for: " + _BOTH
+    template = "{label}: the small classes gain what the large ones pay for; " + _BOTH
     return [
         sentence("CP333", template, {"label": label, **evidence})
         for label, _, _, evidence in _head_and_tail(study)
@@ -105,7 +105,7 @@ def adjusted_baseline(study: Study) -> list[Finding]:
 
 
 _ADJUSTED = (
-    "{label} gains nothing that post-hoc logit adjustment, without another training, would not: "
-    "the adjusted {baseline} is {difference:+.1f} points of {measure} from it "
+    "{label}: nothing is gained that post-hoc logit adjustment would not give without another "
+    "training; the adjusted {baseline} is {difference:+.1f} points of {measure} from it "
     "({difference_low:+.1f} to {difference_high:+.1f}, {level}% interval over {seeds} seeds)."
 )

@@ -177,8 +177,8 @@ def one_answer(study: Study) -> list[Finding]:
             k, share, truth = single[0]
             template = (
                 "{label}: in {single} of {runs} runs nearly all answers are one class; in the "
-                "first of them {share:.1f}% are {class_name}, which {truth:.1f}% of the test "
-                "samples are."
+                "first of them class {class_name} gets {share:.1f}% of the answers and has "
+                "{truth:.1f}% of the test samples."
             )
             evidence: Evidence = {
                 "label": label,

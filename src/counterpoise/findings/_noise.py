@@ -5,22 +5,29 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings._finding import Evidence, Finding, percent, sentence
+from counterpoise.findings._finding import Evidence, Finding, listed, percent, sentence
 from counterpoise.study import Record, Study
-
-_SOURCES = (
-    "standard error of the difference in {measure}: {seed_se:.1f} points by the seeds, "
-    "{test_se:.1f} by the {samples} test samples"
-)
 
 
 def larger_source(study: Study) -> list[Finding]:
-    """CP331: which source of noise is the larger one, variant by variant."""
+    """CP331: the differences that are noisier by the test part, and those that are by the seeds."""
+    noises = list(_noises(study))
     found = []
-    for noise, evidence in _noises(study):
-        more = "test samples" if noise.larger == "test set" else "seeds"
-        template = "{label} and {baseline}, " + _SOURCES + ". More {more} would help most."
-        found.append(sentence("CP331", template, {**evidence, "more": more}))
+    for source, more in (("test set", "test samples"), ("seeds", "seeds")):
+        theirs = [evidence for noise, evidence in noises if noise.larger == source]
+        if theirs:
+            template = (
+                f"More {more} would make {{these}} of {{all}} differences to {{baseline}} surer "
+                "({labels}). In {measure}, the standard error of the first is {seed_se:.1f} points "
+                "by the seeds and {test_se:.1f} by the {samples} test samples."
+            )
+            evidence: Evidence = {
+                **theirs[0],
+                "these": len(theirs),
+                "all": len(noises),
+                "labels": listed([str(e["label"]) for e in theirs], between="; "),
+            }
+            found.append(sentence("CP331", template, evidence))
     return found
 
 
@@ -33,11 +40,12 @@ def another_test_set(study: Study) -> list[Finding]:
         if evidence["label"] in told and abs(noise.difference) < 2 * total:
             template = (
                 "The difference between {label} and {baseline} holds for these test samples; with "
-                "others it might not: {difference:+.1f} points, and twice the standard error of "
-                "seeds and test samples together is {twice:.1f} ("
+                "others it might not: {difference:+.1f} points of {measure}, and twice the "
+                "standard error of seeds ({seed_se:.1f}) and {samples} test samples "
+                "({test_se:.1f}) together is {twice:.1f}."
             )
             more = {"difference": percent(noise.difference), "twice": percent(2 * total)}
-            found.append(sentence("CP339", template + _SOURCES + ").", {**evidence, **more}))
+            found.append(sentence("CP339", template, {**evidence, **more}))
     return found
 
 

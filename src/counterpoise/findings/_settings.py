@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from counterpoise.findings._finding import Finding, sentence
+from counterpoise.findings._finding import Finding, listed, sentence
 from counterpoise.study import Study, Variant
 
 ALIKE = 1.01  # class sizes within this factor count as equal
@@ -24,8 +24,8 @@ _SHIFTING = ("balanced_softmax", "logit_adjusted")  # to the full extent, if tau
 def balanced_already(study: Study) -> list[Finding]:
     """CP335: a loss built from class sizes that were all alike."""
     template = (
-        "Every class came equally often to the loss of {label} (sampler: {sampler}), so nothing of "
-        "its balancing is left: what remains is {rest}."
+        "{label}: every class came equally often to the loss (sampler: {sampler}), so nothing of "
+        "its balancing is left; what remains is {rest}."
     )
     return [
         sentence("CP335", template, {"label": label, "sampler": v.sampler, "rest": rest})
@@ -45,10 +45,14 @@ def balanced_twice(study: Study) -> list[Finding]:
             weights = "+drw"
         shifted = v.plain_loss in _SHIFTING and v.settings.get("tau", 1) == 1
         if weights and (alike or shifted):
-            first = "every class comes equally often" if alike else "its loss shifts the logits"
+            first = (
+                "every class comes equally often"
+                if alike
+                else "the loss shifts the logits by the class sizes"
+            )
             evidence = {"label": label, "first": first, "weights": weights}
             template = (
-                "{label} balances the classes twice: {first}, and class weights come on top "
+                "{label}: the classes are balanced twice; {first}, and class weights come on top "
                 "({weights}), which favors the small classes beyond an equal footing."
             )
             found.append(sentence("CP336", template, evidence))
@@ -56,22 +60,23 @@ def balanced_twice(study: Study) -> list[Finding]:
 
 
 def edge_of_the_grid(study: Study) -> list[Finding]:
-    """CP337: the learning rate that was chosen has no neighbor on one side."""
+    """CP337: learning rates that were chosen and have no neighbor on one side."""
     rates = sorted(study.plan.grid)
+    ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
     found = []
-    for label, lr in study.choices.items():
-        if len(rates) > 1 and lr in (rates[0], rates[-1]):
-            end, beyond = ("highest", "higher") if lr == rates[-1] else ("lowest", "lower")
+    for end, beyond, place in ends:
+        labels = [label for label in study.labels if study.choices.get(label) == rates[place]]
+        if labels:
             evidence = {
-                "label": label,
+                "labels": listed(labels, between="; "),
                 "end": end,
                 "beyond": beyond,
-                "lr": f"{lr:g}",
+                "lr": f"{rates[place]:g}",
                 "grid": ", ".join(f"{rate:g}" for rate in rates),
             }
             template = (
-                "The learning rate of {label}, {lr}, is the {end} that was tried ({grid}); a "
-                "{beyond} one may suit it better."
+                "The learning rate {lr} is the {end} that was tried ({grid}), and was chosen for "
+                "{labels}: a {beyond} one may do better there."
             )
             found.append(sentence("CP337", template, evidence))
     return found
