@@ -5,8 +5,9 @@ import sys
 from cyclopts import App, CycloptsError
 
 import counterpoise
-from counterpoise.cli._compare import compare, plan, show
+from counterpoise.cli._compare import compare, plan, report, show
 from counterpoise.cli._demo import demo
+from counterpoise.cli._doctor import doctor
 
 app = App(
     name="counterpoise",
@@ -15,7 +16,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
-for command in (compare, plan, show, demo):
+for command in (compare, plan, show, report, doctor, demo):
     app.command(command)
 
 

@@ -166,7 +166,7 @@ class Board:
 def mean_and_interval(values: list[float]) -> str:
     """Write a mean with its 95% interval over seeds, in percent."""
     found = t_interval(values)
-    if len(values) < 2:
+    if found.high is None:  # of a single seed
         return f"{found.estimate:.1%}"
     return f"{found.estimate:.1%} ± {100 * (found.high - found.estimate):.1f}"
 

@@ -72,6 +72,7 @@ def compare(
 
     from counterpoise.cli._board import Board
     from counterpoise.cli._tables import results_json, show_study
+    from counterpoise.report import render
     from counterpoise.study import open_study, stream, usual_folder
 
     if workers is not None and workers < 1:
@@ -98,7 +99,12 @@ def compare(
         sys.stdout.write(results_json(study))
     else:
         show_study(console, study)
-        console.print(f"\nThe study is in [bold]{folder}[/]", highlight=False)
+    try:
+        page = render(study)
+    except OSError as error:
+        console.print(f"\n[red]The report could not be written:[/] {error}", highlight=False)
+        return 1
+    console.print(f"\nThe report: [bold]{page}[/]", highlight=False, soft_wrap=True)
     return 1 if board.failed else 0
 
 
@@ -163,6 +169,35 @@ def show(study: Path, *, json: Flag = False) -> int:
         sys.stdout.write(results_json(found))
     else:
         show_study(Console(), found)
+    return 0
+
+
+def report(study: Path, *, out: Path | None = None, figures: Flag = False) -> int:
+    """Write a study's report, one HTML file that needs nothing else.
+
+    Parameters
+    ----------
+    study
+        The study's folder, finished or not.
+    out
+        The file to write [default: report.html in that folder].
+    figures
+        Write the charts as PNG and PDF too, into a folder beside the report.
+    """
+    from rich.console import Console
+
+    from counterpoise.report import render, write_figures
+    from counterpoise.study import open_study
+
+    found, console = open_study(study), Console()
+    try:
+        page = render(found, out)
+        console.print(f"The report: {page}", highlight=False, soft_wrap=True)
+        if figures:
+            files = write_figures(found, page.parent / "figures")
+            console.print(f"{len(files)} figures in {page.parent / 'figures'}", highlight=False)
+    except OSError as error:
+        raise ValueError(f"the report cannot be written: {error}; choose another --out") from error
     return 0
 
 

@@ -1,6 +1,5 @@
 """A study's results as tables and sentences, and as JSON."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ def results_json(study: "Study") -> str:
                 for label in study.labels
             ],
             "verdicts": [asdict(v) for v in study.verdicts()],
-            "findings": [json.loads(to_json(asdict(f))) for f in findings.judge(study)],
+            "findings": [f.to_dict() for f in findings.judge(study)],
         }
     )
 

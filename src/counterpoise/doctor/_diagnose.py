@@ -17,14 +17,16 @@ from counterpoise.doctor._diagnosis import (
     Remedy,
     numbers,
 )
-from counterpoise.doctor._judge import HOPELESS, NOTHING, TOO_HIGH, blame, judge, losses
+from counterpoise.doctor._judge import NOTHING, TOO_HIGH, blame, is_open, judge, losses
 from counterpoise.doctor._look import Case
 from counterpoise.doctor._remedies import Place, add_norms, add_shortcuts, kaiming, places
-from counterpoise.doctor._trial import Trial, run_trial
+from counterpoise.doctor._trial import Rounds, Trial, run_trial
 from counterpoise.probe import Loss
 from counterpoise.probe._bench import Bench, as_floats, bench, count_samples, detached
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
+ROUNDS = 3  # of steps, for the net as it is; a remedy has to show within one
+
 Change = Callable[[nn.Module, list[Place]], str | None]
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
@@ -50,7 +52,7 @@ def diagnose(
     """Say whether a net will learn, and if not, where it breaks, why, and what helps.
 
     On a copy it looks at the net, takes a few real steps on batches drawn from the samples, and
-    looks again. Where that does not end well, a norm after each hidden layer, Kaiming's
+    looks again, up to three times for as long as it is not clear. Where that does not end well, a norm after each hidden layer, Kaiming's
     initialization, shortcuts around the layers that keep their shape and other learning rates are
     each tried on a copy of their own, and recommended only if the verdict then is "will learn".
     "Will learn" means: within some ten times `steps`. How it decides, and how often it was right,
@@ -68,7 +70,7 @@ def diagnose(
         lr: the learning rate.
         optimizer: "sgd" (plain), "adam", "adamw", or a function optimizer(weights, lr=...), such as
             `functools.partial(torch.optim.SGD, momentum=0.9)`.
-        steps: how many steps a trial takes.
+        steps: how many steps between two looks.
         batch_size: samples a step.
         batch_dim: the dimension of the inputs that counts the samples.
         remedies: whether to try what could help.
@@ -151,9 +153,9 @@ class _Patient:
             words = [_changed(place, change, case)] if change else []
             if lr != self.lr:
                 words.append(f"learning rate {lr:g}")
-            hopeless = HOPELESS if words else 0.0
-            trial = run_trial(place, case, self.steps, self.batch_size, hopeless)
-        return trial, " and ".join(words)
+            most = 1 if words else ROUNDS
+            rounds = Rounds(self.steps, most, lambda trial: is_open(numbers(trial)))
+            return run_trial(place, case, self.batch_size, rounds), " and ".join(words)
 
 
 class _NotFeasible(Exception):
@@ -200,7 +202,7 @@ def _try(
             continue
         n = numbers(trial)
         verdict = judge(n)[0]
-        tried.append(Remedy(words, verdict, verdict == LEARNS, n))
+        tried.append(Remedy(words, verdict, verdict == LEARNS, n, len(trial.losses)))
     return tried, notes
 
 

@@ -76,12 +76,14 @@ class Remedy:
         verdict: on the changed copy.
         worked: whether the verdict is now "will learn".
         numbers: of the changed copy; the diagnosis has those of the net as it is.
+        steps: how many it was trained; 0 when its promise was hopeless from the start.
     """
 
     change: str
     verdict: str
     worked: bool
     numbers: Numbers
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Diagnosis:
         remedies: everything that was tried, what worked first, the lowest loss foremost.
         rows: a dict a layer before the steps, as `counterpoise.probe.watch` has them.
         rows_after: the same after the steps; empty when they could not be finished.
-        steps: how many steps were taken.
+        steps: how many were taken; 0 when the promise was hopeless from the start.
         notes: what else the reader should know.
     """
 
@@ -133,8 +135,7 @@ class Diagnosis:
             return []
         worked = [f"  {i}. {_line(remedy)}" for i, remedy in enumerate(self.recommended, 1)]
         failed = [f"  - {_line(remedy)}" for remedy in self.remedies if not remedy.worked]
-        steps = f"tried on copies, {self.steps} steps each"
-        head = [f"What helps ({steps}):"] if worked else [f"Nothing helped of what was {steps}:"]
+        head = ["What helps, tried on copies:" if worked else "Nothing of what was tried helps:"]
         between = ["What does not:"] if worked and failed else []
         return [*head, *worked, *between, *failed]
 
@@ -142,5 +143,5 @@ class Diagnosis:
 def _line(remedy: Remedy) -> str:
     n = remedy.numbers
     loss = "not finite" if n.loss_after is None else f"{n.loss_after:.3g}"
-    seen = f"loss {n.loss:.3g} -> {loss}, visible share {n.visible_share:.2g}"
-    return f"{remedy.change}: {remedy.verdict} ({seen})"
+    steps = f"loss {n.loss:.3g} -> {loss} in {remedy.steps} steps" if remedy.steps else "hopeless"
+    return f"{remedy.change}: {remedy.verdict} (visible share {n.visible_share:.2g}, {steps})"

@@ -9,7 +9,8 @@ from counterpoise.doctor._trial import Trial
 BLOWN_UP = 30.0  # times guessing's loss; above, a net that does not learn is said to diverge
 FALL = 0.02  # share of guessing's loss: after a fall by so much it is learning already
 SIGNAL = 8e-4  # of `Numbers.signal`; above, it is on its way
-HOPELESS = 1e-7  # promise before the steps, below which a remedy is not followed further
+CLEAR = 0.25  # share of guessing's loss: after a fall by so much no more steps are taken
+HOPELESS = 1e-9  # promise below which none are either
 SURE = 3.0  # how many times past a threshold counts as far from it
 
 BLIND = 1e-3  # visible share of the output below which the signal is the cause
@@ -38,6 +39,13 @@ def judge(n: Numbers) -> tuple[str, bool]:
     if merit > 1:
         return LEARNS, sure
     return DIVERGES if n.highest_loss > BLOWN_UP * n.scale else IDLES, sure
+
+
+def is_open(n: Numbers) -> bool:
+    """Whether further steps could change the verdict."""
+    if n.fall is None or n.promise_after is None:
+        return False
+    return n.fall < CLEAR and n.promise_after > HOPELESS
 
 
 def blame(verdict: str, n: Numbers, trial: Trial) -> Blame:

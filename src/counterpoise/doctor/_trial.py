@@ -1,13 +1,24 @@
 """A few real steps on a bench, with a look before and after."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from counterpoise.doctor._look import Case, Look, look
 from counterpoise.probe._bench import Bench, call
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How long a trial may take: `most` rounds of `steps` steps, as long as `is_open` says so."""
+
+    steps: int
+    most: int
+    is_open: "Callable[[Trial], bool]"
 
 
 @dataclass(frozen=True)
@@ -33,37 +44,38 @@ class Trial:
         return max(seen) if all(map(math.isfinite, seen)) else math.inf
 
 
-def run_trial(
-    place: Bench, case: Case, steps: int, batch_size: int, hopeless: float = 0.0
-) -> Trial:
-    """Look, train `steps` steps on batches drawn from the case, and look again.
-
-    No step is taken when the first look's promise is below `hopeless`.
-    """
+def run_trial(place: Bench, case: Case, batch_size: int, rounds: Rounds) -> Trial:
+    """Look, train a round of steps, look again, and go on for as long as it is open."""
     place.net.train()
     before, notes = look(place, case)
-    if before.promise < hopeless:
-        return Trial(before, (), before, tuple(notes))
-    losses = _train(place.net, case, steps, batch_size)
-    intact = all(math.isfinite(x) for x in losses)
-    after = look(place, case)[0] if intact else None
-    return Trial(before, tuple(losses), after, tuple(notes))
-
-
-def _train(net: nn.Module, case: Case, steps: int, batch_size: int) -> list[float]:
-    weights = [p for p in net.parameters() if p.requires_grad]
+    trial = Trial(before, (), before, tuple(notes))
+    weights = [p for p in place.net.parameters() if p.requires_grad]
     if not weights:
-        return []
-    optimizer, losses = case.make_optimizer(weights), []
+        return trial
+    steps = _steps(place.net, weights, case, batch_size)
+    for _ in range(rounds.most):
+        if not rounds.is_open(trial):
+            break
+        losses = (*trial.losses, *itertools.islice(steps, rounds.steps))
+        intact = math.isfinite(losses[-1])
+        trial = replace(trial, losses=losses, after=look(place, case)[0] if intact else None)
+    return trial
+
+
+def _steps(
+    net: nn.Module, weights: list[nn.Parameter], case: Case, batch_size: int
+) -> Iterator[float]:
+    """Take a step and yield the loss before it, and end with one that is not finite."""
+    optimizer = case.make_optimizer(weights)
     draw = torch.Generator().manual_seed(0)
-    for _ in range(steps):
+    while True:
         index = torch.randperm(case.samples, generator=draw)[:batch_size]
         inputs, targets = case.some(index)
         value = case.loss(call(net, inputs), targets)
-        losses.append(value.item())
-        if not math.isfinite(losses[-1]) or not value.requires_grad:
-            break
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-    return losses
+        if value.requires_grad and math.isfinite(value.item()):
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        yield value.item()
+        if not math.isfinite(value.item()):
+            return

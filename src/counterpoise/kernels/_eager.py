@@ -36,6 +36,29 @@ def is_channels_last_3d(x: torch.Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def channels_last_of(x: torch.Tensor) -> torch.memory_format | None:
+    """Which of the two channels_last formats x has; None for neither and for contiguous tensors."""
+    if x.is_contiguous():
+        return None
+    if is_channels_last(x):
+        return torch.channels_last
+    return torch.channels_last_3d if is_channels_last_3d(x) else None
+
+
+def matching(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Weight and bias in dtypes that torch's kernels take beside x's: x's own, or float32 for half.
+
+    torch refuses the other pairs with a message about the wrong dtype (pytorch#102922).
+    """
+    if all(p is None or p.dtype == x.dtype for p in (weight, bias)):
+        return weight, bias
+    dtype = torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
+    weight, bias = (None if p is None else p.to(dtype) for p in (weight, bias))
+    return weight, bias
+
+
 def batched(grad: torch.Tensor) -> bool:
     """True when several gradients come at once (`is_grads_batched`, vectorized Jacobians)."""
     functorch = torch._C._functorch

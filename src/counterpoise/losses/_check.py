@@ -44,21 +44,23 @@ def check_call(
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
     if logits.dim() == 0:
         raise ValueError("logits must be (C), (N, C) or (N, C, d1, ...), but got a single number")
-    axis = min(1, logits.dim() - 1)
-    samples = (*logits.shape[:axis], *logits.shape[axis + 1 :])
-    _check_target(logits, target, samples, ignore_index)
-    if logits.shape[axis] == 0:
+    shape, axis = logits.shape, min(1, logits.dim() - 1)
+    samples = shape[:axis] + shape[axis + 1 :]
+    if target.dtype != torch.int64 or target.shape != samples:
+        _check_target(logits, target, tuple(samples), ignore_index)
+    classes = shape[axis]
+    if classes == 0:
         raise ValueError(f"logits need at least one class, but got {tuple(logits.shape)}")
     for name, vector in vectors.items():
-        if vector is not None and tuple(vector.shape) != (logits.shape[axis],):
+        if vector is not None and vector.shape != (classes,):
             raise ValueError(
                 f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
-                f"{logits.shape[axis]} classes"
+                f"{classes} classes"
             )
-    if sample_weight is not None and tuple(sample_weight.shape) != samples:
+    if sample_weight is not None and sample_weight.shape != samples:
         raise ValueError(
-            f"sample_weight must have one entry per sample, {samples}, but got shape "
-            f"{tuple(sample_weight.shape)}"
+            f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
+            f"shape {tuple(sample_weight.shape)}"
         )
     if normalizer is not None and reduction in ("sum", "none"):
         raise ValueError(

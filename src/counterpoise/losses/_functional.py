@@ -9,6 +9,7 @@ from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as ke
 from counterpoise.losses._check import check_call, check_settings, explain_range
 
 Vector = torch.Tensor | None
+HALF = (torch.float16, torch.bfloat16)
 
 
 def tilted_cross_entropy(
@@ -88,9 +89,9 @@ def tilted_cross_entropy(
         logits, target = logits.unsqueeze(0), target.unsqueeze(0)
         sample_weight = None if sample_weight is None else sample_weight.unsqueeze(0)
         reduction = "sum" if reduction == "none" else reduction  # of one sample: its loss
-    if logits.dtype != torch.float64 and autocasting(logits):
+    if logits.dtype in HALF and autocasting(logits):
         logits = logits.float()
-    wide = torch.promote_types(logits.dtype, torch.float32)
+    wide = torch.float32 if logits.dtype in HALF else logits.dtype
     scale, offset, margin, weight = (
         None if v is None else v.to(logits.device, wide) for v in vectors.values()
     )

@@ -4,13 +4,14 @@ import torch
 from torch import nn
 
 from counterpoise.kernels import group_norm, layer_norm, rms_norm
+from counterpoise.norms._layer_2d import LayerNorm2d
 
 
 def explain(layer: nn.Module, x: torch.Tensor) -> str:
     """Say in one line which way `layer` takes for `x`, and why.
 
     Args:
-        layer: a LayerNorm, GroupNorm, InstanceNorm or RMSNorm of this package.
+        layer: a LayerNorm, LayerNorm2d, GroupNorm, InstanceNorm or RMSNorm of this package.
         x: what would be given to it; nothing is computed.
 
     Raises:
@@ -23,7 +24,9 @@ def explain(layer: nn.Module, x: torch.Tensor) -> str:
         "native: torch's kernel is right and fastest on contiguous tensors"
     """
     if isinstance(layer, nn.GroupNorm):
-        taken, why = group_norm.way(x, layer.num_groups, layer.weight, layer.bias)
+        taken, why = group_norm.way(x, layer.num_groups)
+    elif isinstance(layer, LayerNorm2d):
+        taken, why = layer_norm.way_2d(x)
     elif isinstance(layer, nn.LayerNorm):
         taken, why = layer_norm.way(x, tuple(layer.normalized_shape))
     elif isinstance(layer, nn.RMSNorm):

@@ -1,10 +1,9 @@
 """Layer normalization of each pixel of an image."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from counterpoise.kernels._eager import is_channels_last
+from counterpoise.kernels.layer_norm import layer_norm_2d
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -57,6 +56,4 @@ class LayerNorm2d(nn.LayerNorm):
                 f"LayerNorm2d({channels}) needs an input (N, {channels}, H, W), but got "
                 f"{tuple(input.shape)}"
             )
-        rows = input.permute(0, 2, 3, 1)
-        y = F.layer_norm(rows, (channels,), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
-        return y if is_channels_last(input) else y.contiguous()
+        return layer_norm_2d(input, self.weight, self.bias, self.eps)

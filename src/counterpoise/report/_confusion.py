@@ -25,7 +25,8 @@ def section(
         return None
     classes, names = _matrix.choose_classes(study), study.data["class_names"]
     total = np.array([_matrix.confusions(v.records).sum(0) for v in ran])
-    galleries = misclassified(study, _matrix.worst_pairs(total, len(names) ** 2))
+    pairs = _matrix.worst_pairs(total, len(names) ** 2)
+    galleries = misclassified(study, [p for p in pairs if set(p) <= set(classes.order)])
     links = set(galleries)
     cells = len(classes.names) ** 2
     return {

@@ -126,7 +126,7 @@ def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
             continue
         ece, nll = v.mean("expected_calibration_error"), v.mean("nll")
         said = "; ".join(f"sure to {percent(c, 0)}: right in {percent(r, 0)}" for c, r, _ in bins)
-        chart = calibration(v.place, bins, f"{v.label}: reliability", said, whole_percent)
+        chart = calibration(v.place, bins, f"{v.label}: reliability", said)
         rows = [(percent(c), percent(r), percent(share)) for c, r, share in bins]
         found.append(
             {"variant": v, "chart": chart, "ece": percent(ece), "nll": short(nll), "rows": rows}
@@ -189,7 +189,7 @@ def _flow_chart(
     layers: int,
 ) -> dict[str, Any]:
     low, high = min(values), max(values)
-    panel = Panel.of((1, max(layers, 2)), (low / 1.6, high * 1.6), (344, 230), 52, (False, True))
+    panel = Panel.of((1, max(layers, 2)), (low / 1.6, high * 1.6), (344, 230), 52, log=True)
     panel.axes("layer, from the input to the output", short, short)
     lines_of_all(series, panel)
     said = f"{name} by layer on a logarithmic axis, from {short(low)} to {short(high)}"

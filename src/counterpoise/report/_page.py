@@ -42,7 +42,8 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
 
     Args:
         study: a study, or its folder.
-        out: the file to write; None for report.html in the study's folder.
+        out: the file to write; None for report.html in the study's folder. Missing folders
+            are made.
 
     Returns:
         The file, which is written whole or not at all.
@@ -52,6 +53,7 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
     """
     study = study if isinstance(study, Study) else open_study(study)
     path = study.folder / "report.html" if out is None else Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     record.write(path, page(study))
     return path
 

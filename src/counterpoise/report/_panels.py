@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from counterpoise.report._numbers import whole_percent
 from counterpoise.report._svg import (
     STYLES,
     Scale,
@@ -43,12 +44,11 @@ class Panel:
         y: tuple[float, float],
         size: tuple[int, int],
         left: int = 44,
-        log: tuple[bool, bool] = (False, False),
+        log: bool = False,
     ) -> "Panel":
-        """Return a panel of that size whose axes span the given numbers."""
+        """Return a panel of that size whose axes span the given numbers; `log` is about y."""
         width, height = size
-        across = Scale(*x, left, width - _RIGHT, log[0])
-        return cls(across, Scale(*y, height - 34, 10, log[1]))
+        return cls(Scale(*x, left, width - _RIGHT), Scale(*y, height - 34, 10, log))
 
     def axes(
         self, x_name: str, x_label: Callable[[float], str], y_label: Callable[[float], str]
@@ -58,8 +58,7 @@ class Panel:
         for t in ticks:
             self.parts += [line(self.x.start, self.y(t), self.x.end, self.y(t), "grid")]
             self.parts += [text(self.x.start - 6, self.y(t) + 3.5, y_label(t), "tick end")]
-        ticks = (log_ticks if self.x.log else nice_ticks)(self.x.low, self.x.high, 4)
-        for t in ticks:
+        for t in nice_ticks(self.x.low, self.x.high, 4):
             self.parts += [text(self.x(t), self.y.start + 15, x_label(t), "tick middle")]
         self.parts += [line(self.x.start, self.y.start, self.x.end, self.y.start, "axis")]
         middle = (self.x.start + self.x.end) / 2
@@ -84,23 +83,19 @@ class Panel:
         return picture(width, height, self.parts, title, description)
 
 
-def lines_of_all(series: Mapping[int, Points], panel: Panel, css: str = "curve") -> None:
+def lines_of_all(series: Mapping[int, Points], panel: Panel) -> None:
     """Draw every variant's line, and its markers where those of the others are not."""
     for k, (variant, points) in enumerate(series.items()):
-        panel.line(points, f"{css} v{variant % STYLES}")
+        panel.line(points, f"curve v{variant % STYLES}")
         panel.dots(variant, points[k % max(len(points), 1) :: len(series)])
 
 
 def calibration(
-    variant: int,
-    bins: Sequence[tuple[float, float, float]],
-    title: str,
-    description: str,
-    percent: Callable[[float], str],
+    variant: int, bins: Sequence[tuple[float, float, float]], title: str, description: str
 ) -> Markup:
     """Return a reliability diagram: confidence, share that is right, share of the samples."""
     panel = Panel.of((0, 1), (0, 1), (290, 260))
-    panel.axes("confidence", percent, percent)
+    panel.axes("confidence", whole_percent, whole_percent)
     for confidence, _, share in bins:
         height = 0.25 * share * (panel.y.start - panel.y.end)
         x = panel.x(confidence)

@@ -15,6 +15,7 @@ from counterpoise.study._prepared import FILE
 SIDE = 48  # pixels; larger images are scaled down
 BUDGET = 900_000  # characters for all misclassified samples together
 _PER_VARIANT, _PER_PAIR = 4, 12
+_IN_ALL = 200  # training samples
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,17 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
     Of the pairs that come last none may be left, as all pictures together stay below `BUDGET`.
     """
     images = Images(study, "test")
-    answers = _answers(study)
-    if not images.there or answers is None:
+    answers = _answers(study) if images.there else None
+    if answers is None:
         return {}
-    targets, votes = images.targets(), answers
+    targets = images.targets()
     found: dict[str, list[Thumbnail]] = {}
     left = BUDGET
     for true, predicted in pairs:
         candidates = np.flatnonzero(targets == true)
         taken = {
-            v: (predictions[:, candidates] == predicted).sum(0) for v, predictions in votes.items()
+            v: (predictions[:, candidates] == predicted).sum(0)
+            for v, predictions in answers.items()
         }
         chosen = _choose(taken)
         shown = []
@@ -136,11 +138,11 @@ def _choose(taken: dict[int, np.ndarray]) -> list[int]:
 
 
 def of_each_class(study: Study, each: int = 6) -> list[list[str]]:
-    """Return the first training samples of every class; nothing where data are no images."""
+    """Return the first training samples of every class; nothing for very many or no images."""
     images = Images(study, "train")
-    if not images.there:
+    classes = range(len(study.data["class_names"]))
+    each = min(each, _IN_ALL // len(classes))
+    if not images.there or not each:
         return []
     targets = images.targets()
-    classes = range(len(study.data["class_names"]))
-    each = min(each, max(1, 200 // len(classes)))
     return [list(images.uris(np.flatnonzero(targets == k)[:each].tolist())) for k in classes]

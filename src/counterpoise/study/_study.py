@@ -115,6 +115,10 @@ class Study:
 
         `docs/statistics.md` tells how it is made.
         """
+        return list(self._verdicts)
+
+    @cached_property
+    def _verdicts(self) -> list[stats.Verdict]:
         noise = None
         if self.chance is not None:
             sizes = self.data["test_counts"]
@@ -132,7 +136,7 @@ class Study:
     def chance(self) -> float | None:
         """What guessing scores on the primary metric, where that is known."""
         if self.plan.metric == "balanced_accuracy":
-            return 1 / len(self.data["class_names"])
+            return 1 / sum(n > 0 for n in self.data["test_counts"])
         if self.plan.metric == "accuracy":
             return max(self.data["test_counts"]) / sum(self.data["test_counts"])
         return None

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import counterpoise
@@ -129,7 +130,7 @@ class Plan:
 
         check_plan(self)
 
-    @property
+    @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """All of them, each once, the baseline first."""
         crossed = itertools.product(self.norms, self.losses, self.samplers)
@@ -140,12 +141,12 @@ class Plan:
 
     def label(self, variant: Variant) -> str:
         """What a variant is called here: the words in which the variants differ."""
-        return self._label(variant, list(self.variants))
+        return self.labels[self.variants.index(variant)]
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The variants' labels, the baseline's first."""
-        return tuple(self.label(v) for v in self.variants)
+        return tuple(self._label(v, list(self.variants)) for v in self.variants)
 
     def _label(self, variant: Variant, every: list[Variant]) -> str:
         axes = [

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from counterpoise.data import Part
 
 Progress = Callable[[float], None]
-BATCH = 128
+BATCH = 256  # 1-10% quicker than 128 an image on the sheet's nets, and 512 adds nothing
 
 
 def predict_logits(

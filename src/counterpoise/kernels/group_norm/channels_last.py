@@ -1,122 +1,117 @@
-"""Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C.
+"""Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C, on a CPU.
 
-An image is read as rows of `T` neighbouring pixels, T*C numbers each, with T chosen so that a row
-is long enough for vector instructions and short enough for a small matrix. Sums over the image are
-sums of rows, which vectorise whatever C is; the sum of a row's entries by group, and its way back
-to every entry of the row, is one product with the (T*C, T*C) matrix `P` that is 1/M where two
-entries share a group, M being the size of a group. Two passes: the mean first, then the variance of
-the centred values, so nothing cancels; and what rounding left of the mean, `rest`, is measured on
-the centred values and taken off in the sums. Shapes: X is (N, H*W/T, T*C), `..._row` is (N, T*C).
+torch has what is needed, but for one thing: its `channels_last` kernel takes the variance from
+E[x^2] - E[x]^2, which cancels where a mean is large beside the spread. Two ways round it:
+
+- `wide`: that kernel, which is quick where the channels of a group fill a vector register. Its own
+  mean and spread tell whether anything was lost; if so, once more on the input less those means,
+  which changes no output and no gradient.
+- `narrow`: the contiguous kernel between two changes of layout.
+
+The gradient is torch's kernel too, given statistics that are right.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._eager import as_channels_last, batched
+from counterpoise.kernels._eager import batched
+from counterpoise.kernels._layout import channels_last, contiguous
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
-MAX_CHANNELS = 256  # P has C^2 entries at least; above, two layout copies cost less
-_ROW = 128  # numbers in a row, at most, unless C alone is more
+Parts = tuple[Tensor, Tensor, Tensor, Tensor]  # what was normalized, y, mean, 1/sqrt(var + eps)
 
-
-def _pixels_per_row(channels: int, pixels: int) -> int:
-    return max(t for t in range(1, max(1, _ROW // channels) + 1) if pixels % t == 0)
-
-
-@lru_cache(maxsize=64)
-def _same_group(channels: int, groups: int, pixels: int, dtype: torch.dtype) -> Tensor:
-    """The matrix P: entry (i, j) is 1/M where entries i and j of a row share a group."""
-    group = (torch.arange(channels) // (channels // groups)).repeat(
-        _pixels_per_row(channels, pixels)
-    )
-    same = (group[:, None] == group[None, :]).to(dtype)
-    return same / (channels // groups * pixels)
-
-
-def _rows(x: Tensor) -> Tensor:
-    n, c, h, w = x.shape
-    row = _pixels_per_row(c, h * w) * c
-    return x.permute(0, 2, 3, 1).reshape(n, h * w * c // row, row)
-
-
-@lru_cache(maxsize=64)
-def _channel_of(channels: int, row: int) -> Tensor:
-    """The channel of each entry of a row."""
-    return torch.arange(channels).repeat(row // channels)
-
-
-def _tiled(parameter: Tensor | None, row: int) -> Tensor | None:
-    """One value per channel, repeated along a row."""
-    if parameter is None:
-        return None
-    return parameter.index_select(0, _channel_of(parameter.numel(), row))
-
-
-def _per_channel(row_sum: Tensor, channels: int) -> Tensor:
-    """(N, T*C) sums to one sum per channel."""
-    return row_sum.view(-1, channels).sum(0)
+# |mean| / sqrt(var + eps) up to which E[x^2] - E[x]^2 is as exact as the dtype needs: the error of
+# the variance grows as its square, and half precision rounds the output far more than that.
+_CENTRED = {torch.float64: 1.0, torch.float32: 1.0, torch.bfloat16: 10.0, torch.float16: 10.0}
+_native_backward = torch.ops.aten.native_group_norm_backward.default
 
 
 class GroupNormChannelsLast(torch.autograd.Function):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, with its hand-written gradient."""
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, `wide` or `narrow`."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-    ) -> Tensor:
-        """Return y in the layout of x."""
-        rows = _rows(x)
-        same = _same_group(x.shape[1], groups, x.shape[2] * x.shape[3], x.dtype)
-        mean_row = rows.sum(1) @ same
-        centred = rows - mean_row[:, None]
-        rest_row = centred.sum(1) @ same
-        work = centred.square()
-        rstd_row = (work.sum(1) @ same).sub_(rest_row.square()).add_(eps).rsqrt_()
-        weight_row, bias_row = _tiled(weight, rows.shape[2]), _tiled(bias, rows.shape[2])
-        scale = rstd_row if weight_row is None else rstd_row * weight_row
-        shift = -rest_row * scale if bias_row is None else bias_row - rest_row * scale
-        torch.addcmul(shift[:, None], centred, scale[:, None], out=work)
-        ctx.save_for_backward(x, weight, bias, mean_row, rest_row, rstd_row, scale)
-        ctx.groups, ctx.eps, ctx.same = groups, eps, same
-        return as_channels_last(work, tuple(x.shape))
+        ctx: Any,
+        x: Tensor,
+        way: str,
+        groups: int,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return y in the layout of x, and what was normalized if that is not x itself."""
+        given, y, mean, rstd = PARTS[way](x, groups, weight, bias, eps)
+        ctx.groups, ctx.eps = groups, eps
+        ctx.set_materialize_grads(False)
+        # An output, so that what is saved still leads to x when the gradient is differentiated.
+        ctx.save_for_backward(given, weight, bias, mean, rstd)
+        return y, None if given is x else given
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """dx = w*rstd*g - mean(w*rstd*g) - xhat * mean(w*rstd*g*xhat), means over the group."""
-        x, weight, bias, mean_row, rest_row, rstd_row, scale = ctx.saved_tensors
-        if torch.is_grad_enabled() or batched(grads[0]):  # leave what is unusual to autograd
-            return _differentiable_backward(ctx, x, weight, bias, grads[0])
-        grad, channels, dx = _rows(grads[0]), x.shape[1], None
-        centred = _rows(x) - mean_row[:, None]
-        work = grad * centred
-        grad_sum = grad.sum(1)
-        grad_xhat_sum = work.sum(1).sub_(rest_row * grad_sum).mul_(rstd_row)
-        if ctx.needs_input_grad[0]:
-            shift = torch.mm(grad_sum * scale, ctx.same).neg_()
-            slope = torch.mm(grad_xhat_sum * scale, ctx.same).mul_(rstd_row).neg_()
-            shift.sub_(rest_row * slope)
-            torch.addcmul(shift[:, None], centred, slope[:, None], out=work)
-            torch.addcmul(work, grad, scale[:, None], out=work)
-            dx = as_channels_last(work, tuple(x.shape))
-        return (
-            dx,
-            None,
-            _per_channel(grad_xhat_sum, channels) if ctx.needs_input_grad[2] else None,
-            _per_channel(grad_sum, channels) if ctx.needs_input_grad[3] else None,
-            None,
-        )
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """torch's kernel on what was normalized; the formula where that is to be differentiated."""
+        given, weight, bias, mean, rstd = ctx.saved_tensors
+        grad, given_grad = grads
+        if grad is None:
+            return given_grad, None, None, None, None, None
+        if torch.is_grad_enabled() or batched(grad):
+            dx, dweight, dbias = _differentiable(ctx, given, weight, bias, grad)
+        else:
+            dx, dweight, dbias = _by_torch(ctx, given, weight, mean, rstd, grad)
+        if dx is not None and given_grad is not None:
+            dx = dx + given_grad
+        return dx, None, None, dweight, dbias, None
 
 
-def _differentiable_backward(
-    ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, grad: Tensor
+def _wide(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Parts:
+    y, mean, rstd = _native(x, groups, weight, bias, eps)
+    if (mean * rstd).abs().max().item() <= _CENTRED[x.dtype]:
+        return x, y, mean, rstd
+    means = mean.to(x.dtype).repeat_interleave(x.shape[1] // groups, 1)[:, :, None, None]
+    centred = x - means
+    return centred, *_native(centred, groups, weight, bias, eps)
+
+
+def _narrow(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Parts:
+    given = contiguous(x)
+    y, mean, rstd = _native(given, groups, weight, bias, eps)
+    return given, channels_last(y), mean, rstd
+
+
+PARTS = {"wide": _wide, "narrow": _narrow}
+
+
+def _native(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, c, h, w = x.shape
+    return torch.native_group_norm(x, weight, bias, n, c, h * w, groups, eps)
+
+
+def _by_torch(
+    ctx: Any, given: Tensor, weight: Tensor | None, mean: Tensor, rstd: Tensor, grad: Tensor
 ) -> tuple[Tensor | None, ...]:
-    inputs = {i: t for i, t in ((0, x), (2, weight), (3, bias)) if t is not None}
-    wanted = [i for i in inputs if ctx.needs_input_grad[i]]
+    n, c, h, w = given.shape
+    to_given = contiguous if given.is_contiguous() else channels_last
+    # The gradient of x is always asked for: without it the channels_last kernel crashes (2.13).
+    wanted = [True, ctx.needs_input_grad[3], ctx.needs_input_grad[4]]
+    dx, dweight, dbias = _native_backward(
+        to_given(grad), given, mean, rstd, weight, n, c, h * w, ctx.groups, wanted
+    )
+    return channels_last(dx), dweight, dbias
+
+
+def _differentiable(
+    ctx: Any, given: Tensor, weight: Tensor | None, bias: Tensor | None, grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    inputs = [t for t in (given, weight, bias) if t is not None and t.requires_grad]
     with torch.enable_grad():
-        y = reference(x, ctx.groups, weight, bias, ctx.eps)
-        found = torch.autograd.grad(y, [inputs[i] for i in wanted], grad, create_graph=True)
-    by_place = dict(zip(wanted, found, strict=True))
-    return tuple(by_place.get(i) for i in range(5))
+        y = reference(given, ctx.groups, weight, bias, ctx.eps)
+        found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    return tuple(
+        next(found) if t is not None and t.requires_grad else None for t in (given, weight, bias)
+    )

@@ -11,7 +11,7 @@ def group_norm(
     eps: float = 1e-5,
 ) -> torch.Tensor:
     """y = weight * (x - mean) / sqrt(var + eps) + bias, over each group's channels and pixels."""
-    groups = x.reshape(x.shape[0], num_groups, -1)
+    groups = x.unflatten(1, (num_groups, -1)).flatten(2)
     centred = groups - groups.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     y = (centred / torch.sqrt(variance + eps)).reshape(x.shape)

@@ -1,11 +1,16 @@
 """Layer normalization: torch's kernel, and for `channels_last` the same kernel on a view."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._backend import reference_asked
-from counterpoise.kernels._eager import is_channels_last
+from counterpoise.kernels._eager import channels_last_of, matching
+from counterpoise.kernels._last_axes import by_way, way
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
+
+__all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
 
 
 def layer_norm(
@@ -15,32 +20,32 @@ def layer_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """Layer normalization over the last axes; the memory layout of `x` is kept.
-
-    The mean over all of (C, H, W) does not depend on the order of its terms: a `channels_last`
-    tensor is normalized as the (H, W, C) rows that it is, and only the small weight and bias move.
-    torch.nn.LayerNorm copies the whole tensor there and returns it contiguous.
-    """
+    """Layer normalization over the last axes; the memory layout of `x` is kept."""
+    weight, bias = matching(x, weight, bias)
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
-        return F.layer_norm(x, normalized_shape, weight, bias, eps)
+        return torch.layer_norm(x, normalized_shape, weight, bias, eps)
     taken = way(x, normalized_shape)[0]
-    if taken == "reference":
-        return reference(x, normalized_shape, weight, bias, eps)
-    if taken == "view":
-        c, h, w = normalized_shape
-        y = F.layer_norm(x.permute(0, 2, 3, 1), (h, w, c), _moved(weight), _moved(bias), eps)
-        return y.permute(0, 3, 1, 2)
-    return F.layer_norm(x, normalized_shape, weight, bias, eps)
+    norm = partial(reference if taken == "reference" else F.layer_norm, eps=eps)
+    return by_way(taken, norm, x, normalized_shape, weight, bias)
 
 
-def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
-    """The way that is taken for a tensor, and the reason."""
+def layer_norm_2d(
+    x: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """Layer normalization over the channels of each pixel; the memory layout of `x` is kept."""
+    weight, bias = matching(x, weight, bias)
+    norm = reference if reference_asked() else F.layer_norm
+    y = norm(x.permute(0, 2, 3, 1), x.shape[1:2], weight, bias, eps).permute(0, 3, 1, 2)
+    return y if channels_last_of(x) else y.contiguous()
+
+
+def way_2d(x: torch.Tensor) -> tuple[str, str]:
+    """The way of `layer_norm_2d` for a tensor, and the reason."""
     if reference_asked():
         return "reference", "asked for by norms.backend"
-    if len(normalized_shape) == 3 and is_channels_last(x) and not x.is_contiguous():
-        return "view", "channels_last is normalized as the (H, W, C) rows that it is, uncopied"
-    return "native", "torch's kernel"
-
-
-def _moved(parameter: torch.Tensor | None) -> torch.Tensor | None:
-    return None if parameter is None else parameter.permute(1, 2, 0)
+    if channels_last_of(x):
+        return "view", "a pixel's channels are neighbours in channels_last: torch's kernel"
+    return "copies", "torch's kernel between two changes of layout"

@@ -32,10 +32,13 @@ def tilted_cross_entropy(
     Returns:
         The logits' dtype.
     """
-    ordinary = bool(logits.numel()) and plain_eager() and not _learned(*samples, *tilt)
+    ordinary = bool(logits.numel()) and plain_eager() and not _learned(samples, tilt, normalizer)
     way = one_pass.tilted_cross_entropy if ordinary else composed.of_samples
     return way(logits, samples, tilt, reduction, normalizer)
 
 
-def _learned(*letters: object) -> bool:
-    return any(isinstance(x, torch.Tensor) and x.requires_grad for x in letters)
+def _learned(samples: Samples, tilt: Tilt, normalizer: torch.Tensor | float | None) -> bool:
+    for x in (samples.weight, samples.sample_weight, *tilt[:3], normalizer):
+        if isinstance(x, torch.Tensor) and x.requires_grad:
+            return True
+    return False
