@@ -3,6 +3,8 @@
 The parts are imported on first use, so that `import counterpoise` is quick and needs no torch:
 
     from counterpoise import data, losses, metrics, models, norms, samplers, train
+
+What is most often asked for stands here: `compare`, `open_study`, `diagnose`, `watch`.
 """
 
 import importlib
@@ -12,6 +14,7 @@ __version__ = "0.1.0"
 
 _PARTS = (
     "data",
+    "doctor",
     "exercise",
     "figures",
     "findings",
@@ -20,12 +23,13 @@ _PARTS = (
     "models",
     "norms",
     "probe",
+    "report",
     "samplers",
     "stats",
     "study",
     "train",
 )
-_NAMES = {"compare": "study", "open_study": "study"}
+_NAMES = {"compare": "study", "diagnose": "doctor", "open_study": "study", "watch": "probe"}
 __all__ = [*_PARTS, *_NAMES]
 
 
