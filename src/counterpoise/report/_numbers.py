@@ -90,7 +90,7 @@ def duration(seconds: float | None) -> str:
 
     Example:
         >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
-        ['0.4 s', '12 s', '1 min 15 s', '1 h 7 min']
+        ['0.4 s', '12 s', '1 min 15 s', '1 h 6 min']
     """
     if seconds is None:
         return NONE
