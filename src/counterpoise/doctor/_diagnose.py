@@ -52,11 +52,11 @@ def diagnose(
     """Say whether a net will learn, and if not, where it breaks, why, and what helps.
 
     On a copy it looks at the net, takes a few real steps on batches drawn from the samples, and
-    looks again, up to three times for as long as it is not clear. Where that does not end well, a norm after each hidden layer, Kaiming's
-    initialization, shortcuts around the layers that keep their shape and other learning rates are
-    each tried on a copy of their own, and recommended only if the verdict then is "will learn".
-    "Will learn" means: within some ten times `steps`. How it decides, and how often it was right,
-    docs/doctor.md tells.
+    looks again, up to three times for as long as it is not clear. Where that does not end well, a
+    norm after each hidden layer, Kaiming's initialization, shortcuts around the layers that keep
+    their shape and other learning rates are each tried on a copy of their own, and recommended only
+    if the verdict then is "will learn". "Will learn" means: within some ten times `steps`. How it
+    decides, and how often it was right, docs/doctor.md tells.
 
     The net, its gradients, buffers and modes and the state of the random numbers stay as they are;
     the same call gives the same answer. The copies are in training mode.

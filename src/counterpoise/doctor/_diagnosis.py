@@ -1,5 +1,6 @@
 """The doctor's findings as data, and how they read."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ class Numbers:
         promise: the share of `guess` by which one step along the part of the gradient that tells
             samples apart would lower the loss, to first order.
         promise_after: the same after the steps.
+        signal: promise_after * sqrt(visible_share_after), what the next steps have to go by.
+        growth: the least factor by which `signal` grew from one round of steps to the next; 1 if
+            there were less than three rounds, or if it shrank.
     """
 
     guess: float
@@ -33,18 +37,13 @@ class Numbers:
     visible_share_after: float | None
     promise: float
     promise_after: float | None
+    signal: float | None
+    growth: float
 
     @property
     def fall(self) -> float | None:
         """By what share of guessing's loss the steps brought the loss below it."""
         return None if self.loss_after is None else (self.guess - self.loss_after) / self.scale
-
-    @property
-    def signal(self) -> float | None:
-        """promise_after * sqrt(visible_share_after): what the next steps have to go by."""
-        if self.promise_after is None or self.visible_share_after is None:
-            return None
-        return self.promise_after * self.visible_share_after**0.5
 
     @property
     def scale(self) -> float:
@@ -64,7 +63,14 @@ def numbers(trial: Trial) -> Numbers:
         visible_share_after=after.visible_share if after else None,
         promise=before.promise,
         promise_after=after.promise if after else None,
+        signal=after.signal if after else None,
+        growth=_growth([look.signal for look in trial.looks[1:]]),
     )
+
+
+def _growth(signals: list[float]) -> float:
+    factors = [b / a if a else 1.0 for a, b in itertools.pairwise(signals)]
+    return max(1.0, min(factors)) if len(factors) > 1 else 1.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from counterpoise.doctor._trial import Trial
 
 BLOWN_UP = 30.0  # times guessing's loss; above, a net that does not learn is said to diverge
 FALL = 0.02  # share of guessing's loss: after a fall by so much it is learning already
-SIGNAL = 8e-4  # of `Numbers.signal`; above, it is on its way
+SIGNAL = 8e-4  # of `Numbers.signal`, now or, as it grows, after AHEAD rounds; then it is on its way
+AHEAD = 7  # rounds still to come, of the ten within which it is to learn
 CLEAR = 0.25  # share of guessing's loss: after a fall by so much no more steps are taken
 HOPELESS = 1e-9  # promise below which none are either
 SURE = 3.0  # how many times past a threshold counts as far from it
@@ -34,8 +35,9 @@ def judge(n: Numbers) -> tuple[str, bool]:
     """The verdict, and whether it is far from the thresholds."""
     if n.fall is None or n.signal is None:
         return DIVERGES, True
-    merit = max(n.fall / FALL, n.signal / SIGNAL)
-    sure = merit > SURE or merit < 1 / SURE
+    merit = max(n.fall / FALL, n.signal * min(n.growth, 1e6) ** AHEAD / SIGNAL)
+    now = max(n.fall / FALL, n.signal / SIGNAL)
+    sure = now > SURE or merit < 1 / SURE
     if merit > 1:
         return LEARNS, sure
     return DIVERGES if n.highest_loss > BLOWN_UP * n.scale else IDLES, sure

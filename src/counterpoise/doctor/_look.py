@@ -59,6 +59,11 @@ class Look:
     guess: float
     promise: float
 
+    @property
+    def signal(self) -> float:
+        """promise * sqrt(visible_share): what the next step has to go by."""
+        return self.promise * self.visible_share**0.5
+
 
 def look(place: Bench, case: Case) -> tuple[Look, list[str]]:
     """Look at a net, which stays as it is: what was seen, and what to know of it."""

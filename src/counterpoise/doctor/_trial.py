@@ -18,7 +18,7 @@ class Rounds:
 
     steps: int
     most: int
-    is_open: "Callable[[Trial], bool]"
+    is_open: Callable[["Trial"], bool]
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,29 @@ class Trial:
     """What a few steps did.
 
     Attributes:
-        before: the net as it is.
+        looks: at the net as it is, and after each round of steps that could be finished.
         losses: of each step's batch; the last is the first that is not finite, if any.
-        after: the net after the steps; None when a loss was not finite.
         notes: what the reader should know.
     """
 
-    before: Look
-    losses: tuple[float, ...]
-    after: Look | None
+    looks: tuple[Look, ...]
+    losses: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> Look:
+        """The first look."""
+        return self.looks[0]
+
+    @property
+    def after(self) -> Look | None:
+        """The last look; None when a loss was not finite."""
+        return self.looks[-1] if all(map(math.isfinite, self.losses)) else None
 
     @property
     def highest_loss(self) -> float:
         """Of all steps and looks; infinite when one was not finite."""
-        seen = [*self.losses, self.before.loss, math.nan if self.after is None else self.after.loss]
+        seen = [*self.losses, *(look.loss for look in self.looks)]
         return max(seen) if all(map(math.isfinite, seen)) else math.inf
 
 
@@ -48,7 +56,7 @@ def run_trial(place: Bench, case: Case, batch_size: int, rounds: Rounds) -> Tria
     """Look, train a round of steps, look again, and go on for as long as it is open."""
     place.net.train()
     before, notes = look(place, case)
-    trial = Trial(before, (), before, tuple(notes))
+    trial = Trial((before,), notes=tuple(notes))
     weights = [p for p in place.net.parameters() if p.requires_grad]
     if not weights:
         return trial
@@ -57,8 +65,8 @@ def run_trial(place: Bench, case: Case, batch_size: int, rounds: Rounds) -> Tria
         if not rounds.is_open(trial):
             break
         losses = (*trial.losses, *itertools.islice(steps, rounds.steps))
-        intact = math.isfinite(losses[-1])
-        trial = replace(trial, losses=losses, after=look(place, case)[0] if intact else None)
+        seen = (look(place, case)[0],) if math.isfinite(losses[-1]) else ()
+        trial = replace(trial, losses=losses, looks=(*trial.looks, *seen))
     return trial
 
 
