@@ -1,0 +1,122 @@
+"""One piece of the logits: its losses, and their slopes by logit into memory that is given.
+
+With r the odds against the target, r = sum of exp(a_j - a_t) over j != t, and s = r / (1 + r),
+
+    loss = factor * s^gamma * (log1p(r) + poly * s)
+    dloss/dd = factor * s^gamma * (s + (1 - s) * (gamma * log1p(r) + poly * (gamma + 1) * s))
+
+where d = log(r) is the margin of `composed.py`. Its own gradient is the softmax over the others,
+and -1 at the target (times scale).
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from counterpoise.kernels.tilted_cross_entropy import composed
+from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+
+FEW_CLASSES = 64  # up to here torch's softmax takes longer than its exp
+
+
+class _Odds(NamedTuple):
+    """Of each sample: sum of the others' exponentials, -log(p_t), 1 - p_t, p_t."""
+
+    total: torch.Tensor | float
+    loss: torch.Tensor
+    miss: torch.Tensor
+    hit: torch.Tensor
+
+
+def losses_and_slopes(
+    z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
+) -> torch.Tensor:
+    """The losses (N, 1, ...) of logits z (N, C, ...), whose slopes are written to `into`.
+
+    `place`, the target, and `factor` are as the losses; `into` has z's shape and the dtype of
+    computation.
+    """
+    odds = _quick(z, place, tilt, into) if z.device.type == "cpu" else None
+    if odds is None:
+        odds = _careful(z, place, factor, tilt, into)
+    loss, slope = _bent(odds, tilt)
+    slope.mul_(factor)
+    into.mul_(slope / odds.total).scatter_(1, place, slope.neg_())
+    if tilt.scale is not None:
+        into.mul_(_along_classes(tilt.scale, into))
+    return loss.mul_(factor)
+
+
+def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> _Odds | None:
+    """The odds by the shortest way, or None where they overflow or are not a number."""
+    a = _tilted(z, tilt, into)
+    a_t = a.gather(1, place)
+    if tilt.margin is not None:
+        a_t = a_t - tilt.margin.to(a.dtype)[place]
+    if a.shape[1] <= FEW_CLASSES:
+        torch.sub(a, a_t, out=into).exp_()
+        into.scatter_(1, place, a_t.sub_(a_t))  # 0, but NaN for an infinite a_t, as torch has it
+        odds = total = into.sum(1, keepdim=True)
+    else:
+        if tilt.margin is not None:
+            a = into.copy_(a).scatter_(1, place, a_t)
+        torch.softmax(a, 1, out=into)
+        p_t = into.gather(1, place)
+        total = into.scatter_(1, place, 0.0).sum(1, keepdim=True)
+        odds = total / p_t
+    limits = torch.finfo(into.dtype)
+    if not odds.max().item() <= limits.max * limits.eps:  # and p_t is not denormal
+        return None
+    hit = (odds + 1).reciprocal_()
+    return _Odds(total.clamp_min(limits.tiny), odds.log1p(), odds * hit, hit)
+
+
+def _careful(
+    z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
+) -> _Odds:
+    """The odds of every logit, shifted by the largest of the others."""
+    a = into.copy_(_tilted(z, tilt, into)).masked_fill_(factor == 0, 0.0)  # inf * 0 would be NaN
+    limits = torch.finfo(a.dtype)
+    a_t = a.gather(1, place)
+    a.scatter_(1, place, limits.min)  # not -inf: there may be no other class
+    top = a.amax(1, keepdim=True)
+    torch.softmax(a, 1, out=into)
+    d = top.sub_(a_t).sub_(into.amax(1, keepdim=True).log_())
+    if tilt.margin is not None:
+        d += tilt.margin.to(d.dtype)[place]
+    d.masked_fill_(a_t == torch.inf, torch.nan)
+    d.clamp_(max=limits.max)
+    loss = F.softplus(d, threshold=composed.LINEAR)
+    return _Odds(1.0, loss, torch.sigmoid(d), torch.sigmoid(-d))
+
+
+def _tilted(z: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> torch.Tensor:
+    """The logits that the softmax is of: z itself, or in `into`."""
+    if tilt.scale is None and tilt.offset is None:
+        return z if z.dtype == into.dtype else into.copy_(z)
+    if tilt.scale is None:
+        into.copy_(z)
+    else:
+        torch.mul(z, _along_classes(tilt.scale, into), out=into)
+    return into if tilt.offset is None else into.add_(_along_classes(tilt.offset, into))
+
+
+def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 2))
+
+
+def _bent(odds: _Odds, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
+    """The losses, and their derivatives by the margin."""
+    loss, miss, hit, gamma, poly = odds.loss, odds.miss, odds.hit, tilt.gamma, tilt.poly
+    if not gamma and not poly:
+        return loss, miss
+    slope = torch.addcmul(miss, hit, loss, value=gamma)
+    if poly:
+        slope.addcmul_(hit, miss, value=poly * (gamma + 1))
+        loss = loss.add_(miss, alpha=poly)
+    if gamma:
+        power = miss**gamma  # not exp(gamma * log), which multiplies the logarithm's rounding error
+        slope.mul_(power)
+        loss.mul_(power)
+    return loss, slope
