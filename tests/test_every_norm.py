@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
-from counterpoise import kernels, norms
+from counterpoise import norms
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.layer_norm import layer_norm
 from counterpoise.kernels.rms_norm import rms_norm
@@ -27,12 +27,6 @@ OURS = {
     nn.LayerNorm: norms.LayerNorm,
     nn.RMSNorm: norms.RMSNorm,
 }
-
-
-@pytest.fixture(params=["ours", "copies"], autouse=True)
-def way_of_group_norm(request, monkeypatch):
-    """Both ways for channels_last, whatever the size."""
-    monkeypatch.setattr(kernels.group_norm, "LARGE", 1 if request.param == "ours" else 1 << 60)
 
 
 def made(layout="contiguous", offset=0.0, dtype=torch.float32, n=4):
@@ -325,8 +319,6 @@ def test_torchs_module_inputs():
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_the_reference_backend_gives_the_same(word, layout):
     norm, x = layer(word), made(layout)
-    if word == "layer2d":
-        pytest.skip("has one way")
     usual = outcome(call, norm, x)
     with norms.backend("reference"):
         assert norms.explain(norm, x) == "reference: asked for by norms.backend"
@@ -336,14 +328,18 @@ def test_the_reference_backend_gives_the_same(word, layout):
     assert not norms.explain(norm, x).startswith("reference")
 
 
-def test_explain_names_the_way_that_is_taken(request):
-    mine = "ours: " if "ours" in request.node.name else "copies: "
+def test_explain_names_the_way_that_is_taken():
     x = made("channels_last")
-    assert norms.explain(norms.GroupNorm(2, 8), x).startswith(mine)
-    assert norms.explain(norms.GroupNorm(1, 8), x).startswith("rows: ")
+    assert norms.explain(norms.GroupNorm(2, 8), x).startswith("narrow: ")
+    assert norms.explain(norms.GroupNorm(2, 8), x.bfloat16()).startswith("copies: ")
+    assert norms.explain(norms.GroupNorm(1, 8), x).startswith("wide: ")
+    assert norms.explain(norms.GroupNorm(1, 8), x.bfloat16()).startswith("view: ")
     assert norms.explain(norms.GroupNorm(2, 8), x.contiguous()).startswith("native: ")
     assert norms.explain(norms.LayerNorm(SHAPE), x).startswith("view: ")
-    assert norms.explain(norms.RMSNorm(5), x).startswith("native: ")
+    assert norms.explain(norms.LayerNorm(5), x).startswith("copies: ")
+    assert norms.explain(norms.LayerNorm2d(8), x).startswith("view: ")
+    assert norms.explain(norms.LayerNorm2d(8), x.contiguous()).startswith("copies: ")
+    assert norms.explain(norms.RMSNorm(5), x.contiguous()).startswith("native: ")
     with pytest.raises(TypeError, match="got Linear"):
         norms.explain(nn.Linear(2, 2), x)
     with pytest.raises(ValueError, match="backend must be one of"), norms.backend("fast"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from counterpoise import kernels, norms
+from counterpoise import norms
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.group_norm.reference import group_norm as group_reference
 from counterpoise.kernels.layer_norm import layer_norm
@@ -16,12 +16,6 @@ from counterpoise.kernels.layer_norm.reference import layer_norm as layer_refere
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 SHAPES = [(2, 4, 28, 28), (3, 8, 14, 14), (1, 6, 5, 7), (5, 12, 1, 1), (4, 2, 3, 1), (2, 260, 2, 2)]
-
-
-@pytest.fixture(autouse=True)
-def our_group_norm(monkeypatch):
-    """Small tensors too, for which torch's kernel and two copies would be taken."""
-    monkeypatch.setattr(kernels.group_norm, "LARGE", 1)
 
 
 def made(shape, layout=torch.contiguous_format, offset=0.0, dtype=torch.float32):

@@ -1,0 +1,177 @@
+"""Norms on inputs and gradients of every memory layout, beside torch's on contiguous tensors."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from counterpoise import norms
+from counterpoise.kernels import _layout
+from counterpoise.kernels.group_norm import group_norm
+
+LAST = torch.channels_last
+SHAPE = (3, 16, 5, 7)
+NORMS = {
+    "layer": lambda: norms.LayerNorm(SHAPE[1:]),
+    "last axis": lambda: norms.LayerNorm(SHAPE[-1]),
+    "one group": lambda: norms.GroupNorm(1, 16),
+    "wide groups": lambda: norms.GroupNorm(2, 16),
+    "narrow groups": lambda: norms.GroupNorm(8, 16),
+    "instance": lambda: norms.InstanceNorm(16, affine=True),
+    "rms": lambda: norms.RMSNorm(SHAPE[1:], eps=1e-5),
+    "layer2d": lambda: norms.LayerNorm2d(16),
+}
+
+
+def random(*shape, seed=0, offset=0.0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) + offset
+
+
+def sliced(x):
+    n, c, h, w = x.shape
+    larger = torch.zeros(n, c + 2, h + 1, w + 3).contiguous(memory_format=LAST)
+    larger[:, 1:-1, 1:, 1:-2] = x
+    return larger[:, 1:-1, 1:, 1:-2]
+
+
+LAYOUTS = {
+    "contiguous": torch.Tensor.contiguous,
+    "channels_last": lambda x: x.contiguous(memory_format=LAST),
+    "strided": lambda x: torch.stack([x, x], -1)[..., 0],
+    "sliced": sliced,
+    "expanded": lambda x: x[:1].expand_as(x),
+    "transposed": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "permuted": lambda x: x.permute(1, 0, 3, 2).contiguous().permute(1, 0, 3, 2),
+}
+
+
+def layer(name):
+    torch.manual_seed(1)
+    norm = NORMS[name]()
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    return norm
+
+
+def torchs(norm, x, dtype=torch.float32):
+    """The same by torch's functions on a contiguous tensor."""
+    own = [None if p is None else p.to(dtype) for p in (norm.weight, getattr(norm, "bias", None))]
+    if isinstance(norm, nn.GroupNorm):
+        return F.group_norm(x, norm.num_groups, *own, norm.eps)
+    if isinstance(norm, norms.LayerNorm2d):
+        return F.layer_norm(x.movedim(1, -1), (16,), *own, norm.eps).movedim(-1, 1)
+    if isinstance(norm, nn.RMSNorm):
+        return F.rms_norm(x, norm.normalized_shape, own[0], norm.eps)
+    return F.layer_norm(x, norm.normalized_shape, *own, norm.eps)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_seven_layouts_of_inputs_and_seven_of_gradients(name):
+    norm = layer(name)
+    parameters = list(norm.parameters())
+    for of_x, of_grad in itertools.product(LAYOUTS.values(), LAYOUTS.values()):
+        x, slope = of_x(random(*SHAPE)), of_grad(random(*SHAPE, seed=2))
+        x.requires_grad_()
+        y = norm(x)
+        found = [y, *torch.autograd.grad(y, [x, *parameters], slope)]
+        plain = x.detach().contiguous().requires_grad_()
+        wanted = torchs(norm, plain)
+        wanted = [wanted, *torch.autograd.grad(wanted, [plain, *parameters], slope.contiguous())]
+        for f, w in zip(found, wanted, strict=True):
+            torch.testing.assert_close(f, w, rtol=1e-4, atol=2e-5)
+        for memory in (torch.contiguous_format, LAST):
+            if x.is_contiguous(memory_format=memory):
+                assert y.is_contiguous(memory_format=memory)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("channels", [8, 16])
+@pytest.mark.parametrize("wanted", [["weight"], ["bias"], ["weight", "bias"], ["x", "bias"]])
+def test_gradients_of_some_alone_in_channels_last(groups, channels, wanted):
+    """torch's channels_last kernel writes through a null pointer when x's is not asked for."""
+    tensors = {"x": random(3, channels, 5, 7), "weight": random(channels), "bias": random(channels)}
+    for learned in (wanted, list(tensors)):  # the others frozen, or not asked for
+        for name, t in tensors.items():
+            t.requires_grad_(name in learned)
+        x, weight, bias = tensors.values()
+        y = group_norm(x.contiguous(memory_format=LAST), groups, weight, bias)
+        plain = F.group_norm(x, groups, weight, bias)
+        asked = [tensors[name] for name in wanted]
+        found, exact = (torch.autograd.grad(v, asked, torch.ones_like(v)) for v in (y, plain))
+        for f, w in zip(found, exact, strict=True):
+            torch.testing.assert_close(f, w, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@pytest.mark.parametrize("of_x", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("of_weight", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
+def test_parameters_of_any_dtype_beside_an_input_of_any(name, memory, of_x, of_weight):
+    norm = layer(name).to(of_weight)
+    x = random(*SHAPE).to(of_x).contiguous(memory_format=memory).requires_grad_()
+    y = norm(x)
+    assert y.dtype == of_x
+    wanted = torchs(norm, x.double().contiguous(), torch.float64)
+    room = 4 * max(torch.finfo(t).eps for t in (of_x, torch.float32))
+    torch.testing.assert_close(y.double(), wanted, rtol=room, atol=room)
+    y.sum().backward()
+    assert all(p.grad.dtype == of_weight for p in norm.parameters())
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 3.0, 1e2, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("groups", [1, 4, 16])
+def test_group_norm_is_as_exact_as_torchs_contiguous_one(offset, dtype, groups):
+    x = random(4, 64, 9, 9, offset=offset).to(dtype)
+    weight, bias, slope = (
+        random(64, seed=1).to(dtype),
+        random(64, seed=2).to(dtype),
+        random(*x.shape),
+    )
+
+    def outcome(function, x, weight, bias):
+        tensors = [t.detach().requires_grad_() for t in (x, weight, bias)]
+        y = function(tensors[0], groups, *tensors[1:])
+        return [y, *torch.autograd.grad(y, tensors, slope.to(y.dtype))]
+
+    exact = outcome(F.group_norm, x.double(), weight.double(), bias.double())
+    theirs = outcome(F.group_norm, x, weight, bias)
+    ours = outcome(group_norm, x.contiguous(memory_format=LAST), weight, bias)
+    own = offset if dtype == torch.float64 else 0.0  # what float64 itself rounds the mean to
+    for found, other, wanted in zip(ours, theirs, exact, strict=True):
+        room = 8 * torch.finfo(dtype).eps * (1 + own) * (1 + wanted.abs().max())
+        assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
+
+
+@pytest.mark.parametrize("norm", [norms.LayerNorm((8, 2, 3, 5)), norms.RMSNorm((8, 2, 3, 5))])
+def test_channels_last_3d_is_kept_uncopied_over_all_axes(norm):
+    x = random(2, 8, 2, 3, 5)
+    y = norm(x.contiguous(memory_format=torch.channels_last_3d))
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(y, norm(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 7), (1, 3, 1, 5), (3, 1, 4, 4), (2, 6, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_changes_of_layout_are_torchs(shape, dtype):
+    dense = random(*shape).to(dtype)
+    for x in (dense, dense.contiguous(memory_format=LAST), dense.transpose(1, 2).transpose(1, 2)):
+        for found in (_layout.contiguous(x), _layout.channels_last(x)):
+            torch.testing.assert_close(found, x, rtol=0, atol=0)
+        assert _layout.contiguous(x).is_contiguous()
+        assert _layout.channels_last(x).is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("shape", [(0, 4), (2, 4, 0), (0, 4, 3, 3), (2, 4, 0, 3), (2, 4, 0, 0, 0)])
+def test_nothing_to_normalize(backend, shape):
+    for norm in (norms.GroupNorm(2, 4), norms.LayerNorm(shape[1:]), norms.RMSNorm(shape[1:])):
+        x = torch.empty(shape, requires_grad=True)
+        with norms.backend(backend):
+            y = norm(x)
+        y.sum().backward()
+        assert y.shape == shape
+        assert all(p.grad.isfinite().all() for p in norm.parameters())
