@@ -104,6 +104,121 @@ def test_mode_dtype_frozen_parameters_and_hooks_are_carried():
     assert swap_norm(nn.BatchNorm2d(8, device="meta")).net.weight.is_meta
 
 
+def test_hooks_of_every_kind_are_carried_and_their_handles_still_remove_them():
+    seen = []
+    net = nn.Sequential(nn.BatchNorm2d(8))
+    handles = [
+        net[0].register_forward_hook(lambda *_: seen.append("forward")),
+        net[0].register_full_backward_hook(lambda *_: seen.append("backward")),
+        net[0].register_full_backward_pre_hook(lambda *_: seen.append("backward pre")),
+        net[0].register_state_dict_post_hook(lambda *_: seen.append("state_dict")),
+        net[0].weight.register_hook(lambda *_: seen.append("gradient")),
+    ]
+    swap_norm(net, inplace=True)
+    x = torch.randn(2, 8, 3, 3, requires_grad=True)
+    net(x).sum().backward()
+    net.state_dict()
+    assert sorted(seen) == ["backward", "backward pre", "forward", "gradient", "state_dict"]
+    seen.clear()
+    for handle in handles:
+        handle.remove()
+    net(x).sum().backward()
+    net.state_dict()
+    assert seen == []
+
+
+def test_in_place_an_optimizer_keeps_hold_of_the_parameters_and_tied_ones_stay_tied():
+    first, second = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+    second.weight = first.weight
+    net = nn.Sequential(first, second)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    swap_norm(net, inplace=True)
+    assert net[0].weight is net[1].weight is first.weight
+    net(torch.randn(2, 8, 3, 3)).square().sum().backward()
+    optimizer.step()
+    assert (net[0].weight != 1).all()
+    copied = swap_norm(nn.Sequential(first, second)).net
+    assert copied[0].weight is copied[1].weight is not first.weight
+
+
+def test_torchs_own_layers_become_this_packages_and_compute_the_same():
+    x = torch.randn(3, 8, 4, 4)
+    for layer, to, kind in [
+        (nn.GroupNorm(4, 8, eps=0.1), "group", norms.GroupNorm),
+        (nn.GroupNorm(1, 8), "layer", norms.GroupNorm),
+        (nn.LayerNorm((8, 4, 4)), "layer", norms.LayerNorm),
+        (nn.LayerNorm(4, bias=False), "layer", norms.LayerNorm),
+        (nn.RMSNorm((4, 4)), "rms", norms.RMSNorm),
+        (nn.InstanceNorm2d(8, affine=True), "instance", norms.InstanceNorm),
+    ]:
+        for p in layer.parameters():
+            nn.init.normal_(p)
+        new = swap_norm(layer, to).net
+        assert type(new) is kind
+        assert new.state_dict().keys() == layer.state_dict().keys()
+        torch.testing.assert_close(new(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_without_bias_gets_none():
+    old = nn.GroupNorm(4, 8)
+    old.bias = None
+    for to in ("layer", "layer2d", "instance", "batch"):
+        new = swap_norm(old, to).net
+        assert new.bias is None
+        assert new(torch.randn(2, 8, 3, 3)).shape == (2, 8, 3, 3)
+
+
+def test_sequences_of_an_instance_norm_1d():
+    x = torch.randn(2, 6, 9)
+    old = nn.InstanceNorm1d(6, affine=True)
+    torch.testing.assert_close(swap_norm(old, "instance").net(x), old(x), rtol=1e-4, atol=1e-5)
+
+
+def random_net(depth, width, generator):
+    def one_of(*makers):
+        return makers[torch.randint(len(makers), (), generator=generator)]()
+
+    if depth == 0:
+        return one_of(
+            lambda: nn.BatchNorm2d(width),
+            lambda: nn.BatchNorm2d(width, eps=1e-2, affine=False),
+            lambda: nn.SyncBatchNorm(width),
+            lambda: nn.InstanceNorm2d(width, affine=True),
+            lambda: nn.Conv2d(width, width, 1),
+            nn.ReLU,
+        )
+    many = int(torch.randint(1, 4, (), generator=generator))
+    return nn.Sequential(*(random_net(depth - 1, width, generator) for _ in range(many)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_nets_keep_their_parameters_and_run(seed):
+    generator = torch.Generator().manual_seed(seed)
+    width = (1, 2, 3, 6, 8)[seed % 5]
+    net = nn.Sequential(nn.Conv2d(3, width, 1), random_net(3, width, generator))
+    for module in net.modules():
+        if isinstance(getattr(module, "weight", None), nn.Parameter):
+            module.weight.requires_grad_(bool(torch.rand((), generator=generator) < 0.5))
+    net.train(seed % 2 == 0)
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    for to in ("group", "layer", "layer2d", "instance"):
+        swapped = swap_norm(net, to)
+        swapped.net(torch.randn(2, 3, 4, 4, requires_grad=True)).sum().backward()
+        assert not [m for m in swapped.net.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert dict(swapped.net.named_parameters()).keys() == before.keys()
+        for name, p in swapped.net.named_parameters():
+            assert torch.equal(p, before[name])
+            assert p.requires_grad == net.get_parameter(name).requires_grad
+        assert {m.training for m in swapped.net.modules()} == {net.training}
+        back = swap_norm(swapped.net, "batch").net
+        assert all(torch.equal(p, before[name]) for name, p in back.named_parameters())
+
+
+def test_a_net_with_lazy_layers_cannot_be_copied():
+    with pytest.raises(ValueError, match="send a batch through it first"):
+        swap_norm(nn.Sequential(nn.LazyBatchNorm2d()))
+
+
 def test_a_layer_used_twice_has_one_successor():
     shared = nn.BatchNorm2d(8)
     swapped = swap_norm(nn.Sequential(shared, nn.ReLU(), shared))
@@ -161,7 +276,9 @@ class FrozenBatchNorm2d(nn.Module):
         (nn.LayerNorm(8), "group", "normalizes the last axes"),
         (nn.LayerNorm(8), "rms", "bias has no place"),
         (nn.BatchNorm2d(8), "rms", "RMSNorm does not"),
-        (nn.GroupNorm(2, 8), "group", "is group already"),
+        (norms.GroupNorm(2, 8), "group", "is group already"),
+        (norms.LayerNorm(8), "layer", "is layer already"),
+        (norms.RMSNorm(8), "rms", "is rms already"),
         (nn.BatchNorm2d(8), "batch", "is batch already"),
         (norms.LayerNorm2d(8), "layer2d", "is layer2d already"),
         (Odd(8), "group", "Odd has a forward of its own"),

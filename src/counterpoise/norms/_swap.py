@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from counterpoise.norms._group import GroupNorm
 from counterpoise.norms._instance import InstanceNorm
+from counterpoise.norms._layer import LayerNorm
 from counterpoise.norms._layer_2d import LayerNorm2d
 from counterpoise.norms._rms import RMSNorm
 
@@ -28,6 +29,11 @@ _HOOKS = (
     "_forward_pre_hooks_with_kwargs",
     "_backward_hooks",
     "_backward_pre_hooks",
+    "_is_full_backward_hook",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
 )
 
 
@@ -72,10 +78,12 @@ def swap_norm(
 ) -> Swapped:
     """Put another normalization in the place of a net's own.
 
-    Weight, bias, eps, dtype, device, requires_grad, training mode and hooks are carried over; where
-    a layer is used in several places, its successor is too. A layer that cannot be swapped is left,
-    and the table says why. Running statistics have no place in a norm that measures its statistics
-    on every input: the net computes something else afterwards, and wants some further training.
+    Weight and bias are carried over themselves: in place, an optimizer keeps hold of them, and tied
+    ones stay tied. So are eps, dtype, device, training mode and hooks; where a layer is used in
+    several places, its successor is too. torch's own layers of the kind asked for become this
+    package's, which compute the same. A layer that cannot be swapped is left, and the table says
+    why. Running statistics have no place in a norm that measures its statistics on every input: the
+    net computes something else afterwards, and wants some further training.
 
     Args:
         net: any module; itself a normalization layer, it is swapped as a whole.
@@ -93,7 +101,8 @@ def swap_norm(
         The net and the table; `print(...)` shows it.
 
     Raises:
-        ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3.
+        ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3, or a net that cannot be
+            copied as its lazy layers have no parameters yet.
 
     Example:
         >>> from torch import nn
@@ -109,7 +118,7 @@ def swap_norm(
         raise ValueError(
             f"max_groups must be at least 1 and dims 1, 2 or 3, but got {max_groups} and {dims}"
         )
-    net = net if inplace else copy.deepcopy(net)
+    net = net if inplace else _copied(net)
     wanted = only if callable(only) else lambda path: fnmatch.fnmatchcase(path, only)
     made: dict[nn.Module, nn.Module] = {}
     changes = []
@@ -123,7 +132,7 @@ def swap_norm(
             if old not in made:
                 made[old] = _successor(old, to, max_groups, dims)
             net = _put(net, path, made[old])
-            now, note = _title(made[old]), _note(old)
+            now, note = _title(made[old]), _note(old, to)
         except _Stays as reason:
             now, note = was, f"left: {reason}"
         changes.append(Change(path, was, now, note))
@@ -148,7 +157,18 @@ def _title(module: Any) -> str:
     return f"{name}({_channels(module)})"
 
 
-def _note(old: nn.Module) -> str:
+def _copied(net: nn.Module) -> nn.Module:
+    if any(map(nn.parameter.is_lazy, (*net.parameters(), *net.buffers()))):
+        raise ValueError(
+            "a net is copied with its parameters, but lazy layers of this one have none yet: send "
+            "a batch through it first, or swap with inplace=True, which leaves those layers"
+        )
+    return copy.deepcopy(net)
+
+
+def _note(old: nn.Module, to: str) -> str:
+    if to == "batch":
+        return "running statistics start anew"
     if getattr(old, "running_mean", None) is not None:
         return "running statistics dropped"
     return ""
@@ -189,13 +209,14 @@ def _does_what_its_class_says(old: nn.Module) -> bool:
 
 
 def _already(old: Any, to: str) -> bool:
-    if isinstance(old, nn.GroupNorm):
-        per_channel = old.num_groups == old.num_channels
-        kind = "layer" if old.num_groups == 1 else "instance" if per_channel else "group"
-        return kind == to
-    kinds = {"batch": BATCH, "rms": nn.RMSNorm}
-    pixelwise = isinstance(old, nn.LayerNorm) and "2d" in type(old).__name__
-    return isinstance(old, kinds.get(to, ())) or (to == "layer2d" and pixelwise)
+    kinds = {"batch": BATCH, "rms": RMSNorm, "layer2d": LayerNorm2d, "layer": LayerNorm}
+    return isinstance(old, kinds.get(to, ())) or (isinstance(old, GroupNorm) and _kind(old) == to)
+
+
+def _kind(old: nn.GroupNorm) -> str:
+    if old.num_groups == 1:
+        return "layer"
+    return "instance" if old.num_groups == old.num_channels else "group"
 
 
 def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
@@ -203,11 +224,13 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
     settings: dict[str, Any] = {"eps": old.eps, **place}
     if isinstance(old, nn.LayerNorm | nn.RMSNorm) and "2d" not in type(old).__name__:
         shape = old.normalized_shape
+        if to == "layer":
+            return LayerNorm(list(shape), elementwise_affine=affine, **settings)
         if to == "rms" and getattr(old, "bias", None) is None:
             return RMSNorm(list(shape), elementwise_affine=affine, **settings)
         if to == "rms":
             raise _Stays("its bias has no place in an RMSNorm")
-        raise _Stays("normalizes the last axes, whatever they are; only rms does so too")
+        raise _Stays("normalizes the last axes, whatever they are; only layer and rms do so too")
     channels = _channels(old)
     if to == "batch":
         kind = type(old) if isinstance(old, BATCH) else BATCH[_dims(old, dims) - 1]
@@ -216,14 +239,17 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
         if _dims(old, 2) != 2:
             raise _Stays("is not made for images")
         return LayerNorm2d(channels, elementwise_affine=affine, **settings)
+    vectors = isinstance(old, _BatchNorm) and _dims(old, 2) == 1  # or sequences: it takes both
     if to == "instance":
-        if _dims(old, 2) == 1:
+        if vectors:
             raise _Stays("on vectors every channel would be a group of one element, and 0")
         return InstanceNorm(channels, affine=affine, **settings)
     if to == "rms":
         raise _Stays("takes the mean away per channel, which an RMSNorm does not")
     groups = 1 if to == "layer" else _groups(channels, max_groups)
-    if channels == groups and _dims(old, 2) == 1:
+    if isinstance(old, nn.GroupNorm) and _kind(old) == to:
+        groups = old.num_groups
+    if channels == groups and vectors:
         raise _Stays("on vectors its groups would have one element, and be 0")
     return GroupNorm(groups, channels, affine=affine, **settings)
 
@@ -242,16 +268,16 @@ def _groups(channels: int, most: int) -> int:
 
 
 def _carry(old: nn.Module, new: nn.Module) -> None:
-    """Weight and bias, whether they are learned, mode and hooks."""
+    """Weight and bias, mode and hooks: the very objects, which optimizers and handles know."""
     for name in ("weight", "bias"):
-        value, target = getattr(old, name, None), getattr(new, name, None)
-        if value is not None and target is not None:
-            with torch.no_grad():
-                target.copy_(value)
-            target.requires_grad_(value.requires_grad)
+        if hasattr(new, name):
+            value = getattr(old, name, None)
+            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+                value = nn.Parameter(value.clone(), requires_grad=False)  # a frozen one's buffer
+            setattr(new, name, value)
     new.train(old.training)
     for hooks in _HOOKS:
-        getattr(new, hooks).update(getattr(old, hooks))
+        setattr(new, hooks, getattr(old, hooks))
 
 
 def _with_what_was_built_in(old: nn.Module, new: nn.Module) -> nn.Module:
