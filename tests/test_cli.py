@@ -35,7 +35,7 @@ def call(*words, cwd, **more):
         (["compare", "digits", "--imbalance", "expo:10"], "did you mean 'exponential'"),
         (["compare", "digits", "--workers", "0"], "--workers must be >= 1"),
         (["compare", "digit"], "did you mean 'digits'"),
-        (["compare", "digits", "--model", "mlp", "--norms", "layer2d"], "vector"),
+        (["compare", "digits", "--model", "mlp", "--norms", "layer2d"], "needs an input"),
         (["compare", "no/such/folder"], "no/such/folder"),
         (["compare", "digits", "--imbalance", "step:5000"], "factor"),
         (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),

@@ -435,3 +435,8 @@ def test_it_is_light() -> None:
     code = "import sys; from counterpoise import stats; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_a_difference_far_beyond_its_noise_asks_for_few_seeds() -> None:
+    """21 margins with a spread of 4.5: the five seeds that any verdict needs, or a few more."""
+    assert stats.seeds_needed(3, 0.216, 0.045, margin=0.01, confidence=0.99) <= 8

@@ -26,15 +26,16 @@ def seeds_needed(
     mean difference d and standard deviation s of the differences, it is predicted that
 
         σ²    ~  s² (n - 1) / χ²(n - 1)                 the true spread, so little known at n = 3
-        δ     ~  Normal(w d, w σ² / n),  w = 4 margin² / (4 margin² + σ² / n)
-                                                        the true difference, a few margins at most
+        δ     ~  Normal(w d, w σ² / n),  w = v / (v + σ² / n),  v = max(4 margin², d² - σ² / n)
+                                                        the true difference: a few margins at most,
+                                                        unless the seeds show more than their noise
         d_N   =  (n d + sum of N - n draws of Normal(δ, σ²)) / N
         h_N   =  t(N - 1) √(((n - 1) s² + (N - n) σ²) / (N - 1) / N)      half the interval then
 
     and decided is |d_N| > h_N (better or worse) or |d_N| + h_N < margin (no difference that
     matters). Once h_N < margin / 2 one of them holds whatever d_N is. This is predictive power
     (Spiegelhalter, Freedman and Blackburn 1986, Control. Clin. Trials 7, 8), with the prior 1/σ for
-    the spread, for which the promise holds on average over pilots, and Normal(0, 4 margin²) for the
+    the spread, for which the promise holds on average over pilots, and Normal(0, v) for the
     difference.
 
     To look again after N seeds is a second chance to be wrong: docs/statistics.md has the figures.
@@ -82,7 +83,8 @@ def predict_seeds(n: int, mean: Floats, sd: Floats, confidence: float) -> Any:
 def _chance_to_decide(n: int, size: int, mean: Floats, sd: Floats, confidence: float) -> Floats:
     d, s = np.abs(mean)[:, None], np.maximum(sd, 1e-12)[:, None]
     sigma, more = s * _spread_factors(n - 1), size - n
-    trust = USUAL**2 / (USUAL**2 + sigma**2 / n)
+    usual = np.maximum(USUAL**2, d**2 - sigma**2 / n)
+    trust = usual / (usual + sigma**2 / n)
     centre = (n + more * trust) * d / size
     noise = more / size * sigma * np.sqrt(trust / n + 1 / more)
     sd_then = np.sqrt(((n - 1) * s**2 + more * sigma**2) / (size - 1))
