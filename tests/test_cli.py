@@ -36,6 +36,7 @@ def call(*words, cwd, **more):
         (["compare", "digits", "--workers", "0"], "--workers must be >= 1"),
         (["compare", "digit"], "did you mean 'digits'"),
         (["compare", "digits", "--model", "mlp", "--norms", "layer2d"], "needs an input"),
+        (["compare", "wrong.toml"], "gama"),
         (["compare", "no/such/folder"], "no/such/folder"),
         (["compare", "digits", "--imbalance", "step:5000"], "factor"),
         (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),
@@ -44,11 +45,13 @@ def call(*words, cwd, **more):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('data = "digits"\n[[variant]]\nloss = "focal"\nsettings = { gama = 1.0 }\n')
     done = call(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [wrong]
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

@@ -18,7 +18,16 @@ from filelock import FileLock
 from torch import nn
 
 from counterpoise.data import Data, Part
-from counterpoise.study import Imbalance, Plan, Training, Tuning, compare, open_study, stream
+from counterpoise.study import (
+    Imbalance,
+    Plan,
+    Training,
+    Tuning,
+    Variant,
+    compare,
+    open_study,
+    stream,
+)
 from counterpoise.study import _stream as streaming
 
 QUICK = Training("mlp", epochs=2, lr=0.1, batch_size=64)
@@ -199,6 +208,18 @@ def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
     ldam = study.of("ldam+drw")[0]
     assert abs(ldam.predictions["test_logits"]).max() <= 30.001  # cosines times the scale
     assert ldam.run["seen_counts"] != ldam.run["train_counts"]
+
+
+def test_a_variant_with_settings_of_its_own(tmp_path):
+    """γ = 0 is cross entropy, and the run shows it."""
+    flat = Variant(loss="focal", settings={"gamma": 0.0})
+    made = plan(losses=("cross_entropy", "focal"), variant=(flat,), seeds=(0,))
+    run(made, tmp_path)
+    study = open_study(tmp_path)
+    assert study.labels == ("cross_entropy", "focal", "focal, gamma=0.0")
+    plain, focal, zero = (r.run["test"]["nll"] for r in study.records)
+    assert zero == pytest.approx(plain, rel=1e-4)
+    assert focal != pytest.approx(plain, rel=1e-2)
 
 
 def test_runs_that_fail_are_told_with_the_reason_and_the_others_go_on(tmp_path, monkeypatch):

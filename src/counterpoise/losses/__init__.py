@@ -1,12 +1,12 @@
 """Losses for imbalanced classes, each an `nn.Module` called as `loss(logits, target)`.
 
 `ALL` maps the word used everywhere (`counterpoise compare --losses`, the tests, the table in the
-docs) to a function from the samples per class to the loss: the softmax losses, for one class per
-sample. `MULTI_LABEL` does so for independent yes/no decisions. A new member is one file, and one
-line here.
+docs) to a function from the samples per class, and the loss's settings, to the loss: the softmax
+losses, for one class per sample. `MULTI_LABEL` does so for independent yes/no decisions. A new
+member is one file, and one line here.
 """
 
-from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -55,14 +55,19 @@ __all__ = [
     "tilted_cross_entropy",
 ]
 
-Counts = torch.Tensor
 
-ALL: dict[str, Callable[[Counts], nn.Module]] = {
-    "cross_entropy": lambda counts: TiltedCrossEntropyLoss(),
-    "weighted": lambda counts: TiltedCrossEntropyLoss(weight=inverse_weights(counts)),
-    "focal": lambda counts: FocalLoss(),
-    "weighted_focal": lambda counts: FocalLoss(weight=inverse_weights(counts)),
-    "poly": lambda counts: PolyLoss(),
+class _Make(Protocol):
+    def __call__(self, counts: torch.Tensor, /, **settings: Any) -> nn.Module:
+        """Return a loss."""
+        ...
+
+
+ALL: dict[str, _Make] = {
+    "cross_entropy": lambda counts, **s: TiltedCrossEntropyLoss(**s),
+    "weighted": lambda counts, **s: TiltedCrossEntropyLoss(weight=inverse_weights(counts), **s),
+    "focal": lambda counts, **s: FocalLoss(**s),
+    "weighted_focal": lambda counts, **s: FocalLoss(weight=inverse_weights(counts), **s),
+    "poly": lambda counts, **s: PolyLoss(**s),
     "class_balanced": ClassBalancedLoss,
     "balanced_softmax": BalancedSoftmaxLoss,
     "logit_adjusted": LogitAdjustedLoss,
@@ -71,7 +76,7 @@ ALL: dict[str, Callable[[Counts], nn.Module]] = {
     "vs": VSLoss,
 }
 
-MULTI_LABEL: dict[str, Callable[[Counts], nn.Module]] = {
-    "sigmoid_focal": lambda counts: SigmoidFocalLoss(),
-    "asymmetric": lambda counts: AsymmetricLoss(),
+MULTI_LABEL: dict[str, _Make] = {
+    "sigmoid_focal": lambda counts, **s: SigmoidFocalLoss(**s),
+    "asymmetric": lambda counts, **s: AsymmetricLoss(**s),
 }

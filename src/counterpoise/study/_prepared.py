@@ -17,7 +17,7 @@ _DRAW_SEED = 0
 
 
 def gather(plan: Plan, data: Any = None) -> Any:
-    """Load the plan's data, lay its imbalance over them, see that nets fit; nothing is written.
+    """Load the plan's data, lay its imbalance over them, check what fits; nothing is written.
 
     Args:
         plan: the study.
@@ -26,10 +26,10 @@ def gather(plan: Plan, data: Any = None) -> Any:
     from dataclasses import replace
 
     from counterpoise.data import load
-    from counterpoise.study.one_run import check_nets
+    from counterpoise.study.one_run import check_parts
 
     data = load(plan.data, image_size=plan.training.image_size) if data is None else data
-    check_nets(plan, tuple(data.train.inputs.shape[1:]), data.num_classes)
+    check_parts(plan, tuple(data.train.inputs.shape[1:]), data.num_classes)
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test

@@ -53,14 +53,20 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
     return find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
 
 
-def check_nets(plan: Plan, shape: tuple[int, ...], num_classes: int) -> None:
-    """Call each net once, so that what does not fit the samples is told before any run.
+def check_parts(plan: Plan, shape: tuple[int, ...], num_classes: int) -> None:
+    """Make each loss and call each net once, so that what does not fit is told before any run.
+
+    What users bring themselves is left out: what goes wrong in it is for its run to tell.
 
     Raises:
-        ValueError: a model or a norm of ours that is not made for these samples.
+        ValueError: a model or a norm that is not made for these samples; settings of a loss.
+        TypeError: settings that a loss does not have.
     """
+    for v in plan.variants:
+        if ":" not in v.plain_loss:
+            losses.ALL[v.plain_loss](torch.ones(num_classes), **v.settings)
     if ":" in plan.training.model:
-        return  # what a user's net does is the run's to tell
+        return
     for norm in {v.norm for v in plan.variants if ":" not in v.norm}:
         with torch.no_grad():
             build(plan.training.model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
