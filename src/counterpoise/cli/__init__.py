@@ -1,6 +1,8 @@
 """Words to one call to a printed answer; nothing else."""
 
 import sys
+import warnings
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -22,6 +24,7 @@ for command in (compare, plan, show, report, doctor, demo):
 
 def main() -> None:
     """The command `counterpoise`. Bad input: one line and exit code 2; a failed run: 1."""
+    warnings.showwarning = _warn
     try:
         sys.exit(app(exit_on_error=False, print_error=False))
     except CycloptsError as error:
@@ -30,6 +33,10 @@ def main() -> None:
         _stop(" ".join(str(error).split()))
     except KeyboardInterrupt:
         _stop("stopped; finished runs are kept, the same command goes on from there", 130)
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    print(f"counterpoise: {message}", file=sys.stderr)  # noqa: T201 without the line of the code
 
 
 def _stop(line: str, code: int = 2) -> None:

@@ -28,7 +28,7 @@ def still_improving(study: Study) -> list[Finding]:
     for label in study.labels:
         curves = _curves(study.of(label), column)
         window = max(SHORTEST, study.plan.training.epochs // 5)
-        if curves is None or curves.shape[1] < window:
+        if curves is None or curves.shape[1] <= window:  # the first row is the untrained net's
             continue
         gain = _sure_rise(curves.mean(0)[-window:])
         if gain < study.plan.margin:
