@@ -19,15 +19,17 @@ class InstanceNorm(GroupNorm):
     Args:
         num_features: how many channels there are.
         eps: added to the variance.
+        momentum: has no effect, as in torch's without running statistics; here for its place.
         affine: learn weight and bias.
+        track_running_stats: must be False.
         device: where the parameters live.
         dtype: of the parameters.
 
     Shape: input (N, C, *) with at least two pixels, output the same, in the same dtype.
 
     Raises:
-        ValueError: when the input has other channels, or one pixel a channel: its variance is 0 and
-            the output would be the bias, whatever the input.
+        ValueError: with track_running_stats; when the input has other channels, or one pixel a
+            channel: its variance is 0 and the output would be the bias, whatever the input.
 
     Example:
         >>> import torch
@@ -40,11 +42,22 @@ class InstanceNorm(GroupNorm):
         self,
         num_features: int,
         eps: float = 1e-5,
+        momentum: float = 0.1,
         affine: bool = False,
+        track_running_stats: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if track_running_stats:
+            raise ValueError(
+                "InstanceNorm measures its statistics on every input, so track_running_stats must "
+                "be False; take torch.nn.InstanceNorm2d for running ones"
+            )
         super().__init__(num_features, num_features, eps, affine, device, dtype)
+
+    def extra_repr(self) -> str:
+        """The channels once, as torch's instance norms show them."""
+        return f"{self.num_channels}, eps={self.eps}, affine={self.affine}"
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""

@@ -47,8 +47,8 @@ class LayerNorm(nn.LayerNorm):
 
 def check_last_axes(layer: nn.LayerNorm | nn.RMSNorm, x: torch.Tensor) -> tuple[int, ...]:
     """The layer's normalized_shape; refuses an input whose last axes are others."""
-    shape = tuple(layer.normalized_shape)
-    if tuple(x.shape[-len(shape) :]) != shape:
+    shape = layer.normalized_shape
+    if x.shape[-len(shape) :] != shape:
         raise ValueError(
             f"{type(layer).__name__}({shape}) needs an input whose last {len(shape)} axes are "
             f"{shape}, but got {tuple(x.shape)}; build the layer with the shape of what it "
