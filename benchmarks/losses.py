@@ -3,6 +3,8 @@
     python benchmarks/losses.py                      all shapes, 1 thread
     python benchmarks/losses.py --threads 2 --save benchmarks/results/losses_2_threads.json
 
+The second writes the table for people, too, beside the JSON: losses_2_threads.md.
+
 All in one process and in turns, so that a slow moment of the machine hits everybody alike; medians.
 The first column is torch's plain cross entropy, which does less (no α, no γ); the textbook is the
 paper's formula out of torch's operators. Peers that are not installed are left out:
@@ -116,7 +118,7 @@ def medians(losses, logits, target):
             step(loss, logits, target)
             if round_:
                 times[name].append(time.perf_counter() - begun)
-    return {name: 1e3 * statistics.median(t) for name, t in times.items()}
+    return {name: round(1e3 * statistics.median(t), 4) for name, t in times.items()}
 
 
 def memory(loss, logits, target):
@@ -133,7 +135,18 @@ def memory(loss, logits, target):
         now += event.nbytes()
         peak = max(peak, now)
     size = logits.numel() * logits.element_size()
-    return (peak - size) / size
+    return round((peak - size) / size, 4)
+
+
+def table(row):
+    """One shape's part of the table, as lines of Markdown; the quickest first."""
+    yield f"## {row['shape']}, {math.prod(row['shape']):,} logits\n"
+    yield f"| {'':18} | {'ms':>9} | of cross entropy | extra memory, of the logits |"
+    yield "| :--- | ---: | ---: | ---: |"
+    for name, ms in sorted(row["ms"].items(), key=lambda item: item[1]):
+        ratio, extra = ms / row["ms"]["cross entropy"], row["extra_memory"][name]
+        yield f"| {name:18} | {ms:9.3f} | {ratio:15.2f}x | {extra:26.2f}x |"
+    yield ""
 
 
 def main() -> None:
@@ -150,18 +163,18 @@ def main() -> None:
         logits = torch.randn(shape, requires_grad=True)
         target = torch.randint(shape[1], (shape[0], *shape[2:]))
         weight = torch.rand(shape[1]) + 0.1
-        print(f"{shape}, {math.prod(shape):,} logits", flush=True)
         losses = peers_that_work(logits, target, weight)
         times = medians(losses, logits, target)
         extra = {name: memory(loss, logits, target) for name, loss in losses.items()}
-        for name in losses:
-            ratio = times[name] / times["cross entropy"]
-            print(f"  {name:20} {times[name]:9.3f} ms {ratio:6.2f}x {extra[name]:8.2f} memory")
         rows.append({"shape": shape, "ms": times, "extra_memory": extra})
+        print("\n".join(table(rows[-1])), flush=True)
     if arguments.save:
         about = {"threads": arguments.threads, "torch": torch.__version__}
         about["machine"] = platform.machine()
         arguments.save.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+        title = f"# Focal loss with α and γ: {about['threads']} thread(s), torch {about['torch']}\n"
+        lines = [title, *(line for row in rows for line in table(row))]
+        arguments.save.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

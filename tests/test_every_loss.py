@@ -109,10 +109,9 @@ def test_relabelling_the_classes_changes_nothing(word):
     assert_same([found], [losses.ALL[word](COUNTS)(logits, target)])
 
 
-@every_loss
+# The effective number of class_balanced depends on the counts themselves.
+@pytest.mark.parametrize("word", sorted(losses.ALL.keys() - {"class_balanced"}))
 def test_the_counts_matter_only_by_their_ratios(word):
-    if word == "class_balanced":
-        pytest.skip("the effective number depends on the counts themselves")
     logits, target = made((30, C))
     assert_same(
         [losses.ALL[word](COUNTS)(logits, target)], [losses.ALL[word](7 * COUNTS)(logits, target)]

@@ -17,7 +17,7 @@ def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None
 
 def check_at_least(name: str, value: float, least: float, hint: str = "") -> None:
     """Refuse a number below `least`, NaN and infinity."""
-    if not (math.isfinite(value) and value >= least):
+    if not least <= value < math.inf:
         raise ValueError(f"{name} must be a number >= {least:g}, but got {value}{hint}")
 
 
@@ -62,11 +62,26 @@ def check_call(
             f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
             f"shape {tuple(sample_weight.shape)}"
         )
-    if normalizer is not None and reduction in ("sum", "none"):
+    if normalizer is not None:
+        _check_normalizer(normalizer, reduction)
+
+
+def _check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
+    if reduction in ("sum", "none"):
         raise ValueError(
             f"normalizer is what 'mean' and 'batchmean' divide by, but reduction is {reduction!r}; "
             "leave it out, or take reduction='mean'"
         )
+    if isinstance(normalizer, torch.Tensor):  # its value may be on a GPU
+        if normalizer.numel() != 1:
+            raise ValueError(
+                f"normalizer must be one number, but got shape {tuple(normalizer.shape)}; give the "
+                "sum of the weights"
+            )
+    elif not isinstance(normalizer, int | float | torch.SymInt | torch.SymFloat):
+        raise TypeError(f"normalizer must be a number or a tensor, but got {normalizer!r}")
+    elif not normalizer >= 0:
+        raise ValueError(f"normalizer must be a number >= 0, but got {normalizer}")
 
 
 def _check_target(

@@ -82,6 +82,8 @@ def tilted_cross_entropy(
         >>> round(tilted_cross_entropy(logits, target, gamma=2.0).item(), 4)
         0.0109
     """
+    if isinstance(normalizer, torch.Tensor):
+        normalizer = normalizer.reshape(()) if normalizer.numel() == 1 else normalizer
     vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}
     check_settings(gamma, poly, label_smoothing, reduction)
     check_call(logits, target, sample_weight, ignore_index, vectors, reduction, normalizer)

@@ -2,9 +2,8 @@
 
 import torch
 
-from counterpoise.kernels._eager import plain_eager
 from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples, guarded
+from counterpoise.kernels.tilted_cross_entropy._samples import Samples, guarded, ordinary
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 __all__ = ["Samples", "Tilt", "guarded", "tilted_cross_entropy"]
@@ -32,8 +31,8 @@ def tilted_cross_entropy(
     Returns:
         The logits' dtype.
     """
-    ordinary = bool(logits.numel()) and plain_eager() and not _learned(samples, tilt, normalizer)
-    way = one_pass.tilted_cross_entropy if ordinary else composed.of_samples
+    plain = ordinary(logits) and logits.numel() > 0 and not _learned(samples, tilt, normalizer)
+    way = one_pass.tilted_cross_entropy if plain else composed.of_samples
     return way(logits, samples, tilt, reduction, normalizer)
 
 

@@ -48,7 +48,7 @@ def _odds(
     a: np.ndarray, numbers: np.ndarray, place: np.ndarray, tilt: Tilt
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The others' exponentials, their sums, and the odds against the target."""
-    if a.shape[1] > FEW_CLASSES and tilt.margin is None:
+    if a.shape[1] > FEW_CLASSES and a.dtype == np.float32 and tilt.margin is None:
         e = torch.softmax(torch.from_numpy(a), 1).numpy()
         p_t = e.take(place)
         e.put(place, 0)
@@ -110,12 +110,12 @@ def _within(target: np.ndarray, classes: int) -> bool:
 def _bent(odds: np.ndarray, factor: np.ndarray, tilt: Tilt) -> tuple[np.ndarray, np.ndarray]:
     """The losses, and their derivatives by the margin."""
     gamma, poly = tilt.gamma, tilt.poly
-    loss, hit = np.log1p(odds), 1 / (1 + odds)
-    slope = miss = odds * hit
+    loss, both = np.log1p(odds), 1 + odds
+    slope = miss = odds / both
     if gamma:
-        slope = miss + hit * (gamma * loss)
+        slope = miss + gamma * loss / both
         factor = factor * miss**gamma
     if poly:
-        slope = slope + (poly * (gamma + 1)) * hit * miss
+        slope = slope + (poly * (gamma + 1)) * miss / both
         loss += poly * miss
     return factor * loss, factor * slope

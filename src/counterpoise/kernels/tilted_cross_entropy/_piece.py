@@ -39,13 +39,16 @@ def losses_and_slopes(
     """
     odds = _quick(z, place, tilt, into) if z.device.type == "cpu" else None
     if odds is None:
-        odds = _careful(z, place, factor, tilt, into)
+        odds, hopeless = _careful(z, place, factor, tilt, into)
+    else:
+        hopeless = None
     loss, slope = _bent(odds, tilt)
     slope.mul_(factor)
     into.mul_(slope / odds.total).scatter_(1, place, slope.neg_())
     if tilt.scale is not None:
         into.mul_(_along_classes(tilt.scale, into))
-    return loss.mul_(factor)
+    loss.mul_(factor)
+    return loss if hopeless is None else loss.masked_fill_(hopeless, torch.inf)
 
 
 def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> _Odds | None:
@@ -54,7 +57,7 @@ def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor)
     a_t = a.gather(1, place)
     if tilt.margin is not None:
         a_t = a_t - tilt.margin.to(a.dtype)[place]
-    if a.shape[1] <= FEW_CLASSES:
+    if a.shape[1] <= FEW_CLASSES or a.dtype == torch.float64:  # its softmax is less exact
         torch.sub(a, a_t, out=into).exp_()
         into.scatter_(1, place, a_t.sub_(a_t))  # 0, but NaN for an infinite a_t, as torch has it
         odds = total = into.sum(1, keepdim=True)
@@ -68,27 +71,31 @@ def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor)
     limits = torch.finfo(into.dtype)
     if not odds.max().item() <= limits.max * limits.eps:  # and p_t is not denormal
         return None
-    hit = (odds + 1).reciprocal_()
-    return _Odds(total.clamp_min(limits.tiny), odds.log1p(), odds * hit, hit)
+    both = odds + 1
+    return _Odds(total.clamp_min(limits.tiny), odds.log1p(), odds / both, both.reciprocal_())
 
 
 def _careful(
     z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
-) -> _Odds:
-    """The odds of every logit, shifted by the largest of the others."""
+) -> tuple[_Odds, torch.Tensor]:
+    """The odds of every logit, shifted by the largest of the others; and where they are infinite.
+
+    These are left finite in the odds, so that the slopes are those of a target far behind.
+    """
     a = into.copy_(_tilted(z, tilt, into)).masked_fill_(factor == 0, 0.0)  # inf * 0 would be NaN
     limits = torch.finfo(a.dtype)
-    a_t = a.gather(1, place)
+    a_t, wild = a.gather(1, place), a.amax(1, keepdim=True).isinf()
     a.scatter_(1, place, limits.min)  # not -inf: there may be no other class
     top = a.amax(1, keepdim=True)
     torch.softmax(a, 1, out=into)
     d = top.sub_(a_t).sub_(into.amax(1, keepdim=True).log_())
     if tilt.margin is not None:
         d += tilt.margin.to(d.dtype)[place]
-    d.masked_fill_(a_t == torch.inf, torch.nan)
+    d.masked_fill_(wild, torch.nan)  # as in torch's softmax
+    hopeless = d == torch.inf
     d.clamp_(max=limits.max)
     loss = F.softplus(d, threshold=composed.LINEAR)
-    return _Odds(1.0, loss, torch.sigmoid(d), torch.sigmoid(-d))
+    return _Odds(1.0, loss, torch.sigmoid(d), torch.sigmoid(-d)), hopeless
 
 
 def _tilted(z: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> torch.Tensor:

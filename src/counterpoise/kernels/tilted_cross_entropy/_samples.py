@@ -59,9 +59,20 @@ class Samples(NamedTuple):
         return total
 
 
+def ordinary(x: torch.Tensor) -> bool:
+    """True for a tensor that nobody traces, transforms or only imitates."""
+    return (
+        plain_eager()
+        and type(x) in (torch.Tensor, torch.nn.Parameter)
+        and not torch._C._len_torch_dispatch_stack()
+        and torch._C._get_tracing_state() is None
+        and not x.is_neg()  # of complex parts; numpy does not take it
+    )
+
+
 def readable(x: torch.Tensor) -> bool:
     """True where the values of a tensor can be looked at without waiting for a device."""
-    return x.device.type == "cpu" and plain_eager()
+    return x.device.type == "cpu" and ordinary(x)
 
 
 def guarded(

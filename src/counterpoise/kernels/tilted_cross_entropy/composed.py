@@ -38,8 +38,11 @@ def of_class(logits: torch.Tensor, target: torch.Tensor, tilt: Tilt) -> torch.Te
     """The loss of each sample for its class: logits (N, C, ...), target (N, ...)."""
     place = target.unsqueeze(1)
     a = _tilted(logits, tilt)
-    others = a.scatter(1, place, float("-inf")).logsumexp(1)
-    d = others - a.gather(1, place).squeeze(1)
+    a_t = a.gather(1, place)
+    near = a_t.detach().nan_to_num(0.0, 0.0, 0.0)  # shifted by it, d is not lost beside the logits
+    others = (a - near).scatter(1, place, float("-inf")).logsumexp(1)
+    d = others - (a_t - near).squeeze(1)
+    d = d * torch.where(a.detach().amax(1).isinf(), float("nan"), 1.0)  # as in torch's softmax
     if tilt.margin is not None:
         d = d + tilt.margin[target]
     return _of_margin(d, tilt)

@@ -1,0 +1,201 @@
+"""The ways of the family's kernel: all the same loss, exact, and torch's where a logit is none."""
+
+import mpmath
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, _piece, composed, one_pass
+from counterpoise.losses import FocalLoss, TiltedCrossEntropyLoss, tilted_cross_entropy
+
+INF, NAN = float("inf"), float("nan")
+WAYS = ["few", "quick", "careful", "composed"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """The kernel, made to go one of its ways."""
+    if request.param == "composed":
+        return composed.of_samples
+    if request.param != "few":
+        monkeypatch.setattr(one_pass, "FEW", 0)
+    if request.param == "careful":
+        monkeypatch.setattr(_piece, "_quick", lambda *_: None)
+    return one_pass.tilted_cross_entropy
+
+
+def gradient(value, logits):
+    return torch.autograd.grad(value.sum(), logits)[0]
+
+
+def outcome(loss, logits, *arguments, **keywords):
+    z = logits.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    value = loss(z, *arguments, **keywords)
+    return value.detach(), gradient(value, z)
+
+
+def assert_same(found, wanted, **tolerances):
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, equal_nan=True, **tolerances)
+
+
+def exact(row, gamma):
+    """Margin, loss, and slopes by the first two logits of a sample of class 0."""
+    others = [mpmath.exp(mpmath.mpf(x) - mpmath.mpf(row[0])) for x in row[1:]]
+    odds = mpmath.fsum(others)
+    loss, miss = mpmath.log1p(odds), odds / (1 + odds)
+    slope = miss**gamma * (miss + gamma * loss / (1 + odds))
+    return mpmath.log(odds), miss**gamma * loss, -slope, slope * others[0] / odds
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_error_is_what_rounding_the_logits_costs(way, dtype, classes, gamma):
+    generator = torch.Generator().manual_seed(0)
+    many = 161 if classes == 2 else 33
+    margins = torch.cat([torch.linspace(-80, 80, many), torch.linspace(-4, 4, 65)])
+    logits = torch.randn(len(margins), classes, generator=generator).to(dtype) * (classes > 2)
+    logits[:, 0] = margins
+    target = torch.zeros(len(margins), dtype=torch.long)
+    value, slopes = outcome(way, logits, Samples(target), Tilt(gamma=gamma))
+    limits = torch.finfo(dtype)
+    with mpmath.workdps(50):
+        for row, v, s in zip(logits.tolist(), value.tolist(), slopes.tolist(), strict=True):
+            margin, *wanted = exact(row, gamma)
+            # 1 + gamma times what the logarithm of the odds is off by, and 2 logits are rounded
+            bound = 4 * (1 + abs(margin)) * limits.eps * (1 if classes == 2 else 1 + gamma / 4)
+            for found, w in zip((v, *s[:2]), wanted, strict=True):
+                if abs(w) > limits.tiny:
+                    assert abs(found / w - 1) <= bound, (float(margin), found, float(w))
+                else:
+                    assert abs(found) <= 2 * limits.tiny
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3000, 40), (700, 100), (6, 5, 64, 50), (2, 100, 7, 9)])
+@pytest.mark.parametrize("letters", ["", "weight gamma", "scale offset margin weight gamma poly"])
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "strided"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_all_ways_and_layouts_are_the_loss_in_float64(shape, letters, layout, reduction):
+    g = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(shape, generator=g)
+    target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=g)
+    target.view(-1)[::3] = -100
+    values = {name: torch.rand(shape[1], generator=g) + 0.5 for name in letters.split()}
+    values |= {name: 1.5 for name in ("gamma", "poly") if name in values}
+    given = {
+        "contiguous": logits,
+        "transposed": logits.movedim(1, -1).contiguous().movedim(-1, 1),
+        "strided": logits.repeat_interleave(2, -1)[..., ::2],
+    }[layout]
+
+    def loss(z):
+        return tilted_cross_entropy(z, target, reduction=reduction, **values)
+
+    wanted = torch.func.grad_and_value(lambda z: loss(z).sum())(logits.double())
+    value, grad = outcome(loss, given)
+    # A sum of weights in float32 is off by some digits that the mean's many samples share.
+    close = {"rtol": 5e-5, "atol": 1e-6}
+    torch.testing.assert_close(grad.double(), wanted[0], **close)
+    torch.testing.assert_close(value.double().sum(), wanted[1], **close)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 100])
+@pytest.mark.parametrize("wild", [NAN, INF, -INF])
+@pytest.mark.parametrize("place", [0, -1])
+def test_wild_logits_are_what_torch_makes_of_them(way, classes, wild, place):
+    logits, target = torch.randn(4, classes), torch.zeros(4, dtype=torch.long)
+    logits[1, place] = wild
+    found = outcome(way, logits, Samples(target), Tilt(), "mean")
+    assert_same(found, outcome(nn.CrossEntropyLoss(), logits, target))
+    logits[1] = wild
+    found = outcome(way, logits, Samples(target), Tilt(), "none")
+    assert_same(found, outcome(nn.CrossEntropyLoss(reduction="none"), logits, target))
+
+
+@pytest.mark.parametrize("wild", [NAN, INF, -INF, 1e30])
+@pytest.mark.parametrize("size", [4, 40000])
+def test_wild_logits_that_are_ignored_do_no_harm(wild, size):
+    logits, target = torch.randn(size, 3), torch.zeros(size, dtype=torch.long)
+    logits[1, 1], target[1] = wild, -100
+    kept = torch.arange(size) != 1
+    value, grad = outcome(FocalLoss(), logits, target)
+    assert_same((value, grad[kept]), outcome(FocalLoss(), logits[kept], target[kept]))
+    assert (grad[1] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
+@pytest.mark.parametrize("samples", [6, 9000])
+def test_class_numbers_of_every_integer_dtype(dtype, samples):
+    logits, target = torch.randn(samples, 100), torch.arange(samples) % 100
+    for ignored in (-100, 3, 255):
+        loss = FocalLoss(weight=torch.rand(100), ignore_index=ignored)
+        assert_same(outcome(loss, logits, target.to(dtype)), outcome(loss, logits, target))
+
+
+def test_expanded_logits_and_targets():
+    row = torch.randn(1, 4, 1, 1, requires_grad=True)
+    for size in ((2, 4, 3, 5), (2, 4, 99, 101)):
+        target = torch.tensor([[[1]]]).expand(size[0], *size[2:])
+        found, wanted = (
+            gradient(loss(row.expand(size), target), row)
+            for loss in (TiltedCrossEntropyLoss(), nn.CrossEntropyLoss())
+        )
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("normalizer", [3, 3.0, torch.tensor(3), torch.tensor([3.0]).double()])
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_normalizer_is_any_number(normalizer, soft):
+    logits, target = torch.randn(6, 4), torch.arange(6) % 4
+    target = torch.softmax(torch.randn(6, 4), 1) if soft else target
+    found = FocalLoss()(logits, target, normalizer=normalizer)
+    wanted = FocalLoss(reduction="sum")(logits, target) / 3
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "error", "says"),
+    [
+        (torch.ones(2), ValueError, r"one number, but got shape \(2,\)"),
+        (NAN, ValueError, ">= 0, but got nan"),
+        (-1.0, ValueError, ">= 0, but got -1"),
+        ("3", TypeError, "a number or a tensor, but got '3'"),
+    ],
+)
+def test_a_bad_normalizer_is_explained(normalizer, error, says):
+    with pytest.raises(error, match=says):
+        FocalLoss()(torch.randn(6, 4), torch.arange(6) % 4, normalizer=normalizer)
+
+
+@pytest.mark.parametrize("number", [-1, 100, -200])
+@pytest.mark.parametrize("samples", [6, 9000])
+def test_class_numbers_out_of_range_are_explained_in_every_way(number, samples):
+    logits, target = torch.randn(samples, 100), torch.arange(samples) % 100
+    target[5] = number
+    for settings in ({}, {"weight": torch.ones(100)}, {"label_smoothing": 0.1}):
+        with pytest.raises(ValueError, match=r"within 0 \.\. 99"):
+            tilted_cross_entropy(logits, target, **settings)
+
+
+def test_where_values_are_only_imitated_or_traced_torchs_operators_are_used():
+    logits, target, loss = torch.randn(6, 4), torch.arange(6) % 4, FocalLoss()
+    with FakeTensorMode():
+        assert loss(torch.randn(6, 4), torch.zeros(6, dtype=torch.long)).shape == ()
+    traced = make_fx(lambda z: loss(z, target))(logits)
+    torch.testing.assert_close(traced(2 * logits), loss(2 * logits, target))
+    meta = loss(logits.to("meta"), target.to("meta"))
+    assert meta.device.type == "meta"
+    negated = torch.complex(logits, logits).conj().imag  # a view with torch's negative bit
+    torch.testing.assert_close(loss(negated, target), loss(-logits, target))
+
+
+def test_compiles_once_for_every_batch_size():
+    torch.compiler.reset()
+    loss = FocalLoss(weight=[1.0, 2.0, 3.0, 4.0])
+    whole = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=True)
+    for n in (6, 9, 11):
+        logits, target = torch.randn(n, 4), torch.arange(n) % 4
+        torch.testing.assert_close(whole(logits, target), loss(logits, target))
