@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from counterpoise import kernels, norms
 from counterpoise.kernels import _layout
@@ -165,6 +167,24 @@ def test_changes_of_layout_are_torchs(shape, dtype):
             torch.testing.assert_close(found, x, rtol=0, atol=0)
         assert _layout.contiguous(x).is_contiguous()
         assert _layout.channels_last(x).is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+def test_fake_tensors_and_traces(name, memory):
+    norm, x = layer(name), random(*SHAPE).contiguous(memory_format=memory)
+    traced = make_fx(norm)(torch.randn_like(x))
+    torch.testing.assert_close(traced(x), norm(x), rtol=1e-4, atol=1e-5)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        y = norm(mode.from_tensor(x))
+    assert y.shape == x.shape
+    assert y.is_contiguous(memory_format=memory)
+
+
+def test_a_group_of_one_element_is_the_bias():
+    norm = norms.GroupNorm(4, 4)
+    nn.init.normal_(norm.bias)
+    torch.testing.assert_close(norm(random(3, 4)), norm.bias.expand(3, 4), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

@@ -5,12 +5,18 @@ from torch.autograd import forward_ad
 
 
 def plain_eager() -> bool:
-    """True outside torch.compile, torch.func transforms and forward-mode AD.
+    """True outside torch.compile, torch.func transforms, forward-mode AD and dispatch modes.
 
-    Our autograd functions speak only for reverse mode on ordinary tensors; everywhere else torch's
-    own operators know all the rules, so the dispatchers fall back to them.
+    Our autograd functions speak only for reverse mode on ordinary tensors; everywhere else (fake
+    tensors and tracing are dispatch modes) torch's own operators know all the rules, so the
+    dispatchers fall back to them.
     """
-    return not (torch.compiler.is_compiling() or _transformed() or forward_ad._current_level >= 0)
+    return not (
+        torch.compiler.is_compiling()
+        or _transformed()
+        or forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack()
+    )
 
 
 def autocasting(x: torch.Tensor) -> bool:

@@ -1,5 +1,7 @@
 """Normalization layers: drop-in for torch.nn, right and fast in the layout they are given.
 
+Under torch.autocast they return what torch's return: on a CPU the input's dtype, on a GPU float32.
+
 `ALL` maps the word used everywhere (in `DeeperCNN`, in `counterpoise demo`) to a function from the
 shape (C, H, W) of the tensors to be normalized to a module.
 """

@@ -16,6 +16,9 @@ class GroupNorm(nn.GroupNorm):
     values and state_dict as torch's. What differs: a `channels_last` tensor stays `channels_last`
     and is normalized in two passes (torch's CPU kernel loses all digits there at large means).
 
+    A group of one element (a channel of one pixel) has the variance 0: the output is the bias
+    whatever the input, as in torch. `swap_norm` never makes such groups.
+
     Source: Wu and He 2018, arXiv 1803.08494. Formula: `kernels/group_norm/reference.py`.
 
     Args:

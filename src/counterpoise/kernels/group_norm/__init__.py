@@ -61,7 +61,7 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
         return "images", "channels_last_3d is channels_last with depth and height as one axis"
     if not is_channels_last(x) or x.is_contiguous():
         return "native", "torch's kernel is right and fastest on contiguous tensors"
-    ordinary = x.device.type == "cpu" and plain_eager()
+    ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
     wide = x.shape[1] // num_groups * x.element_size() >= VECTOR
     if ordinary and wide and (num_groups > 1 or x.numel() > FEW):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"
