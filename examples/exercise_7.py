@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from counterpoise import data, figures, findings, losses, metrics, models, norms, probe, train
+from counterpoise import data, findings, losses, metrics, models, norms, plots, probe, train
 
 SMALL = "COUNTERPOISE_SMALL" in os.environ
 fashion = data.fashion_mnist()
@@ -69,7 +69,7 @@ for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.it
     net = models.DeeperCNN(norm and norms.ALL[norm], convs_per_block=8)
     flows[name] = probe.first_step(net, nn.CrossEntropyLoss(), images, targets)
     print(f"{name:10} visible share at the logits {flows[name][-1]['visible_share']:.1e}")
-figures.layer_flow(flows)
+plots.layer_flow(flows)
 
 # %% [markdown]
 # The plain net is blind before its first step: whatever the image, its logits are the same up to
@@ -85,7 +85,7 @@ for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.it
     net = models.DeeperCNN(norm and norms.ALL[norm], convs_per_block=8)
     histories[name] = train.fit(net, nn.CrossEntropyLoss(), first, test, epochs=1 if SMALL else 3)
     print(name, [f"{row['test_accuracy']:.3f}" for row in histories[name]])
-figures.accuracy_curves(histories)
+plots.accuracy_curves(histories)
 
 # %%
 for finding in findings.explain_norms(histories, flows, test_size=len(test)):
@@ -140,10 +140,10 @@ for name, criterion in criteria.items():
 # %%
 baseline, summed, mean = criteria
 pair = (baseline, mean)
-figures.confusion_pair(scores[baseline], scores[mean], fashion.class_names, pair)
+plots.confusion_pair(scores[baseline], scores[mean], fashion.class_names, pair)
 
 # %%
-figures.recall_bars(scores, fashion.class_names)
+plots.recall_bars(scores, fashion.class_names)
 
 # %% [markdown]
 # What the numbers say, computed from them:

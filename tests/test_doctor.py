@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from counterpoise import data, figures, models, norms
+from counterpoise import data, models, norms, plots
 from counterpoise.doctor import CAUSES, diagnose
 
 CE = nn.CrossEntropyLoss()
@@ -314,7 +314,7 @@ def test_the_report_reads():
 
 def test_the_rows_make_a_figure():
     found = diagnose(mlp(3), CE, *sides(), lr=0.1)
-    figure = figures.layer_flow({"before": found.rows, "after": found.rows_after})
+    figure = plots.layer_flow({"before": found.rows, "after": found.rows_after})
     assert len(figure.axes[0].lines) >= 2
 
 

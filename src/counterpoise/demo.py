@@ -145,7 +145,7 @@ def tell(out: Path) -> dict[str, Any]:
     Writes PNGs and `comparison.json`; returns what the latter holds: data, histories of part 1,
     scores of part 2 by loss, findings (list of {code, text, evidence}), figures (file names).
     """
-    from counterpoise import figures, findings
+    from counterpoise import findings, plots
 
     nets, rare = (
         {TITLES[r.label]: r for r in open_study(out / p).records} for p in (PART_1, PART_2)
@@ -156,14 +156,14 @@ def tell(out: Path) -> dict[str, Any]:
     flows = {title: r.flow for title, r in nets.items()}
     scores = {title: _scores(r, len(names)) for title, r in rare.items()}
     drawn = {
-        "part1_accuracy.png": figures.accuracy_curves(histories, chance=1 / len(names)),
-        "part1_layers.png": figures.layer_flow(flows),
+        "part1_accuracy.png": plots.accuracy_curves(histories, chance=1 / len(names)),
+        "part1_layers.png": plots.layer_flow(flows),
         "part2_confusion.png": _pair(scores, CE, FOCAL, names),
         "part2_confusion_alpha_mean_1.png": _pair(scores, CE, FOCAL_MEAN_1, names),
-        "part2_recall.png": figures.recall_bars(scores, names),
+        "part2_recall.png": plots.recall_bars(scores, names),
     }
     for file, figure in drawn.items():
-        figures.save(figure, out / file)
+        plots.save(figure, out / file)
     tested = len(nets["plain"].predictions["test_targets"])
     found = findings.explain_norms(histories, flows, chance=1 / len(names), test_size=tested)
     for other in (FOCAL, FOCAL_MEAN_1):
@@ -203,6 +203,6 @@ def _alpha_facts(
 
 
 def _pair(scores: dict[str, Any], left: str, right: str, names: list[str]) -> Any:
-    from counterpoise.figures import confusion_pair
+    from counterpoise.plots import confusion_pair
 
     return confusion_pair(scores[left], scores[right], names, (left, right))

@@ -183,8 +183,8 @@ def plot_confusion_matrix(
     """Draw the confusion matrix with counts, shaded by the share of the true class; the axes."""
     import matplotlib.pyplot as plt
 
-    from counterpoise.figures import draw_confusion
     from counterpoise.metrics import score
+    from counterpoise.plots import draw_confusion
 
     confusion = score(np.asarray(y_true), np.asarray(y_pred), len(classes)).confusion
     axes = plt.figure(figsize=(9, 8), layout="constrained").add_subplot()

@@ -82,7 +82,7 @@ def _put_back(net: nn.Module) -> Iterator[None]:
 def in_double(
     place: Bench, run: Callable[..., Result], loss: Any, inputs: Any, targets: Any
 ) -> tuple[Result, list[str]]:
-    """Call run(net, loss, inputs, targets) on a copy in float64: its answer, and what to know of it.
+    """Call run(net, loss, inputs, targets) on a copy in float64: the answer, and notes on it.
 
     Raises:
         Exception: whatever `run` raises in the net's own dtype.

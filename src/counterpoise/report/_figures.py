@@ -30,7 +30,7 @@ def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
     Raises:
         ValueError: a folder without a study in it.
     """
-    from counterpoise.figures import save
+    from counterpoise.plots import save
 
     study = study if isinstance(study, Study) else open_study(study)
     ran = [v for v in entries(study) if v.records]
@@ -42,30 +42,30 @@ def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
 
 
 def _charts(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Figure"]]:
-    from counterpoise import figures
+    from counterpoise import plots
 
     for name, axes in _axes(study, ran):
         if (figure := axes.get_figure(root=True)) is not None:
             yield name, figure
-    yield "layer_flow", figures.layer_flow({v.label: v.records[0].flow for v in ran})
+    yield "layer_flow", plots.layer_flow({v.label: v.records[0].flow for v in ran})
 
 
 def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
-    from counterpoise import figures
+    from counterpoise import plots
 
     names = study.data["class_names"]
     differences = {v.variant: v.interval for v in study.verdicts() if v.interval is not None}
     if differences:
         margin, baseline = study.plan.margin, study.labels[0]
-        yield "forest", figures.forest(differences, margin=margin, baseline=baseline)
+        yield "forest", plots.forest(differences, margin=margin, baseline=baseline)
     recalls = {v.label: np.array(v.recalls(), np.float64) for v in ran}
     counts = study.data["train_counts"]
-    yield "recall_by_class_size", figures.recall_by_class_size(recalls, counts, names)
+    yield "recall_by_class_size", plots.recall_by_class_size(recalls, counts, names)
     for key, words in watched(ran, study.plan.metric):
         histories = {v.label: [r.history for r in v.records] for v in ran}
-        yield f"training_{key}", figures.training_curves(histories, key, ylabel=words)
-    yield "reliability", figures.reliability({v.label: pooled_bins(v) for v in ran})
+        yield f"training_{key}", plots.training_curves(histories, key, ylabel=words)
+    yield "reliability", plots.reliability({v.label: pooled_bins(v) for v in ran})
     for v in ran:
         total = confusions(v.records).sum(0)
         title = f"{v.label}, {len(v.records)} seeds"
-        yield f"confusion_{v.place}", figures.confusion_matrix(total, names, title=title)
+        yield f"confusion_{v.place}", plots.confusion_matrix(total, names, title=title)

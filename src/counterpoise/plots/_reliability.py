@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from counterpoise.figures._paper import axes_or_new, need_some, variant_style
+from counterpoise.plots._paper import axes_or_new, need_some, variant_style
 
 Bins = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from counterpoise.figures._paper import (
+from counterpoise.metrics import Scores
+from counterpoise.plots._paper import (
     Floats,
     check_classes,
     need_some,
@@ -14,7 +15,6 @@ from counterpoise.figures._paper import (
     styles,
     swatches,
 )
-from counterpoise.metrics import Scores
 
 
 def recall_bars(scores_by_name: Mapping[str, Scores], class_names: Sequence[str]) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from counterpoise.figures._paper import Record, axes_or_new, column, need_some, variant_style
+from counterpoise.plots._paper import Record, axes_or_new, column, need_some, variant_style
 
 
 def training_curves(

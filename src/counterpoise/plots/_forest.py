@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 
-from counterpoise.figures._paper import axes_or_new, need_some, variant_style
+from counterpoise.plots._paper import axes_or_new, need_some, variant_style
 from counterpoise.stats import Interval
 
 

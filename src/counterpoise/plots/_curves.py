@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from counterpoise.figures._paper import (
+from counterpoise.plots._paper import (
     CAPTION,
     COLOURS,
     MARKERS,

@@ -15,7 +15,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from counterpoise.figures._paper import (
+from counterpoise.plots._paper import (
     CAPTION,
     COLOURS,
     MARKERS,

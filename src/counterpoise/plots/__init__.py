@@ -10,20 +10,20 @@ are those of Okabe and Ito, which people with any common colour blindness can te
 and markers tell the same without colour.
 """
 
-from counterpoise.figures._class_size import recall_by_class_size
-from counterpoise.figures._confusion import (
+from counterpoise.plots._class_size import recall_by_class_size
+from counterpoise.plots._confusion import (
     confusion_matrix,
     confusion_pair,
     draw_confusion,
     readable_on,
 )
-from counterpoise.figures._curves import accuracy_curves
-from counterpoise.figures._flow import layer_flow
-from counterpoise.figures._forest import forest
-from counterpoise.figures._paper import save
-from counterpoise.figures._recall import recall_bars
-from counterpoise.figures._reliability import reliability
-from counterpoise.figures._seed_bands import training_curves
+from counterpoise.plots._curves import accuracy_curves
+from counterpoise.plots._flow import layer_flow
+from counterpoise.plots._forest import forest
+from counterpoise.plots._paper import save
+from counterpoise.plots._recall import recall_bars
+from counterpoise.plots._reliability import reliability
+from counterpoise.plots._seed_bands import training_curves
 
 __all__ = [
     "accuracy_curves",

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from counterpoise.figures._paper import axes_or_new, check_classes, need_some, variant_style
+from counterpoise.plots._paper import axes_or_new, check_classes, need_some, variant_style
 
 
 def recall_by_class_size(

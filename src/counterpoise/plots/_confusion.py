@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
-from counterpoise.figures._paper import Floats, axes_or_new, check_classes, new_figure
 from counterpoise.metrics import Scores
+from counterpoise.plots._paper import Floats, axes_or_new, check_classes, new_figure
 
 
 def readable_on(background: Any) -> str:

@@ -1,4 +1,4 @@
-"""`counterpoise.figures`: the pictures exist, are large enough, and show the given numbers."""
+"""`counterpoise.plots`: the pictures exist, are large enough, and show the given numbers."""
 
 import struct
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from counterpoise import figures
+from counterpoise import plots
 from counterpoise.metrics import Scores, evaluate, score
 from counterpoise.stats import Interval
 
@@ -44,20 +44,20 @@ def flow(base: float) -> list[dict[str, float | None]]:
 
 
 def pair() -> Figure:
-    return figures.confusion_pair(scores(0), scores(1), NAMES, ["cross entropy", "focal"])
+    return plots.confusion_pair(scores(0), scores(1), NAMES, ["cross entropy", "focal"])
 
 
 def bars() -> Figure:
-    return figures.recall_bars({"cross entropy": scores(0), "focal": scores(1)}, NAMES)
+    return plots.recall_bars({"cross entropy": scores(0), "focal": scores(1)}, NAMES)
 
 
 def curves() -> Figure:
     histories = {"plain": history(0.1, 0.1), "layer": history(0.1, 0.86), "g": history(0.1, 0.861)}
-    return figures.accuracy_curves(histories, chance=0.1)
+    return plots.accuracy_curves(histories, chance=0.1)
 
 
 def layers() -> Figure:
-    return figures.layer_flow({"plain": flow(0.1), "layer": flow(0.98)})
+    return plots.layer_flow({"plain": flow(0.1), "layer": flow(0.98)})
 
 
 RECALLS = np.array([[0.9, 0.8, 0.7, 0.6, np.nan], [0.7, 0.8, 0.7, 0.4, np.nan]])
@@ -65,17 +65,17 @@ DIFFERENCES = {"focal": Interval(-0.02, 0.01, 0.04), "one seed": Interval(None, 
 
 
 def forest(ax: Axes | None = None) -> Axes:
-    return figures.forest(DIFFERENCES, margin=0.01, baseline="cross entropy", ax=ax)
+    return plots.forest(DIFFERENCES, margin=0.01, baseline="cross entropy", ax=ax)
 
 
 def class_size(ax: Axes | None = None) -> Axes:
     named = {"cross entropy": RECALLS, "focal": RECALLS[0]}
-    return figures.recall_by_class_size(named, SIZES[::-1], NAMES, ax=ax)
+    return plots.recall_by_class_size(named, SIZES[::-1], NAMES, ax=ax)
 
 
 def bands(ax: Axes | None = None) -> Axes:
     seeds = [history(0.1, 0.5, 0.7), history(0.1, 0.7, 0.9)]
-    return figures.training_curves({"plain": seeds}, "train_accuracy", ax=ax)
+    return plots.training_curves({"plain": seeds}, "train_accuracy", ax=ax)
 
 
 def calibration() -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +88,11 @@ def calibration() -> tuple[np.ndarray, np.ndarray]:
 def diagram(ax: Axes | None = None) -> Axes:
     found = evaluate(*calibration(), [500, 50, 5])
     three = (found.bin_count, found.bin_confidence, found.bin_accuracy)
-    return figures.reliability({"plain": three}, ax=ax)
+    return plots.reliability({"plain": three}, ax=ax)
 
 
 def matrix(ax: Axes | None = None) -> Axes:
-    return figures.confusion_matrix(CONFUSION, NAMES[:3], ax=ax)
+    return plots.confusion_matrix(CONFUSION, NAMES[:3], ax=ax)
 
 
 DISPLAYS = [forest, class_size, bands, diagram, matrix]
@@ -112,7 +112,7 @@ def texts(axes: Axes, kind: str) -> dict[tuple[int, int], str]:
 
 def drawn(confusion: np.ndarray = CONFUSION) -> Axes:
     axes = Figure().subplots()
-    figures.draw_confusion(axes, confusion, NAMES[: len(confusion)], "title")
+    plots.draw_confusion(axes, confusion, NAMES[: len(confusion)], "title")
     return axes
 
 
@@ -123,7 +123,7 @@ def drawn(confusion: np.ndarray = CONFUSION) -> Axes:
 def test_saves_a_large_png(
     draw: Callable[[], Figure], width: int, height: int, tmp_path: Path
 ) -> None:
-    path = figures.save(draw(), tmp_path / "new" / "figure.png")
+    path = plots.save(draw(), tmp_path / "new" / "figure.png")
     assert (np.array(pixels(path)) >= (width, height)).all()
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
 
@@ -189,7 +189,7 @@ def contrast(one: object, other: object) -> float:
 
 @given(st.tuples(*[st.floats(0, 1)] * 3))
 def test_text_has_the_better_contrast(background: tuple[float, float, float]) -> None:
-    chosen = figures.readable_on(background)
+    chosen = plots.readable_on(background)
     best = max(contrast("black", background), contrast("white", background))
     assert contrast(chosen, background) == pytest.approx(best)
     assert best > 4.5
@@ -227,7 +227,7 @@ def test_curves_are_named_at_their_ends() -> None:
 @pytest.mark.parametrize("ends", [(0.1, 0.86, 0.861), (0.1, 0.1, 0.1), (0.99, 0.995, 1.0)])
 def test_names_at_line_ends_do_not_overlap(ends: tuple[float, ...]) -> None:
     histories = {f"net {k}": history(0.1, end) for k, end in enumerate(ends)}
-    figure = figures.accuracy_curves(histories)
+    figure = plots.accuracy_curves(histories)
     figure.canvas.draw()
     labels = figure.axes[0].texts[: len(ends)]
     boxes = [label.get_bbox_patch().get_window_extent() for label in labels]
@@ -249,7 +249,7 @@ def test_zeros_are_marked_on_the_logarithmic_axis() -> None:
 @pytest.mark.parametrize("value", [None, 0.0, 0.5])
 def test_flow_without_variety_can_be_drawn(value: float | None, tmp_path: Path) -> None:
     layer = {"visible_share": value, "grad_norm": value, "activation_rms": value}
-    figures.save(figures.layer_flow({"plain": [layer]}), tmp_path / "flow.png")
+    plots.save(plots.layer_flow({"plain": [layer]}), tmp_path / "flow.png")
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,25 +263,25 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(figure, path)
+        plots.save(figure, path)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
 def test_wrong_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 3\) and 2 class names"):
-        figures.draw_confusion(Figure().subplots(), CONFUSION, NAMES[:2], "title")
+        plots.draw_confusion(Figure().subplots(), CONFUSION, NAMES[:2], "title")
     with pytest.raises(ValueError, match="2 titles, but got 1"):
-        figures.confusion_pair(scores(0), scores(1), NAMES, ["one"])
+        plots.confusion_pair(scores(0), scores(1), NAMES, ["one"])
     with pytest.raises(ValueError, match="recall_bars needs at least one entry"):
-        figures.recall_bars({}, NAMES)
+        plots.recall_bars({}, NAMES)
     with pytest.raises(ValueError, match="records for 'plain'"):
-        figures.layer_flow({"plain": []})
+        plots.layer_flow({"plain": []})
     with pytest.raises(ValueError, match=r"ending in \.png or \.pdf, but got 'figure\.svg'"):
-        figures.save(Figure(), tmp_path / "figure.svg")
+        plots.save(Figure(), tmp_path / "figure.svg")
     with pytest.raises(ValueError, match="forest needs at least one entry"):
-        figures.forest({})
+        plots.forest({})
     with pytest.raises(ValueError, match=r"shape \(5,\) and 3 class names"):
-        figures.recall_by_class_size({"focal": RECALLS}, [3, 2, 1], NAMES[:3])
+        plots.recall_by_class_size({"focal": RECALLS}, [3, 2, 1], NAMES[:3])
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
@@ -296,7 +296,7 @@ def test_displays_draw_on_the_axes_given_or_on_their_own(
     alone = display()
     assert alone.figure.axes == [alone]
     for kind in ("png", "pdf"):
-        figures.save(alone.figure, tmp_path / f"alone.{kind}")
+        plots.save(alone.figure, tmp_path / f"alone.{kind}")
     assert (tmp_path / "alone.pdf").read_bytes()[:5] == b"%PDF-"
     alone.figure.canvas.draw()
     box = alone.get_tightbbox(alone.figure.canvas.get_renderer())
@@ -307,7 +307,7 @@ def test_displays_draw_on_the_axes_given_or_on_their_own(
 
 def test_a_pdf_is_the_same_each_time_and_its_fonts_are_truetype(tmp_path: Path) -> None:
     first, second = (
-        figures.save(forest().figure, tmp_path / f"{k}.pdf").read_bytes() for k in range(2)
+        plots.save(forest().figure, tmp_path / f"{k}.pdf").read_bytes() for k in range(2)
     )
     assert first == second
     assert b"/FontFile2" in first
