@@ -3,6 +3,7 @@
     nice -n 10 python benchmarks/doctor.py              asks and trains what the result file lacks
     python benchmarks/doctor.py --ask                   asks the doctor anew, keeps the trainings
     python benchmarks/doctor.py --workers 2             two cells at a time
+    python benchmarks/doctor.py --again --only "digits/[124]/*"     is the truth itself certain?
 
 DeeperCNN with 1, 2, 4, 8, 16 convolutions a block; no norm, LayerNorm, GroupNorm (2 groups) or
 BatchNorm; torch's initialization, Kaiming's, and three times Kaiming's; plain SGD; FashionMNIST or
@@ -85,12 +86,12 @@ def build(cell, seed):
     return net
 
 
-def train(name, cell):
+def train(name, cell, order_seed=0):
     """Train one cell and tell what became of it."""
     inputs, targets, *held_out = parts(cell["data"])
     net, begin = build(cell, digest(name)), time.perf_counter()
     optimizer = torch.optim.SGD(net.parameters(), lr=cell["lr"])
-    order = torch.Generator().manual_seed(digest(name))
+    order = torch.Generator().manual_seed(digest(name) + order_seed)
     losses = []
     for index in torch.randint(len(inputs), (STEPS, BATCH), generator=order):
         loss = nn.functional.cross_entropy(net(inputs[index]), targets[index])
@@ -176,6 +177,16 @@ def confusion(rows):
     print(f"of {len(sure)} it was sure of: {np.mean(sure):.1%} right\n")
 
 
+def agreement(done, names):
+    """Print how often a second training, of the same net in another order, ends as the first."""
+    torch.set_num_threads(1)
+    every = dict(cells())
+    pairs = [(truth(done[n]), truth(train(n, every[n], order_seed=1))) for n in names]
+    for rate in dict.fromkeys(every[n]["lr"] for n in names):
+        of = [a == b for n, (a, b) in zip(names, pairs, strict=True) if every[n]["lr"] == rate]
+        print(f"learning rate {rate}: {sum(of)} of {len(of)} trainings end as another did")
+
+
 def margins(rows):
     """Print what the tuning half has to say about the thresholds of `counterpoise.doctor`."""
     for key in ("fall", "signal"):
@@ -190,11 +201,14 @@ def main():
     parser.add_argument("--ask", action="store_true", help="ask the doctor anew")
     parser.add_argument("--workers", type=int, default=1, help="cells at a time")
     parser.add_argument("--only", default="", help="a pattern of names, such as 'digits/*'")
+    parser.add_argument("--again", action="store_true", help="only train the cells a second time")
     options = parser.parse_args()
     done = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     if options.ask:
         done = {name: {k: row[k] for k in TRAINED} for name, row in done.items()}
     wanted = {n: c for n, c in cells() if not options.only or fnmatch.fnmatch(n, options.only)}
+    if options.again:
+        return agreement(done, [n for n in wanted if n in done])
     jobs = [(n, c, done.get(n, {})) for n, c in wanted.items() if "word" not in done.get(n, {})]
     with ProcessPoolExecutor(options.workers) as pool:
         for name, row in pool.map(work, jobs):
@@ -204,7 +218,8 @@ def main():
     for part in ("tune", "test"):
         rows = [row for row in done.values() if row["part"] == part and "word" in row]
         print(f"\n{part}: {len(rows)} cells")
-        confusion(rows)
+        if rows:
+            confusion(rows)
         if part == "tune":
             margins(rows)
 

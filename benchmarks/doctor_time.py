@@ -52,7 +52,7 @@ def cases():
     for depth in (8, 16):
         net = models.DeeperCNN(convs_per_block=depth)
         yield f"DeeperCNN, {2 * depth} convs", net, part.inputs[:256], part.targets[:256], {}
-    few = {"steps": 10, "batch_size": 8}
+    few = {"steps": 10, "batch_size": 8}  # enough for what is plainly ill
     images = torch.randn(16, 3, 64, 64)
     yield "ResNet-50 without norms, 64x64", resnet_50(), images, torch.arange(16), few
     images = torch.randn(16, 3, 64, 64)

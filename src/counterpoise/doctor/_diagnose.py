@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -128,7 +128,7 @@ def diagnose(
         rows=trial.before.rows,
         rows_after=rows_after,
         steps=len(trial.losses),
-        notes=(*(note.capitalize() + "." for note in trial.notes), *notes),
+        notes=(*(f"{note[0].upper()}{note[1:]}." for note in trial.notes), *notes),
     )
 
 
@@ -154,7 +154,7 @@ class _Patient:
             if lr != self.lr:
                 words.append(f"learning rate {lr:g}")
             most = 1 if words else ROUNDS
-            rounds = Rounds(self.steps, most, lambda trial: is_open(numbers(trial)))
+            rounds = Rounds(self.steps, most, lambda trial: is_open(numbers(trial)), not words)
             return run_trial(place, case, self.batch_size, rounds), " and ".join(words)
 
 
@@ -166,7 +166,7 @@ def _changed(place: Bench, change: Change, case: Case) -> str:
     if not place.copied:
         raise _NotFeasible
     with bench(place.net, seed=0) as other:
-        found = places(other.net, case.inputs)
+        found = places(other.net, case.first().inputs)
     done = change(place.net, found)
     if done is None:
         raise _NotFeasible
@@ -174,36 +174,41 @@ def _changed(place: Bench, change: Change, case: Case) -> str:
 
 
 def _try_all(patient: _Patient, verdict: str, cause: str | None) -> tuple[list[Remedy], list[str]]:
-    """Try single changes, and pairs of them where no single one helps."""
+    """Try single changes, and pairs of them until one helps where no single one does."""
     slower, faster = patient.lr / 10, patient.lr * 10
-    rates = [slower] if verdict == DIVERGES or cause == TOO_HIGH else [slower, faster]
-    single = [(change, patient.lr) for change in (add_norms, kaiming, add_shortcuts)]
-    single += [(None, rate) for rate in rates]
-    pairs = [(add_norms, slower), (kaiming, slower), (_norms_and_kaiming, patient.lr)]
-    tried, notes = _try(patient, single)
-    if not any(remedy.worked for remedy in tried):
-        more = _try(patient, [*pairs, (None, slower / 10)])
-        tried, notes = tried + more[0], notes + more[1]
+    too_fast = verdict == DIVERGES or cause == TOO_HIGH
+    tried, notes = [], []
+    for change, lr in [
+        *((change, patient.lr) for change in (add_norms, kaiming, add_shortcuts)),
+        *((None, rate) for rate in ([slower] if too_fast else [slower, faster])),
+    ]:
+        _try(patient, change, lr, tried, notes)
+    for change, lr in [
+        (_norms_and_kaiming, patient.lr),
+        (add_norms, slower),
+        (kaiming, slower),
+        (None, slower / 10),
+    ]:
+        if not any(remedy.worked for remedy in tried):
+            _try(patient, change, lr, tried, notes)
     return sorted(tried, key=_rank), notes
 
 
 def _try(
-    patient: _Patient, changes: Sequence[tuple[Change | None, float]]
-) -> tuple[list[Remedy], list[str]]:
-    tried, notes = [], []
-    for change, lr in changes:
-        try:
-            trial, words = patient.treated(change, lr)
-        except _NotFeasible:
-            continue
-        except (RuntimeError, ValueError, TypeError) as error:
-            name = getattr(change, "__name__", "change")
-            notes.append(f"Could not try {name}: {str(error).splitlines()[0]}")
-            continue
-        n = numbers(trial)
-        verdict = judge(n)[0]
-        tried.append(Remedy(words, verdict, verdict == LEARNS, n, len(trial.losses)))
-    return tried, notes
+    patient: _Patient, change: Change | None, lr: float, tried: list[Remedy], notes: list[str]
+) -> None:
+    """Try one change, and add what became of it to `tried` or why it could not be to `notes`."""
+    try:
+        trial, words = patient.treated(change, lr)
+    except _NotFeasible:
+        return
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        notes.append(f"Could not try {getattr(change, '__name__', 'the change')}: {reason}")
+        return
+    n = numbers(trial)
+    verdict = judge(n)[0]
+    tried.append(Remedy(words, verdict, verdict == LEARNS, n, len(trial.losses)))
 
 
 def _norms_and_kaiming(net: nn.Module, found: list[Place]) -> str | None:

@@ -150,4 +150,5 @@ def _line(remedy: Remedy) -> str:
     n = remedy.numbers
     loss = "not finite" if n.loss_after is None else f"{n.loss_after:.3g}"
     steps = f"loss {n.loss:.3g} -> {loss} in {remedy.steps} steps" if remedy.steps else "hopeless"
-    return f"{remedy.change}: {remedy.verdict} (visible share {n.visible_share:.2g}, {steps})"
+    share = "below 1e-10" if n.visible_share < 1e-10 else f"{n.visible_share:.2g}"
+    return f"{remedy.change}: {remedy.verdict} (visible share {share}, {steps})"

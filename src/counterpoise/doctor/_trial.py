@@ -14,11 +14,15 @@ from counterpoise.probe._bench import Bench, call
 
 @dataclass(frozen=True)
 class Rounds:
-    """How long a trial may take: `most` rounds of `steps` steps, as long as `is_open` says so."""
+    """How long a trial may take: `most` rounds of `steps` steps, as long as `is_open` says so.
+
+    `exact` is about the first look.
+    """
 
     steps: int
     most: int
     is_open: Callable[["Trial"], bool]
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Trial:
 def run_trial(place: Bench, case: Case, batch_size: int, rounds: Rounds) -> Trial:
     """Look, train a round of steps, look again, and go on for as long as it is open."""
     place.net.train()
-    before, notes = look(place, case)
+    before, notes = look(place, case, exact=rounds.exact)
     trial = Trial((before,), notes=tuple(notes))
     weights = [p for p in place.net.parameters() if p.requires_grad]
     if not weights:
@@ -65,7 +69,7 @@ def run_trial(place: Bench, case: Case, batch_size: int, rounds: Rounds) -> Tria
         if not rounds.is_open(trial):
             break
         losses = (*trial.losses, *itertools.islice(steps, rounds.steps))
-        seen = (look(place, case)[0],) if math.isfinite(losses[-1]) else ()
+        seen = (look(place, case, exact=False)[0],) if math.isfinite(losses[-1]) else ()
         trial = replace(trial, losses=losses, looks=(*trial.looks, *seen))
     return trial
 
