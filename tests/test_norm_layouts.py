@@ -127,14 +127,11 @@ def test_parameters_of_any_dtype_beside_an_input_of_any(name, memory, of_x, of_w
 @pytest.mark.parametrize("offset", [0.0, 0.5, 3.0, 1e2, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("groups", [1, 4, 16])
-def test_group_norm_is_as_exact_as_torchs_contiguous_one(offset, dtype, groups, monkeypatch):
+@pytest.mark.parametrize("shape", [(4, 64, 9, 9), (2, 16, 33, 32)])  # small images and large ones
+def test_group_norm_is_as_exact_as_torchs(offset, dtype, groups, shape, monkeypatch):
     monkeypatch.setattr(kernels.group_norm, "FEW", 0)
-    x = random(4, 64, 9, 9, offset=offset).to(dtype)
-    weight, bias, slope = (
-        random(64, seed=1).to(dtype),
-        random(64, seed=2).to(dtype),
-        random(*x.shape),
-    )
+    x, slope = random(*shape, offset=offset).to(dtype), random(*shape, seed=3)
+    weight, bias = (random(shape[1], seed=seed).to(dtype) for seed in (1, 2))
 
     def outcome(function, x, weight, bias):
         tensors = [t.detach().requires_grad_() for t in (x, weight, bias)]

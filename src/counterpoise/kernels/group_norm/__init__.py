@@ -5,14 +5,13 @@ import torch.nn.functional as F
 
 from counterpoise.kernels._backend import reference_asked
 from counterpoise.kernels._eager import is_channels_last, is_channels_last_3d, matching, plain_eager
-from counterpoise.kernels.group_norm.channels_last import PARTS, GroupNormChannelsLast
+from counterpoise.kernels.group_norm.channels_last import (
+    PARTS,
+    GroupNormChannelsLast,
+    quick_forward,
+)
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
-# Bytes of a pixel's channels in one group from which torch's channels_last kernel works in vectors.
-# Forward and backward on one core in microseconds, 16 x 64 x 28 x 28, torch's kernel against the
-# contiguous one and two changes of layout: float32, 8 channels a group: 1717 to 2947, 4: 4434 to
-# 2843; bfloat16, 16: 663 to 2485, 8: 6711 to 2582; float64, 4: 3354 to 6956, 2: 7160 to 6354.
-VECTOR = 32
 # Numbers up to which one group is quicker as rows: 32 x 8 x 14 x 14, forward 34 against 48, forward
 # and backward 148 against 146; 32 x 8 x 28 x 28: 96 against 122 and 329 against 250.
 FEW = 100_000
@@ -62,8 +61,7 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
     if not is_channels_last(x) or x.is_contiguous():
         return "native", "torch's kernel is right and fastest on contiguous tensors"
     ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
-    wide = x.shape[1] // num_groups * x.element_size() >= VECTOR
-    if ordinary and wide and (num_groups > 1 or x.numel() > FEW):
+    if ordinary and quick_forward(x, num_groups) and (num_groups > 1 or x.numel() > FEW):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"
     if num_groups == 1:
         return "view", "one group is layer normalization of the (H, W, C) rows, uncopied"
