@@ -35,7 +35,14 @@ def main() -> None:
         _stop("stopped; finished runs are kept, the same command goes on from there", 130)
 
 
-def _warn(message: Warning | str, *_: Any) -> None:
+def _warn(
+    message: Warning | str,
+    category: Any,
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
+) -> None:
     print(f"counterpoise: {message}", file=sys.stderr)  # noqa: T201 without the line of the code
 
 
