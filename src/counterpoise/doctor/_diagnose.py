@@ -166,7 +166,7 @@ def _changed(place: Bench, change: Change, case: Case) -> str:
     if not place.copied:
         raise _NotFeasible
     with bench(place.net, seed=0) as other:
-        found = places(other.net, case.first().inputs)
+        found = places(other.net, case.spread().inputs)
     done = change(place.net, found)
     if done is None:
         raise _NotFeasible
