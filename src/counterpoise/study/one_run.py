@@ -78,7 +78,8 @@ class _Training:
     def __init__(self, spec: dict[str, Any], study: Path) -> None:
         self.spec, t, variant = spec, spec["training"], spec["variant"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        if self.device.type == "cuda":
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._read_data(study, t["validation"])
         self.sampler = find("sampler", variant["sampler"], samplers.ALL)(
             self.parts["train"].targets,
