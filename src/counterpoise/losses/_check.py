@@ -23,6 +23,9 @@ def check_at_least(name: str, value: float, least: float, hint: str = "") -> Non
 
 def check_settings(gamma: float, poly: float, label_smoothing: float, reduction: str) -> None:
     """Refuse numbers for which the family has no loss."""
+    in_range = 0 <= gamma < math.inf and -1 <= poly < math.inf and 0 <= label_smoothing <= 1
+    if in_range and reduction in REDUCTIONS:  # at every call, so at once
+        return
     check_at_least("gamma", gamma, 0, "; the focal loss's paper uses 2")
     check_at_least("poly", poly, -1, "; below -1 a better answer could cost more")
     if not 0 <= label_smoothing <= 1:

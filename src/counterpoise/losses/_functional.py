@@ -94,10 +94,10 @@ def tilted_cross_entropy(
     if logits.dtype in HALF and autocasting(logits):
         logits = logits.float()
     wide = torch.float32 if logits.dtype in HALF else logits.dtype
-    scale, offset, margin, weight = (
-        None if v is None else v.to(logits.device, wide) for v in vectors.values()
+    tilt = Tilt(
+        *(_like(logits, wide, v) for v in (scale, offset, margin)), float(gamma), float(poly)
     )
-    tilt = Tilt(scale, offset, margin, float(gamma), float(poly))
+    weight = _like(logits, wide, weight)
     if target.is_floating_point():
         mass = torch.ones_like(logits[:, 0], dtype=wide)
         mass = mass if sample_weight is None else mass * sample_weight
@@ -118,6 +118,12 @@ def tilted_cross_entropy(
     except (IndexError, RuntimeError) as error:
         explain_range(target, logits.shape[1], ignore_index, error)
         raise
+
+
+def _like(logits: torch.Tensor, dtype: torch.dtype, vector: Vector) -> Vector:
+    if vector is None or (vector.dtype == dtype and vector.device == logits.device):
+        return vector
+    return vector.to(logits.device, dtype)
 
 
 def _smoothed(q: torch.Tensor, smoothing: float, weight: Vector) -> torch.Tensor:

@@ -28,7 +28,7 @@ def loss_and_slopes(
     a = _tilted(z, tilt)
     numbers, mass, counted = _weighed(samples, *a.shape)
     if normalizer is None and reduction in MEANS:
-        normalizer = mass.sum() if reduction == "mean" else counted
+        normalizer = np.add.reduce(mass) if reduction == "mean" else counted
     divisor, nothing = guarded(None if normalizer is None else float(normalizer))
     place = _starts(*a.shape) + numbers
     with np.errstate(all="ignore"):
@@ -37,11 +37,11 @@ def loss_and_slopes(
         if not np.maximum.reduce(odds) < LIMIT[kind]:
             return None
         loss, slope = _bent(odds, mass / divisor, tilt)
-        e *= (slope / np.maximum(total, TINY[kind])).astype(kind)[:, None]
+        e *= (slope / np.maximum(total, TINY[kind])).astype(kind, copy=False)[:, None]
         e.put(place, -slope)
         if tilt.scale is not None:
             e *= _array(tilt.scale)
-    return _tensor(loss if reduction == "none" else loss.sum() + nothing, z), _tensor(e, z)
+    return _tensor(loss if reduction == "none" else np.add.reduce(loss) + nothing, z), _tensor(e, z)
 
 
 def _odds(
@@ -59,7 +59,7 @@ def _odds(
         a_t -= _array(tilt.margin)[numbers]
     e = np.exp(a - a_t[:, None])
     e.put(place, a_t - a_t)  # 0, but NaN for an infinite a_t, as torch has it
-    odds = e.sum(1)
+    odds = np.add.reduce(e, 1)
     return e, odds, odds
 
 
@@ -93,7 +93,9 @@ def _weighed(samples: Samples, total: int, classes: int) -> tuple[np.ndarray, np
         target, total = np.where(counted, target, 0), int(counted.sum())
         if not _within(target, classes):
             raise IndexError("a class number is out of range")
-    mass = np.ones(len(target)) if weight is None else _array(weight)[target].astype(np.float64)
+    mass = (
+        np.ones(len(target)) if weight is None else _array(weight).take(target).astype(np.float64)
+    )
     if counted is not None:
         mass *= counted
     if samples.sample_weight is not None:
