@@ -95,7 +95,11 @@ def tilted_cross_entropy(
         logits = logits.float()
     wide = torch.float32 if logits.dtype in HALF else logits.dtype
     tilt = Tilt(
-        *(_like(logits, wide, v) for v in (scale, offset, margin)), float(gamma), float(poly)
+        _like(logits, wide, scale),
+        _like(logits, wide, offset),
+        _like(logits, wide, margin),
+        float(gamma),
+        float(poly),
     )
     weight = _like(logits, wide, weight)
     if target.is_floating_point():
