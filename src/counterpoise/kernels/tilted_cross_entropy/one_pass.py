@@ -19,6 +19,7 @@ from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 # Numbers in a piece. Steps on one core (1 MB of L2) take as long with 2^19 as with 2^22; of several
 # threads some may have to wait for a core, and each operator waits for the last: so, few pieces.
 PIECE, SMALL = 1 << 21, 1 << 16
+ALONE = 22000  # samples; what has fewer than 2^15 numbers torch computes with one thread
 
 Normalizer = torch.Tensor | float | None
 Arguments = tuple[Samples, Tilt, str, Normalizer]
@@ -123,13 +124,14 @@ def _arranged(x: torch.Tensor) -> torch.Tensor:
 def _cuts(z: torch.Tensor) -> Iterator[tuple[slice, tuple[slice, ...]]]:
     """The pieces of an arranged tensor: slices of its axis 0, and of axis 2 if there is one."""
     wide = z.shape[2] if z.dim() == 3 else 1
-    samples = max(1, z.numel() if z.device.type != "cpu" else _numbers(z) // z.shape[1])
+    samples = z.numel() if z.device.type != "cpu" else _samples(z)
     high, wide = max(1, samples // wide), min(wide, samples)
     for i in range(0, z.shape[0], high):
         for j in range(0, z.shape[2] if z.dim() == 3 else 1, wide):
             yield slice(i, i + high), (slice(j, j + wide),) * (z.dim() - 2)
 
 
-def _numbers(z: torch.Tensor) -> int:
-    """How many numbers a piece has: ten for each of its samples are a tenth of the whole."""
-    return min(PIECE, max(SMALL, z.numel() * z.shape[1] // 100))
+def _samples(z: torch.Tensor) -> int:
+    """How many samples a piece has: ten numbers for each are at most a tenth of the whole."""
+    numbers = min(PIECE, max(SMALL, z.numel() * z.shape[1] // 100))
+    return max(1, min(ALONE, numbers // z.shape[1]))
