@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import torch
@@ -42,6 +43,24 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
     assert [starts.count(kind) for kind in kinds] == [1, 1, 2, 2]
     threads = {e.value["threads"] for e in events if e.kind == "news"}
     assert threads == {1}  # whatever the number of workers: sums are taken in the same order
+
+
+def test_a_server_that_is_killed_while_it_starts_a_process_is_started_again(tmp_path, monkeypatch):
+    """Its death can fall between the asking and the answer."""
+    (tmp_path / "fine").mkdir()
+    real, deaths = forkserver.read_signed, []
+
+    def dies_once(descriptor):
+        if not deaths:
+            deaths.append(forkserver._forkserver._forkserver_pid)
+            os.kill(deaths[0], signal.SIGKILL)
+            raise EOFError("unexpected EOF")
+        return real(descriptor)
+
+    monkeypatch.setattr(forkserver, "read_signed", dies_once)
+    events = list(run_all(work, {"fine": ("fine", str(tmp_path / "fine"))}, workers=1))
+    assert deaths
+    assert [e.kind for e in events if e.kind in ("finished", "failed")] == ["finished"]
 
 
 def test_leaving_early_ends_the_processes(tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -116,7 +117,14 @@ def _start(target: Target, payload: Any, threads: int, device: str | None) -> tu
     work = (target, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
     with _without_main():
-        process.start()
+        for pause in (0.1, 0.5, 2.0, None):
+            try:
+                process.start()
+                break
+            except (EOFError, OSError):  # the server was killed just now; the next try restarts it
+                if pause is None:
+                    raise
+                time.sleep(pause)
     there.close()  # so that the process's end is the only one, and its death is heard
     return here, process
 
