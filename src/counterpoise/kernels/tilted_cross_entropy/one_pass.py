@@ -1,7 +1,7 @@
 """The family for class numbers in one pass over the logits, value and gradient together.
 
 The memory that becomes the gradient is the only one of the logits' size: on a CPU the work goes
-piece by piece, each small enough to stay in the cache from its first step to its last.
+piece by piece, so that what the samples need beside it is small.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
-# Numbers in a piece. Steps on one core (1 MB of L2) take as long with 2^19 as with 2^22; of several
-# threads some may have to wait for a core, and each operator waits for the last: so, few pieces.
-PIECE, SMALL = 1 << 21, 1 << 16
-ALONE = 22000  # samples; what has fewer than 2^15 numbers torch computes with one thread
+SMALL = 1 << 16  # numbers for which memory does not matter, but the time to call the operators
+# Samples. What has fewer than 2^15 numbers torch computes with one thread: of several threads some
+# may have to wait for a core, and each operator waits for the last.
+ALONE = 22000
 
 Normalizer = torch.Tensor | float | None
 Arguments = tuple[Samples, Tilt, str, Normalizer]
@@ -91,7 +91,7 @@ def _run(
     samples = samples.shaped([*z.shape[:1], *z.shape[2:]])
     size = samples.target.shape if reduction == "none" else ()
     result = torch.zeros(size, dtype=wide, device=whole.device)
-    for rows, columns in _cuts(z):
+    for rows, columns in _cuts(z, copies=ends is z or whole.dtype != wide):
         some = (rows, *columns)
         end = ends[rows, :, *columns]
         in_place = with_slopes and end.dtype == wide
@@ -121,17 +121,20 @@ def _arranged(x: torch.Tensor) -> torch.Tensor:
     return x.movedim(1, -1).view(-1, x.shape[1]) if _class_last(x) else x.view(*x.shape[:2], -1)
 
 
-def _cuts(z: torch.Tensor) -> Iterator[tuple[slice, tuple[slice, ...]]]:
+def _cuts(z: torch.Tensor, copies: bool) -> Iterator[tuple[slice, tuple[slice, ...]]]:
     """The pieces of an arranged tensor: slices of its axis 0, and of axis 2 if there is one."""
     wide = z.shape[2] if z.dim() == 3 else 1
-    samples = z.numel() if z.device.type != "cpu" else _samples(z)
+    samples = z.numel() if z.device.type != "cpu" else _samples(z, copies)
     high, wide = max(1, samples // wide), min(wide, samples)
     for i in range(0, z.shape[0], high):
         for j in range(0, z.shape[2] if z.dim() == 3 else 1, wide):
             yield slice(i, i + high), (slice(j, j + wide),) * (z.dim() - 2)
 
 
-def _samples(z: torch.Tensor) -> int:
-    """How many samples a piece has: ten numbers for each are at most a tenth of the whole."""
-    numbers = min(PIECE, max(SMALL, z.numel() * z.shape[1] // 100))
-    return max(1, min(ALONE, numbers // z.shape[1]))
+def _samples(z: torch.Tensor, copies: bool) -> int:
+    """How many samples a piece has: as many as a tenth of the whole's memory allows.
+
+    Each has some ten numbers of its own, and its logits where these are copied.
+    """
+    numbers = min(z.numel() * z.shape[1] // 100, z.numel() // (32 if copies else 1))
+    return max(1, min(ALONE, max(SMALL, numbers) // z.shape[1]))
