@@ -1,14 +1,14 @@
 """Our norms beside torch's on a CPU: forward, and forward + backward, in both layouts.
 
-    python benchmarks/norms.py                         all rows (about ten minutes a thread count)
+    python benchmarks/norms.py                         all rows (about half an hour a thread count)
     python benchmarks/norms.py --shape 32x4x28x28 --dtype float32 --layout channels_last
     python benchmarks/norms.py --norm "GroupNorm(8)" --threads 2 --save results.json
     python benchmarks/norms.py --compile               torch.compile(torch.nn) too (slow to start)
 
 What is saved is put among the rows that the file has, so a table can be measured in parts.
 
-All in one process and in turns, the order changing, each called once before it is timed; medians in
-milliseconds. `native` is torch.nn in the layout that is given; `copies` the same on a contiguous
+All in one process and in turns, the order drawn anew, each called once before it is timed; medians
+in milliseconds. `native` is torch.nn in the layout that is given; `copies` the same on a contiguous
 copy, with the result copied back; `textbook` the formula out of torch's operators. torch.nn has no
 LayerNorm2d: there `native` is permute + layer_norm + permute with the layout restored, and `timm`
 the same without, which is what timm's does (its own, where timm can be imported). The ratio is the
@@ -23,6 +23,7 @@ import argparse
 import copy
 import fnmatch
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def medians(step: Callable[..., None], calls: dict[str, Call], *tensors: Any) ->
         step(call, *tensors)
     order, end = list(calls), time.perf_counter() + SECONDS * len(calls)
     while time.perf_counter() < end or len(times[order[0]]) < len(calls) + 1:
-        order = order[1:] + order[:1]
+        random.shuffle(order)  # so that none always follows the same one, with its use of memory
         for name in order:
             step(calls[name], *tensors)
             begun = time.perf_counter()
