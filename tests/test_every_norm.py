@@ -186,7 +186,9 @@ def test_onnx_computes_the_same(layout):
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize("affine", [True, False])
-def test_every_number_of_groups_in_channels_last(groups, offset, affine):
+@pytest.mark.parametrize("seed", [0, 66, 264])  # two of them were too far off with one group
+def test_every_number_of_groups_in_channels_last(groups, offset, affine, seed):
+    torch.manual_seed(seed)
     norm = norms.GroupNorm(groups, 8, affine=affine)
     for p in norm.parameters():
         nn.init.normal_(p)
@@ -335,7 +337,10 @@ def test_explain_names_the_way_that_is_taken():
     x = made("channels_last")
     assert norms.explain(norms.GroupNorm(2, 8), x).startswith("narrow: ")
     assert norms.explain(norms.GroupNorm(2, 8), x.bfloat16()).startswith("copies: ")
-    assert norms.explain(norms.GroupNorm(1, 8), x).startswith("view: ")
+    assert norms.explain(norms.GroupNorm(1, 8), x).startswith("wide: ")
+    assert norms.explain(
+        norms.GroupNorm(1, 4), x[:, :4].contiguous(memory_format=torch.channels_last)
+    ).startswith("view: ")
     large = torch.zeros(64, 64, 6, 5).contiguous(memory_format=torch.channels_last)
     assert norms.explain(norms.GroupNorm(1, 64), large).startswith("wide: ")
     assert norms.explain(norms.GroupNorm(8, 64), large).startswith("wide: ")

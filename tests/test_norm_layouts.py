@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from counterpoise import kernels, norms
+from counterpoise import norms
 from counterpoise.kernels import _layout
 from counterpoise.kernels.group_norm import group_norm
 
@@ -91,9 +91,8 @@ def test_seven_layouts_of_inputs_and_seven_of_gradients(name):
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize("channels", [8, 16])
 @pytest.mark.parametrize("wanted", [["weight"], ["bias"], ["weight", "bias"], ["x", "bias"]])
-def test_gradients_of_some_alone_in_channels_last(groups, channels, wanted, monkeypatch):
+def test_gradients_of_some_alone_in_channels_last(groups, channels, wanted):
     """torch's channels_last kernel writes through a null pointer when x's is not asked for."""
-    monkeypatch.setattr(kernels.group_norm, "FEW", 0)
     tensors = {"x": random(3, channels, 5, 7), "weight": random(channels), "bias": random(channels)}
     for learned in (wanted, list(tensors)):  # the others frozen, or not asked for
         for name, t in tensors.items():
@@ -128,8 +127,7 @@ def test_parameters_of_any_dtype_beside_an_input_of_any(name, memory, of_x, of_w
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("groups", [1, 4, 16])
 @pytest.mark.parametrize("shape", [(4, 64, 9, 9), (2, 16, 33, 32)])  # small images and large ones
-def test_group_norm_is_as_exact_as_torchs(offset, dtype, groups, shape, monkeypatch):
-    monkeypatch.setattr(kernels.group_norm, "FEW", 0)
+def test_group_norm_is_as_exact_as_torchs(offset, dtype, groups, shape):
     x, slope = random(*shape, offset=offset).to(dtype), random(*shape, seed=3)
     weight, bias = (random(shape[1], seed=seed).to(dtype) for seed in (1, 2))
 
