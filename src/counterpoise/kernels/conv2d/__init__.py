@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._eager import autocasting, plain_eager
-from counterpoise.kernels.conv2d.folded import FoldedConv2d, pixels_folded
+from counterpoise.kernels.conv2d.folded import FoldedConv2d, folded_conv2d, pixels_folded
 
 
 def conv2d(
@@ -14,6 +14,8 @@ def conv2d(
 ) -> torch.Tensor:
     """Convolution of stride 1; `folded.py` says which ones are computed in the folded form."""
     if plain_eager() and _suits_folding(x, weight, padding) and not autocasting(x):
+        if not torch.is_grad_enabled():
+            return folded_conv2d(x, weight, bias, padding)
         return FoldedConv2d.apply(x, weight, bias, padding)
     return F.conv2d(x, weight, bias, padding=padding)
 

@@ -10,6 +10,7 @@ loses up to a third by its size and the state of the caches, so `benchmarks/step
 steps: there torch's convolutions cost the sheet's plain nets half as much again.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,14 +31,31 @@ def pixels_folded(channels: int, width: int) -> int:
     return fitting[0] if fitting else 1
 
 
-def _wide(weight: Tensor, pixels: int) -> Tensor:
-    """The (P*O, I, kh, kw + P - 1) weight in channels_last: the small one P times, shifted."""
+def _wide(weight: Tensor, pixels: int, flipped: bool = False) -> Tensor:
+    """The (P*O, I, kh, kw + P - 1) weight in channels_last: the small one P times, shifted.
+
+    Of the flipped weight of the input's gradient, if asked, whose O and I change places.
+    """
     o, i, kh, kw = weight.shape
-    taps = kw + pixels - 1
-    wide = weight.new_zeros(pixels * o * kh * taps * i)
-    wide = wide.as_strided((pixels * o, i, kh, taps), (kh * taps * i, 1, taps * i, i))
-    _shifted(wide, weight, pixels).copy_(weight)
-    return wide
+    o, i = (i, o) if flipped else (o, i)
+    taps, places = kw + pixels - 1, _places(weight.shape, pixels, flipped)
+    wide = torch.cat((weight.reshape(-1), weight.new_zeros(1))).index_select(0, places)
+    return wide.as_strided((pixels * o, i, kh, taps), (kh * taps * i, 1, taps * i, i))
+
+
+@lru_cache(maxsize=256)
+def _places(shape: torch.Size, pixels: int, flipped: bool) -> Tensor:
+    """For each entry of the wide weight, in its memory's order, which one it is of the small."""
+    place = torch.arange(shape.numel(), device="cpu").reshape(shape)
+    if flipped:
+        place = place.flip(2, 3).transpose(0, 1)
+    o, i, kh, kw = place.shape
+    places = torch.full(
+        (pixels, o, kh, kw + pixels - 1, i), shape.numel(), device="cpu"
+    )  # the added zero
+    for p in range(pixels):
+        places[p, :, :, p : p + kw] = place.permute(0, 2, 3, 1)
+    return places.reshape(-1)
 
 
 def _shifted(wide: Tensor, weight: Tensor, pixels: int) -> Tensor:
@@ -54,6 +72,14 @@ def _unfolded(y: Tensor, n: int, c: int, h: int, w: int) -> Tensor:
     may not be changed in place: `data` is none.
     """
     return y.as_strided((n, c, h, w), (c * h * w, 1, w * c, c)).data
+
+
+def folded_conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]
+) -> Tensor:
+    """The convolution alone, where no gradient is asked for."""
+    pixels = pixels_folded(weight.shape[0], x.shape[3])
+    return _folded(x, _wide(weight, pixels), bias, padding, pixels)
 
 
 class FoldedConv2d(torch.autograd.Function):
@@ -116,8 +142,7 @@ def _grad_x(grad: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -
     pixels = pixels_folded(x.shape[1], x.shape[3])
     if pixels == 1:
         return _torch_backward(grad, x, weight, None, padding, 1, [True, False, False])[0]
-    wide = _wide(weight.flip(2, 3).transpose(0, 1), pixels)
-    return _folded(grad, wide, None, padding, pixels)
+    return _folded(grad, _wide(weight, pixels, flipped=True), None, padding, pixels)
 
 
 def _grad_weight(
