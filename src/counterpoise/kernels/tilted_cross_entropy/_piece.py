@@ -23,7 +23,7 @@ FEW_CLASSES = 64  # up to here torch's softmax takes longer than its exp
 class _Odds(NamedTuple):
     """Of each sample: sum of the others' exponentials, -log(p_t), 1 - p_t, p_t."""
 
-    total: torch.Tensor | float
+    total: torch.Tensor
     loss: torch.Tensor
     miss: torch.Tensor
     hit: torch.Tensor
@@ -43,11 +43,11 @@ def losses_and_slopes(
     else:
         hopeless = None
     loss, slope = _bent(odds, tilt)
-    slope.mul_(factor)
+    slope = slope.mul_(factor).to(into.dtype)
     into.mul_(slope / odds.total).scatter_(1, place, slope.neg_())
     if tilt.scale is not None:
         into.mul_(_along_classes(tilt.scale, into))
-    loss.mul_(factor)
+    loss = loss.mul_(factor).to(into.dtype)
     return loss if hopeless is None else loss.masked_fill_(hopeless, torch.inf)
 
 
@@ -87,15 +87,15 @@ def _careful(
     a_t, wild = a.gather(1, place), a.amax(1, keepdim=True).isinf()
     a.scatter_(1, place, limits.min)  # not -inf: there may be no other class
     top = a.amax(1, keepdim=True)
-    torch.softmax(a, 1, out=into)
-    d = top.sub_(a_t).sub_(into.amax(1, keepdim=True).log_())
+    total = a.sub_(top).exp_().sum(1, keepdim=True)
+    d = composed.margin(top, a_t, total)
     if tilt.margin is not None:
         d += tilt.margin.to(d.dtype)[place]
     d.masked_fill_(wild, torch.nan)  # as in torch's softmax
     hopeless = d == torch.inf
     d.clamp_(max=limits.max)
     loss = F.softplus(d, threshold=composed.LINEAR)
-    return _Odds(1.0, loss, torch.sigmoid(d), torch.sigmoid(-d)), hopeless
+    return _Odds(total, loss, torch.sigmoid(d), torch.sigmoid(-d)), hopeless
 
 
 def _tilted(z: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> torch.Tensor:

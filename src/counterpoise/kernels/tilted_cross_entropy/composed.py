@@ -6,6 +6,7 @@ Everything is said through the margin d of a class, by which the others are ahea
     p_j = sigmoid(-d_j)       -log(p_j) = softplus(d_j)       log(1 - p_j) = -softplus(-d_j)
 
 Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN where p_j rounds to 1.
+gamma multiplies what rounding does to d, so a sample's own d, and what follows from it, are float64.
 """
 
 import torch
@@ -38,14 +39,23 @@ def of_class(logits: torch.Tensor, target: torch.Tensor, tilt: Tilt) -> torch.Te
     """The loss of each sample for its class: logits (N, C, ...), target (N, ...)."""
     place = target.unsqueeze(1)
     a = _tilted(logits, tilt)
+    others = a.scatter(1, place, float("-inf"))
+    top = others.detach().amax(1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+    total = (others - top).exp().sum(1, keepdim=True)
     a_t = a.gather(1, place)
-    near = a_t.detach().nan_to_num(0.0, 0.0, 0.0)  # shifted by it, d is not lost beside the logits
-    others = (a - near).scatter(1, place, float("-inf")).logsumexp(1)
-    d = others - (a_t - near).squeeze(1)
+    alone = (total == 0) & a_t.isfinite()  # no other class, or none that is possible
+    d = margin(top, a_t, torch.where(alone, 1.0, total))
+    d = torch.where(alone, -torch.inf, d).squeeze(1)
     d = d * torch.where(a.detach().amax(1).isinf(), float("nan"), 1.0)  # as in torch's softmax
     if tilt.margin is not None:
         d = d + tilt.margin[target]
     return _of_margin(d, tilt)
+
+
+def margin(top: torch.Tensor, a_t: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """top + log(total) - a_t, as exact as the device can."""
+    exact = torch.float32 if top.device.type == "mps" else torch.float64
+    return (top.to(exact) - a_t.to(exact)) + total.to(exact).log()
 
 
 def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
@@ -59,8 +69,8 @@ def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
     ahead = torch.zeros_like(a, dtype=torch.bool).scatter(1, place, value=True)
     shifted = (a - top).exp()
     rest = torch.where(ahead, 1.0, shifted.sum(1, keepdim=True) - shifted)
-    behind_top = a.masked_fill(ahead, float("-inf")).logsumexp(1, keepdim=True)
-    d = torch.where(ahead, behind_top, top + rest.log()) - a
+    behind = (a - top).masked_fill(ahead, float("-inf")).logsumexp(1, keepdim=True)
+    d = torch.where(ahead, behind, (top - a) + rest.log())
     if tilt.margin is not None:
         d = d + _along_classes(tilt.margin, a)
     return _of_margin(d, tilt)
