@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from counterpoise.study import engines
+from counterpoise.study._gpus import SETTLED, Gpus
 from counterpoise.study.engines import run_all
 
 
@@ -71,3 +73,48 @@ def test_leaving_early_ends_the_processes(tmp_path):
     start = time.perf_counter()
     events.close()
     assert time.perf_counter() - start < 30
+
+
+class TwoGpus:
+    """10 GB each; a process takes 1 GB at once and 3 GB once it trains."""
+
+    def __init__(self):
+        self.gpus = Gpus(["a", "b"], self.free)
+        self.peak = 0
+
+    def free(self, k):
+        here = [run for run, at in self.gpus.runs.items() if at == "ab"[k]] if self.made else []
+        return 10 - sum(3 if self.gpus.heard[run] >= SETTLED else 1 for run in here)
+
+    @property
+    def made(self):
+        return hasattr(self, "gpus")
+
+
+def test_a_gpu_takes_as_many_runs_as_were_seen_to_fit():
+    gpus = TwoGpus().gpus
+    assert [gpus.place("1"), gpus.place("2"), gpus.place("3")] == ["a", "b", None]
+    for _ in range(SETTLED):
+        gpus.hear("2", ended=False)
+    assert gpus.place("3") == "b"  # 7 GB are free there, and one was seen to take 3
+    assert gpus.place("4") is None  # nobody knows yet what the others will take
+    for _ in range(SETTLED):
+        gpus.hear("3", ended=False)
+    assert gpus.place("4") is None  # 4 GB are free, and a half more than 3 is to be kept
+    gpus.hear("2", ended=True)
+    assert gpus.place("4") == "b"
+
+
+def test_as_many_runs_as_are_asked_for_share_the_gpus(tmp_path, monkeypatch):
+    placed = []
+
+    class Full(Gpus):
+        def place(self, run, at_once):
+            placed.append(super().place(run, at_once))
+            return placed[-1]
+
+    monkeypatch.setattr(engines, "_gpus", lambda: Full(["0", "1"], lambda _: 0))
+    runs = {str(k): ("fine", str(tmp_path)) for k in range(4)}
+    ends = [e.kind for e in run_all(work, runs, workers=4) if e.kind in ("finished", "failed")]
+    assert ends == ["finished"] * 4
+    assert placed[:4] == ["0", "1", "0", "1"]

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from counterpoise.study._gpus import Gpus
+
 Emit = Callable[[Any], None]
 Target = Callable[[Any, Emit], None]
 
 # What every worker needs and would import for itself: optimizers load _dynamo, scores sklearn.
 _PRELOADED = ["torch", "torch._dynamo", "sklearn.metrics", "counterpoise.study.one_run"]
-_RUNS_PER_GPU = 4  # nets of the sizes that a study compares leave most of a GPU idle
 _ATTEMPTS = 2  # a worker that was killed is started once more
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
@@ -47,28 +48,34 @@ def run_all(
     Args:
         target: an importable function; whatever it passes to `emit` arrives as "news".
         runs: name of the run to what it is called with (picklable).
-        workers: how many processes at a time; None for one a core, or with GPUs for four a GPU.
+        workers: how many processes at a time; None for one a core, and on GPUs no more than their
+            memory holds (`_gpus.py`).
         threads: of each process, for torch's operations on the CPU.
 
     Yields:
         Events, in the order in which they arrive; every run ends with "finished" or "failed", whose
         value is the reason.
     """
-    devices = _devices()
-    workers = max(1, min(workers or _usual_workers(devices), len(runs)))
+    gpus = _gpus()
+    asked, workers = workers, max(1, min(workers or os.cpu_count() or 1, len(runs)))
     waiting = deque((name, 1) for name in runs)
-    running: dict[Any, tuple[str, int, Any, str | None]] = {}
+    running: dict[Any, tuple[str, int, Any]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                name, attempt = waiting.popleft()
-                device = _least_used(devices, running.values())
+                name, attempt = waiting[0]
+                device = None if gpus is None else gpus.place(name, at_once=asked is not None)
+                if gpus is not None and device is None:
+                    break
+                waiting.popleft()
                 connection, process = _start(target, runs[name], threads, device)
-                running[connection] = (name, attempt, process, device)
+                running[connection] = (name, attempt, process)
                 yield Event(name, "started")
             for connection in wait(list(running)):
-                name, attempt, process, _ = running[connection]
+                name, attempt, process = running[connection]
                 kind, value = _receive(connection)
+                if gpus is not None:
+                    gpus.hear(name, ended=kind != "news")
                 if kind == "news":
                     yield Event(name, "news", value)
                     continue
@@ -82,29 +89,20 @@ def run_all(
                     reason = f"its process died {attempt} times (exit code {process.exitcode})"
                     yield Event(name, "failed", reason)
     finally:
-        for _, _, process, _ in running.values():
+        for *_, process in running.values():
             process.kill()
             process.join()
 
 
-def _devices() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none without any."""
+def _gpus() -> Gpus | None:
+    """The GPUs that this process may use; None without any."""
     import torch
 
     if not torch.cuda.is_available():
-        return []
+        return None
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
-
-
-def _usual_workers(devices: list[str]) -> int:
-    cores = os.cpu_count() or 1
-    return min(cores, len(devices) * _RUNS_PER_GPU) if devices else cores
-
-
-def _least_used(devices: list[str], running: Iterable[tuple[Any, ...]]) -> str | None:
-    used = [device for *_, device in running]
-    return min(devices, key=used.count) if devices else None
+    names = named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
+    return Gpus(names, lambda k: torch.cuda.mem_get_info(k)[0])
 
 
 def _start(target: Target, payload: Any, threads: int, device: str | None) -> tuple[Any, Any]:
