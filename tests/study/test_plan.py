@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from counterpoise import losses, models, norms, samplers
+from counterpoise import losses, models, norms, samplers, train
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, _check
 from counterpoise.study.plan import GRIDS, choose, final_runs, read, run_id, tuning_runs, write
 
@@ -64,6 +64,7 @@ def test_the_words_of_a_plan_are_those_of_the_families():
     assert list(_check.LOSSES) == list(losses.ALL)
     assert list(_check.SAMPLERS) == list(samplers.ALL)
     assert set(_check.MODELS) == {"auto", *models.ALL}
+    assert list(_check.AUGMENTS) == list(train.AUGMENTS)
 
 
 @pytest.mark.parametrize(

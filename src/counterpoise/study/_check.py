@@ -25,6 +25,7 @@ LOSSES = (
     "vs",
 )
 SAMPLERS = ("shuffle", "balanced", "square_root", "progressive")
+AUGMENTS = ("none", "flip", "crop", "flip+crop")
 MODELS = ("auto", "deeper_cnn", "resnet8", "resnet20", "mlp")
 
 
@@ -68,6 +69,7 @@ def _check_imbalance(plan: "Plan") -> None:
 def _check_training(plan: "Plan") -> None:
     t = plan.training
     _word("training.model", t.model, MODELS)
+    _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, ("sgd", "adamw"), imports=False)
     _word("training.schedule", t.schedule, ("cosine", "constant"), imports=False)
     for part in t.watch:

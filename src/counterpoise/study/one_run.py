@@ -65,6 +65,9 @@ def check_parts(plan: Plan, shape: tuple[int, ...], num_classes: int) -> None:
     for v in plan.variants:
         if ":" not in v.plain_loss:
             losses.ALL[v.plain_loss](torch.ones(num_classes), **v.settings)
+    augment = train.AUGMENTS.get(plan.training.augment)
+    if augment is not None:
+        augment(torch.zeros(2, *shape), torch.Generator())
     if ":" in plan.training.model:
         return
     for norm in {v.norm for v in plan.variants if ":" not in v.norm}:
@@ -114,7 +117,9 @@ class _Training:
             optimizer=self.optimizer,
             schedule=train.SCHEDULES[t["schedule"]](t["warmup"]),
             clip_norm=t["clip_norm"] or None,
+            seed=self.spec["seed"],
             sampler=self.sampler,
+            augment=find("augment", t["augment"], train.AUGMENTS),
             each_epoch=self.each_epoch,
             watch={name: self.parts[name] for name in t["watch"]},
             state=record.load_checkpoint(folder),

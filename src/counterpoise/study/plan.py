@@ -82,6 +82,9 @@ class Training:
     warmup: float = _field(0.05, "share of the training over which the rate rises")
     clip_norm: float = _field(0.0, "largest norm of a step's gradient; 0: any")
     deferred: float = _field(0.8, "after which share of the epochs a loss's +drw weights set in")
+    augment: str = _field(
+        "none", "flip, crop, flip+crop, module:name; how images are changed at random, or none"
+    )
     validation: float = _field(0.1, "share of the training part that choices are made on")
     watch: tuple[str, ...] = _field(
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
@@ -192,7 +195,8 @@ class Run:
         }
         variant = {**asdict(self.variant), "settings": dict(self.variant.settings)}
         words = (self.variant.norm, self.variant.plain_loss, self.variant.sampler)
-        sources = {w: source_digest(w) for w in (*words, plan.training.model) if ":" in w}
+        words += (plan.training.model, plan.training.augment)
+        sources = {w: source_digest(w) for w in words if ":" in w}
         return {
             "variant": variant,
             "seed": self.seed,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from counterpoise.data import Part
 from counterpoise.samplers import ShuffleSampler
+from counterpoise.train._augment import Augment, chance
 from counterpoise.train._look import Progress, device_of, look, prepared
 from counterpoise.train._schedule import Schedule
 
@@ -56,6 +57,7 @@ def fit(
     schedule: Schedule | None = None,
     clip_norm: float | None = None,
     sampler: Sampler | None = None,
+    augment: Augment | None = None,
     each_epoch: Iterable[HasEpoch] = (),
     watch: Mapping[str, Part] | None = None,
     state: State | None = None,
@@ -77,13 +79,15 @@ def fit(
         epochs: how often the sampler is gone through, at least 0.
         lr: learning rate of plain SGD, if no optimizer is given.
         batch_size: samples a step; the last batch of an epoch may be smaller.
-        seed: of the order of the samples, if no sampler is given.
+        seed: of the order of the samples, if no sampler is given, and of what augment draws.
         optimizer: any torch optimizer over the net's parameters.
         schedule: from the share of the steps that is done to the factor of the learning rate, such
             as `train.cosine(warmup=0.05)`; None leaves the learning rate alone.
         clip_norm: the largest norm that a step's gradient may have; None for any.
         sampler: which samples an epoch shows, such as one of `counterpoise.samplers` over
             `train.targets`; None for each of them once, in a new order.
+        augment: changes each batch before it is trained on, such as `train.AUGMENTS["flip"]`;
+            what draws for it begins anew in each epoch.
         each_epoch: told the epoch before it begins, such as `losses.DeferredReweighting`.
         watch: the parts to evaluate on, by the name that their columns begin with; None for
             {"train": train, "test": test}.
@@ -125,6 +129,7 @@ def fit(
         optimizer or torch.optim.SGD(net.parameters(), lr=lr, fused=True),
         schedule,
         clip_norm,
+        augment,
         total=epochs * math.ceil(len(sampler) / batch_size),
     )
     looked_at = sum(len(part) for part in watch.values())
@@ -137,7 +142,8 @@ def fit(
             for listener in (sampler, *each_epoch):
                 listener.set_epoch(epoch - 1)
             order = torch.tensor(list(sampler), device=train.inputs.device)
-            row["loss"] = steps.take(train, order.split(batch_size), meter)
+            draws = chance(seed, epoch)
+            row["loss"] = steps.take(train, order.split(batch_size), draws, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
@@ -196,23 +202,30 @@ class _Steps:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule | None,
         clip_norm: float | None,
+        augment: Augment | None,
         total: int,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.schedule, self.clip_norm, self.total = schedule, clip_norm, total
+        self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.done = 0
+        self.total, self.done = total, 0
 
-    def take(self, train: Part, batches: tuple[Tensor, ...], meter: "_Meter") -> float:
+    def take(
+        self, train: Part, batches: tuple[Tensor, ...], draws: torch.Generator, meter: "_Meter"
+    ) -> float:
         """Take a step for each batch; return the mean loss of the samples."""
         self.net.train()
         device = device_of(self.net)
         total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
         for index in batches:
             self._set_rates()
-            x = prepared(train.inputs[index], device)
-            value = self.loss(self.net(x), train.targets[index].to(device))
-            self.optimizer.zero_grad()
+            x, y = (whole.index_select(0, index) for whole in (train.inputs, train.targets))
+            if self.augment is not None:
+                x = self.augment(x, draws)
+            value = self.loss(self.net(prepared(x, device)), y.to(device))
+            for p in self.parameters:  # as zero_grad, which takes ten times as long
+                p.grad = None
             value.backward()
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)

@@ -6,7 +6,7 @@ Everything is said through the margin d of a class, by which the others are ahea
     p_j = sigmoid(-d_j)       -log(p_j) = softplus(d_j)       log(1 - p_j) = -softplus(-d_j)
 
 Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN where p_j rounds to 1.
-gamma multiplies what rounding does to d, so a sample's own d, and what follows from it, are float64.
+gamma multiplies what rounding does to d: a sample's own d, and what follows, are float64.
 """
 
 import torch
