@@ -95,13 +95,13 @@ def test_a_gpu_takes_as_many_runs_as_were_seen_to_fit():
     gpus = TwoGpus().gpus
     assert [gpus.place("1"), gpus.place("2"), gpus.place("3")] == ["a", "b", None]
     for _ in range(SETTLED):
-        gpus.hear("2", ended=False)
+        gpus.hear("2", "news", {"row": {}})
     assert gpus.place("3") == "b"  # 7 GB are free there, and one was seen to take 3
     assert gpus.place("4") is None  # nobody knows yet what the others will take
     for _ in range(SETTLED):
-        gpus.hear("3", ended=False)
+        gpus.hear("3", "news", {"row": {}})
     assert gpus.place("4") is None  # 4 GB are free, and a half more than 3 is to be kept
-    gpus.hear("2", ended=True)
+    gpus.hear("2", "finished", None)
     assert gpus.place("4") == "b"
 
 

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
-SETTLED = 5  # messages of a run by which it has taken what it will: it has evaluated and trained
+SETTLED = 2  # rows of a run by which it has taken what it will: of the untrained net, and an epoch
 MARGIN = 1.5  # what is kept free for a run, of what one was seen to take
 
 
@@ -18,7 +19,7 @@ class Gpus:
         self.names, self.free = names, free  # free(k): bytes of the k-th
         self.before = [free(k) for k in range(len(names))]
         self.runs: dict[str, str] = {}  # run -> GPU
-        self.heard: Counter[str] = Counter()  # messages of a run
+        self.heard: Counter[str] = Counter()  # rows of a run
 
     def place(self, run: str, at_once: bool = False) -> str | None:
         """Give a run the GPU with most room; None where it has to wait for room, unless at once."""
@@ -34,11 +35,11 @@ class Gpus:
         self.runs[run] = min(fitting, key=lambda name: (here[name], -free[name]))
         return self.runs[run]
 
-    def hear(self, run: str, ended: bool) -> None:
+    def hear(self, run: str, kind: str, value: Any) -> None:
         """Note a message of a run, or its end."""
-        if ended:
+        if kind != "news":
             del self.runs[run], self.heard[run]
-        else:
+        elif "row" in value:
             self.heard[run] += 1
 
     def _fits(self, name: str, taken: int, free: int) -> bool:

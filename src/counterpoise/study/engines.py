@@ -75,7 +75,7 @@ def run_all(
                 name, attempt, process = running[connection]
                 kind, value = _receive(connection)
                 if gpus is not None:
-                    gpus.hear(name, ended=kind != "news")
+                    gpus.hear(name, kind, value)
                 if kind == "news":
                     yield Event(name, "news", value)
                     continue
