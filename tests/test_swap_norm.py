@@ -248,6 +248,17 @@ def test_groups_have_two_channels_at_least(channels, most, groups):
     assert (new.num_groups, new.num_channels) == (groups, channels)
 
 
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(8, 1), (16, 1), (32, 2), (48, 3), (50, 2), (512, 32), (2048, 32)]
+)
+def test_groups_of_vectors_have_sixteen_channels_at_least(channels, groups):
+    new = swap_norm(nn.BatchNorm1d(channels)).net
+    assert (new.num_groups, new.num_channels) == (groups, channels)
+    x = torch.randn(4, channels, requires_grad=True)
+    (new(x) * torch.randn(4, channels)).sum().backward()
+    assert x.grad.std() > 0.1  # of groups of two it is 1e-3
+
+
 class Odd(nn.BatchNorm2d):
     def forward(self, x):
         return super().forward(x).abs()

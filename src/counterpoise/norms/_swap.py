@@ -20,6 +20,7 @@ from counterpoise.norms._rms import RMSNorm
 
 BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 FROZEN = "FrozenBatchNorm"  # torchvision's and timm's begin so; their weight and bias are buffers
+VECTOR = 16  # channels a group of a vector at least: two alone would put out only +1 and -1
 WORDS = ("batch", "group", "layer", "layer2d", "instance", "rms")
 _HOOKS = (
     "_forward_hooks",
@@ -93,7 +94,8 @@ def swap_norm(
         only: which paths, as `net.named_modules()` names them: a pattern such as "layer4.*" or a
             function of the path.
         max_groups: groups at most; the number taken is the largest divisor of the channels up to it
-            that leaves two channels a group, as a group of one element would always be 0.
+            that leaves two channels a group, as a group of one element would always be 0. For
+            vectors (BatchNorm1d) 16 channels: a group of two would pass on their order alone.
         dims: of the BatchNorm (1, 2 or 3) for layers that do not say what they are made for.
         inplace: change `net` itself and not a copy.
 
@@ -246,7 +248,7 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
         return InstanceNorm(channels, affine=affine, **settings)
     if to == "rms":
         raise _Stays("takes the mean away per channel, which an RMSNorm does not")
-    groups = 1 if to == "layer" else _groups(channels, max_groups)
+    groups = 1 if to == "layer" else _groups(channels, max_groups, VECTOR if vectors else 2)
     if isinstance(old, nn.GroupNorm) and _kind(old) == to:
         groups = old.num_groups
     if channels == groups and vectors:
@@ -262,8 +264,9 @@ def _dims(old: nn.Module, unknown: int) -> int:
     return unknown
 
 
-def _groups(channels: int, most: int) -> int:
-    fitting = (g for g in range(1, most + 1) if channels % g == 0 and channels // g >= 2)
+def _groups(channels: int, most: int, least: int) -> int:
+    """As many groups as there may be with that many channels in each at least."""
+    fitting = (g for g in range(1, most + 1) if channels % g == 0 and channels // g >= least)
     return max(fitting, default=1)
 
 
