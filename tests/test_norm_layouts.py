@@ -145,6 +145,28 @@ def test_group_norm_is_as_exact_as_torchs(offset, dtype, groups, shape):
         assert (found - wanted).abs().max() <= 2 * (other - wanted).abs().max() + room
 
 
+@pytest.mark.parametrize("offset", [0.0, 1.5, 3.0, 9.0, 1e2])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("channels", "groups"), [(64, 1), (64, 4), (4, 1), (4, 2)])
+def test_float32_parameters_beside_half_precision_get_torchs_gradients(
+    offset, dtype, channels, groups
+):
+    x = random(4, channels, 9, 9, offset=offset).to(dtype)
+    slope = random(4, channels, 9, 9, seed=1)
+    parameters = [random(channels, seed=seed) for seed in (2, 3)]
+
+    def outcome(function, x, *parameters):
+        tensors = [t.detach().requires_grad_() for t in (x, *parameters)]
+        y = function(tensors[0], groups, *tensors[1:])
+        return torch.autograd.grad(y, tensors, slope.to(y.dtype))
+
+    exact = outcome(F.group_norm, x.double(), *(p.double() for p in parameters))
+    theirs = outcome(F.group_norm, x, *parameters)
+    ours = outcome(group_norm, x.contiguous(memory_format=LAST), *parameters)
+    for found, other, wanted in zip(ours[1:], theirs[1:], exact[1:], strict=True):
+        assert (found - wanted).abs().max() <= 4 * (other - wanted).abs().max() + 1e-5
+
+
 @pytest.mark.parametrize("norm", [norms.LayerNorm((8, 2, 3, 5)), norms.RMSNorm((8, 2, 3, 5))])
 def test_channels_last_3d_is_kept_uncopied_over_all_axes(norm):
     x = random(2, 8, 2, 3, 5)

@@ -59,10 +59,10 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
     ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
     if ordinary and quick_forward(x, num_groups):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"
-    if num_groups == 1:
-        return "view", "one group is layer normalization of the (H, W, C) rows, uncopied"
     if ordinary and x.dtype == torch.float32:
         return "narrow", "torch's contiguous kernel between two quick changes of layout"
+    if num_groups == 1 and not ordinary and x.dtype in (torch.float32, torch.float64):
+        return "view", "one group is layer normalization of the (H, W, C) rows, uncopied"
     return "copies", "torch's contiguous kernel between two changes of layout"
 
 

@@ -4,7 +4,8 @@ torch has what is needed, but for one thing: its `channels_last` kernel takes th
 E[x^2] - E[x]^2, which cancels where a mean is large beside the spread. Two ways round it:
 
 - `wide`: that kernel, where it is quick. Its own mean and spread tell whether anything was lost; if
-  so, once more on the input less those means, which changes no output and no gradient.
+  so, once more on the input less those means, which changes no output and no gradient; or in half
+  precision, where it would round the input, by the contiguous kernel.
 - `narrow`: the contiguous kernel between two changes of layout.
 
 The gradient is torch's kernel too, given statistics that are right: the `channels_last` one where
@@ -22,9 +23,9 @@ from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]  # what was normalized, y, mean, 1/sqrt(var + eps)
 
-# |mean| / sqrt(var + eps) up to which E[x^2] - E[x]^2 is as exact as the dtype needs: the error of
-# the variance grows as its square, and half precision rounds the output far more than that.
-_CENTRED = {torch.float64: 1.0, torch.float32: 1.0, torch.bfloat16: 10.0, torch.float16: 10.0}
+# |mean| / sqrt(var + eps) up to which E[x^2] - E[x]^2 is exact: the error of the variance grows as
+# its square. In half precision too, whose parameters and their gradients may be in float32.
+_CENTRED = 1.0
 
 # Bytes from which torch's channels_last kernels work in vectors: of a pixel's channels in one
 # group, or forward, in images of so many pixels, of all its channels. Contiguous to channels_last
@@ -86,8 +87,11 @@ class GroupNormChannelsLast(torch.autograd.Function):
 
 def _wide(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Parts:
     y, mean, rstd = _native(x, groups, weight, bias, eps)
-    if (mean * rstd).abs().max().item() <= _CENTRED[x.dtype]:
+    if (mean * rstd).abs().max().item() <= _CENTRED:
         return x, y, mean, rstd
+    if x.element_size() == 2:  # a mean taken away would round what is left
+        y, mean, rstd = _native(x.contiguous(), groups, weight, bias, eps)
+        return x, channels_last(y), mean, rstd
     means = mean.to(x.dtype).repeat_interleave(x.shape[1] // groups, 1)[:, :, None, None]
     centred = x - means
     return centred, *_native(centred, groups, weight, bias, eps)
