@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from counterpoise import models, norms
 from counterpoise.norms import swap_norm
@@ -294,6 +294,8 @@ class FrozenBatchNorm2d(nn.Module):
         (norms.LayerNorm2d(8), "layer2d", "is layer2d already"),
         (Odd(8), "group", "Odd has a forward of its own"),
         (parametrizations.weight_norm(nn.LayerNorm(8, bias=False)), "rms", "is parametrized"),
+        (prune.l1_unstructured(nn.BatchNorm2d(8), "weight", 0.5), "group", "weight is computed by"),
+        (prune.l1_unstructured(nn.BatchNorm2d(8), "bias", 0.5), "group", "make it permanent"),
     ],
 )
 def test_what_cannot_be_swapped_is_left_with_a_reason(layer, to, why):

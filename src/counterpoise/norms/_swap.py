@@ -191,6 +191,12 @@ def _successor(old: Any, to: str, max_groups: int, dims: int) -> nn.Module:
         raise _Stays("lazy: send a batch through the net first")
     if parametrize.is_parametrized(old):
         raise _Stays("its weight is parametrized: remove the parametrization first")
+    for name in ("weight", "bias"):
+        held = name in old._parameters or name in old._buffers
+        if not held and getattr(old, name, None) is not None:
+            raise _Stays(
+                f"its {name} is computed by a hook (pruning, weight_norm): make it permanent first"
+            )
     if not _does_what_its_class_says(old):
         raise _Stays(f"{type(old).__name__} has a forward of its own")
     if _already(old, to):
