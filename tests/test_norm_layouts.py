@@ -1,5 +1,6 @@
 """Norms on inputs and gradients of every memory layout, beside torch's on contiguous tensors."""
 
+import io
 import itertools
 
 import pytest
@@ -196,6 +197,28 @@ def test_fake_tensors_and_traces(name, memory):
         y = norm(mode.from_tensor(x))
     assert y.shape == x.shape
     assert y.is_contiguous(memory_format=memory)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # the shape of x is looked at
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own
+def test_jit_traces_are_right_for_other_inputs(name, memory):
+    norm = layer(name)
+    traced = torch.jit.trace(norm, (random(*SHAPE).contiguous(memory_format=memory),))
+    for of_x, offset in itertools.product(LAYOUTS.values(), (0.0, 1e3)):
+        x = of_x(random(2, *SHAPE[1:], seed=4, offset=offset))
+        wanted = torchs(norm, x.double(), torch.float64)
+        torch.testing.assert_close(traced(x).double(), wanted, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.parametrize("name", ["one group", "wide groups", "narrow groups"])
+def test_the_old_onnx_export_takes_channels_last(name):
+    pytest.importorskip("onnx")
+    x, file = random(*SHAPE).contiguous(memory_format=LAST), io.BytesIO()
+    torch.onnx.export(layer(name), (x,), file, dynamo=False)
+    assert file.getvalue()
 
 
 def test_a_group_of_one_element_is_the_bias():

@@ -5,18 +5,24 @@ from torch.autograd import forward_ad
 
 
 def plain_eager() -> bool:
-    """True outside torch.compile, torch.func transforms, forward-mode AD and dispatch modes.
+    """True outside torch.compile, jit.trace, torch.func, forward-mode AD and dispatch modes.
 
     Our autograd functions speak only for reverse mode on ordinary tensors; everywhere else (fake
-    tensors and tracing are dispatch modes) torch's own operators know all the rules, so the
+    tensors and make_fx are dispatch modes) torch's own operators know all the rules, so the
     dispatchers fall back to them.
     """
     return not (
         torch.compiler.is_compiling()
+        or jit_tracing()
         or _transformed()
         or forward_ad._current_level >= 0
         or torch._C._len_torch_dispatch_stack()
     )
+
+
+def jit_tracing() -> bool:
+    """True within torch.jit.trace, whose graph is for inputs of other layouts and values too."""
+    return not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None
 
 
 def autocasting(x: torch.Tensor) -> bool:

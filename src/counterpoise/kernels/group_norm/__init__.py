@@ -4,7 +4,13 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._backend import reference_asked
-from counterpoise.kernels._eager import is_channels_last, is_channels_last_3d, matching, plain_eager
+from counterpoise.kernels._eager import (
+    is_channels_last,
+    is_channels_last_3d,
+    jit_tracing,
+    matching,
+    plain_eager,
+)
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
@@ -22,7 +28,8 @@ def group_norm(
 ) -> torch.Tensor:
     """Group normalization; the memory layout of `x` is kept. `way` says how it is done, and why."""
     weight, bias = matching(x, weight, bias)
-    if x.is_contiguous() and x.numel() and not reference_asked():  # as `way` says, sooner
+    plain = x.is_contiguous() and x.numel()
+    if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
     taken = way(x, num_groups)[0]
     if taken in PARTS:
