@@ -327,6 +327,14 @@ def test_more_kinds_of_sources():
     assert isinstance(swap_norm(lazy).net[0], norms.GroupNorm)
 
 
+def test_an_rms_norm_without_eps_becomes_a_layer_norm_with_torchs():
+    swapped = swap_norm(nn.RMSNorm(8), "layer")
+    x = torch.randn(3, 8)
+    wanted = nn.functional.layer_norm(x, (8,), eps=torch.finfo(torch.float32).eps)
+    torch.testing.assert_close(swapped.net(x), wanted)
+    assert swapped.changes[0].note == "now takes the mean away"
+
+
 def test_a_frozen_batch_norm_stays_frozen():
     FrozenBatchNorm2d.__module__ = "torchvision.ops.misc"
     new = swap_norm(FrozenBatchNorm2d(8)).net

@@ -171,6 +171,8 @@ def _copied(net: nn.Module) -> nn.Module:
 def _note(old: nn.Module, to: str) -> str:
     if to == "batch":
         return "running statistics start anew"
+    if to == "layer" and isinstance(old, nn.RMSNorm):
+        return "now takes the mean away"
     if getattr(old, "running_mean", None) is not None:
         return "running statistics dropped"
     return ""
@@ -233,6 +235,9 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
     if isinstance(old, nn.LayerNorm | nn.RMSNorm) and "2d" not in type(old).__name__:
         shape = old.normalized_shape
         if to == "layer":
+            if old.eps is None:  # torch's rule for an RMSNorm
+                wide = torch.promote_types(place.get("dtype", torch.float32), torch.float32)
+                settings["eps"] = torch.finfo(wide).eps
             return LayerNorm(list(shape), elementwise_affine=affine, **settings)
         if to == "rms" and getattr(old, "bias", None) is None:
             return RMSNorm(list(shape), elementwise_affine=affine, **settings)
