@@ -259,6 +259,8 @@ def test_rms_norm_equals_its_formula():
     torch.testing.assert_close(
         rms_norm(x, SHAPE, weight, 0.1), rms_reference(x, SHAPE, weight, 0.1)
     )
+    low = (1e-4 * x).bfloat16()  # where eps is most of the denominator
+    torch.testing.assert_close(rms_norm(low, SHAPE), rms_reference(low, SHAPE), rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +333,20 @@ def test_the_reference_backend_gives_the_same(word, layout):
     for f, w in zip(found, usual, strict=True):
         torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-5)
     assert not norms.explain(norm, x).startswith("reference")
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("of_weight", [torch.float32, None])
+def test_the_reference_backend_keeps_half_precision_and_layout(word, layout, dtype, of_weight):
+    norm, x = layer(word, of_weight or dtype), 1000 * made(layout, dtype=dtype)
+    with norms.backend("reference"):
+        y = norm(x)
+    assert y.dtype == dtype
+    assert y.stride() == x.stride()
+    wanted = torchs(copy.deepcopy(norm).double(), x.double())
+    torch.testing.assert_close(y.double(), wanted, rtol=0.03, atol=0.03)
 
 
 def test_explain_names_the_way_that_is_taken():

@@ -1,10 +1,12 @@
 """Which of a kernel's ways runs: chosen by the tensor, unless somebody insists."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+
+from counterpoise.kernels._eager import channels_last_of
 
 BACKENDS = ("reference", "native", "fused")
 _FORCED: ContextVar[str | None] = ContextVar("backend", default=None)
@@ -43,3 +45,12 @@ def backend(name: str) -> Iterator[None]:
 def reference_asked() -> bool:
     """True within `backend("reference")`; a compiled graph is made without it."""
     return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
+
+
+def by_formula(
+    formula: Callable[..., torch.Tensor], x: torch.Tensor, *rest: object, **settings: object
+) -> torch.Tensor:
+    """`formula(x, *rest)` in float32 or wider, returned in the dtype and memory layout of x."""
+    y = formula(x.to(torch.promote_types(x.dtype, torch.float32)), *rest, **settings).to(x.dtype)
+    memory = channels_last_of(x)
+    return y if memory is None else y.contiguous(memory_format=memory)

@@ -21,7 +21,8 @@ class RMSNorm(nn.RMSNorm):
 
     Args:
         normalized_shape: the last axes, an int or a sequence, as in torch.
-        eps: added to the mean square; None for the machine epsilon of the input's dtype.
+        eps: added to the mean square; None for the machine epsilon of the input's dtype, of
+            float32 for half precision.
         elementwise_affine: learn the weight.
         device: where the weight lives.
         dtype: of the weight.

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterpoise.kernels._backend import by_formula
 from counterpoise.kernels._eager import batched
 from counterpoise.kernels._layout import channels_last, contiguous
 from counterpoise.kernels.group_norm.reference import group_norm as reference
@@ -133,7 +134,7 @@ def _differentiable(
 ) -> tuple[Tensor | None, ...]:
     inputs = [t for t in (given, weight, bias) if t is not None and t.requires_grad]
     with torch.enable_grad():
-        y = reference(given, ctx.groups, weight, bias, ctx.eps)
+        y = by_formula(reference, given, ctx.groups, weight, bias, ctx.eps)
         found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
     return tuple(
         next(found) if t is not None and t.requires_grad else None for t in (given, weight, bias)

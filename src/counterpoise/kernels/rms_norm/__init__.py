@@ -5,7 +5,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels._backend import reference_asked
+from counterpoise.kernels._backend import by_formula, reference_asked
 from counterpoise.kernels._eager import matching
 from counterpoise.kernels._last_axes import by_way, way
 from counterpoise.kernels.rms_norm.reference import rms_norm as reference
@@ -24,5 +24,7 @@ def rms_norm(
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.rms_norm(x, normalized_shape, weight, eps)
     taken = way(x, normalized_shape)[0]
-    norm = partial(reference if taken == "reference" else F.rms_norm, eps=eps)
+    if taken == "reference":
+        return by_formula(reference, x, normalized_shape, weight, eps)
+    norm = partial(F.rms_norm, eps=eps)
     return by_way(taken, norm, x, normalized_shape, weight)

@@ -9,8 +9,12 @@ def rms_norm(
     weight: torch.Tensor | None = None,
     eps: float | None = None,
 ) -> torch.Tensor:
-    """y = weight * x / sqrt(mean(x^2) + eps), the mean over the axes of `normalized_shape`."""
+    """y = weight * x / sqrt(mean(x^2) + eps), the mean over the axes of `normalized_shape`.
+
+    Without eps it is the machine epsilon of x's dtype; for half precision that of float32, as in
+    torch.
+    """
     axes = tuple(range(-len(normalized_shape), 0))
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    eps = torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps if eps is None else eps
     y = x / torch.sqrt(x.square().mean(axes, keepdim=True) + eps)
     return y if weight is None else y * weight
