@@ -129,6 +129,22 @@ def test_wild_logits_that_are_ignored_do_no_harm(wild, size):
     assert (grad[1] == 0).all()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(6, 5), (900, 50), (2, 5, 3, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_may_be_changed_in_place(way, shape, reduction, dtype):
+    logits, samples = torch.randn(shape, dtype=dtype), torch.zeros(shape[0], *shape[2:]).long()
+
+    def halved(*arguments):
+        loss = way(*arguments)
+        loss /= 2
+        return loss
+
+    arguments = (Samples(samples), Tilt(), reduction)
+    value, grad = outcome(way, logits, *arguments)
+    assert_same(outcome(halved, logits, *arguments), (value / 2, grad / 2))
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
 @pytest.mark.parametrize("samples", [6, 9000])
 def test_class_numbers_of_every_integer_dtype(dtype, samples):

@@ -89,8 +89,9 @@ def _run(
     z = _arranged(whole)
     ends = z if slopes is None else _arranged(slopes)
     samples = samples.shaped([*z.shape[:1], *z.shape[2:]])
-    size = samples.target.shape if reduction == "none" else ()
-    result = torch.zeros(size, dtype=wide, device=whole.device)
+    size = logits.shape[:1] + logits.shape[2:] if reduction == "none" else ()
+    result = torch.zeros(size, dtype=wide, device=whole.device)  # no view: it may be changed
+    flat = result.view(samples.target.shape) if reduction == "none" else result
     for rows, columns in _cuts(z, copies=ends is z or whole.dtype != wide):
         some = (rows, *columns)
         end = ends[rows, :, *columns]
@@ -100,14 +101,14 @@ def _run(
         factor = (mass / divisor).unsqueeze(1)
         losses = losses_and_slopes(z[rows, :, *columns], numbers.unsqueeze(1), factor, tilt, into)
         if reduction == "none":
-            result[some] = losses.squeeze(1)
+            flat[some] = losses.squeeze(1)
         else:
             result += losses.sum()
         if with_slopes and not in_place:
             end.copy_(into)
     if reduction != "none":
         result += nothing
-    return result.view(logits.shape[:1] + logits.shape[2:] if result.dim() else ()), slopes
+    return result, slopes
 
 
 def _class_last(x: torch.Tensor) -> bool:
