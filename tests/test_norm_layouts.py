@@ -64,7 +64,7 @@ def torchs(norm, x, dtype=torch.float32):
     if isinstance(norm, nn.GroupNorm):
         return F.group_norm(x, norm.num_groups, *own, norm.eps)
     if isinstance(norm, norms.LayerNorm2d):
-        return F.layer_norm(x.movedim(1, -1), (16,), *own, norm.eps).movedim(-1, 1)
+        return F.layer_norm(x.movedim(1, -1), norm.normalized_shape, *own, norm.eps).movedim(-1, 1)
     if isinstance(norm, nn.RMSNorm):
         return F.rms_norm(x, norm.normalized_shape, own[0], norm.eps)
     return F.layer_norm(x, norm.normalized_shape, *own, norm.eps)
@@ -87,6 +87,38 @@ def test_seven_layouts_of_inputs_and_seven_of_gradients(name):
         for memory in (torch.contiguous_format, LAST):
             if x.is_contiguous(memory_format=memory):
                 assert y.is_contiguous(memory_format=memory)
+
+
+SLICES = {
+    "channels": lambda x: x.chunk(2, 1)[0],
+    "pixels": lambda x: x[:, :, ::2, 1:],
+    "samples": lambda x: x[::2],
+    "one channel": lambda x: x[:, :1],
+    "one pixel": lambda x: x[:, 2:4, :1, :1],
+    "one row": lambda x: x[:, :4, :1],
+    "transposed": lambda x: x.transpose(2, 3),
+    "expanded": lambda x: x[:1, 1:].expand(3, -1, -1, -1),
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_slices_get_the_layout_that_torchs_batch_norm_keeps(name, memory, backend):
+    x = SLICES[name](random(4, 8, 6, 5).contiguous(memory_format=memory))
+    wanted = F.batch_norm(x, None, None, training=True)  # by suggest_memory_format
+    for norm in (
+        norms.GroupNorm(1, x.shape[1]),
+        norms.LayerNorm(x.shape[1:]),
+        norms.RMSNorm(x.shape[1:], eps=1e-5),
+        norms.LayerNorm2d(x.shape[1]),
+    ):
+        with norms.backend(backend):
+            y = norm(x)
+        torch.testing.assert_close(y, torchs(norm, x.contiguous()), rtol=1e-4, atol=1e-5)
+        for layout in (torch.contiguous_format, LAST):
+            if wanted.is_contiguous(memory_format=layout):
+                assert y.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])

@@ -52,5 +52,4 @@ def by_formula(
 ) -> torch.Tensor:
     """`formula(x, *rest)` in float32 or wider, returned in the dtype and memory layout of x."""
     y = formula(x.to(torch.promote_types(x.dtype, torch.float32)), *rest, **settings).to(x.dtype)
-    memory = channels_last_of(x)
-    return y if memory is None else y.contiguous(memory_format=memory)
+    return y.contiguous(memory_format=channels_last_of(x) or torch.contiguous_format)

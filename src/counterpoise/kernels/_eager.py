@@ -57,6 +57,34 @@ def channels_last_of(x: torch.Tensor) -> torch.memory_format | None:
     return torch.channels_last_3d if is_channels_last_3d(x) else None
 
 
+def without_gaps(x: torch.Tensor) -> torch.Tensor:
+    """`x`, but dense in channels_last where it is a slice of such a tensor, with gaps in it.
+
+    The order of its strides tells, as it tells torch's own layers, which keep that layout too.
+    """
+    if x.dim() not in (4, 5) or x.is_contiguous():
+        return x
+    if not torch.compiler.is_compiling() and _transformed():
+        return x
+    memory = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    if x.is_contiguous(memory_format=memory) or not _ordered_channels_last(x.shape, x.stride()):
+        return x
+    return x.contiguous(memory_format=memory)
+
+
+def _ordered_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """torch's rule (c10/core/MemoryFormat.h): from channels to samples no stride is too small."""
+    if not strides[1]:
+        return False
+    least = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        ambiguous = axis == 0 and least == strides[1]  # one channel, one pixel
+        if not shape[axis] or strides[axis] < least or ambiguous:
+            return False
+        least = strides[axis] * max(shape[axis], 1)
+    return True
+
+
 def matching(
     x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:

@@ -10,6 +10,7 @@ from counterpoise.kernels._eager import (
     jit_tracing,
     matching,
     plain_eager,
+    without_gaps,
 )
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
@@ -31,6 +32,7 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
+    x = without_gaps(x)
     taken = way(x, num_groups)[0]
     if taken in PARTS:
         if not torch.is_grad_enabled():

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._backend import by_formula, reference_asked
-from counterpoise.kernels._eager import channels_last_of, matching
+from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
 from counterpoise.kernels._last_axes import by_way, way
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
@@ -24,6 +24,7 @@ def layer_norm(
     weight, bias = matching(x, weight, bias)
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.layer_norm(x, normalized_shape, weight, bias, eps)
+    x = without_gaps(x)
     taken = way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)
@@ -39,6 +40,7 @@ def layer_norm_2d(
 ) -> torch.Tensor:
     """Layer normalization over the channels of each pixel; the memory layout of `x` is kept."""
     weight, bias = matching(x, weight, bias)
+    x = without_gaps(x)
     norm = partial(by_formula, reference) if reference_asked() else F.layer_norm
     y = norm(x.permute(0, 2, 3, 1), x.shape[1:2], weight, bias, eps).permute(0, 3, 1, 2)
     return y if channels_last_of(x) else y.contiguous()

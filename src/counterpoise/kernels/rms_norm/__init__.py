@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._backend import by_formula, reference_asked
-from counterpoise.kernels._eager import matching
+from counterpoise.kernels._eager import matching, without_gaps
 from counterpoise.kernels._last_axes import by_way, way
 from counterpoise.kernels.rms_norm.reference import rms_norm as reference
 
@@ -23,6 +23,7 @@ def rms_norm(
     weight, _ = matching(x, weight, None)
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.rms_norm(x, normalized_shape, weight, eps)
+    x = without_gaps(x)
     taken = way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, eps)
