@@ -251,6 +251,37 @@ def test_instance_norm_is_torchs():
         norms.InstanceNorm(6, 1e-5, 0.1, True, True)
     with pytest.raises(ValueError, match="more than one pixel"):
         norms.InstanceNorm(6)(torch.zeros(2, 6, 1, 1))
+    with pytest.raises(ValueError, match=r"InstanceNorm needs .* of 6 channels"):
+        norms.InstanceNorm(6)(torch.zeros(2, 3, 1, 1))
+    unbiased = norms.InstanceNorm(6, affine=True, bias=False)
+    assert unbiased.bias is None
+    assert unbiased.weight is not None
+    assert unbiased.num_features == 6
+
+
+@pytest.mark.parametrize("word", ["group", "layer2d", "instance"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_export_with_images_of_any_size(word, layout):
+    norm, x = layer(word), made(layout)
+    sizes = {2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    exported = torch.export.export(norm, (x,), dynamic_shapes=(sizes,)).module()
+    other = torch.randn(4, SHAPE[0], 9, 7)
+    torch.testing.assert_close(exported(other), norm(other), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("built", "error", "says"),
+    [
+        (lambda: norms.GroupNorm(2.0, 4), TypeError, "GroupNorm counts in whole numbers"),
+        (lambda: norms.GroupNorm(2, -4), ValueError, "one channel and group at least, but got -4"),
+        (lambda: norms.GroupNorm(0, 4), ValueError, "at least, but got 0"),
+        (lambda: norms.InstanceNorm(0), ValueError, "InstanceNorm needs one channel"),
+        (lambda: norms.LayerNorm2d((4, 5, 5)), ValueError, "takes a number of channels"),
+    ],
+)
+def test_numbers_that_make_no_norm_are_explained(built, error, says):
+    with pytest.raises(error, match=says):
+        built()
 
 
 def test_rms_norm_equals_its_formula():

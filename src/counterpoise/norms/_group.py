@@ -1,5 +1,7 @@
 """Group normalization."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
 
@@ -53,9 +55,15 @@ class GroupNorm(nn.GroupNorm):
         *,
         bias: bool = True,
     ) -> None:
-        if num_groups < 1 or num_channels % num_groups:
+        name = type(self).__name__
+        for number in (num_groups, num_channels):
+            if not isinstance(number, Integral):
+                raise TypeError(f"{name} counts in whole numbers, but got {number!r}")
+            if number < 1:
+                raise ValueError(f"{name} needs one channel and group at least, but got {number}")
+        if num_channels % num_groups:
             raise ValueError(
-                f"GroupNorm needs num_channels to be a multiple of num_groups, but got "
+                f"{name} needs num_channels to be a multiple of num_groups, but got "
                 f"{num_channels} channels and {num_groups} groups; choose groups that divide "
                 f"{num_channels}"
             )
@@ -64,9 +72,13 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        if input.dim() < 2 or input.shape[1] != self.num_channels:
-            raise ValueError(
-                f"GroupNorm({self.num_groups}, {self.num_channels}) needs an input (N, C, ...) of "
-                f"{self.num_channels} channels, but got {tuple(input.shape)}"
-            )
+        check_channels(type(self).__name__, input, self.num_channels)
         return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def check_channels(name: str, x: torch.Tensor, channels: int) -> None:
+    """Refuses an input of other channels than the layer of that name was built for."""
+    if x.dim() < 2 or x.shape[1] != channels:
+        raise ValueError(
+            f"{name} needs an input (N, C, ...) of {channels} channels, but got {tuple(x.shape)}"
+        )

@@ -2,7 +2,8 @@
 
 import torch
 
-from counterpoise.norms._group import GroupNorm
+from counterpoise.kernels.group_norm import group_norm
+from counterpoise.norms._group import GroupNorm, check_channels
 
 
 class InstanceNorm(GroupNorm):
@@ -24,8 +25,10 @@ class InstanceNorm(GroupNorm):
         track_running_stats: must be False.
         device: where the parameters live.
         dtype: of the parameters.
+        bias: learn a bias (only with `affine`; needs a torch whose GroupNorm knows it).
 
-    Shape: input (N, C, *) with at least two pixels, output the same, in the same dtype.
+    Shape: input (N, C, *) with at least two pixels, output the same, in the same dtype. A single
+    (C, H, W) cannot be told from an (N, C, L), and is taken for one: give it a first axis of 1.
 
     Raises:
         ValueError: with track_running_stats; when the input has other channels, or one pixel a
@@ -47,13 +50,20 @@ class InstanceNorm(GroupNorm):
         track_running_stats: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         if track_running_stats:
             raise ValueError(
                 "InstanceNorm measures its statistics on every input, so track_running_stats must "
                 "be False; take torch.nn.InstanceNorm2d for running ones"
             )
-        super().__init__(num_features, num_features, eps, affine, device, dtype)
+        super().__init__(num_features, num_features, eps, affine, device, dtype, bias=bias)
+
+    @property
+    def num_features(self) -> int:
+        """How many channels there are, under the name that torch's instance norms give it."""
+        return self.num_channels
 
     def extra_repr(self) -> str:
         """The channels once, as torch's instance norms show them."""
@@ -61,9 +71,10 @@ class InstanceNorm(GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        if input.dim() > 1 and input.shape[2:].numel() == 1:
+        check_channels(type(self).__name__, input, self.num_channels)
+        if all(size == 1 for size in input.shape[2:]):
             raise ValueError(
                 f"InstanceNorm needs more than one pixel a channel, but got {tuple(input.shape)}; "
                 "use LayerNorm or GroupNorm with fewer groups"
             )
-        return super().forward(input)
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

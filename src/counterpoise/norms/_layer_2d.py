@@ -28,7 +28,7 @@ class LayerNorm2d(nn.LayerNorm):
     Shape: input (N, C, H, W), output the same, in the same dtype.
 
     Raises:
-        ValueError: when the input is not (N, num_channels, H, W).
+        ValueError: when num_channels is not one number, or the input not (N, num_channels, H, W).
 
     Example:
         >>> import torch
@@ -47,6 +47,11 @@ class LayerNorm2d(nn.LayerNorm):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(num_channels, eps, elementwise_affine, bias, device, dtype)
+        if len(self.normalized_shape) != 1:
+            raise ValueError(
+                "LayerNorm2d takes a number of channels, over which it normalizes each pixel, but "
+                f"got {num_channels}; take LayerNorm to normalize over all of (C, H, W)"
+            )
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
