@@ -153,6 +153,19 @@ def test_compile_export_autocast_and_copies(word, layout):
 
 
 @every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_a_symbolic_trace_computes_the_same(word, layout):
+    norm, x = layer(word), made(layout)
+    traced = torch.fx.symbolic_trace(nn.Sequential(norm, nn.ReLU()))
+    for again in (traced, copy.deepcopy(traced), pickle.loads(pickle.dumps(traced))):
+        torch.testing.assert_close(again(x), norm(x).relu(), rtol=0, atol=0)
+    again(x).sum().backward()
+    assert all(p.grad is not None for p in again.parameters())
+    with pytest.raises(ValueError, match="but got"):
+        traced(torch.zeros(2, 3, 6, 5))
+
+
+@every_norm
 @pytest.mark.parametrize("shape", [(0, *SHAPE), (1, 8, 0, 0)])
 def test_empty_batches_and_pixels(word, shape):
     norm, x = norms.ALL[word](shape[1:]), torch.empty(shape)

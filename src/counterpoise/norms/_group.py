@@ -72,8 +72,29 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        check_channels(type(self).__name__, input, self.num_channels)
-        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return _checked(
+            input,
+            self.num_groups,
+            self.weight,
+            self.bias,
+            self.eps,
+            self.num_channels,
+            type(self).__name__,
+        )
+
+
+@torch.fx.wrap  # a symbolic trace has no shape to look at, and calls it as it is
+def _checked(
+    x: torch.Tensor,
+    groups: int,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+    channels: int,
+    name: str,
+) -> torch.Tensor:
+    check_channels(name, x, channels)
+    return group_norm(x, groups, weight, bias, eps)
 
 
 def check_channels(name: str, x: torch.Tensor, channels: int) -> None:

@@ -71,10 +71,24 @@ class InstanceNorm(GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        check_channels(type(self).__name__, input, self.num_channels)
-        if all(size == 1 for size in input.shape[2:]):
-            raise ValueError(
-                f"InstanceNorm needs more than one pixel a channel, but got {tuple(input.shape)}; "
-                "use LayerNorm or GroupNorm with fewer groups"
-            )
-        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return _checked(
+            input, self.num_channels, self.weight, self.bias, self.eps, type(self).__name__
+        )
+
+
+@torch.fx.wrap  # a symbolic trace has no shape to look at, and calls it as it is
+def _checked(
+    x: torch.Tensor,
+    channels: int,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+    name: str,
+) -> torch.Tensor:
+    check_channels(name, x, channels)
+    if all(size == 1 for size in x.shape[2:]):
+        raise ValueError(
+            f"{name} needs more than one pixel a channel, but got {tuple(x.shape)}; use LayerNorm "
+            "or GroupNorm with fewer groups"
+        )
+    return group_norm(x, channels, weight, bias, eps)

@@ -41,17 +41,28 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        shape = check_last_axes(self, input)
-        return layer_norm(input, shape, self.weight, self.bias, self.eps)
+        return _checked(
+            input, self.normalized_shape, self.weight, self.bias, self.eps, type(self).__name__
+        )
 
 
-def check_last_axes(layer: nn.LayerNorm | nn.RMSNorm, x: torch.Tensor) -> tuple[int, ...]:
-    """The layer's normalized_shape; refuses an input whose last axes are others."""
-    shape = layer.normalized_shape
+@torch.fx.wrap  # a symbolic trace has no shape to look at, and calls it as it is
+def _checked(
+    x: torch.Tensor,
+    shape: tuple[int, ...],
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+    name: str,
+) -> torch.Tensor:
+    check_last_axes(name, x, shape)
+    return layer_norm(x, shape, weight, bias, eps)
+
+
+def check_last_axes(name: str, x: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """Refuses an input whose last axes are others than the layer of that name was built for."""
     if x.shape[-len(shape) :] != shape:
         raise ValueError(
-            f"{type(layer).__name__}({shape}) needs an input whose last {len(shape)} axes are "
-            f"{shape}, but got {tuple(x.shape)}; build the layer with the shape of what it "
-            "normalizes"
+            f"{name}({shape}) needs an input whose last {len(shape)} axes are {shape}, but got "
+            f"{tuple(x.shape)}; build the layer with the shape of what it normalizes"
         )
-    return shape

@@ -55,10 +55,20 @@ class LayerNorm2d(nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        (channels,) = self.normalized_shape
-        if input.dim() != 4 or input.shape[1] != channels:
-            raise ValueError(
-                f"LayerNorm2d({channels}) needs an input (N, {channels}, H, W), but got "
-                f"{tuple(input.shape)}"
-            )
-        return layer_norm_2d(input, self.weight, self.bias, self.eps)
+        return _checked(input, self.normalized_shape[0], self.weight, self.bias, self.eps)
+
+
+@torch.fx.wrap  # a symbolic trace has no shape to look at, and calls it as it is
+def _checked(
+    x: torch.Tensor,
+    channels: int,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> torch.Tensor:
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise ValueError(
+            f"LayerNorm2d({channels}) needs an input (N, {channels}, H, W), but got "
+            f"{tuple(x.shape)}"
+        )
+    return layer_norm_2d(x, weight, bias, eps)

@@ -41,5 +41,16 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the normalized input, in the input's memory layout."""
-        shape = check_last_axes(self, x)
-        return rms_norm(x, shape, self.weight, self.eps)
+        return _checked(x, self.normalized_shape, self.weight, self.eps, type(self).__name__)
+
+
+@torch.fx.wrap  # a symbolic trace has no shape to look at, and calls it as it is
+def _checked(
+    x: torch.Tensor,
+    shape: tuple[int, ...],
+    weight: torch.Tensor | None,
+    eps: float | None,
+    name: str,
+) -> torch.Tensor:
+    check_last_axes(name, x, shape)
+    return rms_norm(x, shape, weight, eps)
