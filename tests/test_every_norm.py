@@ -412,8 +412,13 @@ def test_explain_names_the_way_that_is_taken():
     assert norms.explain(norms.LayerNorm2d(8), x).startswith("view: ")
     assert norms.explain(norms.LayerNorm2d(8), x.contiguous()).startswith("copies: ")
     assert norms.explain(norms.RMSNorm(5), x.contiguous()).startswith("native: ")
-    with pytest.raises(TypeError, match="got Linear"):
-        norms.explain(nn.Linear(2, 2), x)
+    assert norms.explain(norms.GroupNorm(2, 8), made("transposed")) == (
+        "native: torch's kernel on a contiguous copy: the strides are of no known layout"
+    )
+    assert norms.explain(norms.GroupNorm(2, 8), torch.cat([x, x], 1)[:, :8]).startswith("narrow")
+    for other in (nn.Linear(2, 2), nn.GroupNorm(2, 8), nn.LayerNorm(5), nn.RMSNorm(5)):
+        with pytest.raises(TypeError, match=f"got torch.nn.*{type(other).__name__}"):
+            norms.explain(other, x)
     with pytest.raises(ValueError, match="backend must be one of"), norms.backend("fast"):
         pass
     with pytest.raises(NotImplementedError, match="no fused norm yet"), norms.backend("fused"):

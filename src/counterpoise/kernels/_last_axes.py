@@ -18,7 +18,7 @@ def way(x: Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
     if reference_asked():
         return "reference", "asked for by norms.backend"
     if channels_last_of(x) is None:
-        return "native", "torch's kernel"
+        return "native", "torch's kernel, which copies what is not contiguous"
     if len(normalized_shape) == x.dim() - 1:
         return "view", "channels_last is normalized as the (H, W, C) rows that it is, uncopied"
     return "copies", "torch's kernel, and the layout restored: some axes alone are no rows"

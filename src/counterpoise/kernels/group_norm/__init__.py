@@ -63,8 +63,10 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
         return "affine", "nothing to normalize, and torch's gradient of weight is NaN there"
     if x.dim() == 5 and not x.is_contiguous() and is_channels_last_3d(x):
         return "images", "channels_last_3d is channels_last with depth and height as one axis"
-    if not is_channels_last(x) or x.is_contiguous():
+    if x.is_contiguous():
         return "native", "torch's kernel is right and fastest on contiguous tensors"
+    if not is_channels_last(x):
+        return "native", "torch's kernel on a contiguous copy: the strides are of no known layout"
     ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
     if ordinary and quick_forward(x, num_groups):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"
