@@ -262,6 +262,25 @@ def test_vmap_and_grad(word):
 
 
 @every_loss
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_vmap_over_targets(word, smoothing):
+    loss = losses.ALL[word](COUNTS, label_smoothing=smoothing)
+    logits, target = made((3, 4, C))[0].detach(), made((3, C, 4))[1]
+    for call in (loss, torch.func.grad(loss), lambda z, t: loss.normalizer(t)):
+        wanted = [call(z, t) for z, t in zip(logits, target, strict=True)]
+        assert_same([torch.vmap(call)(logits, target)], [torch.stack(wanted)])
+
+
+def test_an_error_within_vmap_is_not_hidden(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("the real one")
+
+    monkeypatch.setattr("counterpoise.losses._functional.kernel", fails)
+    with pytest.raises(RuntimeError, match="the real one"):
+        torch.vmap(losses.FocalLoss())(torch.randn(2, 3, 4), torch.zeros(2, 3).long())
+
+
+@every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_float32_rounded_and_autocast_returns_what_torch_returns(word, dtype):
     loss = losses.ALL[word](COUNTS)

@@ -81,6 +81,45 @@ def test_torchs_operator_samples_of_cross_entropy(dtype):
             torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits), **close)
 
 
+@pytest.mark.parametrize("shape", [(7, 4), (2, 4, 3, 5)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("ignored", [-100, 1])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_label_smoothing_is_torchs(shape, reduction, ignored, weight, smoothing):
+    logits, target = made(*shape)
+    settings = {"label_smoothing": smoothing, "reduction": reduction, "ignore_index": ignored}
+    found = tilted_cross_entropy(logits, target, weight=weight, **settings)
+    wanted = F.cross_entropy(logits, target, weight, **settings)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_label_smoothing_is_the_same_in_every_reduction(weight):
+    logits, target = made(7, 4)
+    loss = TiltedCrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction="none")
+    own = torch.linspace(0, 2, 7)
+    losses_ = loss(logits, target) * own
+    torch.testing.assert_close(loss(logits, target, sample_weight=own), losses_)
+    loss.reduction = "batchmean"
+    torch.testing.assert_close(loss(logits, target, sample_weight=own), losses_.sum() / 7)
+    loss.reduction = "mean"
+    total = (own if weight is None else own * weight[target]).sum()
+    torch.testing.assert_close(loss(logits, target, sample_weight=own), losses_.sum() / total)
+    found = loss(logits, target, sample_weight=own, normalizer=3)
+    torch.testing.assert_close(found, losses_.sum() / 3)
+
+
+def test_label_smoothing_without_gamma_is_its_limit():
+    logits, target = made(7, 4)
+    settings = {"label_smoothing": 0.1, "scale": WEIGHT, "offset": WEIGHT, "weight": WEIGHT}
+    found = tilted_cross_entropy(logits, target, **settings)
+    wanted = tilted_cross_entropy(logits, target, gamma=1e-12, **settings)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
+
+
 # 50 digits
 
 
@@ -272,6 +311,25 @@ def test_multi_label_gradients_are_finite_at_every_logit(gamma, clip, logit):
         value = loss(z, y)
         assert value.isfinite()
         assert gradient(value, z).isfinite().all()
+
+
+@pytest.mark.parametrize("word", losses.MULTI_LABEL)
+@pytest.mark.parametrize("wild", [float("nan"), float("inf"), -float("inf")])
+def test_multi_label_logits_of_unknown_labels_do_no_harm(word, wild):
+    loss = losses.MULTI_LABEL[word](None)
+    z, y = torch.tensor([1.0, wild, -1.0], requires_grad=True), torch.tensor([1.0, -100.0, 0.0])
+    value = loss(z, y)
+    torch.testing.assert_close(value, loss(z[::2], y[::2]))
+    grad = gradient(value, z)
+    assert grad[1] == 0
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize("word", losses.MULTI_LABEL)
+def test_multi_label_targets_of_uint8_are_not_ignored_by_overflow(word):
+    loss = losses.MULTI_LABEL[word](None, reduction="none")
+    z, y = torch.zeros(2), torch.tensor([0, 156], dtype=torch.uint8)
+    assert loss(z, y)[1] != 0
 
 
 def test_sigmoid_focal_alpha_per_class():

@@ -1,5 +1,7 @@
 """The ways of the family's kernel: all the same loss, exact, and torch's where a logit is none."""
 
+import copy
+
 import mpmath
 import pytest
 import torch
@@ -129,6 +131,55 @@ def test_wild_logits_that_are_ignored_do_no_harm(wild, size):
     assert (grad[1] == 0).all()
 
 
+def by_func(loss, logits, *arguments, **keywords):
+    return torch.func.grad(lambda z: loss(z, *arguments, **keywords))(logits)
+
+
+def by_create_graph(loss, logits, *arguments, **keywords):
+    z = logits.clone().requires_grad_()
+    return torch.autograd.grad(loss(z, *arguments, **keywords), z, create_graph=True)[0]
+
+
+def by_learned_weight(loss, logits, *arguments, **keywords):
+    loss = copy.deepcopy(loss)
+    loss.weight = torch.ones(3, requires_grad=True)
+    value = loss(z := logits.clone().requires_grad_(), *arguments, **keywords)
+    grad, of_weight = torch.autograd.grad(value, (z, loss.weight))
+    assert of_weight.isfinite().all()
+    return grad
+
+
+def by_backward(loss, logits, *arguments, **keywords):
+    return outcome(loss, logits, *arguments, **keywords)[1]
+
+
+@pytest.mark.parametrize("wild", [NAN, INF, -INF])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("by", [by_backward, by_func, by_create_graph, by_learned_weight])
+def test_wild_logits_that_are_ignored_do_no_harm_to_any_derivative(wild, smoothing, gamma, by):
+    logits, target = torch.randn(4, 3), torch.arange(4) % 3
+    kept, own = torch.arange(4) != 1, torch.tensor([1.0, 0.0, 1.0, 1.0])
+    loss = FocalLoss(gamma, label_smoothing=smoothing)
+    q = torch.softmax(torch.randn(4, 3), 1)
+    spoilt = torch.where(kept[:, None], logits, wild)
+    for arguments, keywords in (
+        ((target.masked_fill(~kept, -100),), {}),
+        ((target,), {"sample_weight": own}),
+        ((q,), {"sample_weight": own}),
+    ):
+        wanted = by(loss, logits, *arguments, **keywords)
+        torch.testing.assert_close(by(loss, spoilt, *arguments, **keywords), wanted)
+
+
+def test_a_weight_of_0_gets_its_own_gradient():
+    logits, target = torch.randn(4, 3), torch.arange(4) % 3
+    own = torch.zeros(4, requires_grad=True)
+    for gamma in (0.0, 2.0):
+        grad = gradient(FocalLoss(gamma, reduction="sum")(logits, target, sample_weight=own), own)
+        assert_same([grad], [FocalLoss(gamma, reduction="none")(logits, target)])
+
+
 @pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
 @pytest.mark.parametrize("shape", [(6, 5), (900, 50), (2, 5, 3, 4)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -152,6 +203,16 @@ def test_class_numbers_of_every_integer_dtype(dtype, samples):
     for ignored in (-100, 3, 255):
         loss = FocalLoss(weight=torch.rand(100), ignore_index=ignored)
         assert_same(outcome(loss, logits, target.to(dtype)), outcome(loss, logits, target))
+
+
+@pytest.mark.parametrize(("dtype", "ignored", "number"), [("uint8", -100, 156), ("int8", 255, -1)])
+def test_no_class_number_is_ignored_by_overflow(dtype, ignored, number):
+    loss = TiltedCrossEntropyLoss(ignore_index=ignored)
+    target = torch.full((2,), number, dtype=getattr(torch, dtype))
+    assert loss.normalizer(torch.full((2,), 156, dtype=torch.uint8)) == 2
+    for size in (2, 20000):
+        with pytest.raises(ValueError, match=f"holds {number} .. {number}"):
+            loss(torch.randn(size, 10), target[:1].expand(size))
 
 
 def test_expanded_logits_and_targets():

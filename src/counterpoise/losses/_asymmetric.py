@@ -65,7 +65,7 @@ class AsymmetricLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the reduced loss."""
-        z, y = prepared(logits, target)
+        z, y, known = prepared(logits, target, self.ignore_index)
         yes, no = decisions(z, self.gamma_pos, self.gamma_neg)
         if self.clip:
             p_m = torch.sigmoid(z) - self.clip
@@ -73,4 +73,4 @@ class AsymmetricLoss(nn.Module):
             p_m = torch.where(counts, p_m, 0.5)  # any value with a finite gradient
             no = torch.where(counts, -(p_m**self.gamma_neg) * torch.log1p(-p_m), 0.0)
         losses = y * yes + (1 - y) * no
-        return reduced(losses, target != self.ignore_index, self.reduction, result_dtype(logits))
+        return reduced(losses, known, self.reduction, result_dtype(logits))

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from counterpoise.kernels.tilted_cross_entropy import readable
+
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
 
@@ -111,7 +113,10 @@ def _check_target(
 
 def explain_range(target: torch.Tensor, classes: int, ignore_index: int, error: Exception) -> None:
     """Say which class numbers are out of range, when that is what went wrong."""
-    numbers = target[target != ignore_index]
+    if not readable(target):
+        return
+    numbers = target.long()
+    numbers = numbers[numbers != ignore_index]
     if numbers.numel() and (int(numbers.min()) < 0 or int(numbers.max()) >= classes):
         raise ValueError(
             f"target must be within 0 .. {classes - 1} (or {ignore_index}, which is ignored), but "

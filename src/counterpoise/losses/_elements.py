@@ -3,11 +3,17 @@
 import torch
 
 from counterpoise.kernels._eager import autocasting
+from counterpoise.kernels.tilted_cross_entropy import readable
 from counterpoise.losses._check import check_reduction
 
 
-def prepared(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and target in the dtype of computation; refuses what does not fit together."""
+def prepared(
+    logits: torch.Tensor, target: torch.Tensor, ignore_index: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Logits and target in the dtype of computation, and what is known: None where all is.
+
+    Refuses what does not fit together. The logits of unknown labels are 0: 0 * NaN would be NaN.
+    """
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
     if logits.shape != target.shape:
@@ -18,20 +24,25 @@ def prepared(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, 
     if target.is_complex():
         raise TypeError(f"target must be real, but got {target.dtype}")
     wide = torch.promote_types(logits.dtype, torch.float32)
-    return logits.to(wide), target.to(wide)
+    z, y = logits.to(wide), target.to(wide)
+    known = y != ignore_index
+    if readable(known) and known.all().item():  # as mostly, and quicker
+        return z, y, None
+    return torch.where(known, z, 0.0), y, known
 
 
 def reduced(
-    losses: torch.Tensor, valid: torch.Tensor, reduction: str, dtype: torch.dtype
+    losses: torch.Tensor, known: torch.Tensor | None, reduction: str, dtype: torch.dtype
 ) -> torch.Tensor:
-    """The losses of the valid elements, reduced."""
+    """The losses of the known elements, reduced."""
     check_reduction(reduction)
-    losses = torch.where(valid, losses, 0.0)
+    if known is not None:
+        losses = torch.where(known, losses, 0.0)
     if reduction == "none":
         return losses.to(dtype)
     total = losses.sum()
     if reduction == "mean":
-        total = total / valid.sum()
+        total = total / (losses.numel() if known is None else known.sum())
     elif reduction == "batchmean":
         total = total / losses.shape[0]
     return total.to(dtype)

@@ -1,10 +1,9 @@
 """The whole family of softmax losses for imbalance, as a function."""
 
 import torch
-import torch.nn.functional as F
 
 from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, guarded
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, guarded, harmless
 from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
 from counterpoise.losses._check import check_call, check_settings, explain_range
 
@@ -108,7 +107,8 @@ def tilted_cross_entropy(
         if normalizer is None:
             normalizer = {"mean": mass.sum(), "batchmean": mass.numel()}.get(reduction)
         q = _smoothed(target.to(wide), label_smoothing, weight)
-        return _expected(logits, q, mass, tilt, reduction, normalizer)
+        losses = _expected(harmless(logits, mass).to(wide), q, tilt)
+        return _reduced(losses, mass, reduction, normalizer).to(logits.dtype)
     samples = Samples(target, ignore_index, weight, sample_weight)
     try:
         if not label_smoothing:
@@ -116,9 +116,13 @@ def tilted_cross_entropy(
         if normalizer is None:
             normalizer = samples.normalizer(reduction, wide)
         numbers, mass, _ = samples._replace(weight=None).weighed(wide)
-        q = F.one_hot(numbers, logits.shape[1]).movedim(-1, 1).to(wide)
-        q = _smoothed(q, label_smoothing, weight)
-        return _expected(logits, q, mass, tilt, reduction, normalizer)
+        z = harmless(logits, mass).to(wide)
+        if gamma or poly or margin is not None:
+            q = torch.zeros_like(z).scatter(1, numbers.unsqueeze(1), 1.0)
+            losses = _expected(z, _smoothed(q, label_smoothing, weight), tilt)
+        else:
+            losses = composed.smoothed(z, numbers, label_smoothing, weight, tilt)
+        return _reduced(losses, mass, reduction, normalizer).to(logits.dtype)
     except (IndexError, RuntimeError) as error:
         explain_range(target, logits.shape[1], ignore_index, error)
         raise
@@ -136,15 +140,17 @@ def _smoothed(q: torch.Tensor, smoothing: float, weight: Vector) -> torch.Tensor
     return q if weight is None else q * weight.view(-1, *[1] * (q.dim() - 2))
 
 
-def _expected(
-    logits: torch.Tensor,
-    q: torch.Tensor,
+def _expected(logits: torch.Tensor, q: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+    """The losses expected when the target is drawn from q."""
+    return (q * composed.of_every_class(logits, tilt)).sum(1)
+
+
+def _reduced(
+    losses: torch.Tensor,
     mass: torch.Tensor,
-    tilt: Tilt,
     reduction: str,
     normalizer: torch.Tensor | float | None,
 ) -> torch.Tensor:
-    """The losses expected when the target is drawn from q, times the samples' masses, reduced."""
     divisor, nothing = guarded(normalizer)
-    losses = mass / divisor * (q * composed.of_every_class(logits.to(q.dtype), tilt)).sum(1)
-    return (losses if reduction == "none" else losses.sum() + nothing).to(logits.dtype)
+    losses = losses * (mass / divisor)
+    return losses if reduction == "none" else losses.sum() + nothing

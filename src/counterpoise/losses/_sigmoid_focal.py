@@ -69,7 +69,7 @@ class SigmoidFocalLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the reduced loss."""
-        z, y = prepared(logits, target)
+        z, y, known = prepared(logits, target, self.ignore_index)
         yes, no = decisions(z, self.gamma, self.gamma)
         if self.alpha is not None:
             alpha = self.alpha.to(z)
@@ -77,7 +77,7 @@ class SigmoidFocalLoss(nn.Module):
                 alpha = alpha.view(-1, *[1] * max(0, z.dim() - 2))
             yes, no = alpha * yes, (1 - alpha) * no
         losses = y * yes + (1 - y) * no
-        return reduced(losses, target != self.ignore_index, self.reduction, result_dtype(logits))
+        return reduced(losses, known, self.reduction, result_dtype(logits))
 
 
 def decisions(

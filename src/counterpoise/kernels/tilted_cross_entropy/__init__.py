@@ -3,10 +3,16 @@
 import torch
 
 from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples, guarded, ordinary
+from counterpoise.kernels.tilted_cross_entropy._samples import (
+    Samples,
+    guarded,
+    harmless,
+    ordinary,
+    readable,
+)
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
-__all__ = ["Samples", "Tilt", "guarded", "tilted_cross_entropy"]
+__all__ = ["Samples", "Tilt", "guarded", "harmless", "readable", "tilted_cross_entropy"]
 
 
 def tilted_cross_entropy(

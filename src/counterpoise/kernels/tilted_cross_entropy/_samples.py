@@ -20,12 +20,12 @@ class Samples(NamedTuple):
 
     def weighed(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Class numbers (0 where ignored), masses (0 where ignored), and whether each counts."""
-        counted = self.target != self.ignore_index
+        numbers = self.target.long()  # a uint8 is never -100, but 156 is if -100 becomes a uint8
+        counted = numbers != self.ignore_index
         if readable(counted) and counted.all().item():  # as mostly, and half the steps
-            numbers = self.target.long()
             mass = None if self.weight is None else self.weight.take(numbers)
         else:
-            numbers = torch.where(counted, self.target, 0).long()
+            numbers = torch.where(counted, numbers, 0)
             mass = None if self.weight is None else self.weight[numbers] * counted
         if mass is None:
             mass = counted.to(dtype)
@@ -55,7 +55,7 @@ class Samples(NamedTuple):
         flat, place = self.shaped([-1]), 1 if reduction == "mean" else 2
         total = torch.zeros((), dtype=dtype, device=self.target.device)
         for i in range(0, len(flat.target), PART):
-            total += flat.at((slice(i, i + PART),)).weighed(dtype)[place].sum()
+            total = total + flat.at((slice(i, i + PART),)).weighed(dtype)[place].sum()
         return total
 
 
@@ -73,6 +73,13 @@ def ordinary(x: torch.Tensor) -> bool:
 def readable(x: torch.Tensor) -> bool:
     """True where the values of a tensor can be looked at without waiting for a device."""
     return x.device.type == "cpu" and ordinary(x)
+
+
+def harmless(logits: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """The logits, with 0 for what is infinite or NaN in a sample of no mass: 0 * NaN is NaN."""
+    if readable(mass) and mass.all().item():
+        return logits
+    return logits.masked_fill((mass == 0).unsqueeze(1) & ~logits.isfinite(), 0.0)
 
 
 def guarded(

@@ -12,7 +12,12 @@ gamma multiplies what rounding does to d: a sample's own d, and what follows, ar
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
+from counterpoise.kernels.tilted_cross_entropy._samples import (
+    MEANS,
+    Samples,
+    guarded,
+    harmless,
+)
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64 too; torch's default, 20, is for float32
@@ -29,7 +34,7 @@ def of_samples(
     numbers, mass, counted = samples.weighed(torch.promote_types(logits.dtype, torch.float32))
     if normalizer is None and reduction in MEANS:
         normalizer = (mass if reduction == "mean" else counted).sum()
-    losses = of_class(logits.to(mass.dtype), numbers, tilt)
+    losses = of_class(harmless(logits, mass).to(mass.dtype), numbers, tilt)
     divisor, nothing = guarded(normalizer)
     losses = losses * (mass / divisor)
     return (losses if reduction == "none" else losses.sum() + nothing).to(logits.dtype)
@@ -74,6 +79,24 @@ def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
     if tilt.margin is not None:
         d = d + _along_classes(tilt.margin, a)
     return _of_margin(d, tilt)
+
+
+def smoothed(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    share: float,
+    weight: torch.Tensor | None,
+    tilt: Tilt,
+) -> torch.Tensor:
+    """Without gamma, poly and margin: the loss of a class that has a share spread over all.
+
+    As torch's, from softmax's logarithm: no such loss is so small that this would lose digits.
+    """
+    log_p = F.log_softmax(_tilted(logits, tilt), 1)
+    own = log_p.gather(1, target.unsqueeze(1)).squeeze(1)
+    if weight is not None:
+        log_p, own = log_p * _along_classes(weight, log_p), own * weight[target]
+    return (share - 1) * own - share * log_p.mean(1)
 
 
 def _tilted(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
