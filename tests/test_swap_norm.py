@@ -265,16 +265,21 @@ class Odd(nn.BatchNorm2d):
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """As torchvision's: everything is a buffer."""
+    """As DETR's: everything is a buffer, and eps a number in forward."""
 
     def __init__(self, n):
         super().__init__()
-        self.eps = 1e-5
         for name in ("weight", "bias", "running_mean", "running_var"):
             self.register_buffer(name, torch.full((n,), 2.0))
 
     def forward(self, x):
         return x
+
+
+def with_a_forward_of_its_own():
+    layer = nn.BatchNorm2d(8)
+    layer.forward = lambda x: x
+    return layer
 
 
 @pytest.mark.parametrize(
@@ -293,6 +298,9 @@ class FrozenBatchNorm2d(nn.Module):
         (nn.BatchNorm2d(8), "batch", "is batch already"),
         (norms.LayerNorm2d(8), "layer2d", "is layer2d already"),
         (Odd(8), "group", "Odd has a forward of its own"),
+        (with_a_forward_of_its_own(), "group", "has a forward of its own"),
+        (torch.ao.nn.quantized.BatchNorm2d(8), "layer", "has a forward of its own"),
+        (nn.LazyBatchNorm2d(affine=False, track_running_stats=False), "group", "lazy, and without"),
         (parametrizations.weight_norm(nn.LayerNorm(8, bias=False)), "rms", "is parametrized"),
         (prune.l1_unstructured(nn.BatchNorm2d(8), "weight", 0.5), "group", "weight is computed by"),
         (prune.l1_unstructured(nn.BatchNorm2d(8), "bias", 0.5), "group", "make it permanent"),
@@ -336,8 +344,8 @@ def test_an_rms_norm_without_eps_becomes_a_layer_norm_with_torchs():
 
 
 def test_a_frozen_batch_norm_stays_frozen():
-    FrozenBatchNorm2d.__module__ = "torchvision.ops.misc"
     new = swap_norm(FrozenBatchNorm2d(8)).net
+    assert isinstance(new, norms.GroupNorm)
     assert (new.weight == 2).all()
     assert not new.weight.requires_grad
 
@@ -361,6 +369,28 @@ def test_timms_nets(name):
     swapped = swap_norm(net, "group")
     assert swapped.net(torch.randn(2, 3, 64, 64)).shape == (2, 3)
     assert not [m for m in swapped.net.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_a_net_in_distributed_data_parallel_is_refused():
+    wrapped = nn.parallel.DistributedDataParallel.__new__(nn.parallel.DistributedDataParallel)
+    nn.Module.__init__(wrapped)
+    wrapped.module = nn.BatchNorm2d(4)
+    for net in (wrapped, nn.Sequential(wrapped)):
+        with pytest.raises(ValueError, match="swap first, then wrap"):
+            swap_norm(net, inplace=True)
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "says"),
+    [
+        ("resnet18", {}, r"net must be a torch\.nn\.Module, but got a str"),
+        (nn.BatchNorm2d(4), {"only": ["0"]}, "only must be a pattern"),
+        (nn.BatchNorm2d(4), {"max_groups": 2.0}, "max_groups must be a whole number"),
+    ],
+)
+def test_arguments_of_another_type_are_explained(net, settings, says):
+    with pytest.raises(TypeError, match=says):
+        swap_norm(net, **settings)
 
 
 @pytest.mark.parametrize(

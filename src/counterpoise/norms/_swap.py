@@ -19,7 +19,7 @@ from counterpoise.norms._layer_2d import LayerNorm2d
 from counterpoise.norms._rms import RMSNorm
 
 BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-FROZEN = "FrozenBatchNorm"  # torchvision's and timm's begin so; their weight and bias are buffers
+FROZEN = "FrozenBatchNorm"  # everybody's begin so, and do as they say; weight and bias are buffers
 VECTOR = 16  # channels a group of a vector at least: two alone would put out only +1 and -1
 WORDS = ("batch", "group", "layer", "layer2d", "instance", "rms")
 _HOOKS = (
@@ -103,8 +103,11 @@ def swap_norm(
         The net and the table; `print(...)` shows it.
 
     Raises:
-        ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3, or a net that cannot be
-            copied as its lazy layers have no parameters yet.
+        ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3, a net that is wrapped
+            in DistributedDataParallel already, or one that cannot be copied as its lazy layers have
+            no parameters yet.
+        TypeError: a net that is no module, `only` neither a pattern nor a function, or a max_groups
+            that is no whole number.
 
     Example:
         >>> from torch import nn
@@ -116,6 +119,7 @@ def swap_norm(
     """
     if to not in WORDS:
         raise ValueError(f"to must be one of {WORDS}, but got {to!r}")
+    _check_types(net, only, max_groups)
     if max_groups < 1 or dims not in (1, 2, 3):
         raise ValueError(
             f"max_groups must be at least 1 and dims 1, 2 or 3, but got {max_groups} and {dims}"
@@ -139,6 +143,22 @@ def swap_norm(
             now, note = was, f"left: {reason}"
         changes.append(Change(path, was, now, note))
     return Swapped(net, changes)
+
+
+def _check_types(net: object, only: object, max_groups: object) -> None:
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, but got a {type(net).__name__}")
+    if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in net.modules()):
+        raise ValueError(
+            "DistributedDataParallel keeps account of the parameters and buffers it was given, and "
+            "has no place for others: swap first, then wrap"
+        )
+    if not (isinstance(only, str) or callable(only)):
+        raise TypeError(
+            f'only must be a pattern such as "layer4.*" or a function of the path, but got {only!r}'
+        )
+    if not isinstance(max_groups, int):
+        raise TypeError(f"max_groups must be a whole number, but got {max_groups!r}")
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -191,6 +211,8 @@ def _successor(old: Any, to: str, max_groups: int, dims: int) -> nn.Module:
     """The new layer, or the reason why there is none."""
     if hasattr(old, "has_uninitialized_params") and old.has_uninitialized_params():
         raise _Stays("lazy: send a batch through the net first")
+    if getattr(old, "num_features", 1) == 0:
+        raise _Stays("lazy, and without parameters never told its channels: set num_features")
     if parametrize.is_parametrized(old):
         raise _Stays("its weight is parametrized: remove the parametrization first")
     for name in ("weight", "bias"):
@@ -214,8 +236,13 @@ def _successor(old: Any, to: str, max_groups: int, dims: int) -> nn.Module:
 
 def _does_what_its_class_says(old: nn.Module) -> bool:
     """False for somebody's subclass with another forward, whose meaning we cannot know."""
-    home = next(k.__module__ for k in type(old).__mro__ if "forward" in vars(k))
-    return home.split(".")[0] in ("torch", "counterpoise", "timm", "torchvision")
+    if "forward" in vars(old):
+        return False
+    if type(old).__name__.startswith(FROZEN):
+        return True
+    home = next(k.__module__ for k in type(old).__mro__ if "forward" in vars(k)).split(".")
+    quantized = home[:2] == ["torch", "ao"]
+    return home[0] in ("torch", "counterpoise", "timm", "torchvision") and not quantized
 
 
 def _already(old: Any, to: str) -> bool:
@@ -231,7 +258,7 @@ def _kind(old: nn.GroupNorm) -> str:
 
 def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
     affine = getattr(old, "weight", None) is not None
-    settings: dict[str, Any] = {"eps": old.eps, **place}
+    settings: dict[str, Any] = {"eps": getattr(old, "eps", 1e-5), **place}
     if isinstance(old, nn.LayerNorm | nn.RMSNorm) and "2d" not in type(old).__name__:
         shape = old.normalized_shape
         if to == "layer":
