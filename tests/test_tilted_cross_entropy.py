@@ -196,6 +196,38 @@ def test_the_loss_may_be_changed_in_place(way, shape, reduction, dtype):
     assert_same(outcome(halved, logits, *arguments), (value / 2, grad / 2))
 
 
+@pytest.mark.parametrize("size", [6, 9000])
+@pytest.mark.parametrize("name", ["target", "weight", "sample_weight", "normalizer", "offset"])
+@pytest.mark.parametrize("again", ["backward", "create_graph"])
+def test_what_was_changed_in_place_gives_no_wrong_gradient(size, name, again):
+    given = {
+        "target": torch.arange(size) % 10,
+        "weight": torch.ones(10),
+        "sample_weight": torch.ones(size),
+        "normalizer": torch.tensor(3.0),
+        "offset": torch.ones(10),
+    }
+    logits = torch.randn(size, 10, requires_grad=True)
+    value = tilted_cross_entropy(logits, **given)
+    if again == "backward":
+        value.backward(retain_graph=True)
+    given[name].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(value, logits, create_graph=again == "create_graph")
+
+
+@pytest.mark.parametrize("size", [6, 9000])
+def test_logits_may_be_changed_in_place_after_the_loss_as_with_torchs(size):
+    leaf, target = torch.randn(size, 10, requires_grad=True), torch.arange(size) % 10
+    found = []
+    for loss in (TiltedCrossEntropyLoss(), nn.CrossEntropyLoss()):
+        logits = leaf * 1
+        value = loss(logits, target)
+        logits.mul_(2)
+        found.append(gradient(value, leaf))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
 @pytest.mark.parametrize("samples", [6, 9000])
 def test_class_numbers_of_every_integer_dtype(dtype, samples):

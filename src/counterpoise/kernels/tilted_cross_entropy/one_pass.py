@@ -39,19 +39,24 @@ def tilted_cross_entropy(
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        ctx.save_for_backward(logits)
+        samples, tilt, _, normalizer = arguments
+        divisor = normalizer if isinstance(normalizer, torch.Tensor) else None
+        # All of them, so that torch tells if one was changed in place before it is needed again.
+        ctx.save_for_backward(
+            logits, samples.target, samples.weight, samples.sample_weight, *tilt[:3], divisor
+        )
         ctx.arguments = arguments
         loss, ctx.slopes = _run(logits, *arguments, with_slopes=ctx.needs_input_grad[0])
         return loss if loss.dtype == logits.dtype else loss.to(logits.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (grad,), (logits,) = grads, ctx.saved_tensors
+        (grad,) = grads
         if torch.is_grad_enabled() or batched(grad):  # leave what is unusual to autograd
-            return _twice(logits, grad, *ctx.arguments), None
-        slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them
+            return _twice(ctx.saved_tensors[0], grad, *ctx.arguments), None
+        slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them, and needs no more
         if slopes is None:
-            slopes = _run(logits, *ctx.arguments, with_slopes=True)[1]
+            slopes = _run(ctx.saved_tensors[0], *ctx.arguments, with_slopes=True)[1]
         if grad.dim() == 0 and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no waiting
             return slopes, None
         return slopes.mul_(grad.unsqueeze(1) if grad.dim() else grad), None
