@@ -1,6 +1,7 @@
 """swap_norm on nets of many kinds: what is carried over, what is left, and why."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -86,6 +87,35 @@ def test_to_another_norm_and_back_is_the_batch_norm_that_was(word):
     assert norm_types(back) == {nn.BatchNorm2d}
     x = torch.randn(4, 3, 12, 12)
     torch.testing.assert_close(back(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "way", "told"),
+    [
+        (nn.BatchNorm2d(16, momentum=0.3), ["group"], "momentum=0.3"),
+        (nn.BatchNorm2d(16, momentum=None), ["group", "layer"], "momentum=None"),
+        (nn.BatchNorm2d(16, track_running_stats=False), ["instance"], "stats=False"),
+        (nn.BatchNorm1d(64), ["layer", "group"], "BatchNorm1d"),
+        (nn.BatchNorm3d(16), ["group"], "BatchNorm3d"),
+        (nn.SyncBatchNorm(16), ["layer2d"], "SyncBatchNorm"),
+        (norms.GroupNorm(2, 16), ["batch"], "GroupNorm(2, 16"),
+        (norms.GroupNorm(2, 16), ["layer", "instance", "batch"], "GroupNorm(2, 16"),
+        (norms.RMSNorm(16), ["layer"], "eps=None"),
+    ],
+)
+def test_there_and_back_is_the_layer_that_was(layer, way, told):
+    home = {nn.GroupNorm: "group", nn.RMSNorm: "rms"}
+    home = next((word for kind, word in home.items() if isinstance(layer, kind)), "batch")
+    net = nn.Sequential(layer)
+    for word in way:
+        net = pickle.loads(pickle.dumps(copy.deepcopy(swap_norm(net, word).net)))
+        assert not any("past" in key for key in net.state_dict())
+    back = swap_norm(net, home).net
+    assert type(back[0]) is type(layer)
+    assert repr(back) == repr(nn.Sequential(layer))
+    assert told in repr(back)
+    if home == "group":
+        assert swap_norm(net, "group", max_groups=1).net[0].num_groups == 1
 
 
 def test_mode_dtype_frozen_parameters_and_hooks_are_carried():
@@ -254,6 +284,8 @@ def test_groups_have_two_channels_at_least(channels, most, groups):
 def test_groups_of_vectors_have_sixteen_channels_at_least(channels, groups):
     new = swap_norm(nn.BatchNorm1d(channels)).net
     assert (new.num_groups, new.num_channels) == (groups, channels)
+    by_the_way = swap_norm(swap_norm(nn.BatchNorm1d(channels), "layer").net, "group").net
+    assert by_the_way.num_groups == groups
     x = torch.randn(4, channels, requires_grad=True)
     (new(x) * torch.randn(4, channels)).sum().backward()
     assert x.grad.std() > 0.1  # of groups of two it is 1e-3

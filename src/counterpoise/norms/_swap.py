@@ -84,7 +84,8 @@ def swap_norm(
     several places, its successor is too. torch's own layers of the kind asked for become this
     package's, which compute the same. A layer that cannot be swapped is left, and the table says
     why. Running statistics have no place in a norm that measures its statistics on every input: the
-    net computes something else afterwards, and wants some further training.
+    net computes something else afterwards, and wants some further training. A layer swapped back to
+    what it was has its class, momentum and groups again.
 
     Args:
         net: any module; itself a normalization layer, it is swapped as a whole.
@@ -229,7 +230,9 @@ def _successor(old: Any, to: str, max_groups: int, dims: int) -> nn.Module:
     place: dict[str, Any] = (
         {} if tensor is None else {"device": tensor.device, "dtype": tensor.dtype}
     )
-    new = _built(old, to, max_groups, dims, place)
+    new: Any = _built(old, to, max_groups, dims, place)
+    if past := _past(old):
+        new._past = past
     _carry(old, new)
     return _with_what_was_built_in(old, new)
 
@@ -256,7 +259,27 @@ def _kind(old: nn.GroupNorm) -> str:
     return "instance" if old.num_groups == old.num_channels else "group"
 
 
+def _past(old: Any) -> dict[str, dict[str, Any]]:
+    """By kind of norm, what it was built with and the others have no place for: for the way back.
+
+    A successor keeps it, so that swapped back it is what it was.
+    """
+    past = dict(getattr(old, "_past", {}))
+    if isinstance(old, BATCH):
+        past["batch"] = {
+            "kind": next(kind for kind in BATCH if isinstance(old, kind)),
+            "momentum": old.momentum,
+            "track_running_stats": old.track_running_stats,
+        }
+    elif isinstance(old, nn.RMSNorm):
+        past["rms"] = {"eps": old.eps}
+    elif isinstance(old, nn.GroupNorm) and _kind(old) == "group":
+        past["group"] = {"num_groups": old.num_groups}
+    return past
+
+
 def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
+    past = _past(old)
     affine = getattr(old, "weight", None) is not None
     settings: dict[str, Any] = {"eps": getattr(old, "eps", 1e-5), **place}
     if isinstance(old, nn.LayerNorm | nn.RMSNorm) and "2d" not in type(old).__name__:
@@ -267,19 +290,22 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
                 settings["eps"] = torch.finfo(wide).eps
             return LayerNorm(list(shape), elementwise_affine=affine, **settings)
         if to == "rms" and getattr(old, "bias", None) is None:
+            settings |= past.get("rms", {})
             return RMSNorm(list(shape), elementwise_affine=affine, **settings)
         if to == "rms":
             raise _Stays("its bias has no place in an RMSNorm")
         raise _Stays("normalizes the last axes, whatever they are; only layer and rms do so too")
     channels = _channels(old)
     if to == "batch":
-        kind = type(old) if isinstance(old, BATCH) else BATCH[_dims(old, dims) - 1]
+        settings |= past.get("batch", {})
+        kind = settings.pop("kind", BATCH[_dims(old, dims) - 1])
         return kind(channels, affine=affine, **settings)
     if to == "layer2d":
         if _dims(old, 2) != 2:
             raise _Stays("is not made for images")
         return LayerNorm2d(channels, elementwise_affine=affine, **settings)
-    vectors = isinstance(old, _BatchNorm) and _dims(old, 2) == 1  # or sequences: it takes both
+    batch = isinstance(old, _BatchNorm) or "batch" in past
+    vectors = batch and _dims(old, 2) == 1  # or sequences: it takes both
     if to == "instance":
         if vectors:
             raise _Stays("on vectors every channel would be a group of one element, and 0")
@@ -287,8 +313,10 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
     if to == "rms":
         raise _Stays("takes the mean away per channel, which an RMSNorm does not")
     groups = 1 if to == "layer" else _groups(channels, max_groups, VECTOR if vectors else 2)
-    if isinstance(old, nn.GroupNorm) and _kind(old) == to:
-        groups = old.num_groups
+    before = past.get("group", {}).get("num_groups", 0)
+    same = isinstance(old, nn.GroupNorm) and _kind(old) == to
+    if same or (to == "group" and 0 < before <= max_groups):
+        groups = old.num_groups if same else before
     if channels == groups and vectors:
         raise _Stays("on vectors its groups would have one element, and be 0")
     return GroupNorm(groups, channels, affine=affine, **settings)
@@ -296,8 +324,9 @@ def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any])
 
 def _dims(old: nn.Module, unknown: int) -> int:
     """The axes that a layer is made for, beside samples and channels."""
+    name = _past(old).get("batch", {}).get("kind", type(old)).__name__
     for dims in (1, 2, 3):
-        if f"{dims}d" in type(old).__name__:
+        if f"{dims}d" in name:
             return dims
     return unknown
 
