@@ -208,6 +208,14 @@ def test_channels_last_3d_is_kept_uncopied_over_all_axes(norm):
     torch.testing.assert_close(y, norm(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [norms.LayerNorm((4, 2, 3, 5)), norms.GroupNorm(2, 4)])
+def test_a_slice_in_channels_last_3d_keeps_it(norm):
+    x = random(2, 8, 2, 3, 5).contiguous(memory_format=torch.channels_last_3d)[:, :4]
+    y = norm(x)
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(y, norm(x.contiguous()), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 5, 7), (1, 3, 1, 5), (3, 1, 4, 4), (2, 6, 1, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_changes_of_layout_are_torchs(shape, dtype):

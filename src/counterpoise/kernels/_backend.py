@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import torch
 
-from counterpoise.kernels._eager import channels_last_of
+from counterpoise.kernels._eager import channels_last_of, without_gaps
 
 BACKENDS = ("reference", "native", "fused")
 _FORCED: ContextVar[str | None] = ContextVar("backend", default=None)
@@ -52,4 +52,5 @@ def by_formula(
 ) -> torch.Tensor:
     """`formula(x, *rest)` in float32 or wider, returned in the dtype and memory layout of x."""
     y = formula(x.to(torch.promote_types(x.dtype, torch.float32)), *rest, **settings).to(x.dtype)
-    return y.contiguous(memory_format=channels_last_of(x) or torch.contiguous_format)
+    memory = channels_last_of(without_gaps(x)) or torch.contiguous_format
+    return y.contiguous(memory_format=memory)

@@ -32,7 +32,6 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
-    x = without_gaps(x)
     taken = way(x, num_groups)[0]
     if taken in PARTS:
         if not torch.is_grad_enabled():
@@ -47,6 +46,8 @@ def group_norm(
         return group_norm(flat, num_groups, weight, bias, eps).unflatten(2, x.shape[2:4])
     if taken == "view":
         return _one_group(x, weight, bias, eps)
+    if taken == "native" and (dense := without_gaps(x)) is not x:
+        return group_norm(dense, num_groups, weight, bias, eps)
     y = torch.group_norm(x.contiguous(), num_groups, weight, bias, eps)
     return y.contiguous(memory_format=torch.channels_last) if taken == "copies" else y
 
