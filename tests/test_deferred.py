@@ -94,6 +94,13 @@ def test_a_copy_keeps_its_own_loss(loss):
     assert loss.weight.tolist() == [1, 1, 1]
 
 
+def test_epochs_are_integers_of_every_kind(loss):
+    schedule = DeferredReweighting(loss, [1.0, 2.0, 3.0], start=np.int64(2))
+    schedule.set_epoch(np.int64(2))
+    assert loss.weight.tolist() == [1, 2, 3]
+    assert type(schedule.state_dict()["epoch"]) is int
+
+
 def test_writes_into_no_tensor_it_was_given():
     mine, later = torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 3.0])
     loss = nn.CrossEntropyLoss(mine)  # holds this very tensor
@@ -158,6 +165,7 @@ CE = nn.CrossEntropyLoss
         (lambda: DeferredReweighting(CE(), [(3, [1.0]), (3, [2.0])]), ValueError, "rising"),
         (lambda: DeferredReweighting(CE(), [(1, [1.0]), (3, [1.0, 2.0])]), ValueError, "[1, 2]"),
         (lambda: DeferredReweighting(CE(torch.ones(3)), [1.0], 1), ValueError, "[1, 3]"),
+        (lambda: DeferredReweighting(LDAMLoss([9, 1]), [1, 2, 3], 2), ValueError, "[2, 3]"),
         (lambda: DeferredReweighting(CE(), [1.0], 1).set_epoch(-1), ValueError, "0 or more"),
         (lambda: DeferredReweighting(CE(), [1.0], 1).set_epoch(True), TypeError, "True"),
         (lambda: DeferredReweighting(CE(), [1.0], 1).load_state_dict({}), ValueError, "`epoch`"),

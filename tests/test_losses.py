@@ -276,6 +276,34 @@ def test_asymmetric_is_its_authors_formula():
     torch.testing.assert_close(gradient(found, z), gradient(-loss.sum(), z))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("clip", [0.0, 1e-8, 0.05, 0.5, 0.9])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+def test_asymmetric_negatives_against_50_digits(dtype, clip, gamma):
+    z = torch.cat([torch.linspace(-80, 80, 321), torch.linspace(-4, 4, 66)]).to(dtype)
+    z.requires_grad_()
+    loss = AsymmetricLoss(gamma, 1.0, clip, "none")
+    value = loss(z, torch.zeros_like(z))
+    slope = gradient(value, z)
+    limits = torch.finfo(dtype)
+    with mpmath.workdps(50):
+        for row in zip(z.tolist(), value.tolist(), slope.tolist(), strict=True):
+            x, *found = map(mpmath.mpf, row)
+            p = 1 / (1 + mpmath.exp(-x))
+            p_m, p_slope = max(p - mpmath.mpf(clip), mpmath.mpf(0)), p * (1 - p)
+            wanted = [mpmath.mpf(0)] * 2
+            if p_m:
+                cost = -mpmath.log1p(-p_m)
+                bend = p_slope / (1 - p_m) + gamma * cost * p_slope / p_m
+                wanted = [p_m**gamma * cost, p_m**gamma * bend]
+            for f, w in zip(found, wanted, strict=True):
+                if abs(w) > limits.tiny:  # what rounding the logit and the clip's logit costs
+                    cost_of_rounding = (1 + abs(x)) * (1 + 1 / p_m * bool(clip))
+                    assert abs(f / w - 1) <= 4 * (1 + gamma) * limits.eps * cost_of_rounding
+                else:
+                    assert abs(f) <= 2 * limits.tiny
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("word", losses.MULTI_LABEL)
 def test_multi_label_losses_are_good_modules(word):
@@ -301,7 +329,7 @@ def test_multi_label_losses_are_good_modules(word):
 
 @given(
     st.sampled_from([0.0, 0.25, 1.0, 4.0]),
-    st.sampled_from([0.0, 0.05]),
+    st.sampled_from([0.0, 1e-8, 0.05, 0.5]),
     st.floats(-1e4, 1e4, width=32),
 )
 def test_multi_label_gradients_are_finite_at_every_logit(gamma, clip, logit):
@@ -327,9 +355,8 @@ def test_multi_label_logits_of_unknown_labels_do_no_harm(word, wild):
 
 @pytest.mark.parametrize("word", losses.MULTI_LABEL)
 def test_multi_label_targets_of_uint8_are_not_ignored_by_overflow(word):
-    loss = losses.MULTI_LABEL[word](None, reduction="none")
-    z, y = torch.zeros(2), torch.tensor([0, 156], dtype=torch.uint8)
-    assert loss(z, y)[1] != 0
+    with pytest.raises(ValueError, match=r"within 0 \.\. 1 .* holds 0 \.\. 156"):
+        losses.MULTI_LABEL[word](None)(torch.zeros(2), torch.tensor([0, 156], dtype=torch.uint8))
 
 
 def test_sigmoid_focal_alpha_per_class():
@@ -374,7 +401,31 @@ def test_sigmoid_focal_alpha_per_class():
             ValueError,
             "sample_weight of 0",
         ),
-        (lambda: PolyLoss(-2.0), ValueError, "poly must be a number >= -1"),
+        (lambda: PolyLoss(-2.0), ValueError, "epsilon must be a number >= -1"),
+        (lambda: TiltedCrossEntropyLoss(poly=-2.0), ValueError, "poly must be a number >= -1"),
+        (lambda: FocalLoss(gamma="2"), TypeError, "gamma must be a number, but got '2'"),
+        (lambda: FocalLoss(nn.Parameter(torch.tensor(2.0))), TypeError, "give gamma.item"),
+        (lambda: tilted_cross_entropy(*made(5, 4), gamma="2"), TypeError, "gamma must be a number"),
+        (
+            lambda: tilted_cross_entropy(*made(5, 4), gamma=nn.Parameter(torch.tensor(2.0))),
+            TypeError,
+            "asks for a gradient",
+        ),
+        (lambda: tilted_cross_entropy(*made(5, 4), weight=[1.0] * 4), TypeError, "torch.tensor"),
+        (lambda: tilted_cross_entropy(made(5, 4)[0], [0] * 5), TypeError, "target must be a tens"),
+        (lambda: FocalLoss()(*made(5, 4), sample_weight=[1.0] * 5), TypeError, "sample_weight"),
+        (lambda: FocalLoss()(made(5, 4)[0], torch.eye(5, 4).long()), ValueError, r"argmax\(1\)"),
+        (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(5)), TypeError, r"target.long\(\)"),
+        (lambda: FocalLoss().normalizer(torch.tensor([-1])), ValueError, "must be >= 0"),
+        (lambda: FocalLoss(weight=WEIGHT).normalizer(torch.tensor([-1])), ValueError, "-1 .. -1"),
+        (lambda: FocalLoss(weight=WEIGHT).normalizer(torch.tensor([4])), ValueError, "0 .. 3"),
+        (lambda: LogitAdjustedLoss(COUNTS, float("nan")), ValueError, "tau must be a finite"),
+        (lambda: VSLoss(COUNTS, power=-1), ValueError, "power must be a number >= 0"),
+        (lambda: VSLoss(COUNTS, tau=float("inf")), ValueError, "number, but got inf"),
+        (lambda: CDTLoss(COUNTS, float("nan")), ValueError, ">= 0, but got nan"),
+        (lambda: AsymmetricLoss(clip=None), TypeError, "0 clips nothing"),
+        (lambda: SigmoidFocalLoss()(torch.ones(2), torch.tensor([0, 1.5])), ValueError, "0 .. 1.5"),
+        (lambda: SigmoidFocalLoss()(torch.ones(2), [0, 1]), TypeError, "target must be a tensor"),
         (lambda: TiltedCrossEntropyLoss(label_smoothing=1.5), ValueError, "within 0 .. 1"),
         (lambda: LogitAdjustedLoss([]), ValueError, "counts must be"),
         (lambda: LogitAdjustedLoss([0, 0]), ValueError, "at least one in all"),
@@ -382,6 +433,9 @@ def test_sigmoid_focal_alpha_per_class():
         (lambda: LDAMLoss(COUNTS, max_margin=-1), ValueError, "max_margin must be"),
         (lambda: SigmoidFocalLoss(alpha=2.0), ValueError, "alpha must be within 0 .. 1"),
         (lambda: SigmoidFocalLoss()(torch.zeros(3), torch.zeros(2)), ValueError, "one_hot"),
+        (lambda: SigmoidFocalLoss(alpha=[0.5] * 3)(*[torch.ones(3, 1)] * 2), ValueError, "axis 1"),
+        (lambda: SigmoidFocalLoss(alpha=[0.5] * 3)(*[torch.ones(4)] * 2), ValueError, "4 classes"),
+        (lambda: SigmoidFocalLoss(alpha=[0.5] * 3)(*[torch.ones(())] * 2), ValueError, "1 classes"),
         (lambda: AsymmetricLoss(clip=1.0), ValueError, "clip must be"),
         (lambda: AsymmetricLoss(reduction="average"), ValueError, "but got .average"),
     ],
@@ -389,6 +443,44 @@ def test_sigmoid_focal_alpha_per_class():
 def test_bad_input_is_explained(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.float32, np.float64, torch.tensor])
+def test_numbers_are_of_every_kind(kind):
+    logits, target = made(5, 4)
+    wanted = FocalLoss(1.0)(logits, target, normalizer=6.0)
+    torch.testing.assert_close(FocalLoss(kind(1))(logits, target, normalizer=kind(6)), wanted)
+    q = F.one_hot(target, 4)
+    wanted = SigmoidFocalLoss(1.0, 1.0)(logits, q)
+    torch.testing.assert_close(SigmoidFocalLoss(kind(1), kind(1))(logits, q), wanted)
+    wanted = VSLoss(COUNTS, 1.0, 1.0)(logits, target)
+    torch.testing.assert_close(VSLoss(COUNTS, kind(1), kind(1))(logits, target), wanted)
+
+
+def test_vectors_of_the_counts_are_exact_in_the_default_dtype():
+    n = torch.tensor(COUNTS).double()
+    torch.set_default_dtype(torch.float64)
+    try:
+        made_ = LogitAdjustedLoss(COUNTS), VSLoss(COUNTS, 0.3), LDAMLoss(COUNTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(made_[0].offset, (n / n.sum()).log())
+    assert torch.equal(made_[1].scale, (n / n.max()) ** 0.3)
+    torch.testing.assert_close(made_[2].margin, 15.0 * (50 / n) ** 0.25, rtol=1e-15, atol=0)
+    assert LogitAdjustedLoss(COUNTS).offset.dtype == torch.float32
+
+
+def test_alpha_is_exact_for_logits_in_float64():
+    z = torch.zeros(1, dtype=torch.float64)
+    assert SigmoidFocalLoss(0.0, 0.3)(z, z) == 0.7 * np.log(2)
+
+
+def test_the_normalizer_is_as_exact_as_the_weights():
+    loss = FocalLoss(weight=[0.1, 0.7]).double()
+    loss.weight = torch.tensor([0.1, 0.7], dtype=torch.float64)
+    assert loss.normalizer(torch.tensor([0, 1, 1])).item() == pytest.approx(1.5, abs=1e-15)
+    own = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    assert FocalLoss().normalizer(torch.tensor([0, 1]), own).item() == pytest.approx(0.3, abs=1e-15)
 
 
 def test_an_empty_class_counts_as_the_rarest_of_the_others():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 
@@ -9,6 +10,7 @@ from counterpoise.kernels.tilted_cross_entropy import readable
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
+LEAST_POLY = "; below -1 a better answer could cost more"
 
 
 def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:
@@ -17,20 +19,40 @@ def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None
         raise ValueError(f"reduction must be one of {tuple(allowed)}, but got {reduction!r}")
 
 
-def check_at_least(name: str, value: float, least: float, hint: str = "") -> None:
-    """Refuse a number below `least`, NaN and infinity."""
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} must be a number >= {least:g}, but got {value}{hint}")
+def check_tensors(**values: object) -> None:
+    """Refuse what is no tensor; None is none given."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{name} must be a tensor, but got {type(value).__name__}; use torch.tensor({name})"
+            )
+
+
+def as_number(name: str, value: object, least: float = -math.inf, hint: str = "") -> float:
+    """A finite number, not below `least`, of whatever kind, as a float."""
+    if isinstance(value, torch.Tensor) and value.requires_grad:
+        raise TypeError(
+            f"{name} must be a number, but got a tensor that asks for a gradient; it would get "
+            f"none: give {name}.item()"
+        )
+    if not isinstance(value, Real) and getattr(value, "ndim", None) != 0:
+        raise TypeError(f"{name} must be a number, but got {value!r}{hint}")
+    number = float(value)  # type: ignore[arg-type]
+    if not least <= number < math.inf or number == -math.inf:
+        kind = "finite number" if least == -math.inf else f"number >= {least:g}"
+        raise ValueError(f"{name} must be a {kind}, but got {number}{hint}")
+    return number
 
 
 def check_settings(gamma: float, poly: float, label_smoothing: float, reduction: str) -> None:
     """Refuse numbers for which the family has no loss."""
-    in_range = 0 <= gamma < math.inf and -1 <= poly < math.inf and 0 <= label_smoothing <= 1
-    if in_range and reduction in REDUCTIONS:  # at every call, so at once
-        return
-    check_at_least("gamma", gamma, 0, "; the focal loss's paper uses 2")
-    check_at_least("poly", poly, -1, "; below -1 a better answer could cost more")
-    if not 0 <= label_smoothing <= 1:
+    if type(gamma) is type(poly) is type(label_smoothing) is float:  # at every call, so at once
+        in_range = 0 <= gamma < math.inf and -1 <= poly < math.inf and 0 <= label_smoothing <= 1
+        if in_range and reduction in REDUCTIONS:
+            return
+    as_number("gamma", gamma, 0, "; the focal loss's paper uses 2")
+    as_number("poly", poly, -1, LEAST_POLY)
+    if as_number("label_smoothing", label_smoothing, 0) > 1:
         raise ValueError(f"label_smoothing must be within 0 .. 1, but got {label_smoothing}")
     check_reduction(reduction)
 
@@ -45,6 +67,8 @@ def check_call(
     normalizer: torch.Tensor | float | None,
 ) -> None:
     """Refuse tensors that do not fit together; looks at shapes and dtypes only."""
+    if not (isinstance(logits, torch.Tensor) and isinstance(target, torch.Tensor)):
+        check_tensors(logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
     if logits.dim() == 0:
@@ -57,12 +81,20 @@ def check_call(
     if classes == 0:
         raise ValueError(f"logits need at least one class, but got {tuple(logits.shape)}")
     for name, vector in vectors.items():
-        if vector is not None and vector.shape != (classes,):
+        if vector is None:
+            continue
+        if not isinstance(vector, torch.Tensor):
+            check_tensors(**{name: vector})
+        if vector.shape != (classes,):
             raise ValueError(
                 f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
                 f"{classes} classes"
             )
-    if sample_weight is not None and sample_weight.shape != samples:
+    if sample_weight is None:
+        pass
+    elif not isinstance(sample_weight, torch.Tensor):
+        check_tensors(sample_weight=sample_weight)
+    elif sample_weight.shape != samples:
         raise ValueError(
             f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
             f"shape {tuple(sample_weight.shape)}"
@@ -102,26 +134,39 @@ def _check_target(
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
         raise TypeError(
             f"target must hold class numbers (int64) of shape {samples} or probabilities of the "
-            f"logits' shape {tuple(logits.shape)}, but got {target.dtype} of {tuple(target.shape)}"
+            f"logits' shape {tuple(logits.shape)}, but got {target.dtype} of "
+            f"{tuple(target.shape)}; make class numbers integers by target.long()"
         )
     if tuple(target.shape) != samples:
+        one_hot = "; of one-hot numbers take target.float(), or target.argmax(1)"
         raise ValueError(
             f"target must be {samples} for logits {tuple(logits.shape)}, but got "
-            f"{tuple(target.shape)}"
+            f"{tuple(target.shape)}{one_hot if target.shape == logits.shape else ''}"
         )
 
 
-def explain_range(target: torch.Tensor, classes: int, ignore_index: int, error: Exception) -> None:
-    """Say which class numbers are out of range, when that is what went wrong."""
+def check_range(
+    target: torch.Tensor, classes: int | None, ignore_index: int, error: Exception | None = None
+) -> None:
+    """Refuse class numbers out of range, where they can be read; None: any that is not negative."""
     if not readable(target):
         return
     numbers = target.long()
     numbers = numbers[numbers != ignore_index]
-    if numbers.numel() and (int(numbers.min()) < 0 or int(numbers.max()) >= classes):
+    if not numbers.numel():
+        return
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0 or (classes is not None and high >= classes):
+        allowed = ">= 0" if classes is None else f"within 0 .. {classes - 1}"
         raise ValueError(
-            f"target must be within 0 .. {classes - 1} (or {ignore_index}, which is ignored), but "
-            f"holds {int(numbers.min())} .. {int(numbers.max())}"
+            f"target must be {allowed} (or {ignore_index}, which is ignored), but holds "
+            f"{low} .. {high}"
         ) from error
+
+
+def by_default(vector: torch.Tensor) -> torch.Tensor:
+    """What was computed in float64, in the default dtype."""
+    return vector.to(torch.get_default_dtype())
 
 
 def as_vector(name: str, values: Values, least: float = -math.inf) -> torch.Tensor | None:
@@ -130,7 +175,7 @@ def as_vector(name: str, values: Values, least: float = -math.inf) -> torch.Tens
         return None
     vector = torch.as_tensor(values).detach().clone()
     if not vector.is_floating_point():
-        vector = vector.to(torch.get_default_dtype())
+        vector = by_default(vector)
     if vector.dim() != 1 or not bool((vector.isfinite() & (vector >= least)).all()):
         kind = "finite number" if least == -math.inf else f"finite number >= {least:g}"
         raise ValueError(

@@ -5,7 +5,7 @@ import math
 import torch
 
 from counterpoise.labels import Labels, count_labels, read_labels
-from counterpoise.losses._check import Values, as_counts
+from counterpoise.losses._check import Values, as_counts, by_default
 
 
 def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
@@ -60,7 +60,7 @@ def inverse_weights(counts: Values) -> torch.Tensor:
         tensor([2.0000, 0.6667])
     """
     n, occurs = _read(counts)
-    return _finish(n[occurs].mean() / n)
+    return by_default(n[occurs].mean() / n)
 
 
 def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tensor:
@@ -98,7 +98,7 @@ def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tens
     n, occurs = _read(counts)
     # The logarithm of the beta given is right to the last digit; 1 - beta^n would not be.
     weight = -1 / torch.expm1(n * (math.log(beta) if beta else -math.inf))
-    return _finish(weight / weight[occurs].mean())
+    return by_default(weight / weight[occurs].mean())
 
 
 def median_frequency_weights(counts: Values) -> torch.Tensor:
@@ -128,14 +128,10 @@ def median_frequency_weights(counts: Values) -> torch.Tensor:
         tensor([2.0000, 1.0000, 0.2500])
     """
     n, occurs = _read(counts)
-    return _finish(n[occurs].quantile(0.5) / n)
+    return by_default(n[occurs].quantile(0.5) / n)
 
 
 def _read(counts: Values) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the counts in float64, empty classes as the rarest of the others, and which occur."""
     given = torch.as_tensor([] if counts is None else counts).to(torch.float64)
     return as_counts(given), given > 0
-
-
-def _finish(weight: torch.Tensor) -> torch.Tensor:
-    return weight.to(torch.get_default_dtype())

@@ -1,6 +1,7 @@
 """Class weights that set in late."""
 
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise.losses._check import as_vector
+from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 Weight = torch.Tensor | Sequence[float]
 Stages = Sequence[tuple[int, Weight]]
@@ -79,7 +81,7 @@ class DeferredReweighting:
         self.epoch = _as_epoch("epoch", epoch)
         weight = torch.ones_like(self._stages[0][1])
         for start, later in self._stages:
-            weight = later if start <= epoch else weight
+            weight = later if start <= self.epoch else weight
         # A copy: the loss may be moved or written to without harm to the stages.
         self.loss.weight = weight.to(self._like(), copy=True)
 
@@ -101,6 +103,8 @@ class DeferredReweighting:
         has = self.loss._buffers["weight"]
         lengths = {len(weight) for _, weight in self._stages}
         lengths |= set() if has is None else {len(has)}
+        if isinstance(self.loss, TiltedCrossEntropyLoss):  # whose letters are one per class
+            lengths |= {len(vector) for vector in self.loss.buffers(recurse=False)}
         if len(lengths) > 1:
             raise ValueError(
                 "every weight must have one entry per class, as many as the loss's own, but the "
@@ -142,8 +146,9 @@ def _as_weight(values: Weight) -> torch.Tensor:
 
 
 def _as_epoch(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an int, counted from 0, but got {value!r}")
-    if value < 0:
-        raise ValueError(f"{name} must be 0 or more, but got {value}; epochs count from 0")
-    return value
+    epoch = operator.index(value)
+    if epoch < 0:
+        raise ValueError(f"{name} must be 0 or more, but got {epoch}; epochs count from 0")
+    return epoch

@@ -4,7 +4,7 @@ import torch
 
 from counterpoise.kernels._eager import autocasting
 from counterpoise.kernels.tilted_cross_entropy import readable
-from counterpoise.losses._check import check_reduction
+from counterpoise.losses._check import check_reduction, check_tensors
 
 
 def prepared(
@@ -14,6 +14,7 @@ def prepared(
 
     Refuses what does not fit together. The logits of unknown labels are 0: 0 * NaN would be NaN.
     """
+    check_tensors(logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
     if logits.shape != target.shape:
@@ -25,10 +26,21 @@ def prepared(
         raise TypeError(f"target must be real, but got {target.dtype}")
     wide = torch.promote_types(logits.dtype, torch.float32)
     z, y = logits.to(wide), target.to(wide)
-    known = y != ignore_index
-    if readable(known) and known.all().item():  # as mostly, and quicker
+    seen = readable(y) and y.numel() > 0
+    if seen and ignore_index not in (0, 1) and _within(y):  # as mostly, and quicker
         return z, y, None
+    known = y != ignore_index
+    if seen and not _within(torch.where(known, y, 0.0)):
+        raise ValueError(
+            f"target must be within 0 .. 1 (or {ignore_index}, which is ignored), but holds "
+            f"{y[known].min():g} .. {y[known].max():g}"
+        )
     return torch.where(known, z, 0.0), y, known
+
+
+def _within(y: torch.Tensor) -> bool:
+    low, high = y.aminmax()
+    return bool(low.item() >= 0 and high.item() <= 1)
 
 
 def reduced(

@@ -1,11 +1,12 @@
 """The whole family of softmax losses for imbalance, as a function."""
 
+import numpy as np
 import torch
 
 from counterpoise.kernels._eager import autocasting
 from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, guarded, harmless
 from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
-from counterpoise.losses._check import check_call, check_settings, explain_range
+from counterpoise.losses._check import check_call, check_range, check_settings
 
 Vector = torch.Tensor | None
 HALF = (torch.float16, torch.bfloat16)
@@ -81,6 +82,8 @@ def tilted_cross_entropy(
         >>> round(tilted_cross_entropy(logits, target, gamma=2.0).item(), 4)
         0.0109
     """
+    if isinstance(normalizer, np.number):
+        normalizer = normalizer.item()
     if isinstance(normalizer, torch.Tensor):
         normalizer = normalizer.reshape(()) if normalizer.numel() == 1 else normalizer
     vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}
@@ -124,7 +127,7 @@ def tilted_cross_entropy(
             losses = composed.smoothed(z, numbers, label_smoothing, weight, tilt)
         return _reduced(losses, mass, reduction, normalizer).to(logits.dtype)
     except (IndexError, RuntimeError) as error:
-        explain_range(target, logits.shape[1], ignore_index, error)
+        check_range(target, logits.shape[1], ignore_index, error)
         raise
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from counterpoise.losses._check import Values, as_counts, check_at_least
+from counterpoise.losses._check import Values, as_counts, as_number, by_default
 from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
@@ -37,9 +37,8 @@ class LDAMLoss(TiltedCrossEntropyLoss):
     def __init__(
         self, counts: Values, max_margin: float = 0.5, scale: float = 30.0, **settings: Any
     ) -> None:
-        check_at_least("max_margin", max_margin, 0)
-        check_at_least("scale", scale, 1e-6)
+        max_margin, scale = as_number("max_margin", max_margin, 0), as_number("scale", scale, 1e-6)
         n = as_counts(counts)
         margin = scale * max_margin * (n.min() / n) ** 0.25
-        super().__init__(margin=margin.float(), scale=[scale] * len(n), **settings)
+        super().__init__(margin=by_default(margin), scale=[scale] * len(n), **settings)
         self.max_margin = max_margin

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from counterpoise.losses._check import Values, as_counts
+from counterpoise.losses._check import Values, as_counts, as_number, by_default
 from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
@@ -40,7 +40,8 @@ class LogitAdjustedLoss(TiltedCrossEntropyLoss):
     """
 
     def __init__(self, counts: Values, tau: float = 1.0, **settings: Any) -> None:
-        super().__init__(offset=(tau * log_prior(counts)).float(), **settings)
+        tau = as_number("tau", tau)
+        super().__init__(offset=by_default(tau * log_prior(counts)), **settings)
         self.tau = tau
 
 

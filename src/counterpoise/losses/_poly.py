@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from counterpoise.losses._check import LEAST_POLY, as_number
 from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
@@ -26,4 +27,5 @@ class PolyLoss(TiltedCrossEntropyLoss):
     """
 
     def __init__(self, epsilon: float = 1.0, gamma: float = 0.0, **settings: Any) -> None:
+        epsilon = as_number("epsilon", epsilon, -1, LEAST_POLY)
         super().__init__(poly=epsilon, gamma=gamma, **settings)

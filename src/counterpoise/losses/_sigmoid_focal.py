@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.kernels.tilted_cross_entropy.composed import LINEAR
-from counterpoise.losses._check import Values, as_vector, check_at_least, check_reduction
+from counterpoise.losses._check import Values, as_number, as_vector, check_reduction
 from counterpoise.losses._elements import prepared, reduced, result_dtype
 
 
@@ -32,8 +32,9 @@ class SigmoidFocalLoss(nn.Module):
     autocast; half precision is computed in float32.
 
     Raises:
-        ValueError: gamma negative, alpha outside 0 .. 1, unknown reduction, shapes that differ.
-        TypeError: logits that are not floating.
+        ValueError: gamma negative, alpha outside 0 .. 1 or not one per class, unknown reduction,
+            shapes that differ, targets outside 0 .. 1 (on a CPU).
+        TypeError: logits that are not floating, a setting that is no number.
 
     Example:
         >>> import torch
@@ -43,7 +44,7 @@ class SigmoidFocalLoss(nn.Module):
         0.6404
     """
 
-    alpha: torch.Tensor | None
+    alpha: torch.Tensor | float | None
 
     def __init__(
         self,
@@ -54,41 +55,54 @@ class SigmoidFocalLoss(nn.Module):
         ignore_index: int = -100,
     ) -> None:
         super().__init__()
-        check_at_least("gamma", gamma, 0)
+        self.gamma = as_number("gamma", gamma, 0)
         check_reduction(reduction)
-        values = as_vector("alpha", [alpha] if isinstance(alpha, int | float) else alpha, least=0)
-        if values is not None and not bool((values <= 1).all()):
-            raise ValueError(f"alpha must be within 0 .. 1, but got {values.tolist()}")
-        self.gamma, self.reduction, self.ignore_index = float(gamma), reduction, ignore_index
-        self.register_buffer("alpha", values)
+        self.reduction, self.ignore_index = reduction, ignore_index
+        if isinstance(alpha, int | float) or getattr(alpha, "ndim", 1) == 0:
+            self.alpha = largest = as_number("alpha", alpha, 0)
+        else:
+            values = as_vector("alpha", alpha, least=0)
+            self.register_buffer("alpha", values)
+            largest = 0.0 if values is None else float(values.max())
+        if largest > 1:
+            raise ValueError(f"alpha must be within 0 .. 1, but got {largest:g}")
 
     def extra_repr(self) -> str:
         """What print(loss) shows."""
-        alpha = None if self.alpha is None else [round(a, 4) for a in self.alpha.tolist()]
+        alpha = self.alpha
+        if isinstance(alpha, torch.Tensor):
+            alpha = [round(a, 4) for a in alpha.tolist()]
         return f"gamma={self.gamma:g}, alpha={alpha}, reduction={self.reduction!r}"
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the reduced loss."""
         z, y, known = prepared(logits, target, self.ignore_index)
-        yes, no = decisions(z, self.gamma, self.gamma)
+        u, v = costs(z)
+        yes, no = focused(v, u, self.gamma), focused(u, v, self.gamma)
         if self.alpha is not None:
-            alpha = self.alpha.to(z)
-            if alpha.numel() > 1:
-                alpha = alpha.view(-1, *[1] * max(0, z.dim() - 2))
+            alpha = self.alpha
+            if isinstance(alpha, torch.Tensor):
+                _check_alpha(alpha, z)
+                alpha = alpha.to(z).view(-1, *[1] * max(0, z.dim() - 2))
             yes, no = alpha * yes, (1 - alpha) * no
         losses = y * yes + (1 - y) * no
         return reduced(losses, known, self.reduction, result_dtype(logits))
 
 
-def decisions(
-    z: torch.Tensor, gamma_yes: float, gamma_no: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of each logit when the truth is yes, and when it is no.
+def costs(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """-log(1 - p) and -log(p) of p = sigmoid(z): what each decision costs if no, and if yes."""
+    return F.softplus(z, threshold=LINEAR), F.softplus(-z, threshold=LINEAR)
 
-    With u = softplus(z) = -log(1 - p) and v = softplus(-z) = -log(p), the focal factors
-    (1 - p)^gamma and p^gamma are exp(-gamma * u) and exp(-gamma * v).
-    """
-    u, v = F.softplus(z, threshold=LINEAR), F.softplus(-z, threshold=LINEAR)
-    yes = v * torch.exp(-gamma_yes * u) if gamma_yes else v
-    no = u * torch.exp(-gamma_no * v) if gamma_no else u
-    return yes, no
+
+def focused(cost: torch.Tensor, other: torch.Tensor, gamma: float) -> torch.Tensor:
+    """The cost of the truth, times its focal factor: exp(-other) is the probability of a miss."""
+    return cost * torch.exp(-gamma * other) if gamma else cost
+
+
+def _check_alpha(alpha: torch.Tensor, z: torch.Tensor) -> None:
+    classes = z.shape[min(1, z.dim() - 1)] if z.dim() else 1
+    if len(alpha) != classes:
+        raise ValueError(
+            f"alpha must be one number or one per class, but has {len(alpha)} entries for the "
+            f"{classes} classes of logits {tuple(z.shape)}; the classes are in axis 1"
+        )

@@ -4,7 +4,13 @@ import torch
 from torch import nn
 
 from counterpoise.kernels.tilted_cross_entropy import Samples
-from counterpoise.losses._check import Values, as_vector, check_settings
+from counterpoise.losses._check import (
+    Values,
+    as_vector,
+    check_range,
+    check_settings,
+    check_tensors,
+)
 from counterpoise.losses._functional import tilted_cross_entropy
 
 
@@ -121,11 +127,20 @@ class TiltedCrossEntropyLoss(nn.Module):
         >>> parts = [loss(logits[i:i+1], target[i:i+1], normalizer=total) for i in range(2)]
         >>> bool(torch.isclose(sum(parts), loss(logits, target)))
         True
+
+        Class numbers out of range are refused as by the loss itself; without any letter, the loss
+        knows no number of classes, and refuses negative ones.
         """
+        check_tensors(target=target, sample_weight=sample_weight)
         if target.is_floating_point():  # probabilities: every sample counts, classes in axis 1
             target = torch.zeros_like(target.select(min(1, target.dim() - 1), 0), dtype=torch.long)
             samples = Samples(target, sample_weight=sample_weight)
         else:
+            classes = next((len(v) for v in self.buffers(recurse=False)), None)
+            check_range(target, classes, self.ignore_index)
             samples = Samples(target, self.ignore_index, self.weight, sample_weight)
+        dtype = torch.float32
+        for x in (samples.weight, sample_weight):
+            dtype = dtype if x is None else torch.promote_types(dtype, x.dtype)
         by = "batchmean" if self.reduction == "batchmean" else "mean"
-        return samples.normalizer(by, torch.float32)
+        return samples.normalizer(by, dtype)

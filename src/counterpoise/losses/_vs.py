@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from counterpoise.losses._check import Values, as_counts
+from counterpoise.losses._check import Values, as_counts, as_number, by_default
 from counterpoise.losses._logit_adjusted import log_prior
 from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
@@ -37,10 +37,11 @@ class VSLoss(TiltedCrossEntropyLoss):
     def __init__(
         self, counts: Values, power: float = 0.3, tau: float = 1.0, **settings: Any
     ) -> None:
+        power, tau = as_number("power", power, 0), as_number("tau", tau)
         n = as_counts(counts)
-        scale = (n / n.max()) ** power
-        offset = (tau * log_prior(counts)).float() if tau else None
-        super().__init__(scale=scale.float(), offset=offset, **settings)
+        scale = by_default((n / n.max()) ** power)
+        offset = by_default(tau * log_prior(counts)) if tau else None
+        super().__init__(scale=scale, offset=offset, **settings)
         self.power, self.tau = power, tau
 
 
