@@ -3,6 +3,11 @@
 Each is a `torch.utils.data.Sampler[int]` for a `DataLoader`. Call `sampler.set_epoch(epoch)` before
 each epoch, as with torch's `DistributedSampler`; several processes share the samples by themselves.
 
+**Who shares the samples among the processes?** Some frameworks do it for every sampler they meet,
+and ours would be shared a second time: each process would see a part of its part. Tell one of the
+two: Lightning, `Trainer(use_distributed_sampler=False)`; or, as for Accelerate's `prepare`, the
+sampler, `num_replicas=1, rank=0`, which draws the whole epoch in every process.
+
 **Sampler and loss never balance twice.** A sampler changes how often the loss sees each class, so a
 loss that is built from the counts of the data set balances a second time what the sampler has
 balanced already. One rule prevents it: build the loss from `sampler.seen_counts()`.

@@ -22,8 +22,8 @@ class BalancedSampler(ClassSampler):
             there are.
         seed: one order per seed and epoch.
         num_replicas: processes that share the samples; None for those of torch.distributed if it
-            is initialised, or else 1.
-        rank: this process's number; None likewise.
+            is initialised, or else 1. Give 1 where a framework shares them (Accelerate).
+        rank: this process's number; None likewise, and 0 there.
         num_classes: the length of `seen_counts`; None stops at the highest class in targets.
 
     Raises:
