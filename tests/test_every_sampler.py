@@ -116,6 +116,16 @@ def test_processes_share_the_order_as_torchs_distributed_sampler_would(word, num
         assert torch.equal(sampler.seen_counts(), whole.seen_counts())
 
 
+def test_a_place_given_goes_before_torchs(word, monkeypatch):
+    # As where a framework shares the samples among the processes.
+    whole = list(made(word, seed=4))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    assert len(made(word)) == 125
+    assert list(made(word, seed=4, num_replicas=1, rank=0)) == whole
+
+
 RANKED = """
 import sys
 import torch.distributed as dist
