@@ -6,7 +6,7 @@ from numbers import Real
 
 import torch
 
-from counterpoise.kernels.tilted_cross_entropy import readable
+from counterpoise.kernels.tilted_cross_entropy import PART, readable
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
@@ -151,17 +151,16 @@ def check_range(
     """Refuse class numbers out of range, where they can be read; None: any that is not negative."""
     if not readable(target):
         return
-    numbers = target.long()
-    numbers = numbers[numbers != ignore_index]
-    if not numbers.numel():
-        return
-    low, high = int(numbers.min()), int(numbers.max())
-    if low < 0 or (classes is not None and high >= classes):
-        allowed = ">= 0" if classes is None else f"within 0 .. {classes - 1}"
-        raise ValueError(
-            f"target must be {allowed} (or {ignore_index}, which is ignored), but holds "
-            f"{low} .. {high}"
-        ) from error
+    for part in target.reshape(-1).split(PART):
+        numbers = part.long()
+        numbers = numbers[numbers != ignore_index]
+        low, high = (int(x) for x in numbers.aminmax()) if numbers.numel() else (0, 0)
+        if low < 0 or (classes is not None and high >= classes):
+            allowed = ">= 0" if classes is None else f"within 0 .. {classes - 1}"
+            raise ValueError(
+                f"target must be {allowed} (or {ignore_index}, which is ignored), but holds "
+                f"{low} .. {high}"
+            ) from error
 
 
 def by_default(vector: torch.Tensor) -> torch.Tensor:

@@ -98,6 +98,7 @@ def tilted_cross_entropy(
     if logits.dtype in HALF and autocasting(logits):
         logits = logits.float()
     wide = torch.float32 if logits.dtype in HALF else logits.dtype
+    label_smoothing = float(label_smoothing)
     tilt = Tilt(
         _like(logits, wide, scale),
         _like(logits, wide, offset),

@@ -23,7 +23,9 @@ class TiltedCrossEntropyLoss(nn.Module):
 
     The other softmax losses of this package are this one with letters computed from the counts of
     the classes; with no letter it is `torch.nn.CrossEntropyLoss`. The vectors are buffers: they
-    move with the module and are in its state_dict, as CrossEntropyLoss's weight is.
+    move with the module and are in its state_dict, as CrossEntropyLoss's weight is. What is
+    computed from counts is in the default dtype; for all digits of float64 logits, make that
+    float64 (`torch.set_default_dtype`) when the loss is built.
 
     Sources, arguments, reductions, rules for nothing-counts and errors:
     `counterpoise.losses.tilted_cross_entropy`, the same as a function.

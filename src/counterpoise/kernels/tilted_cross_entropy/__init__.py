@@ -4,6 +4,7 @@ import torch
 
 from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
 from counterpoise.kernels.tilted_cross_entropy._samples import (
+    PART,
     Samples,
     guarded,
     harmless,
@@ -12,7 +13,7 @@ from counterpoise.kernels.tilted_cross_entropy._samples import (
 )
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
-__all__ = ["Samples", "Tilt", "guarded", "harmless", "readable", "tilted_cross_entropy"]
+__all__ = ["PART", "Samples", "Tilt", "guarded", "harmless", "readable", "tilted_cross_entropy"]
 
 
 def tilted_cross_entropy(

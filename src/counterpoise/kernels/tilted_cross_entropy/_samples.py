@@ -7,7 +7,7 @@ import torch
 from counterpoise.kernels._eager import plain_eager
 
 MEANS = ("mean", "batchmean")
-PART = 1 << 16  # samples to weigh at a time, so that nothing of the targets' size is made
+PART = 1 << 16  # samples to look at at a time, so that nothing of the targets' size is made
 
 
 class Samples(NamedTuple):
