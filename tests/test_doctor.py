@@ -128,6 +128,13 @@ def test_dead_units_are_named():
     assert "Kaiming initialization of 4 layers" in [r.change for r in found.recommended]
 
 
+def test_dead_units_behind_which_no_weight_gets_a_gradient():
+    net = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2, bias=False))
+    net[0].bias.data.fill_(-100.0)
+    found = diagnose(net, CE, *sides(), lr=0.1)
+    assert (found.cause, found.place) == ("the units are dead", "0")
+
+
 def test_nothing_to_train():
     net = mlp(2).requires_grad_(False)
     found = diagnose(net, CE, *sides(), lr=0.1)

@@ -63,7 +63,13 @@ def doctor(
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
     inputs, targets = _samples(found.train)
     criterion = find("loss", loss, losses.ALL)(counts)
-    diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
+    try:
+        diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
+    except (RuntimeError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{model} must take inputs of shape {tuple(inputs.shape)} and answer with logits "
+            f"({len(inputs)}, {found.num_classes}), but: {error or type(error).__name__}"
+        ) from error
     if json:
         sys.stdout.write(to_json(asdict(diagnosis)))
     else:

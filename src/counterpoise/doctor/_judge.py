@@ -55,7 +55,8 @@ def blame(verdict: str, n: Numbers, trial: Trial) -> Blame:
     rows = [row for row in trial.before.rows if row["calls"]]
     trained = [row for row in trial.before.rows if row["grad_norm"]]
     if not trained and n.promise == 0:
-        return NOTHING, None, "No weight gets a gradient: all are frozen, or the loss ignores them."
+        why = "No weight gets a gradient: all are frozen, or the loss ignores them."
+        return _dead(rows) or (NOTHING, None, why)
     if verdict == DIVERGES:
         return _blame_blow_up(n, rows, trained)
     return (
