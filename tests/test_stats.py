@@ -440,3 +440,14 @@ def test_it_is_light() -> None:
 def test_a_difference_far_beyond_its_noise_asks_for_few_seeds() -> None:
     """21 margins with a spread of 4.5: the five seeds that any verdict needs, or a few more."""
     assert stats.seeds_needed(3, 0.216, 0.045, margin=0.01, confidence=0.99) <= 8
+
+
+def test_where_neither_learned_there_is_nothing_to_say():
+    chance = dict.fromkeys(range(5), 0.25)
+    scores = {"plain": chance, "group": dict(chance), "focal": {s: 0.9 - 0.01 * s for s in chance}}
+    idle, learned = stats.judge(scores, "plain", chance=0.25)
+    assert (idle.verdict, idle.reason) == ("cannot tell yet", stats.NEITHER_LEARNED)
+    assert idle.seeds_needed is None
+    assert idle.words.startswith("cannot tell: neither learned")
+    assert learned.verdict == "better"
+    assert stats.judge(scores, "plain")[0].verdict == "no difference that matters"  # unknown chance

@@ -19,7 +19,7 @@ from counterpoise.report._numbers import (
 from counterpoise.report._strips import across, axis, bars, change, interval
 from counterpoise.report._svg import Scale
 from counterpoise.report._variants import Entry
-from counterpoise.stats import Interval, Verdict
+from counterpoise.stats import NEITHER_LEARNED, Interval, Verdict
 from counterpoise.study import Study
 
 _CSS = {
@@ -60,6 +60,8 @@ def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
         gain = points(better[best]).lstrip("+")
         more = f", and so {_are(len(better) - 1, 'other')}" if len(better) > 1 else ""
         return f"{best} is better than {base} in {metric}, by {gain} points{more}."
+    if all(v.reason == NEITHER_LEARNED for v in verdicts):
+        return "No variant learned, so there is nothing to compare yet."
     if words == {"no difference that matters"}:
         return f"It makes no difference that matters in {metric} which variant is used."
     if "cannot tell yet" in words:

@@ -24,11 +24,12 @@ from counterpoise.stats._noise_sources import NoiseSources, noise_sources
 from counterpoise.stats._paired import PairedComparison, compare_paired
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_needed
 from counterpoise.stats._two_way import two_way_bootstrap
-from counterpoise.stats._verdict import Verdict
+from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict
 
 __all__ = [
     "MAX_SEEDS",
     "MIN_SEEDS",
+    "NEITHER_LEARNED",
     "Interval",
     "NoiseSources",
     "PairedComparison",

@@ -16,7 +16,7 @@ from counterpoise.stats._paired import (
     has_score,
 )
 from counterpoise.stats._seeds import MIN_SEEDS, seeds_needed
-from counterpoise.stats._verdict import Verdict, Word
+from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict, Word
 
 
 def judge(
@@ -43,6 +43,8 @@ def judge(
     each other. Equivalence asks for the whole 95% interval inside the margin, not the 90% one of
     the customary test, and so errs in at most 2.5%. A difference whose sign is settled and which is
     inside the margin does not matter; `direction` tells its sign.
+
+    Where neither learned in any seed, there is nothing to compare: cannot tell.
 
     Below five seeds the normal distribution, on which small intervals rest, cannot be checked:
     better or worse is then said only if all of I is beyond the margin, and from two seeds never.
@@ -100,14 +102,16 @@ def judge(
     }
     decisions = zip(*decide(*_columns(pairs.values()), margin, confidence), strict=True)
     level = 1 - (1 - confidence) / max(len(others), 1)
+    lost = {name: _collapsed(by_seed, chance, noise_sd) for name, by_seed in scores.items()}
+    idle = {name for name in scores if set(lost[name]) >= set(_scored(scores[name]))}
     return [
         Verdict(
             variant=name,
             baseline=baseline,
-            **_answer(pair, Decision(*row), level, higher_is_better),
+            **_answer(pair, Decision(*row), level, higher_is_better, {name, baseline} <= idle),
             confidence=level,
-            collapsed=_collapsed(others[name], chance, noise_sd),
-            baseline_collapsed=_collapsed(before, chance, noise_sd),
+            collapsed=lost[name],
+            baseline_collapsed=lost[baseline],
             missing=_missing(others[name]),
             baseline_missing=_missing(before),
         )
@@ -116,10 +120,16 @@ def judge(
 
 
 def _answer(
-    pair: PairedComparison | None, found: Decision, level: float, higher_is_better: bool
+    pair: PairedComparison | None,
+    found: Decision,
+    level: float,
+    higher_is_better: bool,
+    neither_learned: bool,
 ) -> dict[str, Any]:
     """Return the fields of a verdict that the numbers decide."""
     word, reason = _word(pair, found, higher_is_better)
+    if pair is not None and neither_learned:
+        word, reason = "cannot tell yet", NEITHER_LEARNED
     fields = {"verdict": word, "reason": reason, "comparison": pair}
     if pair is None or pair.n < 2:
         interval = pair.difference if pair else None
@@ -132,7 +142,7 @@ def _answer(
         "direction": int(found.direction),
         "by_margin": bool(found.by_margin),
         "seeds_needed": seeds_needed(pair.n, mean, sd, margin=pair.margin, confidence=level)
-        if word == "cannot tell yet"
+        if word == "cannot tell yet" and reason != NEITHER_LEARNED
         else None,
     }
 
@@ -161,6 +171,10 @@ def _word(
 
 def _missing(by_seed: Scores) -> tuple[Hashable, ...]:
     return tuple(seed for seed in by_seed if not has_score(by_seed, seed))
+
+
+def _scored(by_seed: Scores) -> list[Hashable]:
+    return [seed for seed in by_seed if has_score(by_seed, seed)]
 
 
 def _collapsed(

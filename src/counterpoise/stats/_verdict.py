@@ -8,6 +8,8 @@ from counterpoise.stats._interval import Interval
 from counterpoise.stats._paired import PairedComparison
 from counterpoise.stats._seeds import MAX_SEEDS
 
+NEITHER_LEARNED = "neither learned in any seed; train longer, or at another learning rate"
+
 Word = Literal["better", "worse", "no difference that matters", "cannot tell yet"]
 
 
@@ -33,7 +35,7 @@ class Verdict:
         missing: seeds in which the variant has no score: the run failed, or is not there yet.
         baseline_missing: likewise of the baseline.
         seeds_needed: about how many in all would tell; above `MAX_SEEDS`: more than that. None
-            where there is a verdict, or fewer than two seeds.
+            where there is a verdict, fewer than two seeds, or no seed in which anything learned.
     """
 
     variant: str
@@ -59,6 +61,8 @@ class Verdict:
             return f"{self.verdict}, by at least the margin"
         if self.verdict != "cannot tell yet":
             return self.verdict
+        if self.reason == NEITHER_LEARNED:
+            return f"cannot tell: {NEITHER_LEARNED}"
         if self.seeds_needed is None:
             return "cannot tell yet: it takes two seeds to see what chance does"
         if self.seeds_needed > MAX_SEEDS:
