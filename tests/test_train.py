@@ -209,3 +209,26 @@ def test_a_loss_that_is_no_number_ends_the_training_and_says_when():
 def test_bad_input_is_explained():
     with pytest.raises(ValueError, match="epochs >= 0"):
         fit(small_net(), nn.CrossEntropyLoss(), parts(), parts(), epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sizes"), [(9, [4, 5]), (8, [4, 4]), (10, [4, 4, 2]), (1, [1])]
+)
+def test_a_sample_left_over_joins_the_batch_before(samples, sizes):
+    seen, rates = [], []
+
+    class Net(nn.Linear):
+        def forward(self, x):
+            if self.training:
+                seen.append(len(x))
+            return super().forward(x)
+
+    part = Part(torch.randn(samples, 3), torch.arange(samples) % 2)
+
+    def schedule(share):
+        rates.append(share)
+        return 1.0
+
+    fit(Net(3, 2), nn.CrossEntropyLoss(), part, epochs=2, batch_size=4, schedule=schedule)
+    assert seen == sizes * 2
+    assert rates[-1] == 1 - 0.5 / len(seen)

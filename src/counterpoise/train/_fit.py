@@ -78,7 +78,8 @@ def fit(
         test: what to evaluate on besides; it has no influence on the training.
         epochs: how often the sampler is gone through, at least 0.
         lr: learning rate of plain SGD, if no optimizer is given.
-        batch_size: samples a step; the last batch of an epoch may be smaller.
+        batch_size: samples a step; the last batch of an epoch may be smaller. One sample left over
+            joins the batch before: batch norms cannot train on one alone.
         seed: of the order of the samples, if no sampler is given, and of what augment draws.
         optimizer: any torch optimizer over the net's parameters.
         schedule: from the share of the steps that is done to the factor of the learning rate, such
@@ -130,7 +131,7 @@ def fit(
         schedule,
         clip_norm,
         augment,
-        total=epochs * math.ceil(len(sampler) / batch_size),
+        total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
     )
     looked_at = sum(len(part) for part in watch.values())
     meter = _Meter((epochs + 1) * looked_at + epochs * _TRAIN_COST * len(sampler), on_progress)
@@ -143,7 +144,7 @@ def fit(
                 listener.set_epoch(epoch - 1)
             order = torch.tensor(list(sampler), device=train.inputs.device)
             draws = chance(seed, epoch)
-            row["loss"] = steps.take(train, order.split(batch_size), draws, meter)
+            row["loss"] = steps.take(train, _batches(order, batch_size), draws, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
@@ -157,6 +158,12 @@ def fit(
         if on_state is not None:
             on_state(_state(rows, net, steps, meter))
     return rows
+
+
+def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
+    whole = len(order) - (len(order) > size and len(order) % size == 1)
+    *most, last = order[:whole].split(size)
+    return *most, torch.cat((last, order[whole:]))
 
 
 def _parts(train: Part, test: Part | None) -> dict[str, Part]:
