@@ -34,6 +34,9 @@ def call(*words, cwd, **more):
         (["compare", "digits", "--imbalance", "exponential:much"], "exponential:100"),
         (["compare", "digits", "--imbalance", "expo:10"], "did you mean 'exponential'"),
         (["compare", "digits", "--workers", "0"], "--workers must be >= 1"),
+        (["compare", "digits", "--losses", "mine:lss"], "did you mean 'mine:loss'"),
+        (["compare", "digits", "--model", "absent:net"], "absent"),
+        (["doctor", "mine:net", "digits"], "must take inputs of shape (512, 1, 8, 8)"),
         (["compare", "digit"], "did you mean 'digits'"),
         (["compare", "digits", "--model", "mlp", "--norms", "layer2d"], "needs an input"),
         (["compare", "wrong.toml"], "gama"),
@@ -45,13 +48,16 @@ def call(*words, cwd, **more):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nnet = torch.nn.Linear(3, 10)\ndef loss(counts): return None\n"
+    )
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('data = "digits"\n[[variant]]\nloss = "focal"\nsettings = { gama = 1.0 }\n')
     done = call(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
-    assert list(tmp_path.iterdir()) == [wrong]
+    assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"wrong.toml", "mine.py"}
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

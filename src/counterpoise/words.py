@@ -86,14 +86,20 @@ def source_digest(word: str) -> str | None:
 def _import(kind: str, word: str) -> Any:
     module, _, name = word.partition(":")
     _look_here()
+    found: Any = None
     try:
         found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
+        near = difflib.get_close_matches(name, dir(found) if found else (), n=1)
+        hint = (
+            f"did you mean '{module}:{near[0]}'?"
+            if near
+            else ("check the spelling, and that the module is installed or in the current folder")
+        )
         raise ValueError(
-            f"{kind} {word!r} must name something that can be imported, but: {error}; check the "
-            "spelling, and that the module is installed or in the current folder"
+            f"{kind} {word!r} must name something that can be imported, but: {error}; {hint}"
         ) from error
     return found
 

@@ -333,3 +333,54 @@ def test_killed_at_any_instant_a_study_ends_with_the_same_bytes(finished, tmp_pa
             assert code in (0, -9)  # a worker's death is made good; the study's own is not
         assert files(folder) == files(finished)
         assert open_study(folder).finished
+
+
+def test_a_study_lives_neither_among_the_classes_nor_with_strangers(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for place in (images, images / "studies" / "images"):
+        with pytest.raises(ValueError, match="must not lie in the data's"):
+            run(Plan(str(images)), place)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "plan.toml").write_text("# mine")
+    with pytest.raises(ValueError, match=r"new, empty or a study's folder, but holds plan\.toml"):
+        run(plan(), mine)
+    assert [p.name for p in mine.iterdir()] == ["plan.toml"]
+    assert (mine / "plan.toml").read_text() == "# mine"
+
+
+def test_compare_takes_the_file_of_a_plan_and_says_where_a_setting_belongs(finished, tmp_path):
+    study = shutil.copytree(finished, tmp_path / "study")
+    assert compare(str(study / "plan.toml"), out=study).finished
+    with pytest.raises(TypeError, match=r"epochs belongs into training: .*Training\(epochs=...\)"):
+        compare("digits", epochs=2)
+    with pytest.raises(TypeError, match="did you mean 'metric'"):
+        compare("digits", metrik="accuracy")
+
+
+def test_compare_warns_of_a_run_that_fails(tmp_path):
+    wild = Training("mlp", epochs=1, lr=1e25, momentum=0.0, schedule="constant")
+    with pytest.warns(UserWarning, match="failed: Diverged"):
+        study = compare("digits", seeds=1, training=wild, out=tmp_path / "study")
+    assert len(study.failed) == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_time_left_is_shown_at_every_width(width):
+    from rich.console import Console
+
+    from counterpoise.cli._board import Board
+
+    console = Console(width=width, force_terminal=True, color_system=None)
+    board = Board(console, "balanced_accuracy")
+    board._runs["run"] = {"label": "batch, logit_adjusted", "stage": "final", "seed": 0}
+    board._on_started("run", None)
+    news = {"epoch": 3, "validation_balanced_accuracy": 0.5}
+    board._on_news("run", {"row": news})
+    board._on_news("run", {"progress": 0.5})
+    with console.capture() as capture:
+        console.print(board._draw())
+    assert "batch, logit_adjusted · seed 0" in capture.get()
+    assert "50% 0:00:00 left" in capture.get()
+    assert ("validation balanced accuracy" in capture.get()) == (width == 140)

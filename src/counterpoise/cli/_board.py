@@ -6,11 +6,13 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from counterpoise.cli._words import METRIC_WORDS
 from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
+
+_WIDE = 120  # columns from which there is room for all
 
 
 class Board:
@@ -44,14 +46,17 @@ class Board:
         self._scores: dict[str, dict[int, float]] = {}
         self._news: dict[str, str] = {}
         self._tasks: dict[str, Any] = {}
+        # What an epoch brought gives way to a narrow terminal first, then the bar, then the name.
+        fixed = Column(no_wrap=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            "{task.percentage:>3.0f}%",
-            TimeElapsedColumn(),
-            "left",
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[news]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=36)),
+            BarColumn(bar_width=24 if console.width >= _WIDE else 6),
+            TextColumn("{task.percentage:>3.0f}%", table_column=fixed),
+            TimeElapsedColumn(table_column=fixed),
+            TextColumn("left", table_column=fixed),
+            TimeRemainingColumn(table_column=fixed),
+            TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True, ratio=1)),
+            expand=True,
             console=console,
             speed_estimate_period=120,
         )

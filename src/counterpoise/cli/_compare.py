@@ -203,13 +203,13 @@ def report(study: Path, *, out: Path | None = None, figures: Flag = False) -> in
 
 def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     """The plan of a file, or of words."""
-    from counterpoise.study.plan import read
+    from counterpoise.study.plan import read, read_file
 
     if data.endswith(".toml"):
         if chosen:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
             raise ValueError(f"{flags} cannot go with a plan; change it in {data}")
-        return _read_plan(Path(data))
+        return read_file(Path(data))
     training = {k: chosen.pop(k) for k in ("model", "epochs", "batch_size") if k in chosen}
     if "lr" in chosen:
         training["lr"] = _number_or_word(chosen.pop("lr"))
@@ -217,17 +217,6 @@ def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
-
-
-def _read_plan(path: Path) -> "Plan":
-    import tomllib
-
-    from counterpoise.study.plan import read
-
-    try:
-        return read(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"{path} must be a plan that can be read, but: {error}") from error
 
 
 def _imbalance(text: str) -> dict[str, Any]:

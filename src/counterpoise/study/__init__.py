@@ -8,6 +8,7 @@ record.py    what is kept of it, whole or not at all
 _study.py    reading it back, without torch
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 from counterpoise.study._stream import stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
-from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant
-from counterpoise.words import name_of
+from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant, read_file
+from counterpoise.words import name_of, unknown
 
 __all__ = [
     "Event",
@@ -58,7 +59,7 @@ def compare(
 
     Args:
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
-            `data.Data`, or a `Plan`, which then says all the rest.
+            `data.Data`; or a `Plan` or the path of a plan.toml, which then say all the rest.
         norms: words ("none", "batch", "layer", ...), or importable functions like theirs.
         losses: likewise; "+drw" behind one sets class weights in late.
         samplers: likewise.
@@ -71,9 +72,11 @@ def compare(
         **settings: the other fields of `Plan`: variant, metric, margin, baseline, tuning.
 
     Returns:
-        The study: `study.verdicts()`, `study.scores()`, `study.records`.
+        The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not
+        end it: it is warned of, and `study.failed` has the reasons.
 
     Raises:
+        TypeError: a setting that there is none of; the message has the nearest.
         ValueError: what cannot be run, with what must hold, what came and what to do.
 
     Example:
@@ -86,8 +89,12 @@ def compare(
         ('cross_entropy', 'focal') 4
     """
     loaded = None
+    for name in settings.keys() - Plan.__dataclass_fields__.keys():
+        raise TypeError(_no_setting(name))
     if isinstance(data, Plan):
         plan = data
+    elif isinstance(data, str | Path) and str(data).endswith(".toml"):
+        plan = read_file(Path(data))
     else:
         loaded = None if isinstance(data, str | Path) else data
         plan = Plan(
@@ -102,9 +109,20 @@ def compare(
         )
     folder = usual_folder(plan) if out is None else Path(out)
     for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
+        if event.kind == "failed":
+            warnings.warn(f"{event.run} failed: {event.value}", stacklevel=2)
         if on_event is not None:
             on_event(event)
     return open_study(folder)
+
+
+def _no_setting(name: str) -> str:
+    """Say where a setting belongs, or which one may be meant."""
+    for kind in (Training, Tuning, Imbalance):
+        if name in kind.__dataclass_fields__:
+            field = kind.__name__.lower()
+            return f"{name} belongs into {field}: compare(..., {field}={kind.__name__}({name}=...))"
+    return unknown("a setting of compare", name, Plan.__dataclass_fields__)
 
 
 def usual_folder(plan: Plan) -> Path:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 import counterpoise
 from counterpoise.study import record
-from counterpoise.study._prepared import gather, keep
+from counterpoise.study._prepared import FACTS, FILE, gather, keep
 from counterpoise.study.engines import Event, run_all
 from counterpoise.study.plan import Plan, Run, choose, final_runs, run_id, tuning_runs, write
 
@@ -89,6 +89,8 @@ def stream(
         ValueError: a folder that cannot be written or that another process is using, data that do
             not fit the plan.
     """
+    for folder, plan in plans.items():
+        _check_place(folder, Path(plan.data))
     gathered = {f: gather(plan, (data or {}).get(f)) for f, plan in plans.items()}
     with ExitStack() as locks:
         works = []
@@ -106,6 +108,24 @@ def stream(
             yield Event("", "chosen", dict(work.choices))
             work.add(final_runs(work.plan, work.choices))
         yield from _stage(works, workers)
+
+
+def _check_place(folder: Path, source: Path) -> None:
+    """Refuse to write among a data set's classes, or into a folder that holds something else."""
+    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"the study's folder must not lie in the data's, whose folders are classes, but "
+            f"{folder} lies in {source}; choose another place with --out"
+        )
+    if folder.is_dir() and not (folder / FACTS).exists():
+        ours = (FILE, ".lock")  # of a study that was killed at its beginning
+        others = sorted(p.name for p in folder.iterdir() if p.name not in ours)
+        others = [name for name in others if not name.endswith(".tmp")]
+        if others:
+            raise ValueError(
+                f"{folder} must be new, empty or a study's folder, but holds "
+                f"{', '.join(others[:3])}; choose another place with --out"
+            )
 
 
 def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:

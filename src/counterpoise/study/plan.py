@@ -4,9 +4,11 @@ import hashlib
 import itertools
 import json
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import counterpoise
@@ -277,6 +279,18 @@ def read(table: Mapping[str, Any]) -> Plan:
 
 
 _PARTS: dict[str, Any] = {"imbalance": Imbalance, "training": Training, "tuning": Tuning}
+
+
+def read_file(path: Path) -> Plan:
+    """Make a plan of a plan.toml.
+
+    Raises:
+        ValueError: a file that is no plan, or one that cannot be run.
+    """
+    try:
+        return read(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path} must be a plan that can be read, but: {error}") from error
 
 
 def _build(kind: Any, table: Any, where: str) -> Any:

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_MEND = "counterpoise compare with the same plan trains it again"
+
 RUN, CHECKPOINT, TIMING = "run.json", "checkpoint.safetensors", "timing.json"
 
 
@@ -66,11 +68,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise Damaged(f"{folder / RUN} cannot be read: {error}") from error
+        raise Damaged(f"{folder / RUN} cannot be read: {error}; {_MEND}") from error
     for name, digest in run["files"].items():
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise Damaged(f"{path} is not the file that the run finished with")
+            raise Damaged(f"{path} is not the file that the run finished with; {_MEND}")
     return run
 
 
