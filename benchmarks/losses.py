@@ -6,8 +6,9 @@
 The second writes the table for people, too, beside the JSON: losses_2_threads.md.
 
 All in one process and in turns, so that a slow moment of the machine hits everybody alike; medians.
-The first column is torch's plain cross entropy, which does less (no α, no γ); the textbook is the
-paper's formula out of torch's operators. Peers that are not installed are left out:
+The first column is torch's plain cross entropy, which does less (no α, no γ); "smoothed" is with
+label smoothing; the textbook is the paper's formula out of torch's operators. Peers that are not
+installed are left out:
 pip install kornia monai imbalanced-losses pytorch-focalloss cbloss
 
 Memory is what is allocated at the worst moment beyond the logits and their gradient, in units of
@@ -77,6 +78,7 @@ def cblosses(weight):
 PEERS = {
     "cross entropy": lambda weight: F.cross_entropy,
     "ours": lambda weight: FocalLoss(GAMMA, weight),
+    "ours, smoothed": lambda weight: FocalLoss(GAMMA, weight, label_smoothing=0.1),
     "textbook": textbook,
     "compiled": lambda weight: torch.compile(textbook(weight)),
     "kornia": kornias,

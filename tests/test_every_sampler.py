@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
-from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Subset, TensorDataset
 
 from counterpoise import data, losses, samplers
 
@@ -142,6 +142,22 @@ for word, make in samplers.ALL.items():
         print(word, *(place for pair in zip(*everyones) for place in pair))
 dist.destroy_process_group()
 """
+
+
+def test_a_framework_that_shares_the_samples_is_handed_all_of_them(word):
+    """Accelerate's and Lightning's own wrappers, as two processes would use them."""
+    from accelerate.data_loader import BatchSamplerShard
+    from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
+
+    def sampler():
+        return made(word, seed=0, num_replicas=1, rank=0)
+
+    wanted, lightning, accelerate = sorted(sampler()), [], []
+    for rank in (0, 1):
+        lightning += DistributedSamplerWrapper(sampler(), num_replicas=2, rank=rank)
+        for batch in BatchSamplerShard(BatchSampler(sampler(), 10, drop_last=False), 2, rank):
+            accelerate += batch
+    assert sorted(lightning) == sorted(accelerate) == wanted
 
 
 def test_two_processes_find_their_places_themselves(tmp_path):

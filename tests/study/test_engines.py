@@ -79,16 +79,13 @@ class TwoGpus:
     """10 GB each; a process takes 1 GB at once and 3 GB once it trains."""
 
     def __init__(self):
+        self.gpus = None
         self.gpus = Gpus(["a", "b"], self.free)
-        self.peak = 0
 
     def free(self, k):
-        here = [run for run, at in self.gpus.runs.items() if at == "ab"[k]] if self.made else []
+        runs = self.gpus.runs if self.gpus else {}
+        here = [run for run, at in runs.items() if at == "ab"[k]]
         return 10 - sum(3 if self.gpus.heard[run] >= SETTLED else 1 for run in here)
-
-    @property
-    def made(self):
-        return hasattr(self, "gpus")
 
 
 def test_a_gpu_takes_as_many_runs_as_were_seen_to_fit():

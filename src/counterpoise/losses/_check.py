@@ -90,11 +90,9 @@ def check_call(
                 f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
                 f"{classes} classes"
             )
-    if sample_weight is None:
-        pass
-    elif not isinstance(sample_weight, torch.Tensor):
+    if sample_weight is not None and not isinstance(sample_weight, torch.Tensor):
         check_tensors(sample_weight=sample_weight)
-    elif sample_weight.shape != samples:
+    if sample_weight is not None and sample_weight.shape != samples:
         raise ValueError(
             f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
             f"shape {tuple(sample_weight.shape)}"

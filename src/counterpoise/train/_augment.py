@@ -47,6 +47,13 @@ def crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Raises:
         ValueError: a batch that is not of images.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.train import AUGMENTS
+        >>> x = torch.arange(1.0, 4.0).repeat(3, 1, 3, 1)
+        >>> AUGMENTS["crop"](x, torch.Generator().manual_seed(0))[:, 0, 1].tolist()
+        [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]
     """
     _check(images)
     n, _, h, w = images.shape
