@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-NEEDS  := pyproject.toml constraints.txt
+NEEDS  := pyproject.toml constraints.txt hatch_build.py $(wildcard src/counterpoise/kernels/*/*.[ch])
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

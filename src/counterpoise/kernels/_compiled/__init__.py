@@ -1,0 +1,45 @@
+"""The kernels in C, through ctypes: compiled by `hatch_build.py` when the project is installed.
+
+They take addresses and sizes, know nothing of torch, and run with as many threads as torch does.
+Where there was no compiler `LIBRARY` is None, and torch's operators do the work.
+"""
+
+import ctypes
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent
+
+
+def _load() -> ctypes.CDLL | None:
+    """The library for this CPU; None where none was compiled, or it does not load."""
+    names = (torch.backends.cpu.get_cpu_capability(), "DEFAULT")
+    found = [path for name in names if (path := HERE / f"{name}.so").exists()]
+    if not found:
+        return None
+    try:
+        for openmp in Path(torch.__file__).parent.glob("lib/libgomp*"):
+            ctypes.CDLL(str(openmp), ctypes.RTLD_GLOBAL)  # torch's, whose threads are shared
+        return ctypes.CDLL(str(found[0]))
+    except OSError:
+        return None
+
+
+LIBRARY = _load()
+
+
+def prototype(name: str, signature: str) -> "ctypes._NamedFuncPointer | None":
+    """A function of the library: p for an address, i for an int64, d for a double, in order."""
+    if LIBRARY is None:
+        return None
+    kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+    function = getattr(LIBRARY, name)
+    function.argtypes = [kinds[letter] for letter in signature]
+    function.restype = ctypes.c_int64
+    return function
+
+
+def address(x: torch.Tensor | None) -> int | None:
+    """Where a tensor's numbers begin."""
+    return None if x is None else x.data_ptr()
