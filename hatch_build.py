@@ -48,7 +48,7 @@ def compile_kernels(root: Path) -> list[Path]:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     variants = INSTRUCTIONS.get(platform.machine(), {}) if sys.platform == "linux" else {}
     if compiler is None or not variants:
-        print("counterpoise: no C compiler, so torch's operators alone", file=sys.stderr)
+        sys.stderr.write("counterpoise: no C compiler, so torch's operators alone\n")
         return []
     sources = sorted((root / KERNELS).glob("*/*.c"))
     made = []
@@ -57,7 +57,7 @@ def compile_kernels(root: Path) -> list[Path]:
         try:
             _compile([compiler, *FLAGS, *flags], sources, library)
         except subprocess.CalledProcessError as error:
-            print(f"counterpoise: no {name} kernels: {error.stderr}", file=sys.stderr)
+            sys.stderr.write(f"counterpoise: no {name} kernels: {error.stderr}\n")
             library.unlink(missing_ok=True)
         else:
             made.append(library)

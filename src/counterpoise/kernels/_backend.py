@@ -47,6 +47,11 @@ def reference_asked() -> bool:
     return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
 
 
+def native_asked() -> bool:
+    """True within `backend("native")`, which leaves our own kernels in C out."""
+    return _FORCED.get() == "native"
+
+
 def by_formula(
     formula: Callable[..., torch.Tensor], x: torch.Tensor, *rest: object, **settings: object
 ) -> torch.Tensor:

@@ -40,6 +40,13 @@ def prototype(name: str, signature: str) -> "ctypes._NamedFuncPointer | None":
     return function
 
 
+def addressable(x: torch.Tensor) -> bool:
+    """True for a tensor whose numbers lie in this process's memory as they are."""
+    return (
+        x.device.type == "cpu" and type(x) in (torch.Tensor, torch.nn.Parameter) and not x.is_neg()
+    )
+
+
 def address(x: torch.Tensor | None) -> int | None:
     """Where a tensor's numbers begin."""
     return None if x is None else x.data_ptr()

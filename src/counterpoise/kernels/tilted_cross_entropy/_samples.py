@@ -66,7 +66,7 @@ def ordinary(x: torch.Tensor) -> bool:
         and type(x) in (torch.Tensor, torch.nn.Parameter)
         and not torch._C._len_torch_dispatch_stack()
         and torch._C._get_tracing_state() is None
-        and not x.is_neg()  # of complex parts; numpy does not take it
+        and not x.is_neg()  # of complex parts: its numbers are not those in memory
     )
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from counterpoise.kernels._eager import batched
-from counterpoise.kernels.tilted_cross_entropy import composed
-from counterpoise.kernels.tilted_cross_entropy._few import FEW, loss_and_slopes
+from counterpoise.kernels.tilted_cross_entropy import compiled, composed
 from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
@@ -80,10 +79,8 @@ def _run(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The loss, in the dtype of computation, and, when asked for, the slopes by logit."""
     whole = logits.detach()
-    few = whole.dim() == 2 and whole.numel() <= FEW and whole.device.type == "cpu"
-    found = loss_and_slopes(whole, samples, tilt, reduction, normalizer) if few else None
-    if found is not None:
-        return found
+    if compiled.suits(whole, samples, tilt):
+        return compiled.loss_and_slopes(whole, samples, tilt, reduction, normalizer, with_slopes)
     wide = torch.promote_types(whole.dtype, torch.float32)
     if not (whole.dim() == 2 or _class_last(whole)):
         whole = whole.contiguous()
