@@ -2,6 +2,7 @@
 
     python benchmarks/losses.py                      all shapes, 1 thread
     python benchmarks/losses.py --threads 2 --save benchmarks/results/losses_2_threads.json
+    python benchmarks/losses.py --device cuda
 
 The second writes the table for people, too, beside the JSON: losses_2_threads.md.
 
@@ -92,6 +93,8 @@ PEERS = {
 def step(loss, logits, target):
     logits.grad = None
     loss(logits, target).backward()
+    if logits.is_cuda:
+        torch.cuda.synchronize()
 
 
 def peers_that_work(logits, target, weight):
@@ -127,6 +130,12 @@ def medians(losses, logits, target):
 def memory(loss, logits, target):
     """Bytes at the worst moment of a step, less those of the gradient, over those of the logits."""
     logits.grad = None
+    size = logits.numel() * logits.element_size()
+    if logits.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        loss(logits, target).backward()
+        return round((torch.cuda.max_memory_allocated() - before - size) / size, 4)
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:
@@ -137,7 +146,6 @@ def memory(loss, logits, target):
     for event in events:
         now += event.nbytes()
         peak = max(peak, now)
-    size = logits.numel() * logits.element_size()
     return round((peak - size) / size, 4)
 
 
@@ -156,6 +164,7 @@ def table(row):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", type=Path, help="write the table as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -164,9 +173,10 @@ def main() -> None:
     for shape in SHAPES:
         torch.manual_seed(0)
         torch.compiler.reset()
-        logits = torch.randn(shape, requires_grad=True)
-        target = torch.randint(shape[1], (shape[0], *shape[2:]))
-        weight = torch.rand(shape[1]) + 0.1
+        with torch.device(arguments.device):
+            logits = torch.randn(shape, requires_grad=True)
+            target = torch.randint(shape[1], (shape[0], *shape[2:]))
+            weight = torch.rand(shape[1]) + 0.1
         losses = peers_that_work(logits, target, weight)
         times = medians(losses, logits, target)
         weighty = losses if logits.numel() > 1e5 else {}
@@ -174,10 +184,12 @@ def main() -> None:
         rows.append({"shape": shape, "ms": times, "extra_memory": extra})
         print("\n".join(table(rows[-1])), flush=True)
     if arguments.save:
-        about = {"threads": arguments.threads, "torch": torch.__version__}
-        about["machine"] = platform.machine()
+        where = f"{arguments.threads} thread(s)"
+        if arguments.device != "cpu":
+            where = torch.cuda.get_device_name()
+        about = {"where": where, "torch": torch.__version__, "machine": platform.machine()}
         arguments.save.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-        title = f"# Focal loss with α and γ: {about['threads']} thread(s), torch {about['torch']}\n"
+        title = f"# Focal loss with α and γ: {where}, torch {about['torch']}\n"
         lines = [title, *(line for row in rows for line in table(row))]
         arguments.save.with_suffix(".md").write_text("\n".join(lines) + "\n")
 

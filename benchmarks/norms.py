@@ -131,10 +131,17 @@ def medians(step: Callable[..., None], calls: dict[str, Call], *tensors: Any) ->
         random.shuffle(order)  # so that none always follows the same one, with its use of memory
         for name in order:
             step(calls[name], *tensors)
+            finish(tensors[0])
             begun = time.perf_counter()
             step(calls[name], *tensors)
+            finish(tensors[0])
             times[name].append(time.perf_counter() - begun)
     return {name: 1e3 * statistics.median(t) for name, t in times.items()}
+
+
+def finish(x: torch.Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize()
 
 
 def ratio(ms: dict[str, float]) -> float:
@@ -150,15 +157,19 @@ def measured(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 for name, ours, theirs in members(shape):
                     if fnmatch.fnmatchcase(name, arguments.norm):
                         about = {"shape": size, "dtype": dtype, "layout": layout, "norm": name}
-                        rows += both_passes(about, shape, ours, theirs, arguments.compile)
+                        pair = ours.to(arguments.device), theirs.to(arguments.device)
+                        rows += both_passes(about, shape, *pair, arguments)
     return rows
 
 
-def both_passes(about, shape, ours, theirs, compiled) -> list[dict[str, Any]]:
+def both_passes(about, shape, ours, theirs, arguments) -> list[dict[str, Any]]:
     dtype, memory = getattr(torch, about["dtype"]), LAYOUTS[about["layout"]]
-    x, slope = (torch.randn(shape, dtype=dtype).contiguous(memory_format=memory) for _ in range(2))
+    x, slope = (
+        torch.randn(shape, dtype=dtype, device=arguments.device).contiguous(memory_format=memory)
+        for _ in range(2)
+    )
     x.requires_grad_()
-    calls = contestants(ours.to(dtype), theirs.to(dtype), about["layout"], compiled)
+    calls = contestants(ours.to(dtype), theirs.to(dtype), about["layout"], arguments.compile)
     rows = []
     for way, step in {"forward": forward, "forward + backward": both_ways}.items():
         ms = medians(step, calls, x, slope)
@@ -218,6 +229,7 @@ def main() -> None:
     parser.add_argument("--shape", nargs="+", default=SHAPES, help="such as 32x4x28x28")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--layout", nargs="+", default=list(LAYOUTS), choices=list(LAYOUTS))
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--norm", default="*", help='a pattern, such as "Group*"')
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--save", type=Path, help="a JSON file, to be made or added to")

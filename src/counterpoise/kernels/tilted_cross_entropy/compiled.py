@@ -32,7 +32,7 @@ def loss_and_slopes(
     normalizer: torch.Tensor | float | None,
     with_slopes: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The loss in the dtype of computation and, when asked for, the slopes by logit, for z (N, C, ...).
+    """The loss in the dtype of computation and, when asked for, the slopes by z (N, C, ...).
 
     Raises:
         IndexError: a class number out of range.
