@@ -103,7 +103,7 @@ def contestants(ours: nn.Module, theirs: nn.Module, layout: str, compiled: bool)
         calls["copies"] = with_copies(copy.deepcopy(theirs))
     calls["textbook"] = textbook(ours)
     if isinstance(theirs, Restored):
-        calls["timm"] = timms(ours.weight.numel()).to(ours.weight.dtype)
+        calls["timm"] = timms(ours.weight.numel()).to(ours.weight)
     if compiled:
         torch.compiler.reset()
         calls["compiled"] = torch.compile(copy.deepcopy(theirs))

@@ -1,5 +1,6 @@
 """Losses, norms, training and studies on a CUDA device: right, and without waiting for it."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -44,6 +45,53 @@ def test_a_loss_is_that_of_the_cpu_in_float64(word, dtype, shape, reduction):
     eps = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)
     for f, w in zip(found, wanted, strict=True):
         torch.testing.assert_close(f.cpu().double(), w, rtol=400 * eps, atol=4 * eps)  # d to 100
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("shape", [(225, 2), (225, 10), (225, 100), (225, 3000), (1, 100, 225)])
+def test_error_is_what_rounding_the_logits_costs(shape, gamma, dtype):
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape, generator=g) * (shape[1] > 2)
+    logits[:, 0] = torch.cat([torch.linspace(-80, 80, 160), torch.linspace(-4, 4, 65)])
+    logits, target = logits.to(dtype), torch.zeros(shape[0], *shape[2:], dtype=torch.long)
+    loss = losses.FocalLoss(gamma, reduction="none")
+    margins = logits.double()[:, 1:].logsumexp(1) - logits.double()[:, 0]
+    wanted = gradient(loss, logits.double(), target)
+    found = gradient(loss, logits.cuda(), target.cuda())
+    limits = torch.finfo(dtype)
+    for f, w in zip(found, wanted, strict=True):
+        d = margins if w.dim() == margins.dim() else margins.unsqueeze(1)
+        bound = 4 * (1 + d.abs()) * limits.eps
+        error = (f.cpu().double() - w).abs()
+        assert (error <= bound * w.abs() + 2 * limits.tiny).all()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "class last", "strided"])
+@pytest.mark.parametrize("shape", [(5, 4, 33, 9), (3, 70, 5, 5), (2, 5000, 3), (4097, 21), (70, 1)])
+@pytest.mark.parametrize("ways", ["fused", "operators"])
+def test_every_letter_in_every_layout(shape, layout, ways):
+    g = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(shape, generator=g)
+    target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=g)
+    target.view(-1)[::3] = -100
+    own = torch.rand(target.shape, generator=g)
+    names = ("scale", "offset", "margin", "weight")
+    letters = {name: torch.rand(shape[1], generator=g) + 0.5 for name in names}
+    loss = losses.TiltedCrossEntropyLoss(**letters, gamma=1.5, poly=0.5)
+    wanted = gradient(lambda z, t: loss(z, t, sample_weight=own.double()), logits.double(), target)
+    given = {
+        "contiguous": logits,
+        "class last": logits.movedim(1, -1).contiguous().movedim(-1, 1),
+        "strided": logits.repeat_interleave(2, -1)[..., ::2],
+    }[layout].cuda()
+    loss, own = loss.cuda(), own.cuda()
+    with contextlib.ExitStack() as stack:
+        if ways == "operators":
+            stack.enter_context(norms.backend("native"))
+        found = gradient(lambda z, t: loss(z, t, sample_weight=own), given, target.cuda())
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f.cpu().double(), w, rtol=5e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("logit", [0.0, 30.0, 80.0, 1e4, -1e4, float("inf")])

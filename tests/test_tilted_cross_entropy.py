@@ -1,6 +1,11 @@
 """The ways of the family's kernel: all the same loss, exact, and torch's where a logit is none."""
 
 import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import mpmath
 import pytest
@@ -21,12 +26,20 @@ from counterpoise.kernels.tilted_cross_entropy import (
 from counterpoise.losses import FocalLoss, TiltedCrossEntropyLoss, tilted_cross_entropy
 
 INF, NAN = float("inf"), float("nan")
-WAYS = ["compiled", "quick", "careful", "composed"]
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # on the CPU: the kernel for GPUs
+WAYS = ["fused"] if INTERPRETED else ["compiled", "quick", "careful", "composed"]
 
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     """The kernel, made to go one of its ways."""
+    if request.param == "fused":
+        if request.node.callspec.params.get("dtype") == torch.float64:
+            pytest.skip("float64 is for the operators")
+        from counterpoise.kernels.tilted_cross_entropy import fused
+
+        yield fused.tilted_cross_entropy
+        return
     if request.param == "compiled":
         if compiled.LIBRARY is None:
             pytest.skip("no C compiler made the library")
@@ -60,6 +73,20 @@ def exact(row, gamma):
     loss, miss = mpmath.log1p(odds), odds / (1 + odds)
     slope = miss**gamma * (miss + gamma * loss / (1 + odds))
     return mpmath.log(odds), miss**gamma * loss, -slope, slope * others[0] / odds
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is what runs")
+def test_the_kernel_for_gpus_in_tritons_interpreter():
+    pytest.importorskip("triton")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "fused"],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 50
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])

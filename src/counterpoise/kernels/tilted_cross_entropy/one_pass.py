@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from counterpoise.kernels._eager import batched
-from counterpoise.kernels.tilted_cross_entropy import compiled, composed
+from counterpoise.kernels.tilted_cross_entropy import compiled
 from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.tilted_cross_entropy._twice import twice
 
 SMALL = 1 << 16  # numbers for which memory does not matter, but the time to call the operators
 # Samples. What has fewer than 2^15 numbers torch computes with one thread: of several threads some
@@ -52,21 +53,13 @@ class _OnePass(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         if torch.is_grad_enabled() or batched(grad):  # leave what is unusual to autograd
-            return _twice(ctx.saved_tensors[0], grad, *ctx.arguments), None
+            return twice(ctx.saved_tensors[0], grad, *ctx.arguments), None
         slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them, and needs no more
         if slopes is None:
             slopes = _run(ctx.saved_tensors[0], *ctx.arguments, with_slopes=True)[1]
         if grad.dim() == 0 and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no waiting
             return slopes, None
         return slopes.mul_(grad.unsqueeze(1) if grad.dim() else grad), None
-
-
-def _twice(logits: torch.Tensor, grad: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    """The gradient as a function of logits and grad that autograd knows."""
-    z = logits if logits.requires_grad else logits.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = composed.of_samples(z, *arguments)
-    return torch.autograd.grad(loss, z, grad, create_graph=True)[0]
 
 
 def _run(
