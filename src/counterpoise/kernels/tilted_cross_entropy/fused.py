@@ -197,8 +197,8 @@ class _Fused(torch.autograd.Function):
         with launch.device():
             launch(losses, sums, None, None, None, each)
             finish: Any = _finish
-            how = {"REDUCTION": REDUCTIONS[reduction], "STEP": 256}
-            finish[(1,)](sums, launch.blocks, given, losses, divisor, fine, **how)
+            how = {"REDUCTION": REDUCTIONS[reduction], "STEP": 1024}
+            finish[(1,)](sums, launch.blocks, given, losses, divisor, fine, **how, num_warps=8)
         torch._assert_async(fine, "a class number of the target is out of range")
         own = normalizer if isinstance(normalizer, torch.Tensor) else None
         ctx.save_for_backward(
@@ -235,9 +235,9 @@ class _Launch:
         self.strides = (self.classes * pixels, pixels, 1 if pixels > 1 else self.classes)
         self.columns = min(1 << (self.classes - 1).bit_length(), WIDEST)
         self.rows = max(1, TILE // self.columns)
-        if pixels > 1:  # neighbours in memory are samples
-            self.columns = min(self.columns, 16)
-            self.rows = TILE // self.columns
+        if pixels > 1:  # neighbours in memory are samples: 32 at least, a line of the cache
+            self.columns = self.columns if self.columns <= 64 else 16
+            self.rows = max(32, TILE // self.columns)
         self.grid = (-(-self.line // self.rows), self.images)
         self.blocks = self.grid[0] * self.grid[1]
         vectors = (samples.weight, samples.sample_weight, *tilt[:3])

@@ -1,0 +1,92 @@
+"""The kernels in C: made where there is a compiler, of every CPU's instructions, and not missed."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = Path("src/counterpoise/kernels")
+needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+
+USE = """
+import torch
+from counterpoise import losses, norms
+from counterpoise.kernels import _compiled
+assert (_compiled.LIBRARY is None) == {missing}
+g = torch.Generator().manual_seed(0)
+z, y = 3 * torch.randn(300, 7, generator=g), torch.randint(7, (300,), generator=g)
+x = torch.randn(4, 6, 5, 9, generator=g).contiguous(memory_format=torch.channels_last)
+def outcome(function, x, *more):
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    value = function(x, *more)
+    return value, *torch.autograd.grad(value.sin().sum(), x)
+for function, given in (
+    (losses.FocalLoss(1.5), (z, y)),
+    (norms.GroupNorm(2, 6), (x,)),
+    (norms.LayerNorm([6, 5, 9]), (x,)),
+):
+    found = outcome(function, *given)
+    with norms.backend("reference" if x is given[0] else "native"):
+        wanted = outcome(function, *given)
+    for f, w in zip(found, wanted):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-6)
+"""
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the sources, in which nothing is compiled."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.so"))
+    return tmp_path
+
+
+def use(package, missing=False, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", USE.format(missing=missing)],
+        env={**os.environ, "PYTHONPATH": str(package / "src"), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@needs_compiler
+def test_every_library_is_right(hook, package):
+    made = hook.compile_kernels(package)
+    folder = package / KERNELS / "_compiled"
+    assert made
+    assert sorted(folder.glob("*.*o")) == sorted(made)
+    capability = torch.backends.cpu.get_cpu_capability()
+    for name in ("AVX512", "AVX2", "DEFAULT"):
+        path = folder / f"{name}.so"
+        if path in made and (name == capability or name != "AVX512"):
+            run = use(package, ATEN_CPU_CAPABILITY=name.lower())
+            assert run.returncode == 0, name + run.stderr
+            path.unlink()  # so that no other can have been taken in its stead
+
+
+@pytest.mark.parametrize("compiler", ["there-is-none", "false"])
+def test_without_a_compiler_torchs_operators_do_the_work(hook, package, compiler, monkeypatch):
+    monkeypatch.setenv("CC", compiler)
+    assert hook.compile_kernels(package) == []
+    run = use(package, missing=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_library_that_does_not_load_is_as_none(package):
+    (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"no library")
+    run = use(package, missing=True, ATEN_CPU_CAPABILITY="default")
+    assert run.returncode == 0, run.stderr
