@@ -48,7 +48,9 @@ def tilted_cross_entropy(
     plain = ordinary(logits) and logits.numel() > 0 and not _learned(samples, tilt, normalizer)
     way = one_pass.tilted_cross_entropy if plain else composed.of_samples
     if plain and logits.is_cuda and logits.dtype != torch.float64 and not native_asked():
-        way = _fused() or way
+        given = (samples.target, samples.weight, samples.sample_weight, *tilt[:3])
+        if all(x is None or x.device == logits.device for x in given):
+            way = _fused() or way
     return way(logits, samples, tilt, reduction, normalizer)
 
 

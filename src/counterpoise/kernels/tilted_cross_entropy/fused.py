@@ -56,8 +56,10 @@ def _losses_or_gradient(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """ROWS samples of a line. EACH: a loss a sample; ONCE: all classes fit in COLUMNS."""
-    image = tl.program_id(1).to(tl.int64)
-    sample = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    block = tl.program_id(0).to(tl.int64)
+    cuts = tl.cdiv(line, ROWS)
+    image = block // cuts
+    sample = block % cuts * ROWS + tl.arange(0, ROWS)
     inside = sample < line
     at = image * line + sample
     t = tl.load(target + at, mask=inside, other=0)
@@ -141,7 +143,6 @@ def _losses_or_gradient(
         loss = tl.where(plain, loss, 0.0)
         if EACH:
             tl.store(losses + at, loss.to(tl.float32), mask=inside)
-        block = tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
         tl.store(sums + 4 * block, tl.sum(loss, 0))
         tl.store(sums + 4 * block + 1, tl.sum(mass, 0))
         tl.store(sums + 4 * block + 2, tl.sum(counted.to(tl.float64), 0))
@@ -186,8 +187,8 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, logits: torch.Tensor, arguments: Any) -> torch.Tensor:
         samples, tilt, reduction, normalizer = arguments
         given = normalizer
-        if given is not None and not isinstance(given, torch.Tensor):
-            given = torch.full((), given, dtype=torch.float64, device=logits.device)
+        if given is not None:
+            given = torch.as_tensor(given, dtype=torch.float64, device=logits.device)
         each = reduction == "none"
         launch = _Launch(logits.detach(), samples, tilt)
         losses = logits.new_empty(samples.target.shape if each else ())
@@ -229,17 +230,15 @@ class _Launch:
         self.z = z = z if class_last else z.contiguous()
         self.classes = z.shape[1]
         pixels = 1 if class_last else z[0, 0].numel()
-        self.images, self.line = (
-            (z.shape[0], pixels) if pixels > 1 else (1, z.numel() // self.classes)
-        )
+        many = z.numel() // self.classes
+        images, self.line = (z.shape[0], pixels) if pixels > 1 else (1, many)
         self.strides = (self.classes * pixels, pixels, 1 if pixels > 1 else self.classes)
         self.columns = min(1 << (self.classes - 1).bit_length(), WIDEST)
         self.rows = max(1, TILE // self.columns)
         if pixels > 1:  # neighbours in memory are samples: 32 at least, a line of the cache
             self.columns = self.columns if self.columns <= 64 else 16
             self.rows = max(32, TILE // self.columns)
-        self.grid = (-(-self.line // self.rows), self.images)
-        self.blocks = self.grid[0] * self.grid[1]
+        self.blocks = -(-self.line // self.rows) * images
         vectors = (samples.weight, samples.sample_weight, *tilt[:3])
         vectors = (samples.target.long(), *vectors)
         self.given = [None if v is None else v.contiguous() for v in vectors]
@@ -259,7 +258,7 @@ class _Launch:
     ) -> None:
         kernel: Any = _losses_or_gradient
         power = {0.0: 0, 1.0: 1, 2.0: 2}.get(self.gamma, 3)
-        kernel[self.grid](
+        kernel[(self.blocks,)](
             self.z, *self.given, losses, sums, slopes, grad, divisor,
             self.classes, self.line, *self.strides, self.ignore_index,
             self.gamma, self.poly, self.poly * (self.gamma + 1),
