@@ -1,0 +1,97 @@
+"""3x3 convolution of few channels by the kernel in C, `narrow.c` beside this file."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._eager import batched
+
+_FORWARD = prototype("conv3x3", "pppp" + 10 * "i")
+_BACKWARD = prototype("conv3x3_backward", "pppppp" + 14 * "i")
+_PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may have no memory of its own
+
+
+def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> bool:
+    """True for what the kernel computes, where there is one."""
+    given = (x, weight) if bias is None else (x, weight, bias)
+    return (
+        _FORWARD is not None
+        and all(type(t) in _PLAIN and t.is_cpu and t.dtype == torch.float32 for t in given)
+        and _shapes_suit(x.shape, weight.shape, None if bias is None else bias.shape, padding)
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+@lru_cache(maxsize=256)  # asked at every call, of few shapes
+def _shapes_suit(
+    images: torch.Size, kernels: torch.Size, bias: torch.Size | None, padding: tuple[int, int]
+) -> bool:
+    return (
+        len(images) == len(kernels) == 4
+        and images.numel() > 0
+        and tuple(kernels[2:]) == (3, 3)
+        and tuple(padding) == (1, 1)
+        and kernels[0] in (4, 8)
+        and kernels[1] == images[1]
+        and kernels[1] in (1, 4, 8)
+        and bias in (None, kernels[:1])
+    )
+
+
+def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution alone, where no gradient is asked for."""
+    n, c, h, w = x.shape
+    y = _empty(n, weight.shape[0], h, w)
+    places = (address(x), address(weight), address(bias), address(y))
+    _FORWARD(*places, n, h, w, c, weight.shape[0], *weight.stride(), torch.get_num_threads())
+    return y
+
+
+class CompiledConv2d(torch.autograd.Function):
+    """y = conv2d(x, weight, bias, padding=1), x channels_last float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return y in channels_last."""
+        ctx.save_for_backward(x, weight)
+        ctx.sizes = None if bias is None else [weight.shape[0]]
+        return compiled_conv2d(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """All gradients that are wanted in one call."""
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        # unusual, and torch knows how; of one input channel it has the gradient too
+        if torch.is_grad_enabled() or batched(grads[0]):
+            return _torchs(grads[0], x, weight, ctx.sizes, wanted)
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        n, c, h, w = x.shape
+        few = c == 1  # of a vector's lanes; nobody asks for an image's gradient in training
+        dx = _empty(n, c, h, w) if wanted[0] and not few else None
+        dw = torch.empty_like(weight) if wanted[1] else None
+        db = weight.new_empty(weight.shape[0]) if wanted[2] else None
+        places = (x, weight, grad, dx, dw, db)
+        strides = (*weight.stride(), *(weight if dw is None else dw).stride())
+        sizes = (n, h, w, c, weight.shape[0])
+        _BACKWARD(*map(address, places), *sizes, *strides, torch.get_num_threads())
+        if wanted[0] and few:
+            dx = _torchs(grad, x, weight, None, (True, False, False))[0]
+        return dx, dw, db
+
+
+def _empty(n: int, c: int, h: int, w: int) -> Tensor:
+    memory = torch.channels_last
+    return torch.empty((n, c, h, w), dtype=torch.float32, device="cpu", memory_format=memory)
+
+
+def _torchs(
+    grad: Tensor, x: Tensor, weight: Tensor, sizes: list[int] | None, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    one = (1, 1)
+    return torch.ops.aten.convolution_backward.default(
+        grad, x, weight, sizes, one, one, one, False, (0, 0), 1, list(wanted)
+    )
