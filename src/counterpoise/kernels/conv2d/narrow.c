@@ -1,21 +1,20 @@
 /* 3x3 convolution of stride 1 and zero padding 1, float32, N, H, W, C memory, few channels.
 
-   A vector of LANES floats holds all the output channels of LANES / outs neighbouring pixels, which
-   is how they lie in memory. For each input channel a line of the image is `spread`: every pixel's
-   number repeated once for each output channel. Then with in = the spread line, moved by a pixel,
+   The image is taken apart into planes, a tile at a time, with a pixel more on each side. Then a
+   vector of LANES floats is all output channels of `run` = LANES / outs pixels of a line, and
 
-       y[row - a + 1] += weight[a, b] * in        the convolution, three lines at a time
-       dw[a, b] += in * g[row - a + 1]            its weight's gradient
+       y[row - a + 1] += weight[a, b] * x        the convolution, three lines of y at a time
+       dw[a, b] += x * g[row - a + 1]            its weight's gradient
 
-   so that a vector read is used thrice and nothing else is shuffled. A line is worked in strips of
-   at most STRIP vectors, whose 3 * STRIP sums stay in registers. */
+   where x is `run` pixels of a plane, moved by b, once for each output channel: a broadcast, which
+   costs no more than a load, and is used thrice. The sums stay in registers. */
 #include <stdint.h>
 #include <string.h>
-
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define LANES 16
-#define STRIP 7 /* 21 sums of 32 registers */
-#define PAIR 2  /* input channels at a time in the weight's gradient: 18 sums */
+#define STRIP 7 /* vectors of a line whose 3 * STRIP sums, of 32 registers, are worked together */
+#define PAIR 2  /* input channels of which the same is done for dw: 18 sums */
 #else
 #define LANES 8
 #define STRIP 3
@@ -26,83 +25,175 @@
 #else
 #define IN_REGISTER(x)
 #endif
-#define CHANNELS 8
-#define ROWS 14   /* of an image in the weight's gradient: what is spread stays in the first cache */
-#define GROUPS 16 /* of images, added up in their order, whoever worked them */
-#define LOAD(at) ((vec) * (const anywhere *)(at))
 #define INLINE static inline __attribute__((always_inline))
+#define CHANNELS 8
+#define GROUPS 8  /* of images, added up in their order, whoever worked them */
+#define WORTH_THREADS 100000 /* products of a tap, 10 us on one */
+#define WIDE 28   /* pixels of a tile's line, */
+#define ROWS 28   /* and lines; */
+#define PLANES 128 /* lines of all channels, with those above and below: 18 KB */
+#define LEFT 4    /* where a line's first pixel lies */
+#define LINE (LEFT + WIDE + 4)
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int64_t pairs __attribute__((vector_size(4 * LANES)));
 typedef int32_t places __attribute__((vector_size(4 * LANES)));
-typedef vec spread_channel[STRIP + 2]; /* a vector left and right of the strip */
+typedef float quad __attribute__((vector_size(16)));
+typedef float quad_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t quad_places __attribute__((vector_size(16)));
+typedef int64_t pair_anywhere __attribute__((aligned(4), may_alias));
+typedef float plane_line[LINE];
 
 typedef struct {
-    int64_t height, width, channels, outs;
-    int64_t pixels;         /* of a vector */
-    const float *end;       /* of the memory of x */
-    places from[CHANNELS];  /* for each input channel, where a vector's lanes come from */
+    int64_t height, width, channels, outs, run;
+    int64_t rows; /* of a tile, at most */
+    int64_t threads;
 } sizes;
 
-static sizes sizes_of(const float *x, int64_t n, int64_t height, int64_t width, int64_t channels,
-                      int64_t outs)
+typedef struct {
+    int64_t top, left, rows, cols; /* in the image */
+    const plane_line *planes;      /* [rows + 2][channels], from the line above on */
+    const float *next;             /* what follows it in memory, to be fetched meanwhile */
+} tile;
+
+/* The `run` floats from here on, once for each output channel. */
+INLINE vec broadcast(int run, const float *from)
 {
-    sizes s = {height, width, channels, outs, LANES / outs, x + n * height * width * channels, {{0}}};
-    for (int64_t i = 0; i < channels; i++)
-        for (int64_t l = 0; l < LANES; l++) s.from[i][l] = (int32_t)(l / outs * channels + i);
-    return s;
+#if LANES == 16
+    if (run == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(from));
+    const int64_t x = *(const pair_anywhere *)from;
+    return (vec)(pairs){x, x, x, x, x, x, x, x};
+#else
+    const float y = *from;
+    if (run == 1) return (vec){y, y, y, y, y, y, y, y};
+    const int64_t x = *(const pair_anywhere *)from;
+    return (vec)(pairs){x, x, x, x};
+#endif
 }
 
-/* Channels i to i + count of the vectors -1 to `wide` from pixel `first` on; what lies outside the
-   image is left as it is. */
-INLINE void spread(int count, int64_t i, const float *line, const sizes *s, int64_t first,
-                   int64_t wide, spread_channel *to)
+/* From [pixel][channel], as in memory, to a vector's [channel][pixel], and back. */
+INLINE vec turned(int rows, int cols, vec x)
 {
-    const int64_t pixels = s->pixels, taken = pixels * s->channels;
-    const int64_t read = taken > LANES ? 2 * LANES : LANES;
-    const int64_t readable = (s->end - line - read) / s->channels;
-    const int64_t whole = readable < s->width - pixels ? readable : s->width - pixels;
-    for (int64_t v = 0, p = first - pixels; v < wide + 2; v++, p += pixels) {
-        float part[2 * LANES];
-        const float *from = line + p * s->channels;
-        if (p < 0 || p > whole) {
-            const int64_t a = p < 0 ? 0 : p, b = p + pixels > s->width ? s->width : p + pixels;
-            if (a >= b) continue;
-            memset(part, 0, sizeof part);
-            memcpy(part + (a - p) * s->channels, line + a * s->channels,
-                   4 * (b - a) * s->channels);
-            from = part;
-        }
-        const vec x = LOAD(from);
-        const vec y = taken > LANES ? LOAD(from + LANES) : x;
-#pragma GCC unroll 8
-        for (int k = 0; k < count; k++)
-            to[k][v] = taken > LANES ? __builtin_shuffle(x, y, s->from[i + k])
-                                     : __builtin_shuffle(x, s->from[i + k]);
+    places from;
+    for (int l = 0; l < LANES; l++) from[l] = l % rows * cols + l / rows;
+    return __builtin_shuffle(x, from);
+}
+
+#if LANES == 16
+INLINE void put(vec x, float *to) /* four channels of four pixels */
+{
+    *(quad_anywhere *)to = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    *(quad_anywhere *)(to + LINE) = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    *(quad_anywhere *)(to + 2 * LINE) = __builtin_shufflevector(x, x, 8, 9, 10, 11);
+    *(quad_anywhere *)(to + 3 * LINE) = __builtin_shufflevector(x, x, 12, 13, 14, 15);
+}
+#endif
+
+/* Four pixels, apart by channels. */
+INLINE void apart(int channels, const float *from, float *to)
+{
+#if LANES == 16
+    const vec x = (vec) * (const anywhere *)from;
+    if (channels == 4) {
+        put(turned(4, 4, x), to);
+    } else {
+        const vec y = (vec) * (const anywhere *)(from + LANES);
+        const places first = {0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27};
+        put(__builtin_shuffle(x, y, first), to);
+        put(__builtin_shuffle(x, y, first + 4), to + 4 * LINE);
+    }
+#else
+    for (int i = 0; i < channels; i++)
+        for (int p = 0; p < 4; p++) to[i * LINE + p] = from[p * channels + i];
+#endif
+}
+
+/* Pixels a to z of a line, apart by channels. */
+INLINE void line_apart(int channels, const float *line, int64_t a, int64_t z, plane_line *to)
+{
+    if (channels == 1) {
+        memcpy(&to[0][LEFT], line + a, 4 * (z - a));
+    } else if (z - a < 4) {
+        for (int64_t p = a; p < z; p++)
+            for (int i = 0; i < channels; i++) to[i][LEFT + p - a] = line[p * channels + i];
+    } else {
+        int64_t p = a;
+#pragma GCC unroll 1
+        for (; p + 4 <= z; p += 4) apart(channels, line + p * channels, &to[0][LEFT + p - a]);
+        if (p < z) apart(channels, line + (z - 4) * channels, &to[0][LEFT + z - 4 - a]);
     }
 }
 
-static void spread_all(const float *line, const sizes *s, int64_t first, int64_t wide,
-                       spread_channel *to)
+/* A tile's planes, with a line and a pixel more on each side; zeros outside the image. */
+INLINE void take_apart(int channels, const float *x, const sizes *s, const tile *t, plane_line *to)
+{
+    const int64_t right = t->left + t->cols;
+    for (int64_t r = t->top - 1; r <= t->top + t->rows; r++, to += channels) {
+        const float *line = x + r * s->width * channels;
+        if (r < 0 || r >= s->height) {
+            memset(to, 0, channels * sizeof(plane_line));
+            continue;
+        }
+        line_apart(channels, line, t->left, right, to);
+        for (int i = 0; i < channels; i++) {
+            to[i][LEFT - 1] = t->left > 0 ? line[(t->left - 1) * channels + i] : 0;
+            *(quad_anywhere *)&to[i][LEFT + t->cols] = (quad){0};
+            if (right < s->width) to[i][LEFT + t->cols] = line[right * channels + i];
+        }
+    }
+}
+
+static void planes_of(const float *x, const sizes *s, const tile *t, plane_line *to)
 {
     switch (s->channels) {
-    case 1: spread(1, 0, line, s, first, wide, to); break;
-    case 4: spread(4, 0, line, s, first, wide, to); break;
-    default: spread(8, 0, line, s, first, wide, to);
+    case 1: take_apart(1, x, s, t, to); break;
+    case 4: take_apart(4, x, s, t, to); break;
+    default: take_apart(8, x, s, t, to);
     }
 }
 
-/* A line's part of the three lines of y that it reaches; of a to z where some are not there. */
-INLINE void add_line(int wide, int a, int z, const spread_channel *in, const sizes *s,
+/* Tiles of the image, as equal as they can be: how many, and where the k-th of them begins. */
+static int64_t tiles(int64_t size, int64_t most) { return (size + most - 1) / most; }
+static int64_t begin(int64_t size, int64_t most, int64_t k)
+{
+    return size * k / tiles(size, most);
+}
+
+static sizes sizes_of(int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t rows,
+                      int64_t n, int64_t threads)
+{
+    const int64_t fit = PLANES / channels - 2, work = n * height * width * channels * outs;
+    return (sizes){height, width, channels, outs, LANES / outs, fit < rows ? fit : rows,
+                   work > WORTH_THREADS ? threads : 1};
+}
+
+/* The k-th of an image's tiles; their edges are at multiples of 4 pixels. */
+static int64_t count_tiles(const sizes *s)
+{
+    return tiles(s->height, s->rows) * tiles((s->width + 3) / 4, WIDE / 4);
+}
+
+static tile nth_tile(const sizes *s, int64_t k)
+{
+    const int64_t across = tiles((s->width + 3) / 4, WIDE / 4), i = k / across, j = k % across;
+    const int64_t top = begin(s->height, s->rows, i);
+    const int64_t left = 4 * begin((s->width + 3) / 4, WIDE / 4, j);
+    const int64_t right = 4 * begin((s->width + 3) / 4, WIDE / 4, j + 1);
+    return (tile){top, left, begin(s->height, s->rows, i + 1) - top,
+                  (right < s->width ? right : s->width) - left, 0, 0};
+}
+
+/* What a line of x gives to the three lines of y that it reaches; of a to z, where it is fewer. */
+INLINE void add_line(int run, int wide, int a, int z, const float *line, int64_t channels,
                      const vec (*weight)[3][3], vec (*sums)[STRIP])
 {
-    for (int64_t i = 0; i < s->channels; i++) {
+    for (int64_t i = 0; i < channels; i++, line += LINE) {
 #pragma GCC unroll 3
         for (int b = 0; b < 3; b++) {
-            const float *moved = (const float *)&in[i][1] + (b - 1) * s->outs;
 #pragma GCC unroll 8
             for (int v = 0; v < wide; v++) {
-                vec x = LOAD(moved + v * LANES);
+                vec x = broadcast(run, line + v * run + b - 1);
                 IN_REGISTER(x);
 #pragma GCC unroll 3
                 for (int k = a; k <= z; k++) sums[k][v] += weight[i][b][k] * x;
@@ -111,36 +202,34 @@ INLINE void add_line(int wide, int a, int z, const spread_channel *in, const siz
     }
 }
 
-INLINE void strip(int wide, const float *x, const sizes *s, const vec (*weight)[3][3], vec bias,
-                  int64_t first, float *y)
+/* The columns from `col` on of a tile, `kept` of the vectors' pixels. */
+INLINE void strip(int run, int wide, const tile *t, int64_t col, int64_t kept, const sizes *s,
+                  const vec (*weight)[3][3], vec bias, float *y)
 {
     vec sums[3][STRIP];
-    spread_channel ring[2][CHANNELS];
-    const int64_t left = s->width - first, kept = left < wide * s->pixels ? left : wide * s->pixels;
-    memset(ring, 0, sizeof ring);
-    spread_all(x, s, first, wide, ring[0]);
-    for (int v = 0; v < wide; v++) sums[1][v] = bias;
-    for (int64_t r = 0; r <= s->height; r++) {
-        const int64_t next = r + 1;
-        if (next < s->height)
-            spread_all(x + next * s->width * s->channels, s, first, wide, ring[next & 1]);
+    const int64_t first = t->top > 0 ? -1 : 0;
+    const int64_t last = t->top + t->rows < s->height ? t->rows : t->rows - 1;
+    const float *x = &t->planes[(first + 1) * s->channels][LEFT + col];
+    float *to = y + ((t->top + first - 1) * s->width + t->left + col) * s->outs;
+    for (int v = 0; v < wide; v++) sums[1][v] = sums[2][v] = bias;
+    for (int64_t r = first; r <= t->rows; r++) { /* r - 1 is the line of y that is then complete */
 #pragma GCC unroll 8
         for (int v = 0; v < wide; v++) sums[0][v] = bias;
-        if (r == 0)
-            add_line(wide, 0, 1, ring[0], s, weight, sums);
-        else if (next < s->height)
-            add_line(wide, 0, 2, ring[r & 1], s, weight, sums);
-        else if (r < s->height)
-            add_line(wide, 1, 2, ring[r & 1], s, weight, sums);
+        if (r <= 0)
+            add_line(run, wide, 0, 1, x, s->channels, weight, sums);
+        else if (r < t->rows - 1)
+            add_line(run, wide, 0, 2, x, s->channels, weight, sums);
+        else if (r <= last)
+            add_line(run, wide, 1, 2, x, s->channels, weight, sums);
         if (r > 0) {
-            float *to = y + ((r - 1) * s->width + first) * s->outs;
-            if (kept == wide * s->pixels) {
+            if (kept == wide * run) {
 #pragma GCC unroll 8
-                for (int v = 0; v < wide; v++) *(anywhere *)(to + v * LANES) = sums[2][v];
+                for (int v = 0; v < wide; v++)
+                    *(anywhere *)(to + v * LANES) = turned(LANES / run, run, sums[2][v]);
             } else {
                 vec done[STRIP];
 #pragma GCC unroll 8
-                for (int v = 0; v < wide; v++) done[v] = sums[2][v];
+                for (int v = 0; v < wide; v++) done[v] = turned(LANES / run, run, sums[2][v]);
                 memcpy(to, done, 4 * kept * s->outs);
             }
         }
@@ -149,20 +238,20 @@ INLINE void strip(int wide, const float *x, const sizes *s, const vec (*weight)[
             sums[2][v] = sums[1][v];
             sums[1][v] = sums[0][v];
         }
+        x += s->channels * LINE;
+        to += s->width * s->outs;
     }
 }
 
-/* The strips of a line, as equal as they can be: where the k-th begins, in vectors. */
-static int64_t vectors(const sizes *s) { return (s->width + s->pixels - 1) / s->pixels; }
-static int64_t strips(const sizes *s) { return (vectors(s) + STRIP - 1) / STRIP; }
-static int64_t begin(const sizes *s, int64_t k) { return vectors(s) * k / strips(s); }
-
-static void image(const float *x, const sizes *s, const vec (*weight)[3][3], vec bias, float *y)
+INLINE void tile_of_y(int run, const tile *t, const sizes *s, const vec (*weight)[3][3], vec bias,
+                      float *y)
 {
-    for (int64_t k = 0; k < strips(s); k++) {
-        const int64_t first = begin(s, k) * s->pixels;
-        switch (begin(s, k + 1) - begin(s, k)) {
-#define CASE(wide) case wide: strip(wide, x, s, weight, bias, first, y); break;
+    const int64_t vectors = (t->cols + run - 1) / run, parts = tiles(vectors, STRIP);
+    for (int64_t k = 0; k < parts; k++) {
+        const int64_t v = begin(vectors, STRIP, k), wide = begin(vectors, STRIP, k + 1) - v;
+        const int64_t left = t->cols - v * run, kept = left < wide * run ? left : wide * run;
+        switch (wide) {
+#define CASE(n) case n: strip(run, n, t, v * run, kept, s, weight, bias, y); break;
             CASE(1) CASE(2) CASE(3)
 #if STRIP == 7
             CASE(4) CASE(5) CASE(6) CASE(7)
@@ -171,54 +260,65 @@ static void image(const float *x, const sizes *s, const vec (*weight)[3][3], vec
     }
 }
 
+static void image(const float *x, const sizes *s, const vec (*weight)[3][3], vec bias, float *y)
+{
+    __attribute__((aligned(64))) plane_line planes[PLANES];
+    for (int64_t k = 0; k < count_tiles(s); k++) {
+        tile t = nth_tile(s, k);
+        planes_of(x, s, &t, planes);
+        t.planes = (const plane_line *)planes;
+        t.next = x + (t.top + t.rows) * s->width * s->channels;
+        if (s->outs == 4)
+            tile_of_y(LANES / 4, &t, s, weight, bias, y);
+        else
+            tile_of_y(LANES / 8, &t, s, weight, bias, y);
+    }
+}
+
 /* y = conv(x, weight) + bias; the weight's strides are those of (outs, channels, 3, 3). */
 static void convolve(const float *x, const float *weight, const float *bias, float *y, int64_t n,
-                     int64_t height, int64_t width, int64_t channels, int64_t outs,
-                     const int64_t *strides, int64_t threads)
+                     const sizes *s, const int64_t *strides)
 {
     vec taps[CHANNELS][3][3], start = {0};
-    const sizes s = sizes_of(x, n, height, width, channels, outs);
     for (int64_t l = 0; l < LANES; l++) {
-        if (bias) start[l] = bias[l % outs];
-        for (int64_t i = 0; i < channels; i++)
+        const int64_t o = l / s->run;
+        if (bias) start[l] = bias[o];
+        for (int64_t i = 0; i < s->channels; i++)
             for (int64_t a = 0; a < 3; a++)
                 for (int64_t b = 0; b < 3; b++)
-                    taps[i][b][a][l] = weight[l % outs * strides[0] + i * strides[1] +
-                                              a * strides[2] + b * strides[3]];
+                    taps[i][b][a][l] = weight[o * strides[0] + i * strides[1] + a * strides[2] +
+                                              b * strides[3]];
     }
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+    const int64_t pixels = s->height * s->width;
+#pragma omp parallel for num_threads(s->threads) if (s->threads > 1)
     for (int64_t k = 0; k < n; k++)
-        image(x + k * height * width * channels, &s, (const vec(*)[3][3])taps, start,
-              y + k * height * width * outs);
+        image(x + k * pixels * s->channels, s, (const vec(*)[3][3])taps, start,
+              y + k * pixels * s->outs);
 }
 
-int64_t conv3x3(const float *x, const float *weight, const float *bias, float *y, int64_t n,
-                int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t s0,
-                int64_t s1, int64_t s2, int64_t s3, int64_t threads)
+/* Adds to dw, [b][a] for `count` channels, the products of a tile's lines with those of g, which
+   begin a line above; with db, g's own sum too. */
+INLINE void add_products(int run, int count, vec *db, const plane_line *x, const float *next,
+                         const tile *t,
+                         const vec (*g)[STRIP], int64_t channels, int64_t col, int64_t wide,
+                         vec (*dw)[3][3])
 {
-    const int64_t strides[] = {s0, s1, s2, s3};
-    convolve(x, weight, bias, y, n, height, width, channels, outs, strides, threads);
-    return 0;
-}
-
-/* Adds to dw, [b][a] for `count` channels, the products of `rows` spread lines with the lines of g;
-   g begins a line above. */
-INLINE void add_products(int count, const spread_channel (*x)[PAIR], const vec (*g)[STRIP],
-                         const sizes *s, int64_t rows, int64_t wide, vec (*dw)[3][3])
-{
-    vec sums[PAIR][3][3];
+    vec sums[PAIR][3][3], whole = {0};
 #pragma GCC unroll 18
     for (int k = 0; k < count * 9; k++) sums[k / 9][k % 9 / 3][k % 3] = (vec){0};
     for (int64_t v = 0; v < wide; v++) {
+        const float *in = &x[channels][LEFT + col + v * run];
         vec above = g[0][v], here = g[1][v];
-        for (int64_t r = 0; r < rows; r++) {
+        for (int64_t r = 0; r < t->rows; r++, in += channels * LINE) {
             const vec below = g[r + 2][v];
+            __builtin_prefetch(next);
+            next += 16;
+            if (db) whole += here;
 #pragma GCC unroll 2
             for (int i = 0; i < count; i++) {
-                const float *in = (const float *)&x[r][i][v + 1];
 #pragma GCC unroll 3
                 for (int b = 0; b < 3; b++) {
-                    vec moved = LOAD(in + (b - 1) * s->outs);
+                    vec moved = broadcast(run, in + i * LINE + b - 1);
                     IN_REGISTER(moved);
                     sums[i][b][0] += moved * below;
                     sums[i][b][1] += moved * here;
@@ -231,85 +331,106 @@ INLINE void add_products(int count, const spread_channel (*x)[PAIR], const vec (
     }
 #pragma GCC unroll 18
     for (int k = 0; k < count * 9; k++) dw[k / 9][k % 9 / 3][k % 3] += sums[k / 9][k % 9 / 3][k % 3];
+    if (db) *db += whole;
 }
 
-/* Adds an image's part to dw and db; in float32 at most ROWS * STRIP products follow each other. */
-static void image_products(const float *x, const float *g, const sizes *s, vec (*dw)[3][3], vec *db)
+INLINE void tile_of_dw(int run, const tile *t, const float *g, const sizes *s, vec (*dw)[3][3],
+                       vec *db)
 {
-    spread_channel lines[ROWS][PAIR];
+    const int64_t vectors = (t->cols + run - 1) / run, parts = tiles(vectors, STRIP);
     vec grads[ROWS + 2][STRIP];
-    for (int64_t k = 0; k < strips(s); k++) {
-        const int64_t wide = begin(s, k + 1) - begin(s, k), first = begin(s, k) * s->pixels;
-        const int64_t left = s->width - first;
-        const int64_t kept = left < wide * s->pixels ? left : wide * s->pixels;
-        memset(lines, 0, sizeof lines);
-        for (int64_t top = 0; top < s->height; top += ROWS) {
-            const int64_t rows = s->height - top < ROWS ? s->height - top : ROWS;
-            vec sum = {0};
-            for (int64_t r = -1; r <= rows; r++) {
-                vec *to = grads[r + 1];
-                const float *from = g + ((top + r) * s->width + first) * s->outs;
-                if (top + r < 0 || top + r >= s->height || kept < wide * s->pixels)
-                    memset(to, 0, wide * sizeof(vec));
-                if (top + r < 0 || top + r >= s->height) continue;
-                if (kept < wide * s->pixels)
-                    memcpy(to, from, 4 * kept * s->outs);
-                else
-                    for (int64_t v = 0; v < wide; v++) to[v] = LOAD(from + v * LANES);
-                if (r >= 0 && r < rows)
-                    for (int64_t v = 0; v < wide; v++) sum += to[v];
-            }
-            *db += sum;
-            for (int64_t i = 0; i < s->channels; i += PAIR) {
-                const int pair = PAIR == 2 && i + 1 < s->channels;
-                for (int64_t r = 0; r < rows; r++) {
-                    const float *line = x + (top + r) * s->width * s->channels;
-                    if (pair)
-                        spread(PAIR, i, line, s, first, wide, lines[r]);
-                    else
-                        spread(1, i, line, s, first, wide, lines[r]);
-                }
-                if (pair)
-                    add_products(PAIR, (const spread_channel(*)[PAIR])lines,
-                                 (const vec(*)[STRIP])grads, s, rows, wide, dw + i);
-                else
-                    add_products(1, (const spread_channel(*)[PAIR])lines,
-                                 (const vec(*)[STRIP])grads, s, rows, wide, dw + i);
+    for (int64_t k = 0; k < parts; k++) {
+        const int64_t v = begin(vectors, STRIP, k), wide = begin(vectors, STRIP, k + 1) - v;
+        const int64_t left = t->cols - v * run, kept = left < wide * run ? left : wide * run;
+        for (int64_t r = 0; r < t->rows + 2; r++) {
+            const int64_t row = t->top + r - 1;
+            const float *from = g + (row * s->width + t->left + v * run) * s->outs;
+            vec *to = grads[r];
+            if (row < 0 || row >= s->height) {
+                for (int64_t u = 0; u < wide; u++) to[u] = (vec){0};
+            } else if (kept == wide * run) {
+                for (int64_t u = 0; u < wide; u++)
+                    to[u] = turned(run, LANES / run, (vec) * (const anywhere *)(from + u * LANES));
+            } else {
+                to[wide - 1] = (vec){0};
+                memcpy(to, from, 4 * kept * s->outs);
+                for (int64_t u = 0; u < wide; u++) to[u] = turned(run, LANES / run, to[u]);
             }
         }
+        for (int64_t i = 0; i < s->channels; i += PAIR) {
+            const float *next = i == 0 ? g + (t->top + t->rows) * s->width * s->outs : t->next;
+#define ADD(count, db)                                                                         \
+    add_products(run, count, db, t->planes + i, next, t, (const vec(*)[STRIP])grads, s->channels,    \
+                 v * run, wide, dw + i)
+            if (s->channels == 1)
+                ADD(1, db);
+            else if (i == 0)
+                ADD(PAIR, db);
+            else
+                ADD(PAIR, 0);
+        }
+    }
+}
+
+/* Adds an image's part; in float32 at most ROWS * STRIP products follow each other. */
+static void image_products(const float *x, const float *g, const sizes *s, vec (*dw)[3][3], vec *db)
+{
+    __attribute__((aligned(64))) plane_line planes[PLANES];
+    for (int64_t k = 0; k < count_tiles(s); k++) {
+        tile t = nth_tile(s, k);
+        planes_of(x, s, &t, planes);
+        t.planes = (const plane_line *)planes;
+        t.next = x + (t.top + t.rows) * s->width * s->channels;
+        if (s->outs == 4)
+            tile_of_dw(LANES / 4, &t, g, s, dw, db);
+        else
+            tile_of_dw(LANES / 8, &t, g, s, dw, db);
     }
 }
 
 /* dw and db, each of them where wanted. */
-static void weigh(const float *x, const float *g, float *dw, float *db, int64_t n, int64_t height,
-                  int64_t width, int64_t channels, int64_t outs, const int64_t *strides,
-                  int64_t threads)
+static void weigh(const float *x, const float *g, float *dw, float *db, int64_t n, const sizes *s,
+                  const int64_t *strides)
 {
-    const sizes s = sizes_of(x, n, height, width, channels, outs);
-    double sums[GROUPS][CHANNELS * 9 + 1][CHANNELS];
-    memset(sums, 0, sizeof sums);
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+    const int64_t taps = s->channels * 9, pixels = s->height * s->width;
+    double sums[GROUPS][CHANNELS * 9 + 1][LANES];
+#pragma omp parallel for num_threads(s->threads) if (s->threads > 1)
     for (int64_t k = 0; k < GROUPS; k++) {
-        double whole[CHANNELS * 9 + 1][LANES] = {{0}};
-        for (int64_t j = n * k / GROUPS; j < n * (k + 1) / GROUPS; j++) {
-            vec part[CHANNELS * 9 + 1] = {{0}};
-            image_products(x + j * height * width * channels, g + j * height * width * outs, &s,
-                           (vec(*)[3][3])part, &part[channels * 9]);
-            for (int64_t t = 0; t <= channels * 9; t++)
-                for (int64_t l = 0; l < LANES; l++) whole[t][l] += part[t][l];
+        vec part[CHANNELS * 9 + 1];
+        memset(sums[k], 0, (taps + 1) * sizeof sums[k][0]);
+        memset(part, 0, sizeof part);
+        for (int64_t j = n * k / GROUPS, end = n * (k + 1) / GROUPS; j < end; j++) {
+            image_products(x + j * pixels * s->channels, g + j * pixels * s->outs, s,
+                           (vec(*)[3][3])part, &part[taps]);
+            if (j % 4 < 3 && j + 1 < end) continue;
+            for (int64_t t = 0; t <= taps; t++)
+                for (int64_t l = 0; l < LANES; l++) sums[k][t][l] += part[t][l];
+            memset(part, 0, sizeof part);
         }
-        for (int64_t t = 0; t <= channels * 9; t++)
-            for (int64_t l = 0; l < LANES; l++) sums[k][t][l % outs] += whole[t][l];
     }
     for (int64_t k = 1; k < GROUPS; k++)
-        for (int64_t t = 0; t <= channels * 9; t++)
-            for (int64_t o = 0; o < outs; o++) sums[0][t][o] += sums[k][t][o];
-    for (int64_t o = 0; o < outs; o++) {
-        if (db) db[o] = (float)sums[0][channels * 9][o];
-        for (int64_t t = 0; dw && t < channels * 9; t++)
-            dw[o * strides[0] + t / 9 * strides[1] + t % 3 * strides[2] + t % 9 / 3 * strides[3]] =
-                (float)sums[0][t][o];
-    }
+        for (int64_t t = 0; t <= taps; t++)
+            for (int64_t l = 0; l < LANES; l++) sums[0][t][l] += sums[k][t][l];
+    for (int64_t t = 0; t <= taps; t++)
+        for (int64_t o = 0; o < s->outs; o++) {
+            double sum = 0;
+            for (int64_t l = 0; l < s->run; l++) sum += sums[0][t][o * s->run + l];
+            if (t < taps && dw)
+                dw[o * strides[0] + t / 9 * strides[1] + t % 3 * strides[2] +
+                   t % 9 / 3 * strides[3]] = (float)sum;
+            else if (t == taps && db)
+                db[o] = (float)sum;
+        }
+}
+
+int64_t conv3x3(const float *x, const float *weight, const float *bias, float *y, int64_t n,
+                int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t s0,
+                int64_t s1, int64_t s2, int64_t s3, int64_t threads)
+{
+    const int64_t strides[] = {s0, s1, s2, s3};
+    const sizes s = sizes_of(height, width, channels, outs, ROWS, n, threads);
+    convolve(x, weight, bias, y, n, &s, strides);
+    return 0;
 }
 
 /* The gradients of conv3x3; those whose address is null are not wanted. */
@@ -320,12 +441,13 @@ int64_t conv3x3_backward(const float *x, const float *weight, const float *g, fl
 {
     if (dx) { /* a convolution of g with the taps turned round */
         const int64_t turned[] = {s1, s0, -s2, -s3};
-        convolve(g, weight + 2 * s2 + 2 * s3, 0, dx, n, height, width, outs, channels, turned,
-                 threads);
+        const sizes s = sizes_of(height, width, outs, channels, ROWS, n, threads);
+        convolve(g, weight + 2 * s2 + 2 * s3, 0, dx, n, &s, turned);
     }
     if (dw || db) {
         const int64_t strides[] = {d0, d1, d2, d3};
-        weigh(x, g, dw, db, n, height, width, channels, outs, strides, threads);
+        const sizes s = sizes_of(height, width, channels, outs, ROWS / 2, n, threads);
+        weigh(x, g, dw, db, n, &s, strides);
     }
     return 0;
 }
