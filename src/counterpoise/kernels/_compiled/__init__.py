@@ -30,11 +30,14 @@ LIBRARY = _load()
 
 
 def prototype(name: str, signature: str) -> "ctypes._NamedFuncPointer | None":
-    """A function of the library: p for an address, i for an int64, d for a double, in order."""
-    if LIBRARY is None:
+    """A function of the library: p for an address, i for an int64, d for a double, in order.
+
+    None where there is no library, or the kernel was not compiled for this CPU.
+    """
+    function = getattr(LIBRARY, name, None)
+    if function is None:
         return None
     kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
-    function = getattr(LIBRARY, name)
     function.argtypes = [kinds[letter] for letter in signature]
     function.restype = ctypes.c_int64
     return function

@@ -7,11 +7,15 @@
        dw[a, b] += x * g[row - a + 1]            its weight's gradient
 
    where x is `run` pixels of a plane, moved by b, once for each output channel: a broadcast, which
-   costs no more than a load, and is used thrice. The sums stay in registers. */
+   costs no more than a load, and is used thrice. The sums stay in registers.
+
+   Without AVX2 nothing is compiled: for 4 channels torch's is quicker there. */
+#if defined(__AVX2__)
+#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
+
 #if defined(__AVX512F__)
-#include <immintrin.h>
 #define LANES 16
 #define STRIP 7 /* vectors of a line whose 3 * STRIP sums, of 32 registers, are worked together */
 #define PAIR 2  /* input channels of which the same is done for dw: 18 sums */
@@ -20,29 +24,24 @@
 #define STRIP 3
 #define PAIR 1
 #endif
-#if defined(__AVX__) /* gcc would read the memory anew for each of the three products */
-#define IN_REGISTER(x) __asm__("" : "+v"(x))
-#else
-#define IN_REGISTER(x)
-#endif
+#define IN_REGISTER(x) __asm__("" : "+v"(x)) /* else gcc reads it anew for each of three products */
 #define INLINE static inline __attribute__((always_inline))
 #define CHANNELS 8
-#define GROUPS 8  /* of images, added up in their order, whoever worked them */
-#define WORTH_THREADS 100000 /* products of a tap, 10 us on one */
-#define WIDE 28   /* pixels of a tile's line, */
-#define ROWS 28   /* and lines; */
-#define PLANES 128 /* lines of all channels, with those above and below: 18 KB */
-#define LEFT 4    /* where a line's first pixel lies */
+#define GROUPS 8 /* of tiles, added up in their order, whoever worked them */
+#define WORTH_THREADS 100000 /* products of a tap: 10 us on one */
+#define WIDE 28    /* pixels of a tile's line */
+#define ROWS 28    /* lines of a tile; half of them for dw, whose g lies beside it in the cache */
+#define PLANES 128 /* lines of a tile's channels, with those above and below: 18 KB */
+#define LEFT 4     /* where a line's first pixel lies */
 #define LINE (LEFT + WIDE + 4)
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int64_t pairs __attribute__((vector_size(4 * LANES)));
+typedef double pairs __attribute__((vector_size(4 * LANES)));
 typedef int32_t places __attribute__((vector_size(4 * LANES)));
 typedef float quad __attribute__((vector_size(16)));
 typedef float quad_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t quad_places __attribute__((vector_size(16)));
-typedef int64_t pair_anywhere __attribute__((aligned(4), may_alias));
+typedef double pair_anywhere __attribute__((aligned(4), may_alias));
 typedef float plane_line[LINE];
 
 typedef struct {
@@ -52,7 +51,7 @@ typedef struct {
 } sizes;
 
 typedef struct {
-    int64_t top, left, rows, cols; /* in the image */
+    int64_t image, top, left, rows, cols;
     const plane_line *planes;      /* [rows + 2][channels], from the line above on */
     const float *next;             /* what follows it in memory, to be fetched meanwhile */
 } tile;
@@ -62,12 +61,12 @@ INLINE vec broadcast(int run, const float *from)
 {
 #if LANES == 16
     if (run == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(from));
-    const int64_t x = *(const pair_anywhere *)from;
+    const double x = *(const pair_anywhere *)from;
     return (vec)(pairs){x, x, x, x, x, x, x, x};
 #else
     const float y = *from;
     if (run == 1) return (vec){y, y, y, y, y, y, y, y};
-    const int64_t x = *(const pair_anywhere *)from;
+    const double x = *(const pair_anywhere *)from;
     return (vec)(pairs){x, x, x, x};
 #endif
 }
@@ -125,8 +124,40 @@ INLINE void line_apart(int channels, const float *line, int64_t a, int64_t z, pl
     }
 }
 
+/* Tiles of the image, as equal as they can be: how many, and where the k-th of them begins. */
+static int64_t tiles(int64_t size, int64_t most) { return (size + most - 1) / most; }
+static int64_t begin(int64_t size, int64_t most, int64_t k)
+{
+    return size * k / tiles(size, most);
+}
+
+static sizes sizes_of(int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t rows,
+                      int64_t n, int64_t threads)
+{
+    const int64_t fit = PLANES / channels - 2, work = n * height * width * channels * outs;
+    return (sizes){height, width, channels, outs, LANES / outs, fit < rows ? fit : rows,
+                   work > WORTH_THREADS ? threads : 1};
+}
+
+/* The tiles of all images in their order; their edges are at multiples of 4 pixels. */
+static int64_t fours(const sizes *s) { return (s->width + 3) / 4; }
+static int64_t count_tiles(const sizes *s)
+{
+    return tiles(s->height, s->rows) * tiles(fours(s), WIDE / 4);
+}
+
+static tile nth_tile(const sizes *s, int64_t k)
+{
+    const int64_t across = tiles(fours(s), WIDE / 4), j = k % count_tiles(s);
+    const int64_t top = begin(s->height, s->rows, j / across);
+    const int64_t left = 4 * begin(fours(s), WIDE / 4, j % across);
+    const int64_t right = 4 * begin(fours(s), WIDE / 4, j % across + 1);
+    return (tile){k / count_tiles(s), top, left, begin(s->height, s->rows, j / across + 1) - top,
+                  (right < s->width ? right : s->width) - left, 0, 0};
+}
+
 /* A tile's planes, with a line and a pixel more on each side; zeros outside the image. */
-INLINE void take_apart(int channels, const float *x, const sizes *s, const tile *t, plane_line *to)
+INLINE void planes_of(int channels, const float *x, const sizes *s, const tile *t, plane_line *to)
 {
     const int64_t right = t->left + t->cols;
     for (int64_t r = t->top - 1; r <= t->top + t->rows; r++, to += channels) {
@@ -144,44 +175,19 @@ INLINE void take_apart(int channels, const float *x, const sizes *s, const tile 
     }
 }
 
-static void planes_of(const float *x, const sizes *s, const tile *t, plane_line *to)
+/* The k-th tile, its planes in `to`. */
+static tile take_apart(int64_t k, const float *x, const sizes *s, plane_line *to)
 {
+    tile t = nth_tile(s, k);
+    x += t.image * s->height * s->width * s->channels;
     switch (s->channels) {
-    case 1: take_apart(1, x, s, t, to); break;
-    case 4: take_apart(4, x, s, t, to); break;
-    default: take_apart(8, x, s, t, to);
+    case 1: planes_of(1, x, s, &t, to); break;
+    case 4: planes_of(4, x, s, &t, to); break;
+    default: planes_of(8, x, s, &t, to);
     }
-}
-
-/* Tiles of the image, as equal as they can be: how many, and where the k-th of them begins. */
-static int64_t tiles(int64_t size, int64_t most) { return (size + most - 1) / most; }
-static int64_t begin(int64_t size, int64_t most, int64_t k)
-{
-    return size * k / tiles(size, most);
-}
-
-static sizes sizes_of(int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t rows,
-                      int64_t n, int64_t threads)
-{
-    const int64_t fit = PLANES / channels - 2, work = n * height * width * channels * outs;
-    return (sizes){height, width, channels, outs, LANES / outs, fit < rows ? fit : rows,
-                   work > WORTH_THREADS ? threads : 1};
-}
-
-/* The k-th of an image's tiles; their edges are at multiples of 4 pixels. */
-static int64_t count_tiles(const sizes *s)
-{
-    return tiles(s->height, s->rows) * tiles((s->width + 3) / 4, WIDE / 4);
-}
-
-static tile nth_tile(const sizes *s, int64_t k)
-{
-    const int64_t across = tiles((s->width + 3) / 4, WIDE / 4), i = k / across, j = k % across;
-    const int64_t top = begin(s->height, s->rows, i);
-    const int64_t left = 4 * begin((s->width + 3) / 4, WIDE / 4, j);
-    const int64_t right = 4 * begin((s->width + 3) / 4, WIDE / 4, j + 1);
-    return (tile){top, left, begin(s->height, s->rows, i + 1) - top,
-                  (right < s->width ? right : s->width) - left, 0, 0};
+    t.planes = (const plane_line *)to;
+    t.next = x + (t.top + t.rows) * s->width * s->channels;
+    return t;
 }
 
 /* What a line of x gives to the three lines of y that it reaches; of a to z, where it is fewer. */
@@ -260,19 +266,16 @@ INLINE void tile_of_y(int run, const tile *t, const sizes *s, const vec (*weight
     }
 }
 
-static void image(const float *x, const sizes *s, const vec (*weight)[3][3], vec bias, float *y)
+static void nth_of_y(int64_t k, const float *x, const sizes *s, const vec (*weight)[3][3], vec bias,
+                     float *y)
 {
     __attribute__((aligned(64))) plane_line planes[PLANES];
-    for (int64_t k = 0; k < count_tiles(s); k++) {
-        tile t = nth_tile(s, k);
-        planes_of(x, s, &t, planes);
-        t.planes = (const plane_line *)planes;
-        t.next = x + (t.top + t.rows) * s->width * s->channels;
-        if (s->outs == 4)
-            tile_of_y(LANES / 4, &t, s, weight, bias, y);
-        else
-            tile_of_y(LANES / 8, &t, s, weight, bias, y);
-    }
+    const tile t = take_apart(k, x, s, planes);
+    y += t.image * s->height * s->width * s->outs;
+    if (s->outs == 4)
+        tile_of_y(LANES / 4, &t, s, weight, bias, y);
+    else
+        tile_of_y(LANES / 8, &t, s, weight, bias, y);
 }
 
 /* y = conv(x, weight) + bias; the weight's strides are those of (outs, channels, 3, 3). */
@@ -289,19 +292,16 @@ static void convolve(const float *x, const float *weight, const float *bias, flo
                     taps[i][b][a][l] = weight[o * strides[0] + i * strides[1] + a * strides[2] +
                                               b * strides[3]];
     }
-    const int64_t pixels = s->height * s->width;
 #pragma omp parallel for num_threads(s->threads) if (s->threads > 1)
-    for (int64_t k = 0; k < n; k++)
-        image(x + k * pixels * s->channels, s, (const vec(*)[3][3])taps, start,
-              y + k * pixels * s->outs);
+    for (int64_t k = 0; k < n * count_tiles(s); k++)
+        nth_of_y(k, x, s, (const vec(*)[3][3])taps, start, y);
 }
 
 /* Adds to dw, [b][a] for `count` channels, the products of a tile's lines with those of g, which
    begin a line above; with db, g's own sum too. */
 INLINE void add_products(int run, int count, vec *db, const plane_line *x, const float *next,
-                         const tile *t,
-                         const vec (*g)[STRIP], int64_t channels, int64_t col, int64_t wide,
-                         vec (*dw)[3][3])
+                         const tile *t, const vec (*g)[STRIP], int64_t channels, int64_t col,
+                         int64_t wide, vec (*dw)[3][3])
 {
     vec sums[PAIR][3][3], whole = {0};
 #pragma GCC unroll 18
@@ -372,37 +372,33 @@ INLINE void tile_of_dw(int run, const tile *t, const float *g, const sizes *s, v
     }
 }
 
-/* Adds an image's part; in float32 at most ROWS * STRIP products follow each other. */
-static void image_products(const float *x, const float *g, const sizes *s, vec (*dw)[3][3], vec *db)
+/* Adds the k-th tile's part; ROWS / 2 * STRIP products follow each other at most. */
+static void nth_of_dw(int64_t k, const float *x, const float *g, const sizes *s, vec (*dw)[3][3],
+                      vec *db)
 {
     __attribute__((aligned(64))) plane_line planes[PLANES];
-    for (int64_t k = 0; k < count_tiles(s); k++) {
-        tile t = nth_tile(s, k);
-        planes_of(x, s, &t, planes);
-        t.planes = (const plane_line *)planes;
-        t.next = x + (t.top + t.rows) * s->width * s->channels;
-        if (s->outs == 4)
-            tile_of_dw(LANES / 4, &t, g, s, dw, db);
-        else
-            tile_of_dw(LANES / 8, &t, g, s, dw, db);
-    }
+    const tile t = take_apart(k, x, s, planes);
+    g += t.image * s->height * s->width * s->outs;
+    if (s->outs == 4)
+        tile_of_dw(LANES / 4, &t, g, s, dw, db);
+    else
+        tile_of_dw(LANES / 8, &t, g, s, dw, db);
 }
 
 /* dw and db, each of them where wanted. */
 static void weigh(const float *x, const float *g, float *dw, float *db, int64_t n, const sizes *s,
                   const int64_t *strides)
 {
-    const int64_t taps = s->channels * 9, pixels = s->height * s->width;
+    const int64_t taps = s->channels * 9, all = n * count_tiles(s);
     double sums[GROUPS][CHANNELS * 9 + 1][LANES];
 #pragma omp parallel for num_threads(s->threads) if (s->threads > 1)
     for (int64_t k = 0; k < GROUPS; k++) {
         vec part[CHANNELS * 9 + 1];
         memset(sums[k], 0, (taps + 1) * sizeof sums[k][0]);
         memset(part, 0, sizeof part);
-        for (int64_t j = n * k / GROUPS, end = n * (k + 1) / GROUPS; j < end; j++) {
-            image_products(x + j * pixels * s->channels, g + j * pixels * s->outs, s,
-                           (vec(*)[3][3])part, &part[taps]);
-            if (j % 4 < 3 && j + 1 < end) continue;
+        for (int64_t j = all * k / GROUPS, end = all * (k + 1) / GROUPS; j < end; j++) {
+            nth_of_dw(j, x, g, s, (vec(*)[3][3])part, &part[taps]);
+            if (j % 8 < 7 && j + 1 < end) continue;
             for (int64_t t = 0; t <= taps; t++)
                 for (int64_t l = 0; l < LANES; l++) sums[k][t][l] += part[t][l];
             memset(part, 0, sizeof part);
@@ -451,3 +447,4 @@ int64_t conv3x3_backward(const float *x, const float *weight, const float *g, fl
     }
     return 0;
 }
+#endif
