@@ -53,7 +53,6 @@ typedef struct {
 typedef struct {
     int64_t image, top, left, rows, cols;
     const plane_line *planes;      /* [rows + 2][channels], from the line above on */
-    const float *next;             /* what follows it in memory, to be fetched meanwhile */
 } tile;
 
 /* The `run` floats from here on, once for each output channel. */
@@ -153,7 +152,7 @@ static tile nth_tile(const sizes *s, int64_t k)
     const int64_t left = 4 * begin(fours(s), WIDE / 4, j % across);
     const int64_t right = 4 * begin(fours(s), WIDE / 4, j % across + 1);
     return (tile){k / count_tiles(s), top, left, begin(s->height, s->rows, j / across + 1) - top,
-                  (right < s->width ? right : s->width) - left, 0, 0};
+                  (right < s->width ? right : s->width) - left, 0};
 }
 
 /* A tile's planes, with a line and a pixel more on each side; zeros outside the image. */
@@ -186,7 +185,6 @@ static tile take_apart(int64_t k, const float *x, const sizes *s, plane_line *to
     default: planes_of(8, x, s, &t, to);
     }
     t.planes = (const plane_line *)to;
-    t.next = x + (t.top + t.rows) * s->width * s->channels;
     return t;
 }
 
@@ -299,9 +297,9 @@ static void convolve(const float *x, const float *weight, const float *bias, flo
 
 /* Adds to dw, [b][a] for `count` channels, the products of a tile's lines with those of g, which
    begin a line above; with db, g's own sum too. */
-INLINE void add_products(int run, int count, vec *db, const plane_line *x, const float *next,
-                         const tile *t, const vec (*g)[STRIP], int64_t channels, int64_t col,
-                         int64_t wide, vec (*dw)[3][3])
+INLINE void add_products(int run, int count, vec *db, const plane_line *x, const tile *t,
+                         const vec (*g)[STRIP], int64_t channels, int64_t col, int64_t wide,
+                         vec (*dw)[3][3])
 {
     vec sums[PAIR][3][3], whole = {0};
 #pragma GCC unroll 18
@@ -311,8 +309,6 @@ INLINE void add_products(int run, int count, vec *db, const plane_line *x, const
         vec above = g[0][v], here = g[1][v];
         for (int64_t r = 0; r < t->rows; r++, in += channels * LINE) {
             const vec below = g[r + 2][v];
-            __builtin_prefetch(next);
-            next += 16;
             if (db) whole += here;
 #pragma GCC unroll 2
             for (int i = 0; i < count; i++) {
@@ -330,7 +326,8 @@ INLINE void add_products(int run, int count, vec *db, const plane_line *x, const
         }
     }
 #pragma GCC unroll 18
-    for (int k = 0; k < count * 9; k++) dw[k / 9][k % 9 / 3][k % 3] += sums[k / 9][k % 9 / 3][k % 3];
+    for (int k = 0; k < count * 9; k++)
+        dw[k / 9][k % 9 / 3][k % 3] += sums[k / 9][k % 9 / 3][k % 3];
     if (db) *db += whole;
 }
 
@@ -358,9 +355,8 @@ INLINE void tile_of_dw(int run, const tile *t, const float *g, const sizes *s, v
             }
         }
         for (int64_t i = 0; i < s->channels; i += PAIR) {
-            const float *next = i == 0 ? g + (t->top + t->rows) * s->width * s->outs : t->next;
-#define ADD(count, db)                                                                         \
-    add_products(run, count, db, t->planes + i, next, t, (const vec(*)[STRIP])grads, s->channels,    \
+#define ADD(count, db)                                                                       \
+    add_products(run, count, db, t->planes + i, t, (const vec(*)[STRIP])grads, s->channels,  \
                  v * run, wide, dw + i)
             if (s->channels == 1)
                 ADD(1, db);
