@@ -17,12 +17,12 @@ def conv2d(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
 ) -> torch.Tensor:
     """Convolution of stride 1."""
-    if plain_eager() and not autocasting(x):
+    if plain_eager():
         if suits(x, weight, bias, padding):
             if not torch.is_grad_enabled():
                 return compiled_conv2d(x, weight, bias)
             return CompiledConv2d.apply(x, weight, bias)
-        if _suits_folding(x, weight, padding):
+        if _suits_folding(x, weight, padding) and not autocasting(x):
             if not torch.is_grad_enabled():
                 return folded_conv2d(x, weight, bias, padding)
             return FoldedConv2d.apply(x, weight, bias, padding)

@@ -12,21 +12,27 @@ from torch import Tensor
 from counterpoise.kernels._compiled import address, prototype
 from counterpoise.kernels._eager import batched
 
-_FORWARD = prototype("conv3x3", "pppp" + 10 * "i")
-_BACKWARD = prototype("conv3x3_backward", "pppppp" + 14 * "i")
+_FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
+_BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
 _OUTS, _INS = (4, 8), (1, 4, 8)  # channels that the kernel was written for
 _PLAIN = (Tensor, torch.nn.Parameter)  # a subclass may have no memory of its own
 
 
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> bool:
     """True for what the kernel computes, where there is one."""
-    given = (x, weight) if bias is None else (x, weight, bias)
     return (
         _FORWARD is not None
-        and all(type(t) in _PLAIN and t.is_cpu and t.dtype == torch.float32 for t in given)
+        and _plain(x)
+        and _plain(weight)
+        and (bias is None or _plain(bias))
         and _shapes_suit(x.shape, weight.shape, None if bias is None else bias.shape, padding)
         and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.is_autocast_enabled("cpu")
     )
+
+
+def _plain(t: Tensor) -> bool:
+    return type(t) in _PLAIN and t.is_cpu and t.dtype == torch.float32
 
 
 @lru_cache(maxsize=256)  # asked at every call, of few shapes
@@ -48,10 +54,10 @@ def _shapes_suit(
 def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution alone, where no gradient is asked for."""
     n, c, h, w = x.shape
-    y = _empty(n, weight.shape[0], h, w)
-    places = (address(x), address(weight), address(bias), address(y))
+    o, weight = weight.shape[0], weight.contiguous()
+    y, threads = _empty(x, o), torch.get_num_threads()
     assert _FORWARD is not None  # `suits` has said so
-    _FORWARD(*places, n, h, w, c, weight.shape[0], *weight.stride(), torch.get_num_threads())
+    _FORWARD(address(x), address(weight), address(bias), address(y), n, h, w, c, o, threads)
     return y
 
 
@@ -74,24 +80,25 @@ class CompiledConv2d(torch.autograd.Function):
             return _torchs(grads[0], x, weight, ctx.sizes, wanted)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         n, c, h, w = x.shape
+        o, weight = weight.shape[0], weight.contiguous()
         few = c not in _OUTS  # a grey image's gradient, which training does not ask for
-        dx = _empty(n, c, h, w) if wanted[0] and not few else None
-        dw = torch.empty_like(weight) if wanted[1] else None
-        db = weight.new_empty(weight.shape[0]) if wanted[2] else None
-        places = (x, weight, grad, dx, dw, db)
-        strides = (*weight.stride(), *(weight if dw is None else dw).stride())
-        sizes = (n, h, w, c, weight.shape[0])
+        dx = _empty(x, c) if wanted[0] and not few else None
+        dw = weight.new_empty(weight.shape) if wanted[1] else None
+        db = weight.new_empty(o) if wanted[2] else None
         if dx is not None or wanted[1] or wanted[2]:
             assert _BACKWARD is not None
-            _BACKWARD(*map(address, places), *sizes, *strides, torch.get_num_threads())
+            places = (address(t) for t in (x, weight, grad, dx, dw, db))
+            _BACKWARD(*places, n, h, w, c, o, torch.get_num_threads())
         if wanted[0] and few:
             dx = _torchs(grad, x, weight, None, (True, False, False))[0]
         return dx, dw, db
 
 
-def _empty(n: int, c: int, h: int, w: int) -> Tensor:
-    memory = torch.channels_last
-    return torch.empty((n, c, h, w), dtype=torch.float32, device="cpu", memory_format=memory)
+def _empty(x: Tensor, channels: int) -> Tensor:
+    """As many images as x, of the same size, in channels_last."""
+    n, _, h, w = x.shape
+    shape, strides = (n, channels, h, w), (channels * h * w, 1, channels * w, channels)
+    return x.new_empty_strided(shape, strides)
 
 
 def _torchs(

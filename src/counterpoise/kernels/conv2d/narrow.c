@@ -276,9 +276,9 @@ static void nth_of_y(int64_t k, const float *x, const sizes *s, const vec (*weig
         tile_of_y(LANES / 8, &t, s, weight, bias, y);
 }
 
-/* y = conv(x, weight) + bias; the weight's strides are those of (outs, channels, 3, 3). */
+/* y = conv(x, weight) + bias; the strides are those of output and input channels and of taps. */
 static void convolve(const float *x, const float *weight, const float *bias, float *y, int64_t n,
-                     const sizes *s, const int64_t *strides)
+                     const sizes *s, int64_t out, int64_t in, int64_t tap)
 {
     vec taps[CHANNELS][3][3], start = {0};
     for (int64_t l = 0; l < LANES; l++) {
@@ -287,8 +287,7 @@ static void convolve(const float *x, const float *weight, const float *bias, flo
         for (int64_t i = 0; i < s->channels; i++)
             for (int64_t a = 0; a < 3; a++)
                 for (int64_t b = 0; b < 3; b++)
-                    taps[i][b][a][l] = weight[o * strides[0] + i * strides[1] + a * strides[2] +
-                                              b * strides[3]];
+                    taps[i][b][a][l] = weight[o * out + i * in + (3 * a + b) * tap];
     }
 #pragma omp parallel for num_threads(s->threads) if (s->threads > 1)
     for (int64_t k = 0; k < n * count_tiles(s); k++)
@@ -382,8 +381,7 @@ static void nth_of_dw(int64_t k, const float *x, const float *g, const sizes *s,
 }
 
 /* dw and db, each of them where wanted. */
-static void weigh(const float *x, const float *g, float *dw, float *db, int64_t n, const sizes *s,
-                  const int64_t *strides)
+static void weigh(const float *x, const float *g, float *dw, float *db, int64_t n, const sizes *s)
 {
     const int64_t taps = s->channels * 9, all = n * count_tiles(s);
     double sums[GROUPS][CHANNELS * 9 + 1][LANES];
@@ -407,39 +405,34 @@ static void weigh(const float *x, const float *g, float *dw, float *db, int64_t 
         for (int64_t o = 0; o < s->outs; o++) {
             double sum = 0;
             for (int64_t l = 0; l < s->run; l++) sum += sums[0][t][o * s->run + l];
-            if (t < taps && dw)
-                dw[o * strides[0] + t / 9 * strides[1] + t % 3 * strides[2] +
-                   t % 9 / 3 * strides[3]] = (float)sum;
+            if (t < taps && dw) /* t counts input channels, columns, rows */
+                dw[o * taps + t / 9 * 9 + t % 3 * 3 + t % 9 / 3] = (float)sum;
             else if (t == taps && db)
                 db[o] = (float)sum;
         }
 }
 
+/* y = conv(x, weight) + bias, the weight (outs, channels, 3, 3). */
 int64_t conv3x3(const float *x, const float *weight, const float *bias, float *y, int64_t n,
-                int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t s0,
-                int64_t s1, int64_t s2, int64_t s3, int64_t threads)
+                int64_t height, int64_t width, int64_t channels, int64_t outs, int64_t threads)
 {
-    const int64_t strides[] = {s0, s1, s2, s3};
     const sizes s = sizes_of(height, width, channels, outs, ROWS, n, threads);
-    convolve(x, weight, bias, y, n, &s, strides);
+    convolve(x, weight, bias, y, n, &s, channels * 9, 9, 1);
     return 0;
 }
 
 /* The gradients of conv3x3; those whose address is null are not wanted. */
 int64_t conv3x3_backward(const float *x, const float *weight, const float *g, float *dx, float *dw,
                          float *db, int64_t n, int64_t height, int64_t width, int64_t channels,
-                         int64_t outs, int64_t s0, int64_t s1, int64_t s2, int64_t s3, int64_t d0,
-                         int64_t d1, int64_t d2, int64_t d3, int64_t threads)
+                         int64_t outs, int64_t threads)
 {
-    if (dx) { /* a convolution of g with the taps turned round */
-        const int64_t turned[] = {s1, s0, -s2, -s3};
+    if (dx) { /* a convolution of g, its taps turned round */
         const sizes s = sizes_of(height, width, outs, channels, ROWS, n, threads);
-        convolve(g, weight + 2 * s2 + 2 * s3, 0, dx, n, &s, turned);
+        convolve(g, weight + 8, 0, dx, n, &s, 9, channels * 9, -1);
     }
     if (dw || db) {
-        const int64_t strides[] = {d0, d1, d2, d3};
         const sizes s = sizes_of(height, width, channels, outs, ROWS / 2, n, threads);
-        weigh(x, g, dw, db, n, &s, strides);
+        weigh(x, g, dw, db, n, &s);
     }
     return 0;
 }
