@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels import _compiled
 from counterpoise.kernels.conv2d import _suits_folding, compiled, conv2d
 from counterpoise.kernels.conv2d.folded import pixels_folded
 from counterpoise.kernels.conv2d.reference import conv2d as reference
@@ -86,6 +87,11 @@ def test_what_the_compiled_kernel_takes():
     assert not compiled.suits(x.contiguous(), weight, bias, (1, 1))
     assert not compiled.suits(x, weight, bias[:3], (1, 1))
     assert not compiled.suits(x[:, :, ::2], weight, bias, (1, 1))
+
+
+def test_without_a_library_there_is_no_kernel(monkeypatch):
+    monkeypatch.setattr(_compiled, "LIBRARY", None)
+    assert _compiled.prototype("conv3x3", "p") is None
 
 
 def test_sizes_that_do_not_fit_raise_as_torch_does():

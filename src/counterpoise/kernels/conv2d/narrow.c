@@ -28,7 +28,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define CHANNELS 8
 #define GROUPS 8 /* of tiles, added up in their order, whoever worked them */
-#define WORTH_THREADS 100000 /* products of a tap: 10 us on one */
+#define WORTH_THREADS 100000 /* products of a tap: 20 us on one */
 #define WIDE 28    /* pixels of a tile's line */
 #define ROWS 28    /* lines of a tile; half of them for dw, whose g lies beside it in the cache */
 #define PLANES 128 /* lines of a tile's channels, with those above and below: 18 KB */
