@@ -142,6 +142,19 @@ def test_without_bias_and_frozen_parts():
     torch.testing.assert_close(torch.autograd.grad(y, x, g)[0], wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "lazy", [torch._efficientzerotensor, lambda s: torch._neg_view(torch.ones(s))]
+)
+def test_a_gradient_whose_memory_is_not_its_numbers(lazy):
+    inputs = made(4, 4, (6, 8), 3)
+    y = conv2d(*inputs, (1, 1))
+    g = lazy(y.shape).contiguous(memory_format=torch.channels_last)
+    found = torch.autograd.grad(y, inputs, g)
+    wanted = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, g.clone() + 0)
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("asked", list(itertools.product([False, True], repeat=3))[1:])
 @pytest.mark.parametrize("i", [1, 4])
 def test_each_gradient_alone(i, asked):

@@ -76,7 +76,7 @@ class CompiledConv2d(torch.autograd.Function):
         """All gradients that are wanted in one call."""
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or batched(grads[0]):  # unusual: torch knows how
+        if torch.is_grad_enabled() or batched(grads[0]) or _lazy(grads[0]):  # torch can
             return _torchs(grads[0], x, weight, ctx.sizes, wanted)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         n, c, h, w = x.shape
@@ -92,6 +92,11 @@ class CompiledConv2d(torch.autograd.Function):
         if wanted[0] and few:
             dx = _torchs(grad, x, weight, None, (True, False, False))[0]
         return dx, dw, db
+
+
+def _lazy(t: Tensor) -> bool:
+    """True where the memory is not the numbers: zeros without any, or a sign still to be changed."""
+    return t._is_zerotensor() or t.is_neg()
 
 
 def _empty(x: Tensor, channels: int) -> Tensor:
