@@ -95,7 +95,7 @@ class CompiledConv2d(torch.autograd.Function):
 
 
 def _lazy(t: Tensor) -> bool:
-    """True where the memory is not the numbers: zeros without any, or a sign still to be changed."""
+    """True where the memory is not the numbers: zeros without any, or signs yet to be changed."""
     return t._is_zerotensor() or t.is_neg()
 
 
