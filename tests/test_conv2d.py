@@ -1,4 +1,7 @@
-"""The folded convolution against torch's and against the reference, forward and gradient."""
+"""Our convolutions against torch's and against the reference, forward and gradient.
+
+Both ways, compiled and folded; where nothing was compiled the folded one alone.
+"""
 
 import itertools
 
@@ -6,18 +9,30 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels.conv2d import _suits_folding, conv2d
+from counterpoise.kernels import _compiled
+from counterpoise.kernels.conv2d import _suits_folding, compiled, conv2d
 from counterpoise.kernels.conv2d.folded import pixels_folded
 from counterpoise.kernels.conv2d.reference import conv2d as reference
 
+compiled_alone = pytest.mark.parametrize("way", ["compiled"], indirect=True)
+SIZES = [(28, 28), (14, 14), (5, 7), (1, 1), (33, 17), (2, 70)]
 CASES = list(
     itertools.product([1, 3, 4, 8, 9], [1, 2, 3, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3, 5])
 )
 
 
-def made(i, o, size, kernel):
+@pytest.fixture(params=["compiled", "folded"], autouse=True)
+def way(request, monkeypatch):
+    if request.param == "folded":
+        monkeypatch.setattr(compiled, "_FORWARD", None)
+    elif compiled._FORWARD is None:
+        pytest.skip("no kernel was compiled")
+    return request.param
+
+
+def made(i, o, size, kernel, n=3):
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(3, i, *size, generator=g).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(n, i, *size, generator=g).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(o, i, kernel, kernel, generator=g), torch.randn(o, generator=g)
     return [t.requires_grad_() for t in (x, weight, bias)]
 
@@ -38,6 +53,79 @@ def test_equals_the_reference_in_float64(i, o, size, kernel):
         torch.testing.assert_close(f.double(), w, rtol=1e-4, atol=1e-3)
 
 
+def error(found, wanted):
+    return ((found.double() - wanted).norm() / wanted.norm()).item()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("i", "o"), [(1, 4), (4, 4), (4, 8), (8, 8), (8, 4), (1, 8)])
+@pytest.mark.parametrize("n", [1, 20])
+@compiled_alone
+def test_is_as_exact_as_torch(i, o, size, n):
+    inputs = made(i, o, size, 3, n)
+    assert compiled.suits(*inputs, (1, 1))
+    found = outcome(lambda *a: conv2d(*a, (1, 1)), inputs)
+    torchs = outcome(lambda *a: F.conv2d(*a, padding=1), inputs)
+    double = [t.detach().double().requires_grad_() for t in inputs]
+    wanted = outcome(lambda *a: reference(*a, (1, 1)), double)
+    for f, t, w in zip(found, torchs, wanted, strict=True):
+        assert error(f, w) < max(2 * error(t, w), 5e-7)  # a few roundings
+
+
+@compiled_alone
+def test_what_the_compiled_kernel_takes():
+    def suits(i, o, kernel=3, padding=(1, 1), change=lambda t: t):
+        x, weight, bias = (change(t.detach()) for t in made(i, o, (6, 8), kernel))
+        return compiled.suits(x, weight, bias, padding)
+
+    found = {(i, o) for i in range(1, 10) for o in range(1, 10) if suits(i, o)}
+    assert found == {(i, o) for i in (1, 4, 8) for o in (4, 8)}
+    assert not suits(4, 4, kernel=5, padding=(2, 2))
+    assert not suits(4, 4, padding=(0, 0))
+    assert not suits(4, 4, change=torch.Tensor.double)
+    x, weight, bias = made(4, 4, (6, 8), 3)
+    assert not compiled.suits(x.contiguous(), weight, bias, (1, 1))
+    assert not compiled.suits(x, weight, bias[:3], (1, 1))
+    assert not compiled.suits(x[:, :, ::2], weight, bias, (1, 1))
+
+
+def test_without_a_library_there_is_no_kernel(monkeypatch):
+    monkeypatch.setattr(_compiled, "LIBRARY", None)
+    assert _compiled.prototype("conv3x3", "p") is None
+
+
+def test_sizes_that_do_not_fit_raise_as_torch_does():
+    x, weight, bias = made(4, 4, (6, 8), 3)
+    with pytest.raises(RuntimeError, match="channels"):
+        conv2d(x, made(8, 4, (6, 8), 3)[1], bias, (1, 1))
+    with pytest.raises(RuntimeError, match="bias"):
+        conv2d(x, weight, bias[:3], (1, 1))
+
+
+@compiled_alone
+def test_the_numbers_are_the_same_for_any_number_of_threads():
+    before, found = torch.get_num_threads(), []
+    inputs = made(4, 8, (28, 28), 3, n=37)
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(outcome(lambda *a: conv2d(*a, (1, 1)), inputs))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_zeros_around_the_image_and_nothing_else():
+    """What lies beside an image, or a tile of it, in memory is never read as if it were in it."""
+    x, weight, bias = (t.detach() for t in made(4, 4, (31, 33), 3))
+    for part in ((0, 0), (30, 32), (15, 16)):
+        only = torch.zeros_like(x)
+        only[1, :, part[0], part[1]] = float("inf")
+        y = conv2d(only, weight.abs(), bias, (1, 1))
+        assert y.isfinite().sum() == y.numel() - 4 * (4 if part != (15, 16) else 9)
+        assert not y.isnan().any()
+
+
 def test_the_cases_reach_the_folded_path():
     folded = [c for c in CASES if _suits_folding(*made(*c)[:2], (c[3] // 2, c[3] // 2))]
     assert len(folded) > len(CASES) / 2
@@ -54,9 +142,43 @@ def test_without_bias_and_frozen_parts():
     torch.testing.assert_close(torch.autograd.grad(y, x, g)[0], wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_gradient_in_the_other_layout():
+@pytest.mark.parametrize(
+    "lazy", [torch._efficientzerotensor, lambda s: torch._neg_view(torch.ones(s))]
+)
+def test_a_gradient_whose_memory_is_not_its_numbers(lazy):
+    inputs = made(4, 4, (6, 8), 3)
+    y = conv2d(*inputs, (1, 1))
+    g = lazy(y.shape).contiguous(memory_format=torch.channels_last)
+    found = torch.autograd.grad(y, inputs, g)
+    wanted = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, g.clone() + 0)
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("asked", list(itertools.product([False, True], repeat=3))[1:])
+@pytest.mark.parametrize("i", [1, 4])
+def test_each_gradient_alone(i, asked):
+    inputs = made(i, 4, (6, 8), 3)
+    for t, wanted in zip(inputs, asked, strict=True):
+        t.requires_grad_(wanted)
+    chosen = [t for t in inputs if t.requires_grad]
+    g = torch.randn(3, 4, 6, 8)
+    found = torch.autograd.grad(conv2d(*inputs, (1, 1)), chosen, g)
+    wanted = torch.autograd.grad(F.conv2d(*inputs, padding=1), chosen, g)
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-4)
+
+
+GRADS = {
+    "contiguous": torch.randn(3, 8, 6, 8, generator=torch.Generator().manual_seed(2)),
+    "of a sum": torch.ones(()).expand(3, 8, 6, 8),
+    "of each channel": torch.arange(8.0).reshape(8, 1, 1).expand(3, 8, 6, 8),
+}
+
+
+@pytest.mark.parametrize("g", GRADS.values(), ids=GRADS)
+def test_a_gradient_in_another_layout(g):
     inputs = made(4, 8, (6, 8), 3)
-    g = torch.randn(3, 8, 6, 8)
     found = torch.autograd.grad(conv2d(*inputs, (1, 1)), inputs, g)
     wanted = torch.autograd.grad(F.conv2d(*inputs, padding=1), inputs, g)
     for f, w in zip(found, wanted, strict=True):

@@ -5,8 +5,8 @@ Where there was no compiler `LIBRARY` is None, and torch's operators do the work
 """
 
 import ctypes
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,19 +30,18 @@ def _load() -> ctypes.CDLL | None:
 LIBRARY = _load()
 
 
-def prototype(name: str, signature: str) -> Callable[..., int]:
-    """A function of the library: p for an address, i for an int64, d for a double, in order."""
-    if LIBRARY is None:
-        return _no_library
+def prototype(name: str, signature: str) -> Any:
+    """A function of the library: p for an address, i for an int64, d for a double, in order.
+
+    None where there is no library, or the kernel was not compiled for this CPU.
+    """
+    function = getattr(LIBRARY, name, None)
+    if function is None:
+        return None
     kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
-    function = getattr(LIBRARY, name)
     function.argtypes = [kinds[letter] for letter in signature]
     function.restype = ctypes.c_int64
     return function
-
-
-def _no_library(*_: object) -> int:
-    raise NotImplementedError("the kernels in C are not compiled")
 
 
 def addressable(x: torch.Tensor) -> bool:

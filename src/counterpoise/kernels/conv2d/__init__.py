@@ -1,4 +1,7 @@
-"""2-D convolution: torch's, and on the CPU a folded one for nets of 1 to 8 channels."""
+"""2-D convolution: torch's, and on the CPU our own for nets of 1 to 8 channels.
+
+Compiled, if the installation has it and it suits (`compiled.py`); else folded (`folded.py`).
+"""
 
 from functools import lru_cache
 
@@ -6,17 +9,23 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels._eager import autocasting, plain_eager
+from counterpoise.kernels.conv2d.compiled import CompiledConv2d, compiled_conv2d, suits
 from counterpoise.kernels.conv2d.folded import FoldedConv2d, folded_conv2d, pixels_folded
 
 
 def conv2d(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
 ) -> torch.Tensor:
-    """Convolution of stride 1; `folded.py` says which ones are computed in the folded form."""
-    if plain_eager() and _suits_folding(x, weight, padding) and not autocasting(x):
-        if not torch.is_grad_enabled():
-            return folded_conv2d(x, weight, bias, padding)
-        return FoldedConv2d.apply(x, weight, bias, padding)
+    """Convolution of stride 1."""
+    if plain_eager():
+        if suits(x, weight, bias, padding):
+            if not torch.is_grad_enabled():
+                return compiled_conv2d(x, weight, bias)
+            return CompiledConv2d.apply(x, weight, bias)
+        if _suits_folding(x, weight, padding) and not autocasting(x):
+            if not torch.is_grad_enabled():
+                return folded_conv2d(x, weight, bias, padding)
+            return FoldedConv2d.apply(x, weight, bias, padding)
     return F.conv2d(x, weight, bias, padding=padding)
 
 

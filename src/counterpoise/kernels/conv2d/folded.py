@@ -5,9 +5,11 @@ neighbouring pixels are computed together: as P*O output channels of a convoluti
 pixels a step, its kernel P - 1 taps wider, holding the small kernel P times, shifted by a pixel
 each. In `channels_last` memory the P*O channels of a step *are* the O channels of its P pixels, so
 the result needs no copy. The added taps are zeros: for 4 channels and 3 taps twice the products,
-on four times the lanes. `benchmarks/conv2d.py` times it beside torch's: a single call gains or
-loses up to a third by its size and the state of the caches, so `benchmarks/step.py` times whole
-steps: there torch's convolutions cost the sheet's plain nets half as much again.
+on four times the lanes. It is for where the kernel in C was not compiled, or does not suit.
+
+`benchmarks/conv2d.py` times it beside torch's: a single call gains or loses up to a third by its
+size and the state of the caches, while in the whole steps of the sheet's plain nets, before there
+was a kernel in C, torch's convolutions cost half as much again.
 """
 
 from functools import lru_cache

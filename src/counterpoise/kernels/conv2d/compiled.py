@@ -1,0 +1,110 @@
+"""3x3 convolution of few channels by the kernel in C, `narrow.c` beside this file.
+
+`benchmarks/conv2d.py` times it beside torch's and the folded one.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels._compiled import address, addressable, prototype
+from counterpoise.kernels._eager import batched
+
+_FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
+_BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
+_OUTS, _INS = (4, 8), (1, 4, 8)  # channels that the kernel was written for
+
+
+def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> bool:
+    """True for what the kernel computes, where there is one."""
+    return (
+        _FORWARD is not None
+        and all(t is None or _plain(t) for t in (x, weight, bias))
+        and _shapes_suit(x.shape, weight.shape, None if bias is None else bias.shape, padding)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _plain(t: Tensor) -> bool:
+    return t.dtype == torch.float32 and addressable(t)
+
+
+@lru_cache(maxsize=256)  # asked at every call, of few shapes
+def _shapes_suit(
+    images: torch.Size, kernels: torch.Size, bias: torch.Size | None, padding: tuple[int, int]
+) -> bool:
+    return (
+        len(images) == len(kernels) == 4
+        and images.numel() > 0
+        and tuple(kernels[2:]) == (3, 3)
+        and tuple(padding) == (1, 1)
+        and kernels[0] in _OUTS
+        and kernels[1] == images[1]
+        and kernels[1] in _INS
+        and bias in (None, kernels[:1])
+    )
+
+
+def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution alone, where no gradient is asked for."""
+    n, c, h, w = x.shape
+    o, weight = weight.shape[0], weight.contiguous()
+    y, threads = _empty(x, o), torch.get_num_threads()
+    _FORWARD(address(x), address(weight), address(bias), address(y), n, h, w, c, o, threads)
+    return y
+
+
+class CompiledConv2d(torch.autograd.Function):
+    """y = conv2d(x, weight, bias, padding=1), x channels_last float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return y in channels_last."""
+        ctx.save_for_backward(x, weight)
+        ctx.sizes = None if bias is None else [weight.shape[0]]
+        return compiled_conv2d(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """All gradients that are wanted in one call."""
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled() or batched(grads[0]) or _lazy(grads[0]):  # torch can
+            return _torchs(grads[0], x, weight, ctx.sizes, wanted)
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        n, c, h, w = x.shape
+        o, weight = weight.shape[0], weight.contiguous()
+        few = c not in _OUTS  # a grey image's gradient, which training does not ask for
+        dx = _empty(x, c) if wanted[0] and not few else None
+        dw = weight.new_empty(weight.shape) if wanted[1] else None
+        db = weight.new_empty(o) if wanted[2] else None
+        if dx is not None or wanted[1] or wanted[2]:
+            places = (address(t) for t in (x, weight, grad, dx, dw, db))
+            _BACKWARD(*places, n, h, w, c, o, torch.get_num_threads())
+        if wanted[0] and few:
+            dx = _torchs(grad, x, weight, None, (True, False, False))[0]
+        return dx, dw, db
+
+
+def _lazy(t: Tensor) -> bool:
+    """True where the memory is not the numbers: zeros without any, or signs yet to be changed."""
+    return t._is_zerotensor() or t.is_neg()
+
+
+def _empty(x: Tensor, channels: int) -> Tensor:
+    """As many images as x, of the same size, in channels_last."""
+    n, _, h, w = x.shape
+    shape, strides = (n, channels, h, w), (channels * h * w, 1, channels * w, channels)
+    return x.new_empty_strided(shape, strides)
+
+
+def _torchs(
+    grad: Tensor, x: Tensor, weight: Tensor, sizes: list[int] | None, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    one = (1, 1)
+    return torch.ops.aten.convolution_backward.default(
+        grad, x, weight, sizes, one, one, one, False, (0, 0), 1, list(wanted)
+    )
