@@ -1,4 +1,4 @@
-"""Group normalization: torch's kernel where it is right, ours for `channels_last`."""
+"""Group normalization: torch's kernel on contiguous tensors, ours for `channels_last`."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,13 @@ from counterpoise.kernels._eager import (
     plain_eager,
     without_gaps,
 )
+from counterpoise.kernels._norm_in_c import may_take, may_take_beside
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
     quick_forward,
 )
+from counterpoise.kernels.group_norm.compiled import GroupNormCompiled, forward
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 
@@ -33,6 +35,12 @@ def group_norm(
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
     taken = way(x, num_groups)[0]
+    if taken == "compiled":
+        if may_take_beside(x.shape[1], weight, bias) and not x.shape[1] % num_groups:
+            if not torch.is_grad_enabled():
+                return forward(x, num_groups, weight, bias, eps)[0]
+            return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
+        taken = _torchs(x, num_groups)[0]
     if taken in PARTS:
         if not torch.is_grad_enabled():
             return PARTS[taken](x, num_groups, weight, bias, eps)[1]
@@ -68,6 +76,13 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
         return "native", "torch's kernel is right and fastest on contiguous tensors"
     if not is_channels_last(x):
         return "native", "torch's kernel on a contiguous copy: the strides are of no known layout"
+    if may_take(x):
+        return "compiled", "ours in C for channels_last: two passes, in any groups"
+    return _torchs(x, num_groups)
+
+
+def _torchs(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
+    """The way for a channels_last tensor by torch's kernels alone, and the reason."""
     ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
     if ordinary and quick_forward(x, num_groups):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"

@@ -1,13 +1,16 @@
-"""Layer normalization: torch's kernel, and for `channels_last` the same kernel on a view."""
+"""Layer normalization: torch's kernel; for `channels_last` ours, or torch's on a view."""
 
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels import _last_axes
 from counterpoise.kernels._backend import by_formula, reference_asked
 from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
-from counterpoise.kernels._last_axes import by_way, way
+from counterpoise.kernels._last_axes import by_way
+from counterpoise.kernels._norm_in_c import may_take, may_take_beside
+from counterpoise.kernels.layer_norm.compiled import LayerNormCompiled, forward
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 __all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
@@ -28,8 +31,22 @@ def layer_norm(
     taken = way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)
+    if taken == "compiled":
+        if may_take_beside(x.shape[1:].numel(), weight, bias) and x.shape[1:] == normalized_shape:
+            if not torch.is_grad_enabled():
+                return forward(x, weight, bias, eps)[0]
+            return LayerNormCompiled.apply(x, weight, bias, eps)
+        taken = _last_axes.way(x, normalized_shape)[0]
     norm = partial(F.layer_norm, eps=eps)
     return by_way(taken, norm, x, normalized_shape, weight, bias)
+
+
+def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
+    """The way that is taken for a tensor, and the reason."""
+    taken, why = _last_axes.way(x, normalized_shape)
+    if taken == "view" and x.numel() and may_take(x):
+        return "compiled", "ours in C: channels_last is normalized as the rows that it is, uncopied"
+    return taken, why
 
 
 def layer_norm_2d(

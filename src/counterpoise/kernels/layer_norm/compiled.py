@@ -1,0 +1,105 @@
+"""Layer normalization over all of (C, H, W), or (C, D, H, W), of `channels_last`: channels_last.c.
+
+It reads an image once for its moments, which are exact at any mean, and once for the output; the
+gradient likewise. Weight and bias stay in their own order. Results do not depend on the number of
+threads.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels._backend import by_formula
+from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._eager import batched, channels_last_of
+from counterpoise.kernels._layout import channels_last
+from counterpoise.kernels._norm_in_c import in_half
+from counterpoise.kernels.layer_norm.reference import layer_norm as reference
+
+_forward = prototype("layer_norm_forward", "pppppiiidiii")
+_backward = prototype("layer_norm_backward", "pppppppiiiiii")
+
+
+def forward(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return y in the layout of x, and for each sample (mean, 1/sqrt(var + eps))."""
+    n, c = x.shape[:2]
+    y = torch.empty_like(x)
+    stats = torch.empty(n, 2, dtype=torch.float64)
+    failed = _forward(
+        x.data_ptr(),
+        address(weight),
+        address(bias),
+        y.data_ptr(),
+        stats.data_ptr(),
+        n,
+        c,
+        x.shape[2:].numel(),
+        eps,
+        in_half(x),
+        in_half(weight, bias),
+        torch.get_num_threads(),
+    )
+    if failed:
+        raise MemoryError("no memory for layer normalization")
+    return y, stats
+
+
+class LayerNormCompiled(torch.autograd.Function):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        """Return y in the layout of x."""
+        y, stats = forward(x, weight, bias, eps)
+        ctx.eps = eps
+        ctx.save_for_backward(x, weight, bias, stats)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """By channels_last.c; by the formula where the gradient is to be differentiated."""
+        x, weight, bias, stats = ctx.saved_tensors
+        if torch.is_grad_enabled() or batched(grad):
+            return _differentiable(ctx, x, weight, bias, grad)
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        dx = torch.empty_like(x) if of_x else None
+        dweight = torch.empty_like(weight) if of_weight else None
+        dbias = torch.empty_like(bias) if of_bias else None
+        n, c = x.shape[:2]
+        memory = channels_last_of(x)
+        quick = memory == torch.channels_last
+        grad = channels_last(grad) if quick else grad.contiguous(memory_format=memory)
+        failed = _backward(
+            grad.data_ptr(),
+            x.data_ptr(),
+            address(weight),
+            stats.data_ptr(),
+            address(dx),
+            address(dweight),
+            address(dbias),
+            n,
+            c,
+            x.shape[2:].numel(),
+            in_half(x),
+            in_half(weight, bias),
+            torch.get_num_threads(),
+        )
+        if failed:
+            raise MemoryError("no memory for the gradient of layer normalization")
+        return dx, dweight, dbias, None
+
+
+def _differentiable(
+    ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    inputs = [t for t in (x, weight, bias) if t is not None and t.requires_grad]
+    with torch.enable_grad():
+        y = by_formula(reference, x, x.shape[1:], weight, bias, ctx.eps)
+        found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    each = (next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias))
+    return (*each, None)
