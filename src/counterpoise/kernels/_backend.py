@@ -47,9 +47,9 @@ def reference_asked() -> bool:
     return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
 
 
-def native_asked() -> bool:
-    """True within `backend("native")`."""
-    return _FORCED.get() == "native"
+def asked() -> str | None:
+    """The backend that somebody insists on."""
+    return _FORCED.get()
 
 
 def by_formula(

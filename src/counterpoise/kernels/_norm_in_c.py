@@ -2,41 +2,47 @@
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from counterpoise.kernels import _compiled
-from counterpoise.kernels._backend import native_asked
+from counterpoise.kernels._backend import asked
 from counterpoise.kernels._eager import plain_eager
 
 DTYPES = (torch.float32, torch.bfloat16)
 
 
 def may_take(x: Tensor) -> bool:
-    """True for an ordinary tensor on a CPU, where there was a compiler and nobody says "native"."""
+    """True for an ordinary tensor on a CPU, where there was a compiler and no backend is asked for.
+
+    What is no image, empty or contiguous is for others.
+    """
     return (
-        _compiled.LIBRARY is not None
+        type(x) is Tensor
+        and x.is_cpu
         and x.dtype in DTYPES
-        and x.device.type == "cpu"
-        and type(x) is Tensor
+        and _compiled.LIBRARY is not None
         and plain_eager()
-        and not native_asked()
+        and asked() is None
+        and x.numel() > 0
+        and not x.is_contiguous()
     )
 
 
-def may_take_beside(size: int, *own: Tensor | None) -> bool:
-    """True for weight and bias of so many numbers, as `matching` gives them; torch refuses others.
+def may_take_beside(size: int, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """True for weight and bias of so many numbers, as `matching` gives them.
 
-    Those of strange strides torch's operators take.
+    Others torch's operators refuse, or take though their strides are strange.
     """
-    return all(
-        p is None
-        or (
-            p.numel() == size
-            and p.dtype in DTYPES
-            and p.device.type == "cpu"
-            and type(p) in (Tensor, torch.nn.Parameter)
-            and p.is_contiguous()
-        )
-        for p in own
+    return (weight is None or _ordinary(size, weight)) and (bias is None or _ordinary(size, bias))
+
+
+def _ordinary(size: int, p: Tensor) -> bool:
+    return (
+        type(p) in (Parameter, Tensor)
+        and p.is_cpu
+        and p.dtype in DTYPES
+        and p.numel() == size
+        and p.is_contiguous()
     )
 
 

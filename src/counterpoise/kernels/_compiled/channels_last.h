@@ -13,9 +13,61 @@ cache, they are found in two passes in float; chunks, lanes and pieces are put t
 #include <stdlib.h>
 #include <string.h>
 
+#define INLINE static inline __attribute__((always_inline))
+
+/* f(..., half) for a `half` that the compiler knows: the loops in f then have one dtype. */
+#define EITHER(half, f, ...)                \
+    do {                                    \
+        if (half) f(__VA_ARGS__, 1);        \
+        else f(__VA_ARGS__, 0);             \
+    } while (0)
+
+/* The same for loops over lanes, of which there mostly are 64: unrolled, they take half the time. */
+#define LANES(width, half, f, ...)                       \
+    do {                                                 \
+        if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
+        else EITHER(half, f, __VA_ARGS__, width);        \
+    } while (0)
+
+typedef union {
+    float number;
+    uint32_t bits;
+} Float;
+
+/* x[i] of floats, or if `half` of bfloat16s. */
+INLINE float get(const void *x, int64_t i, int half) {
+    if (!half) return ((const float *)x)[i];
+    return (Float){.bits = (uint32_t)((const uint16_t *)x)[i] << 16}.number;
+}
+
+/* x[i] = number, to the nearest bfloat16 if `half`, and NaN stays NaN. */
+INLINE void put(void *x, int64_t i, float number, int half) {
+    if (!half) {
+        ((float *)x)[i] = number;
+        return;
+    }
+    uint32_t bits = (Float){number}.bits, even = bits + 0x7fff + (bits >> 16 & 1);
+    ((uint16_t *)x)[i] = number == number ? even >> 16 : 0x7fc0;
+}
+
+INLINE const void *from(const void *x, int64_t i, int half) {
+    return (const char *)x + i * (half ? 2 : 4);
+}
+
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+INLINE int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* of cache */
+
+/* The next part of some memory, for `count` things of a size; on cache lines of its own. */
+INLINE void *part(char **memory, int64_t count, int64_t size) {
+    void *here = *memory;
+    *memory += lines(count * size);
+    return here;
+}
+
 typedef struct {
     int64_t channels, groups, numbers; /* of an image */
-    int64_t width, rows;               /* lanes, and rows of them in a chunk at most */
+    int64_t unit, width, rows;         /* lanes added up first, lanes, rows in a chunk at most */
     int64_t piece, pieces;             /* numbers in a piece, what one thread does at a time */
 } Plan;
 
@@ -23,129 +75,121 @@ typedef struct {
     double mean, squares; /* of some numbers: their mean, the sum of (x - mean)^2 */
 } Moments;
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static inline Plan plan_of(int64_t channels, int64_t numbers, int64_t groups) {
-    int64_t width = channels;
-    while (width % 16 && width <= 256) width += channels;
-    if (width > 256) width = channels;
-    width *= (63 + width) / width;
-    int64_t rows = least(64, 8192 / width), all = (numbers + width - 1) / width;
-    if (rows < 16) rows = 16;
-    int64_t in_piece = (65535 + width) / width;
-    return (Plan){channels, groups, numbers, width, rows, in_piece * width,
-                  (all + in_piece - 1) / in_piece};
+    int64_t unit = channels;
+    while (unit % 16 && unit <= 256) unit += channels;
+    if (unit > 256) unit = channels;
+    int64_t width = (63 + unit) / unit * unit, rows = least(64, 8192 / width);
+    int64_t all = (numbers + width - 1) / width, in_piece = (65535 + width) / width;
+    return (Plan){channels, groups,           numbers,          unit,
+                  width,    rows < 16 ? 16 : rows, in_piece * width, (all + in_piece - 1) / in_piece};
 }
 
 static inline int64_t piece_length(const Plan *plan, int64_t piece) {
     return least(plan->piece, plan->numbers - piece * plan->piece);
 }
 
-/* n numbers from `at` on as floats: where they are, or if they are bfloat16 in the buffer. */
-static inline const float *floats(const void *x, int64_t at, int64_t n, int half, float *buffer) {
-    if (!half) return (const float *)x + at;
-    const uint16_t *restrict from = (const uint16_t *)x + at;
-    uint32_t *restrict to = (uint32_t *)__builtin_assume_aligned(buffer, 64);
-    for (int64_t i = 0; i < n; i++) to[i] = (uint32_t)from[i] << 16;
-    return buffer;
-}
-
-/* Where to write n floats from `at` on: `written` then rounds them to the nearest bfloat16. */
-static inline float *room_for(void *y, int64_t at, int half, float *buffer) {
-    return half ? buffer : (float *)y + at;
-}
-
-static inline void written(void *y, int64_t at, int64_t n, int half, const float *buffer) {
-    if (!half) return;
-    const uint32_t *restrict from = (const uint32_t *)__builtin_assume_aligned(buffer, 64);
-    uint16_t *restrict to = (uint16_t *)y + at;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits = from[i], even = bits + 0x7fff + (bits >> 16 & 1);
-        to[i] = (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : even >> 16; /* NaN stays NaN */
-    }
-}
-
-/* The next part of some memory, for `count` things of a size; on a cache line of its own. */
-static inline void *part(char **memory, int64_t count, int64_t size) {
-    void *here = *memory;
-    *memory += (count * size + 63) / 64 * 64;
-    return here;
-}
-
-/* sum[j] += x[., j] and, with a shift, squares[j] += (x[., j] - shift[j])^2 too, of so many rows. */
-static inline void add_lanes(const float *restrict x, int64_t rows, int64_t width,
-                             const float *restrict shift, float *restrict sum,
-                             float *restrict squares) {
+/* sum[j] += x[., j], of so many rows. */
+INLINE void sum_lanes(const void *restrict x, int64_t rows, float *restrict sum, int64_t width,
+                      int half) {
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4, x += 4 * width) {
-        const float *b = x + width, *c = b + width, *d = c + width;
-        if (!shift) {
-            for (int64_t j = 0; j < width; j++) sum[j] += (x[j] + b[j]) + (c[j] + d[j]);
-            continue;
-        }
+    for (; r + 4 <= rows; r += 4) {
+        const int64_t b = (r + 1) * width, c = b + width, d = c + width;
+        for (int64_t j = 0; j < width; j++)
+            sum[j] += (get(x, r * width + j, half) + get(x, b + j, half)) +
+                      (get(x, c + j, half) + get(x, d + j, half));
+    }
+    for (; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) sum[j] += get(x, r * width + j, half);
+}
+
+/* rest[j] += x[., j] - mean[j] and squares[j] += (x[., j] - mean[j])^2, of so many rows. */
+INLINE void square_lanes(const void *restrict x, int64_t rows, const float *restrict mean,
+                         float *restrict rest, float *restrict squares, int64_t width, int half) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        const int64_t b = (r + 1) * width, c = b + width, d = c + width;
         for (int64_t j = 0; j < width; j++) {
-            float s = shift[j], p = x[j] - s, q = b[j] - s, u = c[j] - s, v = d[j] - s;
-            sum[j] += (p + q) + (u + v);
+            float m = mean[j], p = get(x, r * width + j, half) - m, q = get(x, b + j, half) - m;
+            float u = get(x, c + j, half) - m, v = get(x, d + j, half) - m;
+            rest[j] += (p + q) + (u + v);
             squares[j] += (p * p + q * q) + (u * u + v * v);
         }
     }
-    for (; r < rows; r++, x += width)
+    for (; r < rows; r++)
         for (int64_t j = 0; j < width; j++) {
-            float p = shift ? x[j] - shift[j] : x[j];
-            sum[j] += p;
-            if (shift) squares[j] += p * p;
+            float p = get(x, r * width + j, half) - mean[j];
+            rest[j] += p;
+            squares[j] += p * p;
         }
 }
 
-/* Moments of each group, of a piece. Memory: see moments_bytes. */
+static inline int64_t moments_bytes(const Plan *plan) {
+    return 3 * lines(plan->width * sizeof(float)) + 2 * lines(plan->width * sizeof(double)) +
+           2 * lines(plan->unit * sizeof(double));
+}
+
+/* Moments of each group, of n numbers from `at` on, in a thread's memory of moments_bytes. */
 static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, int half,
                        char *memory, Moments *groups) {
-    int64_t width = plan->width, chunk = plan->rows * width, done = 0;
-    float *buffer = part(&memory, chunk, sizeof(float)), *sum = part(&memory, width, sizeof(float));
-    float *shift = part(&memory, width, sizeof(float));
+    const int64_t width = plan->width, unit = plan->unit, size = plan->channels / plan->groups;
+    float *sum = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
     float *squares = part(&memory, width, sizeof(float));
-    double *mean = part(&memory, width, sizeof(double));
-    double *m2 = part(&memory, width, sizeof(double));
+    double *restrict mean = part(&memory, width, sizeof(double));
+    double *restrict apart = part(&memory, width, sizeof(double)); /* sum of (x - mean)^2 */
+    double *restrict means = part(&memory, unit, sizeof(double));
+    double *restrict all = part(&memory, unit, sizeof(double));
     memset(mean, 0, width * sizeof(double));
-    memset(m2, 0, width * sizeof(double));
-    for (int64_t i = 0; i < n;) { /* whole rows, and in the end what is left: a shorter one */
+    memset(apart, 0, width * sizeof(double));
+    for (int64_t i = 0, done = 0; i < n;) { /* whole rows, and last what is left: a shorter one */
         int64_t rows = least(plan->rows, (n - i) / width), lanes = rows ? width : n - i;
         if (!rows) rows = 1;
-        const float *here = floats(x, at + i, rows * lanes, half, buffer);
+        const void *here = from(x, at + i, half);
         memset(sum, 0, lanes * sizeof(float));
-        add_lanes(here, rows, lanes, NULL, sum, NULL);
+        LANES(lanes, half, sum_lanes, here, rows, sum);
+        const float one = 1.0f / rows;
         for (int64_t j = 0; j < lanes; j++) {
-            shift[j] = sum[j] / rows;
+            shift[j] = sum[j] * one;
             sum[j] = squares[j] = 0;
         }
-        add_lanes(here, rows, lanes, shift, sum, squares);
-        double one = 1.0 / rows, share = rows / (double)(done + rows);
+        LANES(lanes, half, square_lanes, here, rows, shift, sum, squares);
+        const double each = 1.0 / rows, share = rows / (double)(done + rows), both = done * share;
         for (int64_t j = 0; j < lanes; j++) {
-            double rest = sum[j] * one, apart = shift[j] + rest - mean[j];
-            mean[j] += apart * share;
-            m2[j] += squares[j] - sum[j] * rest + apart * apart * (done * share);
+            double rest = sum[j] * each, step = shift[j] + rest - mean[j];
+            mean[j] += step * share;
+            apart[j] += squares[j] - sum[j] * rest + step * step * both;
         }
         done += rows;
         i += rows * lanes;
     }
-    int64_t size = plan->channels / plan->groups, used = least(n, width);
-    double one = (double)plan->groups / n, whole = n / width, longer = n % width;
+    const double whole = n / width, share = (double)plan->groups / n;
+    const int64_t longer = n % width; /* lanes that had a number more */
+    memset(means, 0, unit * sizeof(double));
+    memset(all, 0, unit * sizeof(double));
+    for (int64_t b = 0; b < width; b += unit)
+        for (int64_t j = 0; j < unit; j++)
+            means[j] += mean[b + j] * (b + j < longer ? whole + 1 : whole);
     for (int64_t g = 0; g < plan->groups; g++) groups[g] = (Moments){0, 0};
-    for (int64_t j = 0; j < used;)
+    for (int64_t j = 0; j < unit;)
+        for (int64_t g = 0; g < plan->groups; g++) {
+            double sum_of_group = 0;
+            for (int64_t end = j + size; j < end; j++) sum_of_group += means[j];
+            groups[g].mean += sum_of_group * share;
+        }
+    for (int64_t j = 0; j < unit;)
         for (int64_t g = 0; g < plan->groups; g++)
-            for (int64_t end = j + size; j < end; j++)
-                groups[g].mean += mean[j] * (whole + (j < longer)) * one;
-    for (int64_t j = 0; j < used;)
-        for (int64_t g = 0; g < plan->groups; g++)
-            for (int64_t end = j + size; j < end; j++) {
-                double apart = mean[j] - groups[g].mean;
-                groups[g].squares += m2[j] + apart * apart * (whole + (j < longer));
-            }
-}
-
-static inline int64_t moments_bytes(const Plan *plan) {
-    return (plan->rows * plan->width + 3 * plan->width) * sizeof(float) +
-           2 * plan->width * sizeof(double) + 6 * 64;
+            for (int64_t end = j + size; j < end; j++) means[j] = groups[g].mean;
+    for (int64_t b = 0; b < width; b += unit)
+        for (int64_t j = 0; j < unit; j++) {
+            double step = mean[b + j] - means[j];
+            all[j] += apart[b + j] + step * step * (b + j < longer ? whole + 1 : whole);
+        }
+    for (int64_t j = 0; j < unit;)
+        for (int64_t g = 0; g < plan->groups; g++) {
+            double sum_of_group = 0;
+            for (int64_t end = j + size; j < end; j++) sum_of_group += all[j];
+            groups[g].squares += sum_of_group;
+        }
 }
 
 /* stats[g] = (mean, 1 / sqrt(variance + eps)) out of the moments of all pieces, in their order. */
@@ -155,9 +199,9 @@ static void statistics(const Plan *plan, const Moments *pieces, double eps, doub
         double count = piece_length(plan, 0);
         for (int64_t p = 1; p < plan->pieces; p++) {
             Moments one = pieces[p * plan->groups + g];
-            double n = piece_length(plan, p), share = n / (count + n), apart = one.mean - all.mean;
-            all.mean += apart * share;
-            all.squares += one.squares + apart * apart * count * share / plan->groups;
+            double n = piece_length(plan, p), share = n / (count + n), step = one.mean - all.mean;
+            all.mean += step * share;
+            all.squares += one.squares + step * step * count * share / plan->groups;
             count += n;
         }
         stats[2 * g] = all.mean;
@@ -174,8 +218,6 @@ typedef struct {
     int64_t shared, bytes; /* of an image; of a thread in all */
     int threads, inside;
 } Team;
-
-static inline int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static inline int team_of(Team *team, int64_t samples, const Plan *plan, int64_t shared,
                           int64_t own, int64_t threads) {
@@ -199,13 +241,20 @@ static inline void each_image(EachImage work, const void *task, int64_t samples,
         work(task, n, team, team->memory + team->bytes * omp_get_thread_num());
 }
 
-static inline void each_piece(EachPiece work, const void *image, int64_t pieces, const Team *team,
-                              char *memory) {
+/* Backwards, so that a second walk begins with what the first one left in the cache. */
+static inline void each_piece(EachPiece work, const void *image, int64_t pieces, int backwards,
+                              const Team *team, char *memory) {
     if (!team->inside) {
-        for (int64_t p = 0; p < pieces; p++) work(image, p, memory + team->shared);
+        for (int64_t p = 0; p < pieces; p++)
+            work(image, backwards ? pieces - 1 - p : p, memory + team->shared);
         return;
     }
-#pragma omp parallel for num_threads(team->threads) schedule(static)
-    for (int64_t p = 0; p < pieces; p++)
-        work(image, p, team->memory + team->bytes * omp_get_thread_num() + team->shared);
+#pragma omp parallel num_threads(team->threads)
+    {
+        int64_t thread = omp_get_thread_num(), all = omp_get_num_threads();
+        int64_t first = pieces * thread / all, end = pieces * (thread + 1) / all;
+        for (int64_t p = first; p < end; p++)
+            work(image, backwards ? first + end - 1 - p : p,
+                 team->memory + team->bytes * thread + team->shared);
+    }
 }

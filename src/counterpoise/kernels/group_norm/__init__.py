@@ -34,12 +34,12 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
+    if _by_c(x) and not x.shape[1] % num_groups and may_take_beside(x.shape[1], weight, bias):
+        if not torch.is_grad_enabled():
+            return forward(x, num_groups, weight, bias, eps)[0]
+        return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
     taken = way(x, num_groups)[0]
     if taken == "compiled":
-        if may_take_beside(x.shape[1], weight, bias) and not x.shape[1] % num_groups:
-            if not torch.is_grad_enabled():
-                return forward(x, num_groups, weight, bias, eps)[0]
-            return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
         taken = _torchs(x, num_groups)[0]
     if taken in PARTS:
         if not torch.is_grad_enabled():
@@ -76,9 +76,13 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
         return "native", "torch's kernel is right and fastest on contiguous tensors"
     if not is_channels_last(x):
         return "native", "torch's kernel on a contiguous copy: the strides are of no known layout"
-    if may_take(x):
-        return "compiled", "ours in C for channels_last: two passes, in any groups"
+    if _by_c(x):
+        return "compiled", "ours in C for channels_last: as exact and quick in any groups"
     return _torchs(x, num_groups)
+
+
+def _by_c(x: torch.Tensor) -> bool:
+    return may_take(x) and is_channels_last(x)
 
 
 def _torchs(x: torch.Tensor, num_groups: int) -> tuple[str, str]:

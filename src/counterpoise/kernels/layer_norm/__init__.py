@@ -28,25 +28,26 @@ def layer_norm(
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.layer_norm(x, normalized_shape, weight, bias, eps)
     x = without_gaps(x)
-    taken = way(x, normalized_shape)[0]
+    if _by_c(x, normalized_shape) and may_take_beside(x.numel() // len(x), weight, bias):
+        if not torch.is_grad_enabled():
+            return forward(x, weight, bias, eps)[0]
+        return LayerNormCompiled.apply(x, weight, bias, eps)
+    taken = _last_axes.way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)
-    if taken == "compiled":
-        if may_take_beside(x.shape[1:].numel(), weight, bias) and x.shape[1:] == normalized_shape:
-            if not torch.is_grad_enabled():
-                return forward(x, weight, bias, eps)[0]
-            return LayerNormCompiled.apply(x, weight, bias, eps)
-        taken = _last_axes.way(x, normalized_shape)[0]
     norm = partial(F.layer_norm, eps=eps)
     return by_way(taken, norm, x, normalized_shape, weight, bias)
 
 
 def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
     """The way that is taken for a tensor, and the reason."""
-    taken, why = _last_axes.way(x, normalized_shape)
-    if taken == "view" and x.numel() and may_take(x):
+    if _by_c(x, normalized_shape):
         return "compiled", "ours in C: channels_last is normalized as the rows that it is, uncopied"
-    return taken, why
+    return _last_axes.way(x, normalized_shape)
+
+
+def _by_c(x: torch.Tensor, shape: tuple[int, ...]) -> bool:
+    return may_take(x) and x.shape[1:] == tuple(shape) and channels_last_of(x) is not None
 
 
 def layer_norm_2d(

@@ -5,54 +5,30 @@
     dweight = sum(dy * xhat),  dbias = sum(dy),  xhat = (x - mean) * rstd
 
 with the means over an image's numbers, the sums over the samples. The order of an image's numbers
-does not matter; only weight and bias, and their gradients, change theirs. As in group
-normalization a mean is taken away in two steps.
+does not matter to the means, so only weight and bias change theirs: a block of some pixels at a
+time, which all samples then use. As in group normalization a mean is taken away in two steps.
 */
 #include "../_compiled/channels_last.h"
 
-enum { BLOCK = 1024, SAMPLES = 16 }; /* numbers at a time; samples that are added up in float */
+enum { SAMPLES = 16 }; /* as many are added up in float */
 
 typedef struct {
     const void *x, *dy;
-    const void *weight, *bias; /* in the order of x; NULL for ones and zeros */
+    const void *weight, *bias; /* (C, H, W); NULL for ones and zeros */
     void *y, *dx, *dweight, *dbias;
     double *stats; /* (N, 2): mean, rstd */
-    double *means; /* (N, 2): of weight * dy, and of weight * dy * xhat */
+    double *sums;  /* (blocks, N, 2): of weight * dy, and of weight * dy * (x - mean) */
     double eps;
-    int64_t samples;
-    int half, low; /* x in bfloat16, weight in bfloat16 */
+    int64_t samples, channels, pixels, block; /* of pixels, in a block */
+    int half, low;                            /* x in bfloat16, weight in bfloat16 */
     Plan plan;
 } Task;
 
 typedef struct {
     const Task *task;
     int64_t begin; /* of the image in x */
-    const double *stats;
     Moments *moments;
-    double *partial; /* (pieces, 2) */
 } Image;
-
-/* out[c][r] = in[r][c], in blocks of a cache line each way */
-#define TRANSPOSE(NAME, NUMBER)                                                                  \
-    static void NAME(const NUMBER *restrict in, NUMBER *restrict out, int64_t rows,              \
-                     int64_t columns, int threads) {                                             \
-        _Pragma("omp parallel for num_threads(threads) schedule(static)") for (                  \
-            int64_t c = 0; c < columns; c += 16) {                                               \
-            for (int64_t r = 0; r < rows; r += 16)                                               \
-                for (int64_t i = r; i < least(r + 16, rows); i++)                                \
-                    for (int64_t j = c; j < least(c + 16, columns); j++)                         \
-                        out[j * rows + i] = in[i * columns + j];                                 \
-        }                                                                                        \
-    }
-TRANSPOSE(transpose_float, uint32_t)
-TRANSPOSE(transpose_half, uint16_t)
-
-static void transpose(const void *in, void *out, int64_t rows, int64_t columns, int low,
-                      int threads) {
-    if (!in || !out) return;
-    if (low) transpose_half(in, out, rows, columns, threads);
-    else transpose_float(in, out, rows, columns, threads);
-}
 
 static void moments_piece(const void *of, int64_t p, char *memory) {
     const Image *image = of;
@@ -61,192 +37,204 @@ static void moments_piece(const void *of, int64_t p, char *memory) {
                image->task->half, memory, image->moments + p);
 }
 
-static void forward_piece(const void *of, int64_t p, char *memory) {
-    const Image *image = of;
-    const Task *task = image->task;
-    const float mean = image->stats[0], rstd = image->stats[1];
-    const float plus = (mean - image->stats[0]) * image->stats[1];
-    int64_t first = p * task->plan.piece, end = first + piece_length(&task->plan, p);
-    float *of_x = part(&memory, BLOCK, sizeof(float)), *out = part(&memory, BLOCK, sizeof(float));
-    float *of_weight = part(&memory, BLOCK, sizeof(float));
-    float *of_bias = part(&memory, BLOCK, sizeof(float));
-    for (int64_t i = first; i < end; i += BLOCK) {
-        int64_t n = least(BLOCK, end - i), at = image->begin + i;
-        const float *restrict x = floats(task->x, at, n, task->half, of_x);
-        float *restrict y = room_for(task->y, at, task->half, out);
-        const float *restrict weight = NULL, *restrict bias = NULL;
-        if (task->weight) weight = floats(task->weight, i, n, task->low, of_weight);
-        if (task->bias) bias = floats(task->bias, i, n, task->low, of_bias);
-        if (weight && bias)
-            for (int64_t j = 0; j < n; j++)
-                y[j] = ((x[j] - mean) * rstd + plus) * weight[j] + bias[j];
-        else
-            for (int64_t j = 0; j < n; j++)
-                y[j] = ((x[j] - mean) * rstd + plus) * (weight ? weight[j] : 1) +
-                       (bias ? bias[j] : 0);
-        written(task->y, at, n, task->half, y);
+static void statistics_image(const void *of, int64_t sample, const Team *team, char *memory) {
+    const Task *task = of;
+    Image image = {task, sample * task->plan.numbers, (Moments *)memory};
+    each_piece(moments_piece, &image, task->plan.pieces, 0, team, memory);
+    statistics(&task->plan, image.moments, task->eps, task->stats + 2 * sample);
+}
+
+/* A block's part of a parameter in the order of x; `constant` where there is no parameter. */
+INLINE void taken(float *restrict to, const void *restrict parameter, float constant,
+                  const Task *task, int64_t first, int64_t pixels, int low) {
+    const int64_t channels = task->channels;
+    if (!parameter)
+        for (int64_t i = 0; i < channels * pixels; i++) to[i] = constant;
+    else
+        for (int64_t p = 0; p < pixels; p += 16) /* a cache line at a time */
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t k = p; k < least(p + 16, pixels); k++)
+                    to[k * channels + c] = get(parameter, c * task->pixels + first + k, low);
+}
+
+/* The way back, for a gradient. */
+INLINE void given(const double *restrict sums, void *restrict gradient, const Task *task,
+                  int64_t first, int64_t pixels, int low) {
+    const int64_t channels = task->channels;
+    for (int64_t p = 0; p < pixels; p += 16)
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t k = p; k < least(p + 16, pixels); k++)
+                put(gradient, c * task->pixels + first + k, sums[k * channels + c], low);
+}
+
+INLINE void forward_numbers(const void *restrict x, void *restrict y, int64_t n,
+                            const double *stats, const float *restrict weight,
+                            const float *restrict bias, int half) {
+    const float mean = stats[0], rstd = stats[1], rest = (mean - stats[0]) * stats[1];
+    for (int64_t i = 0; i < n; i++)
+        put(y, i, ((get(x, i, half) - mean) * rstd + rest) * weight[i] + bias[i], half);
+}
+
+static void forward_block(const Task *task, int64_t first, char *memory) {
+    const int64_t pixels = least(task->block, task->pixels - first), n = pixels * task->channels;
+    float *weight = part(&memory, n, sizeof(float)), *bias = part(&memory, n, sizeof(float));
+    EITHER(task->low, taken, weight, task->weight, 1, task, first, pixels);
+    EITHER(task->low, taken, bias, task->bias, 0, task, first, pixels);
+    for (int64_t s = 0; s < task->samples; s++) {
+        int64_t at = s * task->plan.numbers + first * task->channels;
+        EITHER(task->half, forward_numbers, from(task->x, at, task->half),
+               (void *)from(task->y, at, task->half), n, task->stats + 2 * s, weight, bias);
     }
 }
 
-static void forward_image(const void *of, int64_t sample, const Team *team, char *memory) {
-    const Task *task = of;
-    double *stats = task->stats + 2 * sample;
-    Image image = {task, sample * task->plan.numbers, stats, .moments = (Moments *)memory};
-    each_piece(moments_piece, &image, task->plan.pieces, team, memory);
-    statistics(&task->plan, image.moments, task->eps, stats);
-    each_piece(forward_piece, &image, task->plan.pieces, team, memory);
-}
-
-/* The sums of weight * dy and of weight * dy * (x - mean) of a piece. */
-static void sums_piece(const void *of, int64_t p, char *memory) {
-    const Image *image = of;
-    const Task *task = image->task;
-    const float mean = image->stats[0];
-    int64_t first = p * task->plan.piece, end = first + piece_length(&task->plan, p);
-    float *of_x = part(&memory, BLOCK, sizeof(float)), *of_dy = part(&memory, BLOCK, sizeof(float));
-    float *of_weight = part(&memory, BLOCK, sizeof(float));
-    double sum = 0, both = 0;
-    for (int64_t i = first; i < end; i += BLOCK) {
-        int64_t n = least(BLOCK, end - i), at = image->begin + i, j = 0;
-        const float *restrict x = floats(task->x, at, n, task->half, of_x);
-        const float *restrict dy = floats(task->dy, at, n, task->half, of_dy);
-        const float *restrict weight = NULL;
-        if (task->weight) weight = floats(task->weight, i, n, task->low, of_weight);
-        float some = 0, some_both = 0;
-#pragma omp simd reduction(+ : some, some_both)
-        for (j = 0; j < n; j++) {
-            float g = weight ? dy[j] * weight[j] : dy[j];
-            some += g;
-            some_both += g * (x[j] - mean);
+/* sums = (that of weight * dy, that of weight * dy * (x - mean)) */
+INLINE void sum_numbers(const void *restrict dy, const void *restrict x, int64_t n, float mean,
+                        const float *restrict weight, double *sums, int half) {
+    double all = 0, all_both = 0;
+    for (int64_t b = 0; b < n; b += 1024) {
+        float sum = 0, both = 0;
+#pragma omp simd reduction(+ : sum, both)
+        for (int64_t i = b; i < least(b + 1024, n); i++) {
+            float g = weight[i] * get(dy, i, half);
+            sum += g;
+            both += g * (get(x, i, half) - mean);
         }
-        sum += some;
-        both += some_both;
+        all += sum;
+        all_both += both;
     }
-    image->partial[2 * p] = sum;
-    image->partial[2 * p + 1] = both;
+    sums[0] = all;
+    sums[1] = all_both;
 }
 
-static void sums_image(const void *of, int64_t sample, const Team *team, char *memory) {
-    const Task *task = of;
-    const double *stats = task->stats + 2 * sample;
-    Image image = {task, sample * task->plan.numbers, stats, .partial = (double *)memory};
-    each_piece(sums_piece, &image, task->plan.pieces, team, memory);
-    double sum = 0, both = 0, rest = stats[0] - (float)stats[0];
-    for (int64_t p = 0; p < task->plan.pieces; p++) {
-        sum += image.partial[2 * p];
-        both += image.partial[2 * p + 1];
+static void sums_block(const Task *task, int64_t first, char *memory) {
+    const int64_t pixels = least(task->block, task->pixels - first), n = pixels * task->channels;
+    float *weight = part(&memory, n, sizeof(float));
+    EITHER(task->low, taken, weight, task->weight, 1, task, first, pixels);
+    double *sums = task->sums + first / task->block * task->samples * 2;
+    for (int64_t s = 0; s < task->samples; s++) {
+        int64_t at = s * task->plan.numbers + first * task->channels;
+        EITHER(task->half, sum_numbers, from(task->dy, at, task->half),
+               from(task->x, at, task->half), n, task->stats[2 * s], weight, sums + 2 * s);
     }
-    task->means[2 * sample] = sum / task->plan.numbers;
-    task->means[2 * sample + 1] = (both - rest * sum) * stats[1] / task->plan.numbers;
 }
 
-/* dx, dweight and dbias of the numbers from i on, of all samples. */
-static void backward_block(const Task *task, int64_t i, char *memory) {
-    int64_t n = least(BLOCK, task->plan.numbers - i);
-    float *of_x = part(&memory, BLOCK, sizeof(float)), *of_dy = part(&memory, BLOCK, sizeof(float));
-    float *of_weight = part(&memory, BLOCK, sizeof(float));
-    float *restrict of_both = part(&memory, BLOCK, sizeof(float));
-    float *restrict sum = part(&memory, BLOCK, sizeof(float));
-    float *out = part(&memory, BLOCK, sizeof(float));
-    double *both_all = part(&memory, BLOCK, sizeof(double));
-    double *sum_all = part(&memory, BLOCK, sizeof(double));
-    const float *restrict weight = NULL;
-    if (task->weight) weight = floats(task->weight, i, n, task->low, of_weight);
-    memset(both_all, 0, BLOCK * sizeof(double));
-    memset(sum_all, 0, BLOCK * sizeof(double));
+/* Of all blocks, in their order, into the first: the means of weight * dy (* xhat) / -rstd. */
+static void means_of(const Task *task) {
+    const int64_t all = 2 * task->samples, blocks = (task->pixels - 1) / task->block + 1;
+    for (int64_t b = 1; b < blocks; b++)
+        for (int64_t i = 0; i < all; i++) task->sums[i] += task->sums[b * all + i];
+    for (int64_t i = 0; i < all; i += 2) {
+        const double rstd = task->stats[i + 1], rest = task->stats[i] - (float)task->stats[i];
+        double *sums = task->sums + i;
+        sums[1] = (rest * sums[0] - sums[1]) * rstd * rstd / task->plan.numbers;
+        sums[0] = -sums[0] * rstd / task->plan.numbers;
+    }
+}
+
+INLINE void backward_numbers(const void *restrict dy, const void *restrict x, void *restrict dx,
+                             int64_t n, const double *stats, const double *means,
+                             const float *restrict weight, float *restrict of_both,
+                             float *restrict of_dy, int half) {
+    const float mean = stats[0], rstd = stats[1], rest = (mean - stats[0]) * stats[1];
+    const float of_xhat = means[1], plus = means[0];
+    if (dx)
+        for (int64_t i = 0; i < n; i++) {
+            float d = get(dy, i, half), xhat = (get(x, i, half) - mean) * rstd + rest;
+            of_both[i] += d * xhat;
+            of_dy[i] += d;
+            put(dx, i, d * weight[i] * rstd + (xhat * of_xhat + plus), half);
+        }
+    else
+        for (int64_t i = 0; i < n; i++) {
+            float d = get(dy, i, half);
+            of_both[i] += d * ((get(x, i, half) - mean) * rstd + rest);
+            of_dy[i] += d;
+        }
+}
+
+static void backward_block(const Task *task, int64_t first, char *memory) {
+    const int64_t pixels = least(task->block, task->pixels - first), n = pixels * task->channels;
+    float *weight = part(&memory, n, sizeof(float));
+    float *restrict both = part(&memory, n, sizeof(float));
+    float *restrict dy = part(&memory, n, sizeof(float));
+    double *restrict all_both = part(&memory, n, sizeof(double));
+    double *restrict all_dy = part(&memory, n, sizeof(double));
+    EITHER(task->low, taken, weight, task->weight, 1, task, first, pixels);
+    memset(all_both, 0, n * sizeof(double));
+    memset(all_dy, 0, n * sizeof(double));
     for (int64_t s = 0; s < task->samples;) {
-        memset(of_both, 0, BLOCK * sizeof(float));
-        memset(sum, 0, BLOCK * sizeof(float));
+        memset(both, 0, n * sizeof(float));
+        memset(dy, 0, n * sizeof(float));
         for (int64_t end = least(s + SAMPLES, task->samples); s < end; s++) {
-            const double *stats = task->stats + 2 * s, *means = task->means + 2 * s;
-            int64_t at = s * task->plan.numbers + i;
-            const float mean = stats[0], rstd = stats[1], rest = (mean - stats[0]) * stats[1];
-            const float of_xhat = -stats[1] * means[1], plus = -stats[1] * means[0];
-            const float *restrict x = floats(task->x, at, n, task->half, of_x);
-            const float *restrict dy = floats(task->dy, at, n, task->half, of_dy);
-            if (task->dweight || task->dbias)
-                for (int64_t j = 0; j < n; j++) {
-                    of_both[j] += dy[j] * ((x[j] - mean) * rstd + rest);
-                    sum[j] += dy[j];
-                }
-            if (!task->dx) continue;
-            float *restrict dx = room_for(task->dx, at, task->half, out);
-            if (weight)
-                for (int64_t j = 0; j < n; j++)
-                    dx[j] = dy[j] * weight[j] * rstd +
-                            (((x[j] - mean) * rstd + rest) * of_xhat + plus);
-            else
-                for (int64_t j = 0; j < n; j++)
-                    dx[j] = dy[j] * rstd + (((x[j] - mean) * rstd + rest) * of_xhat + plus);
-            written(task->dx, at, n, task->half, dx);
+            int64_t at = s * task->plan.numbers + first * task->channels;
+            EITHER(task->half, backward_numbers, from(task->dy, at, task->half),
+                   from(task->x, at, task->half),
+                   task->dx ? (void *)from(task->dx, at, task->half) : NULL, n,
+                   task->stats + 2 * s, task->sums + 2 * s, weight, both, dy);
         }
-        for (int64_t j = 0; j < n; j++) {
-            both_all[j] += of_both[j];
-            sum_all[j] += sum[j];
+        for (int64_t i = 0; i < n; i++) {
+            all_both[i] += both[i];
+            all_dy[i] += dy[i];
         }
     }
-    for (int which = 0; which < 2; which++) {
-        void *gradient = which ? task->dbias : task->dweight;
-        const double *total = which ? sum_all : both_all;
-        if (!gradient) continue;
-        float *all = room_for(gradient, i, task->low, out);
-        for (int64_t j = 0; j < n; j++) all[j] = total[j];
-        written(gradient, i, n, task->low, all);
-    }
+    if (task->dweight) EITHER(task->low, given, all_both, task->dweight, task, first, pixels);
+    if (task->dbias) EITHER(task->low, given, all_dy, task->dbias, task, first, pixels);
+}
+
+static void each_block(void (*work)(const Task *, int64_t, char *), const Task *task,
+                       const Team *team) {
+#pragma omp parallel for num_threads(team->threads) schedule(static)
+    for (int64_t first = 0; first < task->pixels; first += task->block)
+        work(task, first, team->memory + team->bytes * omp_get_thread_num());
+}
+
+static Task task_of(const void *x, const void *weight, double *stats, int64_t samples,
+                    int64_t channels, int64_t pixels, int64_t half, int64_t low) {
+    int64_t block = 1024 / channels / 16 * 16;
+    return (Task){.x = x, .weight = weight, .stats = stats, .samples = samples,
+                  .channels = channels, .pixels = pixels, .block = block ? block : 16,
+                  .half = half, .low = low, .plan = plan_of(1, channels * pixels, 1)};
 }
 
 /* Both return 0, and 1 where there was no memory; `half`: x is in bfloat16, `low`: weight is. */
 int64_t layer_norm_forward(const void *x, const void *weight, const void *bias, void *y,
                            double *stats, int64_t samples, int64_t channels, int64_t pixels,
                            double eps, int64_t half, int64_t low, int64_t threads) {
-    Plan plan = plan_of(1, channels * pixels, 1);
-    int64_t size = lines(plan.numbers * (low ? 2 : 4));
+    Task task = task_of(x, weight, stats, samples, channels, pixels, half, low);
+    task.bias = bias;
+    task.y = y;
+    task.eps = eps;
     Team team;
-    if (!team_of(&team, samples, &plan, plan.pieces * sizeof(Moments),
-                 moments_bytes(&plan) + 4 * BLOCK * sizeof(float), threads))
+    int64_t of_block = lines(task.block * channels * sizeof(float));
+    if (!team_of(&team, samples, &task.plan, task.plan.pieces * sizeof(Moments),
+                 moments_bytes(&task.plan) + 2 * of_block, threads))
         return 1;
-    char *moved = aligned_alloc(64, 2 * size);
-    if (moved) {
-        transpose(weight, moved, channels, pixels, low, team.threads);
-        transpose(bias, moved + size, channels, pixels, low, team.threads);
-        Task task = {.x = x, .y = y, .stats = stats, .eps = eps, .samples = samples,
-                     .half = half, .low = low, .plan = plan};
-        task.weight = weight ? moved : NULL;
-        task.bias = bias ? moved + size : NULL;
-        each_image(forward_image, &task, samples, &team);
-    }
-    free(moved);
+    each_image(statistics_image, &task, samples, &team);
+    each_block(forward_block, &task, &team);
     free(team.memory);
-    return moved == NULL;
+    return 0;
 }
 
 int64_t layer_norm_backward(const void *dy, const void *x, const void *weight, double *stats,
                             void *dx, void *dweight, void *dbias, int64_t samples,
                             int64_t channels, int64_t pixels, int64_t half, int64_t low,
                             int64_t threads) {
-    Plan plan = plan_of(1, channels * pixels, 1);
-    int64_t size = lines(plan.numbers * (low ? 2 : 4));
+    Task task = task_of(x, weight, stats, samples, channels, pixels, half, low);
+    task.dy = dy;
+    task.dx = dx;
+    task.dweight = dweight;
+    task.dbias = dbias;
     Team team;
-    if (!team_of(&team, samples, &plan, plan.pieces * 2 * sizeof(double),
-                 6 * BLOCK * sizeof(float) + 2 * BLOCK * sizeof(double), threads))
-        return 1;
-    char *moved = aligned_alloc(64, 3 * size + lines(samples * 2 * sizeof(double)));
-    if (moved) {
-        transpose(weight, moved, channels, pixels, low, team.threads);
-        Task task = {.x = x, .dy = dy, .dx = dx, .stats = stats, .samples = samples,
-                     .half = half, .low = low, .plan = plan};
-        task.means = (double *)(moved + 3 * size);
-        task.weight = weight ? moved : NULL;
-        task.dweight = dweight ? moved + size : NULL;
-        task.dbias = dbias ? moved + 2 * size : NULL;
-        if (dx) each_image(sums_image, &task, samples, &team);
-#pragma omp parallel for num_threads(team.threads) schedule(static)
-        for (int64_t i = 0; i < plan.numbers; i += BLOCK)
-            backward_block(&task, i, team.memory + team.bytes * omp_get_thread_num());
-        transpose(task.dweight, dweight, pixels, channels, low, team.threads);
-        transpose(task.dbias, dbias, pixels, channels, low, team.threads);
+    int64_t of_block = lines(task.block * channels * sizeof(float));
+    if (!team_of(&team, samples, &task.plan, 0, 7 * of_block, threads)) return 1;
+    int64_t blocks = (pixels - 1) / task.block + 1;
+    task.sums = malloc(blocks * samples * 2 * sizeof(double));
+    if (task.sums) {
+        each_block(sums_block, &task, &team);
+        means_of(&task);
+        each_block(backward_block, &task, &team);
     }
-    free(moved);
+    free(task.sums);
     free(team.memory);
-    return moved == NULL;
+    return task.sums == NULL;
 }
