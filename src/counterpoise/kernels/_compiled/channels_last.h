@@ -129,11 +129,24 @@ static inline int64_t moments_bytes(const Plan *plan) {
            2 * lines(plan->unit * sizeof(double));
 }
 
+/* mean[j] and apart[j], of `done` numbers, to those of `rows` more: shift + rest / rows and so on. */
+INLINE void merge(int64_t lanes, double done, double rows, const float *restrict shift,
+                  const float *restrict rest, const float *restrict squares,
+                  double *restrict mean, double *restrict apart) {
+    if (!rows) return;
+    const double each = 1 / rows, share = rows / (done + rows), both = done * share;
+    for (int64_t j = 0; j < lanes; j++) {
+        double more = rest[j] * each, step = shift[j] + more - mean[j];
+        mean[j] += step * share;
+        apart[j] += squares[j] - rest[j] * more + step * step * both;
+    }
+}
+
 /* Moments of each group, of n numbers from `at` on, in a thread's memory of moments_bytes. */
 static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, int half,
                        char *memory, Moments *groups) {
     const int64_t width = plan->width, unit = plan->unit, size = plan->channels / plan->groups;
-    float *sum = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
+    float *rest = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
     float *squares = part(&memory, width, sizeof(float));
     double *restrict mean = part(&memory, width, sizeof(double));
     double *restrict apart = part(&memory, width, sizeof(double)); /* sum of (x - mean)^2 */
@@ -141,34 +154,31 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
     double *restrict all = part(&memory, unit, sizeof(double));
     memset(mean, 0, width * sizeof(double));
     memset(apart, 0, width * sizeof(double));
-    for (int64_t i = 0, done = 0; i < n;) { /* whole rows, and last what is left: a shorter one */
-        int64_t rows = least(plan->rows, (n - i) / width), lanes = rows ? width : n - i;
-        if (!rows) rows = 1;
-        const void *here = from(x, at + i, half);
-        memset(sum, 0, lanes * sizeof(float));
-        LANES(lanes, half, sum_lanes, here, rows, sum);
-        const float one = 1.0f / rows;
-        for (int64_t j = 0; j < lanes; j++) {
-            shift[j] = sum[j] * one;
-            sum[j] = squares[j] = 0;
-        }
-        LANES(lanes, half, square_lanes, here, rows, shift, sum, squares);
-        const double each = 1.0 / rows, share = rows / (double)(done + rows), both = done * share;
-        for (int64_t j = 0; j < lanes; j++) {
-            double rest = sum[j] * each, step = shift[j] + rest - mean[j];
-            mean[j] += step * share;
-            apart[j] += squares[j] - sum[j] * rest + step * step * both;
-        }
-        done += rows;
-        i += rows * lanes;
+    const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
+    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
+        const int64_t rows = least(plan->rows, whole - done);
+        const int64_t more = done + rows == whole ? longer : 0;
+        const void *here = from(x, at + done * width, half), *last = from(here, rows * width, half);
+        memset(rest, 0, width * sizeof(float));
+        memset(squares, 0, width * sizeof(float));
+        LANES(width, half, sum_lanes, here, rows, rest);
+        EITHER(half, sum_lanes, last, 1, rest, more);
+        const float one = 1.0f / (rows ? rows : 1), another = 1.0f / (rows + 1);
+        for (int64_t j = 0; j < more; j++) shift[j] = rest[j] * another;
+        for (int64_t j = more; j < width; j++) shift[j] = rest[j] * one;
+        memset(rest, 0, width * sizeof(float));
+        LANES(width, half, square_lanes, here, rows, shift, rest, squares);
+        EITHER(half, square_lanes, last, 1, shift, rest, squares, more);
+        merge(more, done, rows + 1, shift, rest, squares, mean, apart);
+        merge(width - more, done, rows, shift + more, rest + more, squares + more, mean + more,
+              apart + more);
     }
-    const double whole = n / width, share = (double)plan->groups / n;
-    const int64_t longer = n % width; /* lanes that had a number more */
+    const double share = (double)plan->groups / n, count = whole, another = whole + 1;
     memset(means, 0, unit * sizeof(double));
     memset(all, 0, unit * sizeof(double));
     for (int64_t b = 0; b < width; b += unit)
         for (int64_t j = 0; j < unit; j++)
-            means[j] += mean[b + j] * (b + j < longer ? whole + 1 : whole);
+            means[j] += mean[b + j] * (b + j < longer ? another : count);
     for (int64_t g = 0; g < plan->groups; g++) groups[g] = (Moments){0, 0};
     for (int64_t j = 0; j < unit;)
         for (int64_t g = 0; g < plan->groups; g++) {
@@ -182,7 +192,7 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
     for (int64_t b = 0; b < width; b += unit)
         for (int64_t j = 0; j < unit; j++) {
             double step = mean[b + j] - means[j];
-            all[j] += apart[b + j] + step * step * (b + j < longer ? whole + 1 : whole);
+            all[j] += apart[b + j] + step * step * (b + j < longer ? another : count);
         }
     for (int64_t j = 0; j < unit;)
         for (int64_t g = 0; g < plan->groups; g++) {

@@ -138,20 +138,22 @@ static void sums_piece(const void *of, int64_t p, char *memory) {
     double *restrict all_both = part(&memory, unit, sizeof(double));
     memset(all_dy, 0, unit * sizeof(double));
     memset(all_both, 0, unit * sizeof(double));
-    int64_t at = image->begin + p * plan->piece, end = at + piece_length(plan, p);
-    while (at < end) {
-        int64_t rows = least(plan->rows, (end - at) / width), lanes = rows ? width : end - at;
-        if (!rows) rows = 1;
+    const int64_t at = image->begin + p * plan->piece, n = piece_length(plan, p);
+    const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
+    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
+        const int64_t rows = least(plan->rows, whole - done), i = at + done * width;
+        const void *dy = from(task->dy, i, task->half), *x = from(task->x, i, task->half);
         memset(of_dy, 0, width * sizeof(float));
         memset(of_both, 0, width * sizeof(float));
-        LANES(lanes, task->half, sum_rows, from(task->dy, at, task->half),
-              from(task->x, at, task->half), rows, image->mean, of_dy, of_both);
+        LANES(width, task->half, sum_rows, dy, x, rows, image->mean, of_dy, of_both);
+        if (done + rows == whole)
+            EITHER(task->half, sum_rows, from(dy, rows * width, task->half),
+                   from(x, rows * width, task->half), 1, image->mean, of_dy, of_both, longer);
         for (int64_t b = 0; b < width; b += unit)
             for (int64_t j = 0; j < unit; j++) {
                 all_dy[j] += of_dy[b + j];
                 all_both[j] += of_both[b + j];
             }
-        at += rows * lanes;
     }
     double *sums = image->partial + 2 * p * channels;
     memset(sums, 0, 2 * channels * sizeof(double));
