@@ -28,21 +28,13 @@ def may_take(x: Tensor) -> bool:
     )
 
 
-def may_take_beside(size: int, weight: Tensor | None, bias: Tensor | None) -> bool:
-    """True for weight and bias of so many numbers, as `matching` gives them.
+def may_take_beside(p: Tensor | None, size: int) -> bool:
+    """True for a weight or bias of so many numbers, in a dtype that `matching` allows.
 
     Others torch's operators refuse, or take though their strides are strange.
     """
-    return (weight is None or _ordinary(size, weight)) and (bias is None or _ordinary(size, bias))
-
-
-def _ordinary(size: int, p: Tensor) -> bool:
-    return (
-        type(p) in (Parameter, Tensor)
-        and p.is_cpu
-        and p.dtype in DTYPES
-        and p.numel() == size
-        and p.is_contiguous()
+    return p is None or (
+        p.numel() == size and p.is_contiguous() and p.is_cpu and type(p) in (Parameter, Tensor)
     )
 
 

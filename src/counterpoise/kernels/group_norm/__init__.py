@@ -12,13 +12,13 @@ from counterpoise.kernels._eager import (
     plain_eager,
     without_gaps,
 )
-from counterpoise.kernels._norm_in_c import may_take, may_take_beside
+from counterpoise.kernels._norm_in_c import may_take
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
     quick_forward,
 )
-from counterpoise.kernels.group_norm.compiled import GroupNormCompiled, forward
+from counterpoise.kernels.group_norm.compiled import GroupNormCompiled, fits, forward
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 
@@ -34,10 +34,11 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
-    if _by_c(x) and not x.shape[1] % num_groups and may_take_beside(x.shape[1], weight, bias):
-        if not torch.is_grad_enabled():
-            return forward(x, num_groups, weight, bias, eps)[0]
-        return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
+    weight, bias = (None if p is None else p.contiguous() for p in (weight, bias))
+    if _by_c(x) and fits(x.shape[1], num_groups, weight, bias):
+        if torch.is_grad_enabled():
+            return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
+        return forward(x, num_groups, weight, bias, eps)[0]
     taken = way(x, num_groups)[0]
     if taken == "compiled":
         taken = _torchs(x, num_groups)[0]
@@ -82,7 +83,7 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
 
 
 def _by_c(x: torch.Tensor) -> bool:
-    return may_take(x) and is_channels_last(x)
+    return may_take(x) and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _torchs(x: torch.Tensor, num_groups: int) -> tuple[str, str]:

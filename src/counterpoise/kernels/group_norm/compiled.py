@@ -12,11 +12,21 @@ from torch import Tensor
 from counterpoise.kernels._compiled import address, prototype
 from counterpoise.kernels._eager import batched
 from counterpoise.kernels._layout import channels_last
-from counterpoise.kernels._norm_in_c import in_half
+from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.group_norm.channels_last import differentiable
 
 _forward = prototype("group_norm_forward", "pppppiiiidiii")
 _backward = prototype("group_norm_backward", "pppppppiiiiiii")
+
+
+def fits(channels: int, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """True for groups and parameters that belong to so many channels; torch refuses others."""
+    return (
+        groups > 0
+        and not channels % groups
+        and may_take_beside(weight, channels)
+        and may_take_beside(bias, channels)
+    )
 
 
 def forward(

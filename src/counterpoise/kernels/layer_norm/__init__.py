@@ -9,8 +9,8 @@ from counterpoise.kernels import _last_axes
 from counterpoise.kernels._backend import by_formula, reference_asked
 from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
 from counterpoise.kernels._last_axes import by_way
-from counterpoise.kernels._norm_in_c import may_take, may_take_beside
-from counterpoise.kernels.layer_norm.compiled import LayerNormCompiled, forward
+from counterpoise.kernels._norm_in_c import may_take
+from counterpoise.kernels.layer_norm.compiled import LayerNormCompiled, fits, forward
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 __all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
@@ -28,10 +28,10 @@ def layer_norm(
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.layer_norm(x, normalized_shape, weight, bias, eps)
     x = without_gaps(x)
-    if _by_c(x, normalized_shape) and may_take_beside(x.numel() // len(x), weight, bias):
-        if not torch.is_grad_enabled():
-            return forward(x, weight, bias, eps)[0]
-        return LayerNormCompiled.apply(x, weight, bias, eps)
+    if _by_c(x, normalized_shape) and fits(x, weight, bias):
+        if torch.is_grad_enabled():
+            return LayerNormCompiled.apply(x, weight, bias, eps)
+        return forward(x, weight, bias, eps)[0]
     taken = _last_axes.way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)

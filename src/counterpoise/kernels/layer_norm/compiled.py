@@ -14,11 +14,17 @@ from counterpoise.kernels._backend import by_formula
 from counterpoise.kernels._compiled import address, prototype
 from counterpoise.kernels._eager import batched, channels_last_of
 from counterpoise.kernels._layout import channels_last
-from counterpoise.kernels._norm_in_c import in_half
+from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 _forward = prototype("layer_norm_forward", "pppppiiidiii")
 _backward = prototype("layer_norm_backward", "pppppppiiiiii")
+
+
+def fits(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """True for parameters of an image's size; torch refuses others."""
+    size = x.numel() // len(x)
+    return may_take_beside(weight, size) and may_take_beside(bias, size)
 
 
 def forward(
