@@ -2,9 +2,11 @@
 
 An image is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
 multiple of the channels that fills vector registers, so that a lane is always of one channel. Every
-lane has a mean and a sum of squares of its own. In chunks of at most 64 rows, which stay in the
-cache, they are found in two passes in float; chunks, lanes and pieces are put together in double
-(Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape alone, never on the threads.
+lane has a mean and a sum of squares of its own. They are found in float for chunks of at most ROWS
+rows, as sums of x - shift and of its square: the shift is the mean so far, or where that is far off
+(and in the first chunk) the chunk's own, from a pass before. Chunks, lanes and pieces are put
+together in double (Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape alone,
+never on the threads.
 */
 #pragma once
 #include <math.h>
@@ -28,6 +30,8 @@ cache, they are found in two passes in float; chunks, lanes and pieces are put t
         if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
         else EITHER(half, f, __VA_ARGS__, width);        \
     } while (0)
+
+enum { ROWS = 64 };
 
 typedef union {
     float number;
@@ -67,7 +71,7 @@ INLINE void *part(char **memory, int64_t count, int64_t size) {
 
 typedef struct {
     int64_t channels, groups, numbers; /* of an image */
-    int64_t unit, width, rows;         /* lanes added up first, lanes, rows in a chunk at most */
+    int64_t unit, width;               /* lanes that are added up first, lanes */
     int64_t piece, pieces;             /* numbers in a piece, what one thread does at a time */
 } Plan;
 
@@ -79,10 +83,9 @@ static inline Plan plan_of(int64_t channels, int64_t numbers, int64_t groups) {
     int64_t unit = channels;
     while (unit % 16 && unit <= 256) unit += channels;
     if (unit > 256) unit = channels;
-    int64_t width = (63 + unit) / unit * unit, rows = least(64, 8192 / width);
-    int64_t all = (numbers + width - 1) / width, in_piece = (65535 + width) / width;
-    return (Plan){channels, groups,           numbers,          unit,
-                  width,    rows < 16 ? 16 : rows, in_piece * width, (all + in_piece - 1) / in_piece};
+    int64_t width = (63 + unit) / unit * unit, in_piece = (65535 + width) / width * width;
+    return (Plan){channels, groups,   numbers, unit,
+                  width,    in_piece, (numbers + in_piece - 1) / in_piece};
 }
 
 static inline int64_t piece_length(const Plan *plan, int64_t piece) {
@@ -113,7 +116,7 @@ INLINE void square_lanes(const void *restrict x, int64_t rows, const float *rest
             float m = mean[j], p = get(x, r * width + j, half) - m, q = get(x, b + j, half) - m;
             float u = get(x, c + j, half) - m, v = get(x, d + j, half) - m;
             rest[j] += (p + q) + (u + v);
-            squares[j] += (p * p + q * q) + (u * u + v * v);
+            squares[j] += p * p + (q * q + (u * u + v * v));
         }
     }
     for (; r < rows; r++)
@@ -142,6 +145,26 @@ INLINE void merge(int64_t lanes, double done, double rows, const float *restrict
     }
 }
 
+/* Of so many whole rows, and of a last one's first lanes: sum_lanes, or with a shift square_lanes. */
+static void add_rows(const void *x, int64_t rows, int64_t more, int64_t width, int half,
+                     const float *shift, float *rest, float *squares) {
+    const void *last = from(x, rows * width, half);
+    if (shift) {
+        LANES(width, half, square_lanes, x, rows, shift, rest, squares);
+        if (more) EITHER(half, square_lanes, last, 1, shift, rest, squares, more);
+    } else {
+        LANES(width, half, sum_lanes, x, rows, rest);
+        if (more) EITHER(half, sum_lanes, last, 1, rest, more);
+    }
+}
+
+/* Whether the shift is less than two standard deviations from the mean, in every lane. */
+static int near(int64_t rows, int64_t width, const float *rest, const float *squares) {
+    int far = 0;
+    for (int64_t j = 0; j < width; j++) far |= rest[j] * rest[j] * 1.25f > squares[j] * rows;
+    return !far;
+}
+
 /* Moments of each group, of n numbers from `at` on, in a thread's memory of moments_bytes. */
 static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, int half,
                        char *memory, Moments *groups) {
@@ -155,20 +178,24 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
     memset(mean, 0, width * sizeof(double));
     memset(apart, 0, width * sizeof(double));
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
-    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
-        const int64_t rows = least(plan->rows, whole - done);
-        const int64_t more = done + rows == whole ? longer : 0;
-        const void *here = from(x, at + done * width, half), *last = from(here, rows * width, half);
-        memset(rest, 0, width * sizeof(float));
-        memset(squares, 0, width * sizeof(float));
-        LANES(width, half, sum_lanes, here, rows, rest);
-        EITHER(half, sum_lanes, last, 1, rest, more);
-        const float one = 1.0f / (rows ? rows : 1), another = 1.0f / (rows + 1);
-        for (int64_t j = 0; j < more; j++) shift[j] = rest[j] * another;
-        for (int64_t j = more; j < width; j++) shift[j] = rest[j] * one;
-        memset(rest, 0, width * sizeof(float));
-        LANES(width, half, square_lanes, here, rows, shift, rest, squares);
-        EITHER(half, square_lanes, last, 1, shift, rest, squares, more);
+    for (int64_t done = 0; done < whole || !done; done += ROWS) {
+        const int64_t rows = least(ROWS, whole - done), more = done + rows == whole ? longer : 0;
+        const void *here = from(x, at + done * width, half);
+        for (int again = !done;; again = 1) { /* the first chunk has no mean so far */
+            memset(rest, 0, width * sizeof(float));
+            memset(squares, 0, width * sizeof(float));
+            if (again) {
+                add_rows(here, rows, more, width, half, NULL, rest, NULL);
+                const float one = 1.0f / (rows + !rows), another = 1.0f / (rows + 1);
+                for (int64_t j = 0; j < more; j++) shift[j] = rest[j] * another;
+                for (int64_t j = more; j < width; j++) shift[j] = rest[j] * one;
+                memset(rest, 0, width * sizeof(float));
+            } else {
+                for (int64_t j = 0; j < width; j++) shift[j] = mean[j];
+            }
+            add_rows(here, rows, more, width, half, shift, rest, squares);
+            if (again || near(rows, width, rest, squares)) break;
+        }
         merge(more, done, rows + 1, shift, rest, squares, mean, apart);
         merge(width - more, done, rows, shift + more, rest + more, squares + more, mean + more,
               apart + more);

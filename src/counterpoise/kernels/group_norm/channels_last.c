@@ -114,8 +114,9 @@ INLINE void sum_rows(const void *restrict dy, const void *restrict x, int64_t ro
             float m = mean[j], a = get(dy, i + j, half), b = get(dy, k + j, half);
             float c = get(dy, l + j, half), d = get(dy, o + j, half);
             of_dy[j] += (a + b) + (c + d);
-            of_both[j] += (a * (get(x, i + j, half) - m) + b * (get(x, k + j, half) - m)) +
-                          (c * (get(x, l + j, half) - m) + d * (get(x, o + j, half) - m));
+            of_both[j] += a * (get(x, i + j, half) - m) +
+                          (b * (get(x, k + j, half) - m) +
+                           (c * (get(x, l + j, half) - m) + d * (get(x, o + j, half) - m)));
         }
     }
     for (; r < rows; r++)
@@ -140,8 +141,8 @@ static void sums_piece(const void *of, int64_t p, char *memory) {
     memset(all_both, 0, unit * sizeof(double));
     const int64_t at = image->begin + p * plan->piece, n = piece_length(plan, p);
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
-    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
-        const int64_t rows = least(plan->rows, whole - done), i = at + done * width;
+    for (int64_t done = 0; done < whole || !done; done += ROWS) {
+        const int64_t rows = least(ROWS, whole - done), i = at + done * width;
         const void *dy = from(task->dy, i, task->half), *x = from(task->x, i, task->half);
         memset(of_dy, 0, width * sizeof(float));
         memset(of_both, 0, width * sizeof(float));
