@@ -15,8 +15,8 @@ from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.group_norm.channels_last import differentiable
 
-_forward = prototype("group_norm_forward", "pppppiiiidiii")
-_backward = prototype("group_norm_backward", "pppppppiiiiiii")
+_forward: Any = prototype("group_norm_forward", "pppppiiiidiii")
+_backward: Any = prototype("group_norm_backward", "pppppppiiiiiii")
 
 
 def fits(channels: int, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:
@@ -70,8 +70,9 @@ class GroupNormCompiled(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """By channels_last.c; by the formula where the gradient is to be differentiated."""
+        (grad,) = grads
         x, weight, bias, stats = ctx.saved_tensors
         if torch.is_grad_enabled() or batched(grad):
             dx, dweight, dbias = differentiable(ctx, x, weight, bias, grad)

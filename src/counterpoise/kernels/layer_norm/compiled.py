@@ -12,13 +12,13 @@ from torch import Tensor
 
 from counterpoise.kernels._backend import by_formula
 from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import batched, channels_last_of
+from counterpoise.kernels._eager import batched
 from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
-_forward = prototype("layer_norm_forward", "pppppiiidiii")
-_backward = prototype("layer_norm_backward", "pppppppiiiiii")
+_forward: Any = prototype("layer_norm_forward", "pppppiiidiii")
+_backward: Any = prototype("layer_norm_backward", "pppppppiiiiii")
 
 
 def fits(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
@@ -67,8 +67,9 @@ class LayerNormCompiled(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """By channels_last.c; by the formula where the gradient is to be differentiated."""
+        (grad,) = grads
         x, weight, bias, stats = ctx.saved_tensors
         if torch.is_grad_enabled() or batched(grad):
             return _differentiable(ctx, x, weight, bias, grad)
@@ -77,9 +78,10 @@ class LayerNormCompiled(torch.autograd.Function):
         dweight = torch.empty_like(weight) if of_weight else None
         dbias = torch.empty_like(bias) if of_bias else None
         n, c = x.shape[:2]
-        memory = channels_last_of(x)
-        quick = memory == torch.channels_last
-        grad = channels_last(grad) if quick else grad.contiguous(memory_format=memory)
+        if x.dim() == 4:
+            grad = channels_last(grad)
+        else:
+            grad = grad.contiguous(memory_format=torch.channels_last_3d)
         failed = _backward(
             grad.data_ptr(),
             x.data_ptr(),
