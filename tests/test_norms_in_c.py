@@ -160,6 +160,15 @@ def test_nan_and_infinity_stay_in_their_sample(groups):
     assert torch.equal(found.isnan(), theirs(x, *own).isnan())
 
 
+@pytest.mark.parametrize("groups", [4, "layer"])
+def test_nan_of_any_bits_in_a_float32_parameter_stays_nan_in_bfloat16(groups):
+    ours, theirs, (x, *own), _ = case((3, 8, 9, 5), groups, torch.bfloat16, 0.0, torch.float32)
+    for p in own:
+        p.view(torch.int32).view(-1)[1] = 0x7FFFFFFF
+    found = ours(x.contiguous(memory_format=LAST), *own)
+    assert torch.equal(found.isnan(), theirs(x, *own).isnan())
+
+
 def test_what_torch_refuses_is_refused_with_its_message():
     x = random(3, 8, 9, 5).contiguous(memory_format=LAST)
     for groups, size in ((3, 8), (2, 7)):

@@ -44,14 +44,18 @@ INLINE float get(const void *x, int64_t i, int half) {
     return (Float){.bits = (uint32_t)((const uint16_t *)x)[i] << 16}.number;
 }
 
-/* x[i] = number, to the nearest bfloat16 if `half`, and NaN stays NaN. */
+/* The same of a parameter, any NaN as the one whose lower half is 0. */
+INLINE float parameter(const void *x, int64_t i, int low) {
+    float number = get(x, i, low);
+    return number == number ? number : NAN;
+}
+
+/* x[i] = number, to the nearest bfloat16 if `half`. A NaN stays one, as its lower half is 0: that of
+   all that came from bfloat16, or from `parameter`. A test for it would cost a tenth of the time. */
 INLINE void put(void *x, int64_t i, float number, int half) {
-    if (!half) {
-        ((float *)x)[i] = number;
-        return;
-    }
-    uint32_t bits = (Float){number}.bits, even = bits + 0x7fff + (bits >> 16 & 1);
-    ((uint16_t *)x)[i] = number == number ? even >> 16 : 0x7fc0;
+    uint32_t bits = (Float){number}.bits;
+    if (half) ((uint16_t *)x)[i] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    else ((float *)x)[i] = number;
 }
 
 INLINE const void *from(const void *x, int64_t i, int half) {

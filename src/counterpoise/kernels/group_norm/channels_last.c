@@ -91,10 +91,10 @@ static void forward_image(const void *of, int64_t sample, const Team *team, char
     int64_t size = plan->channels / plan->groups;
     for (int64_t g = 0, c = 0; g < plan->groups; g++, stats += 2)
         for (int64_t end = c + size; c < end; c++) {
-            double of_x = stats[1] * (task->weight ? get(task->weight, c, task->low) : 1);
+            double of_x = stats[1] * (task->weight ? parameter(task->weight, c, task->low) : 1);
             image.mean[c] = stats[0];
             image.of_x[c] = of_x;
-            image.plus[c] = (task->bias ? get(task->bias, c, task->low) : 0) -
+            image.plus[c] = (task->bias ? parameter(task->bias, c, task->low) : 0) -
                             (stats[0] - image.mean[c]) * of_x;
         }
     repeat(image.mean, plan);
@@ -207,7 +207,7 @@ static void backward_image(const void *of, int64_t sample, const Team *team, cha
         const double rstd = stats[1], rest = stats[0] - (float)stats[0];
         double mean_dy = 0, mean_both = 0; /* of weight * dy, and of weight * dy * xhat */
         for (int64_t k = c; k < c + size; k++) {
-            double weight = task->weight ? get(task->weight, k, task->low) : 1;
+            double weight = task->weight ? parameter(task->weight, k, task->low) : 1;
             of_both[k] = (of_both[k] - rest * of_dy[k]) * rstd;
             mean_dy += weight * of_dy[k] * one;
             mean_both += weight * of_both[k] * one;
@@ -226,7 +226,7 @@ static void backward_image(const void *of, int64_t sample, const Team *team, cha
 }
 
 /* A parameter's gradient: the sum over the samples, in their order. */
-static void parameter(void *gradient, const double *sums, int64_t samples, int64_t channels,
+static void add_up(void *gradient, const double *sums, int64_t samples, int64_t channels,
                       int low, double *total) {
     if (!gradient) return;
     memset(total, 0, channels * sizeof(double));
@@ -267,8 +267,8 @@ int64_t group_norm_backward(const void *dy, const void *x, const void *weight, d
     if (sums) {
         task.sums = sums + channels;
         each_image(backward_image, &task, samples, &team);
-        parameter(dbias, task.sums, samples, channels, low, sums);
-        parameter(dweight, task.sums + channels, samples, channels, low, sums);
+        add_up(dbias, task.sums, samples, channels, low, sums);
+        add_up(dweight, task.sums + channels, samples, channels, low, sums);
     }
     free(sums);
     free(team.memory);

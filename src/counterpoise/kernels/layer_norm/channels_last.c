@@ -45,16 +45,16 @@ static void statistics_image(const void *of, int64_t sample, const Team *team, c
 }
 
 /* A block's part of a parameter in the order of x; `constant` where there is no parameter. */
-INLINE void taken(float *restrict to, const void *restrict parameter, float constant,
+INLINE void taken(float *restrict to, const void *restrict from, float constant,
                   const Task *task, int64_t first, int64_t pixels, int low) {
     const int64_t channels = task->channels;
-    if (!parameter)
+    if (!from)
         for (int64_t i = 0; i < channels * pixels; i++) to[i] = constant;
     else
         for (int64_t p = 0; p < pixels; p += 16) /* a cache line at a time */
             for (int64_t c = 0; c < channels; c++)
                 for (int64_t k = p; k < least(p + 16, pixels); k++)
-                    to[k * channels + c] = get(parameter, c * task->pixels + first + k, low);
+                    to[k * channels + c] = parameter(from, c * task->pixels + first + k, low);
 }
 
 /* The way back, for a gradient. */
