@@ -31,29 +31,19 @@ def fits(channels: int, groups: int, weight: Tensor | None, bias: Tensor | None)
 
 def forward(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Return y in the layout of x, and for each sample and group (mean, 1/sqrt(var + eps))."""
+) -> tuple[Tensor, Tensor, Any]:
+    """Return y in the layout of x, for each sample and group (mean, 1/sqrt(var + eps)), and sizes.
+
+    The sizes are those of x as the C code takes them: samples, channels, pixels, groups, dtypes.
+    """
     n, c, h, w = x.shape
+    sizes, halves = (n, c, h * w, groups), (in_half(x), in_half(weight, bias))
     y = torch.empty_like(x)
     stats = torch.empty(n, groups, 2, dtype=torch.float64)
-    failed = _forward(
-        x.data_ptr(),
-        address(weight),
-        address(bias),
-        y.data_ptr(),
-        stats.data_ptr(),
-        n,
-        c,
-        h * w,
-        groups,
-        eps,
-        in_half(x),
-        in_half(weight, bias),
-        torch.get_num_threads(),
-    )
-    if failed:
+    data = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
+    if _forward(*data, *sizes, eps, *halves, torch.get_num_threads()):
         raise MemoryError("no memory for group normalization")
-    return y, stats
+    return y, stats, (*sizes, *halves)
 
 
 class GroupNormCompiled(torch.autograd.Function):
@@ -64,7 +54,7 @@ class GroupNormCompiled(torch.autograd.Function):
         ctx: Any, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
         """Return y in the layout of x."""
-        y, stats = forward(x, groups, weight, bias, eps)
+        y, stats, ctx.sizes = forward(x, groups, weight, bias, eps)
         ctx.groups, ctx.eps = groups, eps
         ctx.save_for_backward(x, weight, bias, stats)
         return y
@@ -81,24 +71,9 @@ class GroupNormCompiled(torch.autograd.Function):
         dx = torch.empty_like(x) if of_x else None
         dweight = torch.empty_like(weight) if of_weight else None
         dbias = torch.empty_like(bias) if of_bias else None
-        n, c, h, w = x.shape
-        grad = channels_last(grad)
-        failed = _backward(
-            grad.data_ptr(),
-            x.data_ptr(),
-            address(weight),
-            stats.data_ptr(),
-            address(dx),
-            address(dweight),
-            address(dbias),
-            n,
-            c,
-            h * w,
-            ctx.groups,
-            in_half(x),
-            in_half(weight, bias),
-            torch.get_num_threads(),
-        )
-        if failed:
+        grad = channels_last(grad)  # held until the call is over
+        given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
+        wanted = address(dx), address(dweight), address(dbias)
+        if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
             raise MemoryError("no memory for the gradient of group normalization")
         return dx, None, dweight, dbias, None

@@ -5,6 +5,7 @@ gradient likewise. Weight and bias stay in their own order. Results do not depen
 threads.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -29,28 +30,19 @@ def fits(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
 
 def forward(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Return y in the layout of x, and for each sample (mean, 1/sqrt(var + eps))."""
-    n, c = x.shape[:2]
+) -> tuple[Tensor, Tensor, Any]:
+    """Return y in the layout of x, for each sample (mean, 1/sqrt(var + eps)), and sizes.
+
+    The sizes are those of x as the C code takes them: samples, channels, pixels, dtypes.
+    """
+    n, c, *pixels = x.shape
+    sizes, halves = (n, c, math.prod(pixels)), (in_half(x), in_half(weight, bias))
     y = torch.empty_like(x)
     stats = torch.empty(n, 2, dtype=torch.float64)
-    failed = _forward(
-        x.data_ptr(),
-        address(weight),
-        address(bias),
-        y.data_ptr(),
-        stats.data_ptr(),
-        n,
-        c,
-        x.shape[2:].numel(),
-        eps,
-        in_half(x),
-        in_half(weight, bias),
-        torch.get_num_threads(),
-    )
-    if failed:
+    data = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
+    if _forward(*data, *sizes, eps, *halves, torch.get_num_threads()):
         raise MemoryError("no memory for layer normalization")
-    return y, stats
+    return y, stats, (*sizes, *halves)
 
 
 class LayerNormCompiled(torch.autograd.Function):
@@ -61,7 +53,7 @@ class LayerNormCompiled(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
         """Return y in the layout of x."""
-        y, stats = forward(x, weight, bias, eps)
+        y, stats, ctx.sizes = forward(x, weight, bias, eps)
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias, stats)
         return y
@@ -77,27 +69,13 @@ class LayerNormCompiled(torch.autograd.Function):
         dx = torch.empty_like(x) if of_x else None
         dweight = torch.empty_like(weight) if of_weight else None
         dbias = torch.empty_like(bias) if of_bias else None
-        n, c = x.shape[:2]
         if x.dim() == 4:
-            grad = channels_last(grad)
+            grad = channels_last(grad)  # held until the call is over
         else:
             grad = grad.contiguous(memory_format=torch.channels_last_3d)
-        failed = _backward(
-            grad.data_ptr(),
-            x.data_ptr(),
-            address(weight),
-            stats.data_ptr(),
-            address(dx),
-            address(dweight),
-            address(dbias),
-            n,
-            c,
-            x.shape[2:].numel(),
-            in_half(x),
-            in_half(weight, bias),
-            torch.get_num_threads(),
-        )
-        if failed:
+        given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
+        wanted = address(dx), address(dweight), address(dbias)
+        if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
             raise MemoryError("no memory for the gradient of layer normalization")
         return dx, dweight, dbias, None
 
