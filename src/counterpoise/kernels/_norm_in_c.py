@@ -28,13 +28,13 @@ def may_take(x: Tensor) -> bool:
     )
 
 
-def may_take_beside(p: Tensor | None, size: int) -> bool:
-    """True for a weight or bias of so many numbers, in a dtype that `matching` allows.
+def may_take_beside(p: Tensor | None, shape: tuple[int, ...]) -> bool:
+    """True for a weight or bias of a shape, in a dtype that `matching` allows.
 
     Others torch's operators refuse, or take though their strides are strange.
     """
     return p is None or (
-        p.numel() == size and p.is_contiguous() and p.is_cpu and type(p) in (Parameter, Tensor)
+        p.shape == shape and p.is_contiguous() and p.is_cpu and type(p) in (Parameter, Tensor)
     )
 
 

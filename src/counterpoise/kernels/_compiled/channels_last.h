@@ -18,17 +18,18 @@ never on the threads.
 #define INLINE static inline __attribute__((always_inline))
 
 /* f(..., half) for a `half` that the compiler knows: the loops in f then have one dtype. */
-#define EITHER(half, f, ...)                \
-    do {                                    \
-        if (half) f(__VA_ARGS__, 1);        \
-        else f(__VA_ARGS__, 0);             \
+#define EITHER(half, f, ...)         \
+    do {                             \
+        if (half) f(__VA_ARGS__, 1); \
+        else f(__VA_ARGS__, 0);      \
     } while (0)
 
-/* The same for loops over lanes, of which there mostly are 64: unrolled, they take half the time. */
-#define LANES(width, half, f, ...)                       \
-    do {                                                 \
+/* The same for loops over lanes: of 64, the most common number, all that is added to or taken from
+   each stays in registers. */
+#define LANES(width, half, f, ...)                           \
+    do {                                                     \
         if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
-        else EITHER(half, f, __VA_ARGS__, width);        \
+        else EITHER(half, f, __VA_ARGS__, width);            \
     } while (0)
 
 enum { ROWS = 64 };

@@ -24,8 +24,8 @@ def fits(channels: int, groups: int, weight: Tensor | None, bias: Tensor | None)
     return (
         groups > 0
         and not channels % groups
-        and may_take_beside(weight, channels)
-        and may_take_beside(bias, channels)
+        and may_take_beside(weight, (channels,))
+        and may_take_beside(bias, (channels,))
     )
 
 

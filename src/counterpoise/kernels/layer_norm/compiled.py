@@ -23,9 +23,9 @@ _backward: Any = prototype("layer_norm_backward", "pppppppiiiiii")
 
 
 def fits(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
-    """True for parameters of an image's size; torch refuses others."""
-    size = x.numel() // len(x)
-    return may_take_beside(weight, size) and may_take_beside(bias, size)
+    """True for parameters of an image's shape; torch refuses others."""
+    shape = x.shape[1:]
+    return may_take_beside(weight, shape) and may_take_beside(bias, shape)
 
 
 def forward(
