@@ -1,7 +1,9 @@
 """What every test runs under: one torch thread, no window for figures, the same draws each time."""
 
+import contextlib
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -24,3 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(params=["as usual", "native"])
+def with_and_without_c(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Norms take their usual way, in C where there is such, and then that of torch's kernels."""
+    from counterpoise import norms
+
+    with norms.backend("native") if request.param == "native" else contextlib.nullcontext():
+        yield

@@ -11,10 +11,13 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
 from counterpoise import norms
+from counterpoise.kernels import _compiled
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.layer_norm import layer_norm
 from counterpoise.kernels.rms_norm import rms_norm
 from counterpoise.kernels.rms_norm.reference import rms_norm as rms_reference
+
+pytestmark = pytest.mark.usefixtures("with_and_without_c")
 
 SHAPE = (8, 6, 5)
 every_norm = pytest.mark.parametrize("word", norms.ALL)
@@ -393,7 +396,8 @@ def test_the_reference_backend_keeps_half_precision_and_layout(word, layout, dty
     torch.testing.assert_close(y.double(), wanted, rtol=0.03, atol=0.03)
 
 
-def test_explain_names_the_way_that_is_taken():
+def test_explain_names_the_way_that_is_taken(monkeypatch):
+    monkeypatch.setattr(_compiled, "LIBRARY", None)  # with it: test_norms_in_c.py
     x = made("channels_last")
     assert norms.explain(norms.GroupNorm(2, 8), x).startswith("narrow: ")
     assert norms.explain(norms.GroupNorm(2, 8), x.bfloat16()).startswith("copies: ")

@@ -14,6 +14,8 @@ from counterpoise import norms
 from counterpoise.kernels import _layout
 from counterpoise.kernels.group_norm import group_norm
 
+pytestmark = pytest.mark.usefixtures("with_and_without_c")
+
 LAST = torch.channels_last
 SHAPE = (3, 16, 5, 7)
 NORMS = {

@@ -14,6 +14,8 @@ from counterpoise.kernels.group_norm.reference import group_norm as group_refere
 from counterpoise.kernels.layer_norm import layer_norm
 from counterpoise.kernels.layer_norm.reference import layer_norm as layer_reference
 
+pytestmark = pytest.mark.usefixtures("with_and_without_c")
+
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 SHAPES = [(2, 4, 28, 28), (3, 8, 14, 14), (1, 6, 5, 7), (5, 12, 1, 1), (4, 2, 3, 1), (2, 260, 2, 2)]
 

@@ -16,9 +16,9 @@ _FORCED: ContextVar[str | None] = ContextVar("backend", default=None)
 def backend(name: str) -> Iterator[None]:
     """Within it, every norm takes this way, whatever suits the tensor.
 
-    "reference" is the paper's formula out of torch's operators (any dtype, slow); "native" is
-    torch's own kernel where it is right, and ours for `channels_last`, what is taken otherwise;
-    "fused" is for a GPU's own kernels, of which there are none yet.
+    "reference" is the paper's formula out of torch's operators (any dtype, slow); "native" is made
+    of torch's own kernels, what is taken where nothing was compiled; "fused" is for a GPU's own
+    kernels, of which there are none yet.
 
     Raises:
         ValueError: an unknown name.
@@ -47,9 +47,9 @@ def reference_asked() -> bool:
     return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
 
 
-def native_asked() -> bool:
-    """True within `backend("native")`, which leaves our own kernels in C out."""
-    return _FORCED.get() == "native"
+def asked() -> str | None:
+    """The backend that somebody insists on; our kernels in C and Triton then stand back."""
+    return _FORCED.get()
 
 
 def by_formula(

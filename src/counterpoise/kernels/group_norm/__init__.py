@@ -1,4 +1,4 @@
-"""Group normalization: torch's kernel where it is right, ours for `channels_last`."""
+"""Group normalization: torch's kernel on contiguous tensors, ours for `channels_last`."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,13 @@ from counterpoise.kernels._eager import (
     plain_eager,
     without_gaps,
 )
+from counterpoise.kernels._norm_in_c import may_take
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
     quick_forward,
 )
+from counterpoise.kernels.group_norm.compiled import GroupNormCompiled, fits, forward
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 
@@ -32,7 +34,14 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
+    weight, bias = (None if p is None else p.contiguous() for p in (weight, bias))
+    if _by_c(x) and fits(x.shape[1], num_groups, weight, bias):
+        if torch.is_grad_enabled():
+            return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
+        return forward(x, num_groups, weight, bias, eps)[0]
     taken = way(x, num_groups)[0]
+    if taken == "compiled":
+        taken = _torchs(x, num_groups)[0]
     if taken in PARTS:
         if not torch.is_grad_enabled():
             return PARTS[taken](x, num_groups, weight, bias, eps)[1]
@@ -68,12 +77,29 @@ def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
         return "native", "torch's kernel is right and fastest on contiguous tensors"
     if not is_channels_last(x):
         return "native", "torch's kernel on a contiguous copy: the strides are of no known layout"
+    if _by_c(x):
+        return "compiled", "ours in C for channels_last: as exact and quick in any groups"
+    return _torchs(x, num_groups)
+
+
+def _by_c(x: torch.Tensor) -> bool:
+    return may_take(x) and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _torchs(x: torch.Tensor, num_groups: int) -> tuple[str, str]:
+    """The way for a channels_last tensor by torch's kernels alone, and the reason."""
     ordinary = x.device.type == "cpu" and type(x) is torch.Tensor and plain_eager()
     if ordinary and quick_forward(x, num_groups):
         return "wide", "torch's channels_last kernel, on centred input where it would be wrong"
     if ordinary and x.dtype == torch.float32:
         return "narrow", "torch's contiguous kernel between two quick changes of layout"
-    if num_groups == 1 and not ordinary and x.dtype in (torch.float32, torch.float64):
+    # Not on a GPU, whose layer norm gives a row to one block: 8 x 320 x 64 x 64 on an H100, forward
+    # and backward, 5.4 ms, by copies 1.6.
+    if (
+        num_groups == 1
+        and not (ordinary or x.is_cuda)
+        and x.dtype in (torch.float32, torch.float64)
+    ):
         return "view", "one group is layer normalization of the (H, W, C) rows, uncopied"
     return "copies", "torch's contiguous kernel between two changes of layout"
 

@@ -78,7 +78,7 @@ class GroupNormChannelsLast(torch.autograd.Function):
         if grad is None:
             return given_grad, None, None, None, None, None
         if torch.is_grad_enabled() or batched(grad):
-            dx, dweight, dbias = _differentiable(ctx, given, weight, bias, grad)
+            dx, dweight, dbias = differentiable(ctx, given, weight, bias, grad)
         else:
             dx, dweight, dbias = _by_torch(ctx, given, weight, mean, rstd, grad)
         if dx is not None and given_grad is not None:
@@ -129,9 +129,10 @@ def _by_torch(
     return channels_last(dx), dweight, dbias
 
 
-def _differentiable(
+def differentiable(
     ctx: Any, given: Tensor, weight: Tensor | None, bias: Tensor | None, grad: Tensor
 ) -> tuple[Tensor | None, ...]:
+    """Gradients of what was normalized, weight and bias, by the formula; ctx: groups and eps."""
     inputs = [t for t in (given, weight, bias) if t is not None and t.requires_grad]
     with torch.enable_grad():
         y = by_formula(reference, given, ctx.groups, weight, bias, ctx.eps)

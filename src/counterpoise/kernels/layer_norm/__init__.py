@@ -1,13 +1,16 @@
-"""Layer normalization: torch's kernel, and for `channels_last` the same kernel on a view."""
+"""Layer normalization: torch's kernel; for `channels_last` ours, or torch's on a view."""
 
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels import _last_axes
 from counterpoise.kernels._backend import by_formula, reference_asked
 from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
-from counterpoise.kernels._last_axes import by_way, way
+from counterpoise.kernels._last_axes import by_way
+from counterpoise.kernels._norm_in_c import may_take
+from counterpoise.kernels.layer_norm.compiled import LayerNormCompiled, fits, forward
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 __all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
@@ -25,11 +28,26 @@ def layer_norm(
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.layer_norm(x, normalized_shape, weight, bias, eps)
     x = without_gaps(x)
-    taken = way(x, normalized_shape)[0]
+    if _by_c(x, normalized_shape) and fits(x, weight, bias):
+        if torch.is_grad_enabled():
+            return LayerNormCompiled.apply(x, weight, bias, eps)
+        return forward(x, weight, bias, eps)[0]
+    taken = _last_axes.way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)
     norm = partial(F.layer_norm, eps=eps)
     return by_way(taken, norm, x, normalized_shape, weight, bias)
+
+
+def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
+    """The way that is taken for a tensor, and the reason."""
+    if _by_c(x, normalized_shape):
+        return "compiled", "ours in C: channels_last is normalized as the rows that it is, uncopied"
+    return _last_axes.way(x, normalized_shape)
+
+
+def _by_c(x: torch.Tensor, shape: tuple[int, ...]) -> bool:
+    return may_take(x) and x.shape[1:] == tuple(shape) and channels_last_of(x) is not None
 
 
 def layer_norm_2d(

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from counterpoise.kernels._backend import native_asked
+from counterpoise.kernels._backend import asked
 from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
 from counterpoise.kernels.tilted_cross_entropy._samples import (
     PART,
@@ -47,7 +47,7 @@ def tilted_cross_entropy(
     """
     plain = ordinary(logits) and logits.numel() > 0 and not _learned(samples, tilt, normalizer)
     way = one_pass.tilted_cross_entropy if plain else composed.of_samples
-    if plain and logits.is_cuda and logits.dtype != torch.float64 and not native_asked():
+    if plain and logits.is_cuda and logits.dtype != torch.float64 and not asked():
         given = (samples.target, samples.weight, samples.sample_weight, *tilt[:3])
         if all(x is None or x.device == logits.device for x in given):
             way = _fused() or way

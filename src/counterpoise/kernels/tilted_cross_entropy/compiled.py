@@ -2,7 +2,7 @@
 
 import torch
 
-from counterpoise.kernels._backend import native_asked
+from counterpoise.kernels._backend import asked
 from counterpoise.kernels._compiled import LIBRARY, address, addressable, prototype
 from counterpoise.kernels.tilted_cross_entropy._samples import Samples
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
@@ -18,7 +18,7 @@ _KERNELS = {
 
 def suits(z: torch.Tensor, samples: Samples, tilt: Tilt) -> bool:
     """True where the kernel takes these logits, and all that comes with them is in their memory."""
-    if LIBRARY is None or z.dtype not in KINDS or native_asked():
+    if LIBRARY is None or z.dtype not in KINDS or asked():
         return False
     given = (z, samples.target, samples.weight, samples.sample_weight, *tilt[:3])
     return all(x is None or addressable(x) for x in given)

@@ -1,0 +1,276 @@
+/* Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C.
+
+    y  = weight * (x - mean) * rstd + bias,  rstd = 1 / sqrt(var + eps)
+    dx = rstd * (weight * dy - mean(weight * dy) - xhat * mean(weight * dy * xhat))
+    dweight = sum(dy * xhat),  dbias = sum(dy),  xhat = (x - mean) * rstd
+
+with the means over a group's channels and pixels. A mean is kept in double, and taken away in two
+steps: its float, which is exact where x is near it, and within what is added later the rest.
+*/
+#include "../_compiled/channels_last.h"
+
+typedef struct {
+    const void *x, *dy;
+    const void *weight, *bias; /* NULL for ones and zeros */
+    void *y, *dx;
+    double *stats; /* (N, groups, 2): mean, rstd */
+    double *sums;  /* (N, 2, channels): of dy, and of dy * xhat */
+    double eps;
+    int half, low; /* x in bfloat16, weight in bfloat16 */
+    Plan plan;
+} Task;
+
+typedef struct {
+    const Task *task;
+    int64_t begin;                     /* of the image in x */
+    float *mean, *of_x, *of_dy, *plus; /* of each lane */
+    Moments *moments;                  /* (pieces, groups), in the forward pass */
+    double *partial;                   /* (pieces, 2, channels), in the backward pass */
+} Image;
+
+static Image image_of(const Task *task, int64_t sample, char *memory) {
+    Image image = {.task = task, .begin = sample * task->plan.numbers};
+    image.mean = part(&memory, task->plan.width, sizeof(float));
+    image.of_x = part(&memory, task->plan.width, sizeof(float));
+    image.of_dy = part(&memory, task->plan.width, sizeof(float));
+    image.plus = part(&memory, task->plan.width, sizeof(float));
+    image.moments = (Moments *)memory;
+    image.partial = (double *)memory;
+    return image;
+}
+
+static int64_t image_bytes(const Plan *plan, int64_t of_piece) {
+    return 4 * lines(plan->width * sizeof(float)) + plan->pieces * of_piece * 2 * sizeof(double);
+}
+
+/* What the first lanes have, one for each channel, for the others too. */
+static void repeat(float *lanes, const Plan *plan) {
+    for (int64_t j = plan->channels; j < plan->width; j *= 2)
+        memcpy(lanes + j, lanes, least(j, plan->width - j) * sizeof(float));
+}
+
+static void moments_piece(const void *of, int64_t p, char *memory) {
+    const Image *image = of;
+    const Plan *plan = &image->task->plan;
+    moments_of(image->task->x, image->begin + p * plan->piece, piece_length(plan, p), plan,
+               image->task->half, memory, image->moments + p * plan->groups);
+}
+
+/* y = of_x * (x - mean) + plus, of n numbers: so many lanes again and again */
+INLINE void forward_rows(const void *restrict x, void *restrict y, int64_t n,
+                         const float *restrict mean, const float *restrict of_x,
+                         const float *restrict plus, int64_t width, int half) {
+    int64_t i = 0;
+    for (; i + 2 * width <= n; i += 2 * width)
+        for (int64_t j = 0; j < width; j++) {
+            float m = mean[j], a = of_x[j], b = plus[j];
+            put(y, i + j, (get(x, i + j, half) - m) * a + b, half);
+            put(y, i + width + j, (get(x, i + width + j, half) - m) * a + b, half);
+        }
+    for (; i < n; i += width)
+        for (int64_t j = 0; j < least(n - i, width); j++)
+            put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
+}
+
+static void forward_piece(const void *of, int64_t p, char *memory) {
+    (void)memory;
+    const Image *image = of;
+    const Task *task = image->task;
+    int64_t at = image->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
+    LANES(task->plan.width, task->half, forward_rows, from(task->x, at, task->half),
+          (void *)from(task->y, at, task->half), n, image->mean, image->of_x, image->plus);
+}
+
+static void forward_image(const void *of, int64_t sample, const Team *team, char *memory) {
+    const Task *task = of;
+    const Plan *plan = &task->plan;
+    Image image = image_of(task, sample, memory);
+    double *stats = task->stats + 2 * sample * plan->groups;
+    each_piece(moments_piece, &image, plan->pieces, 0, team, memory);
+    statistics(plan, image.moments, task->eps, stats);
+    int64_t size = plan->channels / plan->groups;
+    for (int64_t g = 0, c = 0; g < plan->groups; g++, stats += 2)
+        for (int64_t end = c + size; c < end; c++) {
+            double of_x = stats[1] * (task->weight ? parameter(task->weight, c, task->low) : 1);
+            image.mean[c] = stats[0];
+            image.of_x[c] = of_x;
+            image.plus[c] = (task->bias ? parameter(task->bias, c, task->low) : 0) -
+                            (stats[0] - image.mean[c]) * of_x;
+        }
+    repeat(image.mean, plan);
+    repeat(image.of_x, plan);
+    repeat(image.plus, plan);
+    each_piece(forward_piece, &image, plan->pieces, 1, team, memory);
+}
+
+/* of_dy[j] += dy, of_both[j] += dy * (x - mean), of so many rows */
+INLINE void sum_rows(const void *restrict dy, const void *restrict x, int64_t rows,
+                     const float *restrict mean, float *restrict of_dy, float *restrict of_both,
+                     int64_t width, int half) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        const int64_t i = r * width, k = i + width, l = k + width, o = l + width;
+        for (int64_t j = 0; j < width; j++) {
+            float m = mean[j], a = get(dy, i + j, half), b = get(dy, k + j, half);
+            float c = get(dy, l + j, half), d = get(dy, o + j, half);
+            of_dy[j] += (a + b) + (c + d);
+            of_both[j] += a * (get(x, i + j, half) - m) +
+                          (b * (get(x, k + j, half) - m) +
+                           (c * (get(x, l + j, half) - m) + d * (get(x, o + j, half) - m)));
+        }
+    }
+    for (; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float d = get(dy, r * width + j, half);
+            of_dy[j] += d;
+            of_both[j] += d * (get(x, r * width + j, half) - mean[j]);
+        }
+}
+
+/* The sums of dy and of dy * (x - mean) of a piece, for each channel. */
+static void sums_piece(const void *of, int64_t p, char *memory) {
+    const Image *image = of;
+    const Task *task = image->task;
+    const Plan *plan = &task->plan;
+    const int64_t width = plan->width, unit = plan->unit, channels = plan->channels;
+    float *of_dy = part(&memory, width, sizeof(float));
+    float *of_both = part(&memory, width, sizeof(float));
+    double *restrict all_dy = part(&memory, unit, sizeof(double));
+    double *restrict all_both = part(&memory, unit, sizeof(double));
+    memset(all_dy, 0, unit * sizeof(double));
+    memset(all_both, 0, unit * sizeof(double));
+    const int64_t at = image->begin + p * plan->piece, n = piece_length(plan, p);
+    const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
+    for (int64_t done = 0; done < whole || !done; done += ROWS) {
+        const int64_t rows = least(ROWS, whole - done), i = at + done * width;
+        const void *dy = from(task->dy, i, task->half), *x = from(task->x, i, task->half);
+        memset(of_dy, 0, width * sizeof(float));
+        memset(of_both, 0, width * sizeof(float));
+        LANES(width, task->half, sum_rows, dy, x, rows, image->mean, of_dy, of_both);
+        if (done + rows == whole)
+            EITHER(task->half, sum_rows, from(dy, rows * width, task->half),
+                   from(x, rows * width, task->half), 1, image->mean, of_dy, of_both, longer);
+        for (int64_t b = 0; b < width; b += unit)
+            for (int64_t j = 0; j < unit; j++) {
+                all_dy[j] += of_dy[b + j];
+                all_both[j] += of_both[b + j];
+            }
+    }
+    double *sums = image->partial + 2 * p * channels;
+    memset(sums, 0, 2 * channels * sizeof(double));
+    for (int64_t b = 0; b < unit; b += channels)
+        for (int64_t c = 0; c < channels; c++) {
+            sums[c] += all_dy[b + c];
+            sums[channels + c] += all_both[b + c];
+        }
+}
+
+/* dx = of_dy * dy + of_x * (x - mean) + plus, of n numbers: so many lanes again and again */
+INLINE void backward_rows(const void *restrict dy, const void *restrict x, void *restrict dx,
+                          int64_t n, const float *restrict mean, const float *restrict of_dy,
+                          const float *restrict of_x, const float *restrict plus, int64_t width,
+                          int half) {
+    for (int64_t i = 0; i < n; i += width)
+        for (int64_t j = 0; j < least(n - i, width); j++)
+            put(dx, i + j,
+                of_dy[j] * get(dy, i + j, half) +
+                    (of_x[j] * (get(x, i + j, half) - mean[j]) + plus[j]),
+                half);
+}
+
+static void backward_piece(const void *of, int64_t p, char *memory) {
+    (void)memory;
+    const Image *image = of;
+    const Task *task = image->task;
+    int64_t at = image->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
+    LANES(task->plan.width, task->half, backward_rows, from(task->dy, at, task->half),
+          from(task->x, at, task->half), (void *)from(task->dx, at, task->half), n, image->mean,
+          image->of_dy, image->of_x, image->plus);
+}
+
+static void backward_image(const void *of, int64_t sample, const Team *team, char *memory) {
+    const Task *task = of;
+    const Plan *plan = &task->plan;
+    const int64_t channels = plan->channels, size = channels / plan->groups;
+    const double *stats = task->stats + 2 * sample * plan->groups;
+    const double one = (double)plan->groups / plan->numbers;
+    double *of_dy = task->sums + 2 * sample * channels, *of_both = of_dy + channels;
+    Image image = image_of(task, sample, memory);
+    for (int64_t g = 0, c = 0; g < plan->groups; g++)
+        for (int64_t end = c + size; c < end; c++) image.mean[c] = stats[2 * g];
+    repeat(image.mean, plan);
+    each_piece(sums_piece, &image, plan->pieces, 0, team, memory);
+    memset(of_dy, 0, 2 * channels * sizeof(double));
+    for (int64_t p = 0; p < plan->pieces; p++)
+        for (int64_t c = 0; c < 2 * channels; c++) of_dy[c] += image.partial[2 * p * channels + c];
+    for (int64_t g = 0, c = 0; g < plan->groups; g++, c += size, stats += 2) {
+        const double rstd = stats[1], rest = stats[0] - (float)stats[0];
+        double mean_dy = 0, mean_both = 0; /* of weight * dy, and of weight * dy * xhat */
+        for (int64_t k = c; k < c + size; k++) {
+            double weight = task->weight ? parameter(task->weight, k, task->low) : 1;
+            of_both[k] = (of_both[k] - rest * of_dy[k]) * rstd;
+            mean_dy += weight * of_dy[k] * one;
+            mean_both += weight * of_both[k] * one;
+            image.of_dy[k] = weight * rstd;
+        }
+        for (int64_t k = c; k < c + size; k++) {
+            image.of_x[k] = -rstd * rstd * mean_both;
+            image.plus[k] = rstd * (rstd * mean_both * rest - mean_dy);
+        }
+    }
+    if (!task->dx) return;
+    repeat(image.of_dy, plan);
+    repeat(image.of_x, plan);
+    repeat(image.plus, plan);
+    each_piece(backward_piece, &image, plan->pieces, 1, team, memory);
+}
+
+/* A parameter's gradient: the sum over the samples, in their order. */
+static void add_up(void *gradient, const double *sums, int64_t samples, int64_t channels,
+                      int low, double *total) {
+    if (!gradient) return;
+    memset(total, 0, channels * sizeof(double));
+    for (int64_t n = 0; n < samples; n++)
+        for (int64_t c = 0; c < channels; c++) total[c] += sums[2 * n * channels + c];
+    for (int64_t c = 0; c < channels; c++) put(gradient, c, total[c], low);
+}
+
+/* Both return 0, and 1 where there was no memory; `half`: x is in bfloat16, `low`: weight is. */
+int64_t group_norm_forward(const void *x, const void *weight, const void *bias, void *y,
+                           double *stats, int64_t samples, int64_t channels, int64_t pixels,
+                           int64_t groups, double eps, int64_t half, int64_t low,
+                           int64_t threads) {
+    Task task = {.x = x, .weight = weight, .bias = bias, .y = y, .stats = stats, .eps = eps,
+                 .half = half, .low = low, .plan = plan_of(channels, channels * pixels, groups)};
+    Team team;
+    if (!team_of(&team, samples, &task.plan, image_bytes(&task.plan, groups),
+                 moments_bytes(&task.plan), threads))
+        return 1;
+    each_image(forward_image, &task, samples, &team);
+    free(team.memory);
+    return 0;
+}
+
+int64_t group_norm_backward(const void *dy, const void *x, const void *weight, double *stats,
+                            void *dx, void *dweight, void *dbias, int64_t samples,
+                            int64_t channels, int64_t pixels, int64_t groups, int64_t half,
+                            int64_t low, int64_t threads) {
+    Task task = {.x = x, .dy = dy, .weight = weight, .dx = dx, .stats = stats,
+                 .half = half, .low = low, .plan = plan_of(channels, channels * pixels, groups)};
+    const Plan *plan = &task.plan;
+    Team team;
+    if (!team_of(&team, samples, plan, image_bytes(plan, channels),
+                 2 * lines(plan->width * sizeof(float)) + 2 * lines(plan->unit * sizeof(double)),
+                 threads))
+        return 1;
+    double *sums = malloc((2 * samples + 1) * channels * sizeof(double));
+    if (sums) {
+        task.sums = sums + channels;
+        each_image(backward_image, &task, samples, &team);
+        add_up(dbias, task.sums, samples, channels, low, sums);
+        add_up(dweight, task.sums + channels, samples, channels, low, sums);
+    }
+    free(sums);
+    free(team.memory);
+    return sums == NULL;
+}

@@ -1,0 +1,79 @@
+"""Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C: channels_last.c.
+
+It reads an image once for its moments, which are exact at any mean, and once for the output; the
+gradient likewise. Results do not depend on the number of threads.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._eager import batched
+from counterpoise.kernels._layout import channels_last
+from counterpoise.kernels._norm_in_c import in_half, may_take_beside
+from counterpoise.kernels.group_norm.channels_last import differentiable
+
+_forward: Any = prototype("group_norm_forward", "pppppiiiidiii")
+_backward: Any = prototype("group_norm_backward", "pppppppiiiiiii")
+
+
+def fits(channels: int, groups: int, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """True for groups and parameters that belong to so many channels; torch refuses others."""
+    return (
+        groups > 0
+        and not channels % groups
+        and may_take_beside(weight, (channels,))
+        and may_take_beside(bias, (channels,))
+    )
+
+
+def forward(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Any]:
+    """Return y in the layout of x, for each sample and group (mean, 1/sqrt(var + eps)), and sizes.
+
+    The sizes are those of x as the C code takes them: samples, channels, pixels, groups, dtypes.
+    """
+    n, c, h, w = x.shape
+    sizes, halves = (n, c, h * w, groups), (in_half(x), in_half(weight, bias))
+    y = torch.empty_like(x)
+    stats = torch.empty(n, groups, 2, dtype=torch.float64)
+    data = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
+    if _forward(*data, *sizes, eps, *halves, torch.get_num_threads()):
+        raise MemoryError("no memory for group normalization")
+    return y, stats, (*sizes, *halves)
+
+
+class GroupNormCompiled(torch.autograd.Function):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        """Return y in the layout of x."""
+        y, stats, ctx.sizes = forward(x, groups, weight, bias, eps)
+        ctx.groups, ctx.eps = groups, eps
+        ctx.save_for_backward(x, weight, bias, stats)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """By channels_last.c; by the formula where the gradient is to be differentiated."""
+        (grad,) = grads
+        x, weight, bias, stats = ctx.saved_tensors
+        if torch.is_grad_enabled() or batched(grad):
+            dx, dweight, dbias = differentiable(ctx, x, weight, bias, grad)
+            return dx, None, dweight, dbias, None
+        of_x, _, of_weight, of_bias, _ = ctx.needs_input_grad
+        dx = torch.empty_like(x) if of_x else None
+        dweight = torch.empty_like(weight) if of_weight else None
+        dbias = torch.empty_like(bias) if of_bias else None
+        grad = channels_last(grad)  # held until the call is over
+        given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
+        wanted = address(dx), address(dweight), address(dbias)
+        if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
+            raise MemoryError("no memory for the gradient of group normalization")
+        return dx, None, dweight, dbias, None
