@@ -18,7 +18,8 @@ def backend(name: str) -> Iterator[None]:
 
     "reference" is the paper's formula out of torch's operators (any dtype, slow); "native" is made
     of torch's own kernels, what is taken where nothing was compiled; "fused" is for a GPU's own
-    kernels, of which there are none yet.
+    kernels, of which there are none yet. The softmax losses, within any of them, leave out their
+    kernels in C and in Triton.
 
     Raises:
         ValueError: an unknown name.
