@@ -122,7 +122,7 @@ def test_a_net_learns_from_augmented_images():
         torch.nn.CrossEntropyLoss(),
         digits.train,
         digits.test,
-        epochs=4,
+        epochs=8,
         lr=0.1,
         augment=AUGMENTS["crop"],
     )

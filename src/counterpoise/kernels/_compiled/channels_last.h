@@ -170,9 +170,71 @@ static int near(int64_t rows, int64_t width, const float *rest, const float *squ
     return !far;
 }
 
+/* What the first lanes have, one for each channel, for the others too. */
+static void repeat(float *lanes, const Plan *plan) {
+    for (int64_t j = plan->channels; j < plan->width; j *= 2)
+        memcpy(lanes + j, lanes, least(j, plan->width - j) * sizeof(float));
+}
+
+/* The lanes of all units onto those of the first. */
+static void fold(float *restrict lanes, const Plan *plan) {
+    for (int64_t b = plan->unit; b < plan->width; b += plan->unit)
+        for (int64_t j = 0; j < plan->unit; j++) lanes[j] += lanes[b + j];
+}
+
+/* sums[g] += the first unit's lanes of each group. */
+static void add_groups(const float *lanes, const Plan *plan, double *sums) {
+    const int64_t size = plan->channels / plan->groups;
+    for (int64_t j = 0; j < plan->unit;)
+        for (int64_t g = 0; g < plan->groups; g++) {
+            double sum = 0;
+            for (int64_t end = j + size; j < end; j++) sum += lanes[j];
+            sums[g] += sum;
+        }
+}
+
+/* moments_of, where it is one chunk: all lanes of a group have the same shift, which is its mean but
+   for rounding, and need not be put together in double each. */
+static void moments_of_chunk(const void *x, int64_t n, const Plan *plan, int half, char *memory,
+                             Moments *groups) {
+    const int64_t width = plan->width, size = plan->channels / plan->groups;
+    float *rest = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
+    float *squares = part(&memory, width, sizeof(float));
+    double *sums = part(&memory, plan->groups, sizeof(double));
+    double *apart = part(&memory, plan->groups, sizeof(double));
+    const double share = (double)plan->groups / n;
+    memset(rest, 0, width * sizeof(float));
+    memset(sums, 0, plan->groups * sizeof(double));
+    memset(apart, 0, plan->groups * sizeof(double));
+    add_rows(x, n / width, n % width, width, half, NULL, rest, NULL);
+    fold(rest, plan);
+    add_groups(rest, plan, sums);
+    for (int64_t g = 0, c = 0; g < plan->groups; g++) {
+        groups[g].mean = (float)(sums[g] * share);
+        sums[g] = 0;
+        for (int64_t end = c + size; c < end; c++) shift[c] = groups[g].mean;
+    }
+    repeat(shift, plan);
+    memset(rest, 0, width * sizeof(float));
+    memset(squares, 0, width * sizeof(float));
+    add_rows(x, n / width, n % width, width, half, shift, rest, squares);
+    fold(rest, plan);
+    fold(squares, plan);
+    add_groups(rest, plan, sums);
+    add_groups(squares, plan, apart);
+    for (int64_t g = 0; g < plan->groups; g++) {
+        groups[g].mean += sums[g] * share;
+        groups[g].squares = apart[g] - sums[g] * sums[g] * share;
+    }
+}
+
 /* Moments of each group, of n numbers from `at` on, in a thread's memory of moments_bytes. */
 static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, int half,
                        char *memory, Moments *groups) {
+    if (n < (ROWS + 1) * plan->width) {
+        moments_of_chunk(from(x, at, half), n, plan, half, memory, groups);
+        return;
+    }
     const int64_t width = plan->width, unit = plan->unit, size = plan->channels / plan->groups;
     float *rest = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
     float *squares = part(&memory, width, sizeof(float));

@@ -43,12 +43,6 @@ static int64_t image_bytes(const Plan *plan, int64_t of_piece) {
     return 4 * lines(plan->width * sizeof(float)) + plan->pieces * of_piece * 2 * sizeof(double);
 }
 
-/* What the first lanes have, one for each channel, for the others too. */
-static void repeat(float *lanes, const Plan *plan) {
-    for (int64_t j = plan->channels; j < plan->width; j *= 2)
-        memcpy(lanes + j, lanes, least(j, plan->width - j) * sizeof(float));
-}
-
 static void moments_piece(const void *of, int64_t p, char *memory) {
     const Image *image = of;
     const Plan *plan = &image->task->plan;
