@@ -92,8 +92,8 @@ def matching(
 
     torch refuses the other pairs with a message about the wrong dtype (pytorch#102922).
     """
-    same = weight is None or weight.dtype == x.dtype
-    if same and (bias is None or bias.dtype == x.dtype):
+    own = x.dtype
+    if (weight is None or weight.dtype == own) and (bias is None or bias.dtype == own):
         return weight, bias
     dtype = torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
     weight, bias = (None if p is None else p.to(dtype) for p in (weight, bias))

@@ -33,9 +33,10 @@ def may_take_beside(p: Tensor | None, shape: tuple[int, ...]) -> bool:
 
     Others torch's operators refuse, or take though their strides are strange.
     """
-    return p is None or (
-        p.shape == shape and p.is_contiguous() and p.is_cpu and type(p) in (Parameter, Tensor)
-    )
+    if p is None:
+        return True
+    own = type(p) is Parameter or type(p) is Tensor
+    return own and p.is_cpu and p.shape == shape and p.is_contiguous()
 
 
 def in_half(x: Tensor | None, other: Tensor | None = None) -> bool:

@@ -34,11 +34,11 @@ def group_norm(
     plain = x.is_contiguous() and x.numel()
     if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
         return torch.group_norm(x, num_groups, weight, bias, eps)
-    weight, bias = (None if p is None else p.contiguous() for p in (weight, bias))
     if _by_c(x) and fits(x.shape[1], num_groups, weight, bias):
         if torch.is_grad_enabled():
             return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
         return forward(x, num_groups, weight, bias, eps)[0]
+    weight, bias = (None if p is None else p.contiguous() for p in (weight, bias))
     taken = way(x, num_groups)[0]
     if taken == "compiled":
         taken = _torchs(x, num_groups)[0]
