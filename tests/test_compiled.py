@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from counterpoise import models, norms
+
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = Path("src/counterpoise/kernels")
 needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
@@ -90,3 +92,23 @@ def test_a_library_that_does_not_load_is_as_none(package):
     (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"no library")
     run = use(package, missing=True, ATEN_CPU_CAPABILITY="default")
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [norms.GroupNorm(2, 4), norms.LayerNorm([4, 6, 5]), models.DeeperCNN().conv_block_1[2]],
+    ids=["group", "layer", "conv"],
+)
+def test_gradients_where_memory_is_not_the_numbers(layer):
+    x = torch.randn(3, 4, 6, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    inputs = [x, *layer.parameters()]
+    pair = torch.randn(2, 3, 4, 6, 5)
+    slope = torch.complex(*pair).conj().imag  # with torch's negative bit
+    wanted = torch.autograd.grad(layer(x), inputs, -pair[1])
+    torch.testing.assert_close(torch.autograd.grad(layer(x), inputs, slope), wanted)
+    nothing = torch._efficientzerotensor(x.shape)  # of no memory
+    for grad in torch.autograd.grad(layer(x), inputs, nothing):
+        assert not grad.any()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.contiguous(), lambda t: t):
+        y = layer(x)
+    torch.testing.assert_close(torch.autograd.grad(y, inputs, -pair[1]), wanted)

@@ -106,6 +106,11 @@ def batched(grad: torch.Tensor) -> bool:
     return functorch.is_legacy_batchedtensor(grad) or functorch.is_batchedtensor(grad)
 
 
+def without_memory(grad: torch.Tensor) -> bool:
+    """True where the memory is not the numbers: zeros without any, or signs yet to be changed."""
+    return grad._is_zerotensor() or grad.is_neg()
+
+
 def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 

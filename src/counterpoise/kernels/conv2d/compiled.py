@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.kernels._compiled import address, addressable, prototype
-from counterpoise.kernels._eager import batched
+from counterpoise.kernels._eager import batched, without_memory
 
 _FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
 _BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
@@ -52,6 +52,7 @@ def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution alone, where no gradient is asked for."""
     n, c, h, w = x.shape
     o, weight = weight.shape[0], weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
     y, threads = _empty(x, o), torch.get_num_threads()
     _FORWARD(address(x), address(weight), address(bias), address(y), n, h, w, c, o, threads)
     return y
@@ -72,9 +73,10 @@ class CompiledConv2d(torch.autograd.Function):
         """All gradients that are wanted in one call."""
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or batched(grads[0]) or _lazy(grads[0]):  # torch can
+        if torch.is_grad_enabled() or batched(grads[0]) or without_memory(grads[0]):  # torch can
             return _torchs(grads[0], x, weight, ctx.sizes, wanted)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)  # saved tensors' hooks may change it
         n, c, h, w = x.shape
         o, weight = weight.shape[0], weight.contiguous()
         few = c not in _OUTS  # a grey image's gradient, which training does not ask for
@@ -87,11 +89,6 @@ class CompiledConv2d(torch.autograd.Function):
         if wanted[0] and few:
             dx = _torchs(grad, x, weight, None, (True, False, False))[0]
         return dx, dw, db
-
-
-def _lazy(t: Tensor) -> bool:
-    """True where the memory is not the numbers: zeros without any, or signs yet to be changed."""
-    return t._is_zerotensor() or t.is_neg()
 
 
 def _empty(x: Tensor, channels: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import batched
+from counterpoise.kernels._eager import batched, without_memory
 from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.group_norm.channels_last import differentiable
@@ -64,10 +64,11 @@ class GroupNormCompiled(torch.autograd.Function):
         """By channels_last.c; by the formula where the gradient is to be differentiated."""
         (grad,) = grads
         x, weight, bias, stats = ctx.saved_tensors
-        if torch.is_grad_enabled() or batched(grad):
+        if torch.is_grad_enabled() or batched(grad) or without_memory(grad):
             dx, dweight, dbias = differentiable(ctx, x, weight, bias, grad)
             return dx, None, dweight, dbias, None
         of_x, _, of_weight, of_bias, _ = ctx.needs_input_grad
+        x = channels_last(x)  # hooks of saved tensors may have changed it
         dx = torch.empty_like(x) if of_x else None
         dweight = torch.empty_like(weight) if of_weight else None
         dbias = torch.empty_like(bias) if of_bias else None

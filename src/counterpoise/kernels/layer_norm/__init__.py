@@ -27,8 +27,11 @@ def layer_norm(
     weight, bias = matching(x, weight, bias)
     if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
         return torch.layer_norm(x, normalized_shape, weight, bias, eps)
-    x = without_gaps(x)
-    if _by_c(x, normalized_shape) and fits(x, weight, bias):
+    by_c = _by_c(x, normalized_shape)
+    if not by_c:
+        x = without_gaps(x)
+        by_c = _by_c(x, normalized_shape)
+    if by_c and fits(x, weight, bias):
         if torch.is_grad_enabled():
             return LayerNormCompiled.apply(x, weight, bias, eps)
         return forward(x, weight, bias, eps)[0]
@@ -47,7 +50,10 @@ def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
 
 
 def _by_c(x: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    return may_take(x) and x.shape[1:] == tuple(shape) and channels_last_of(x) is not None
+    if not may_take(x) or x.shape[1:] != tuple(shape) or x.dim() not in (4, 5):
+        return False
+    memory = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    return x.is_contiguous(memory_format=memory)
 
 
 def layer_norm_2d(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoise.kernels._backend import by_formula
 from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import batched
+from counterpoise.kernels._eager import batched, without_memory
 from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
@@ -63,16 +63,17 @@ class LayerNormCompiled(torch.autograd.Function):
         """By channels_last.c; by the formula where the gradient is to be differentiated."""
         (grad,) = grads
         x, weight, bias, stats = ctx.saved_tensors
-        if torch.is_grad_enabled() or batched(grad):
+        if torch.is_grad_enabled() or batched(grad) or without_memory(grad):
             return _differentiable(ctx, x, weight, bias, grad)
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        if x.dim() == 4:  # x too: hooks of saved tensors may have changed it
+            x, grad = channels_last(x), channels_last(grad)
+        else:
+            memory = torch.channels_last_3d
+            x, grad = x.contiguous(memory_format=memory), grad.contiguous(memory_format=memory)
         dx = torch.empty_like(x) if of_x else None
         dweight = torch.empty_like(weight) if of_weight else None
         dbias = torch.empty_like(bias) if of_bias else None
-        if x.dim() == 4:
-            grad = channels_last(grad)  # held until the call is over
-        else:
-            grad = grad.contiguous(memory_format=torch.channels_last_3d)
         given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
         wanted = address(dx), address(dweight), address(dbias)
         if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
