@@ -61,13 +61,8 @@ class Samples(NamedTuple):
 
 def ordinary(x: torch.Tensor) -> bool:
     """True for a tensor that nobody traces, transforms or only imitates."""
-    return (
-        plain_eager()
-        and type(x) in (torch.Tensor, torch.nn.Parameter)
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._get_tracing_state() is None
-        and not x.is_neg()  # of complex parts: its numbers are not those in memory
-    )
+    own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
+    return own and plain_eager() and not x.is_neg()  # its numbers are not those in memory
 
 
 def readable(x: torch.Tensor) -> bool:

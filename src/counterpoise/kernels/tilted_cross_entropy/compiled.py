@@ -1,5 +1,7 @@
 """The family on a CPU by our own kernel in C, `compiled.c`, where it was compiled."""
 
+import math
+
 import torch
 
 from counterpoise.kernels._backend import asked
@@ -20,8 +22,10 @@ def suits(z: torch.Tensor, samples: Samples, tilt: Tilt) -> bool:
     """True where the kernel takes these logits, and all that comes with them is in their memory."""
     if LIBRARY is None or z.dtype not in KINDS or asked():
         return False
-    given = (z, samples.target, samples.weight, samples.sample_weight, *tilt[:3])
-    return all(x is None or addressable(x) for x in given)
+    for x in (z, samples.target, samples.weight, samples.sample_weight, *tilt[:3]):
+        if x is not None and not addressable(x):
+            return False
+    return True
 
 
 def loss_and_slopes(
@@ -41,11 +45,13 @@ def loss_and_slopes(
     if not class_last:
         z = z.contiguous()
     n, classes, *rest = z.shape
-    pixels = 1 if class_last else z[0, 0].numel()
-    target = samples.target.long().contiguous()
+    pixels = 1 if class_last else math.prod(rest)
+    target = samples.target
+    if target.dtype != torch.int64 or not target.is_contiguous():
+        target = target.long().contiguous()
     wide = torch.float64 if z.dtype == torch.float64 else torch.float32
     weights, own = samples.weight, samples.sample_weight
-    vectors = [None if v is None else v.to(wide).contiguous() for v in (weights, own, *tilt[:3])]
+    vectors = [v if v is None else v.to(wide).contiguous() for v in (weights, own, *tilt[:3])]
     size = (n, *rest) if reduction == "none" else ()
     loss = torch.empty(size, dtype=wide)
     slopes = torch.empty_like(z) if with_slopes else None

@@ -57,7 +57,7 @@ class _OnePass(torch.autograd.Function):
         slopes, ctx.slopes = ctx.slopes, None  # the first backward takes them, and needs no more
         if slopes is None:
             slopes = _run(ctx.saved_tensors[0], *ctx.arguments, with_slopes=True)[1]
-        if grad.dim() == 0 and grad.device.type == "cpu" and grad.item() == 1:  # GPUs: no waiting
+        if grad.dim() == 0 and grad.is_cpu and grad.item() == 1:  # GPUs: no waiting
             return slopes, None
         return slopes.mul_(grad.unsqueeze(1) if grad.dim() else grad), None
 
