@@ -71,9 +71,9 @@ def _run(
     with_slopes: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The loss, in the dtype of computation, and, when asked for, the slopes by logit."""
+    if compiled.suits(logits, samples, tilt):
+        return compiled.loss_and_slopes(logits, samples, tilt, reduction, normalizer, with_slopes)
     whole = logits.detach()
-    if compiled.suits(whole, samples, tilt):
-        return compiled.loss_and_slopes(whole, samples, tilt, reduction, normalizer, with_slopes)
     wide = torch.promote_types(whole.dtype, torch.float32)
     if not (whole.dim() == 2 or _class_last(whole)):
         whole = whole.contiguous()
