@@ -44,7 +44,9 @@ class Compile(BuildHookInterface):
 
 
 def compile_kernels(root: Path) -> list[Path]:
-    """Return the libraries made; none where there is no compiler, or it fails."""
+    """Compile anew, and return the libraries; none where there is no compiler, or it fails."""
+    for old in (root / KERNELS / "_compiled").glob("*.so"):
+        old.unlink()  # of other sources, it may be
     compiler = shutil.which(os.environ.get("CC", "cc"))
     variants = INSTRUCTIONS.get(platform.machine(), {}) if sys.platform == "linux" else {}
     if compiler is None or not variants:
@@ -58,7 +60,6 @@ def compile_kernels(root: Path) -> list[Path]:
             _compile([compiler, *FLAGS, *flags], sources, library)
         except subprocess.CalledProcessError as error:
             sys.stderr.write(f"counterpoise: no {name} kernels: {error.stderr}\n")
-            library.unlink(missing_ok=True)
         else:
             made.append(library)
     return made
@@ -70,9 +71,7 @@ def _compile(command: list[str], sources: list[Path], library: Path) -> None:
     try:
         for source, compiled in zip(sources, objects, strict=True):
             _call([*command, "-c", str(source), "-o", str(compiled)])
-        new = library.with_suffix(".new")  # a process may run the old one
-        _call([command[0], "-shared", *map(str, objects), "-lm", "-o", str(new)])
-        new.replace(library)
+        _call([command[0], "-shared", *map(str, objects), "-lm", "-o", str(library)])
     finally:
         for compiled in objects:
             compiled.unlink(missing_ok=True)
