@@ -181,10 +181,10 @@ def test_the_deep_cnn(depth):
     digits = data.digits().train
     torch.manual_seed(0)
     net = models.DeeperCNN(convs_per_block=depth, image_size=8)
-    found = diagnose(net, CE, digits.inputs[:256], digits.targets[:256], lr=0.5)
+    lr = 0.5 if depth == 1 else 0.2  # at 0.5 rounding decides which remedies the deep one needs
+    found = diagnose(net, CE, digits.inputs[:256], digits.targets[:256], lr=lr)
     assert found.verdict == ("will learn" if depth == 1 else "will not learn")
-    if depth == 8:  # at this learning rate rounding decides whether Kaiming's weights are needed
-        assert found.recommended[0].change.startswith("a norm after each of 16 layers")
+    assert depth == 1 or found.recommended[0].change == "a norm after each of 16 layers"
 
 
 class Reads(nn.Module):
