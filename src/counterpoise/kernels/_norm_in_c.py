@@ -21,10 +21,11 @@ def may_take(x: Tensor) -> bool:
         and x.is_cpu
         and x.dtype in DTYPES
         and _compiled.LIBRARY is not None
-        and plain_eager()
         and asked() is None
-        and x.numel() > 0
+        and plain_eager()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # kept from a transform
         and not x.is_contiguous()
+        and x.numel() > 0
     )
 
 

@@ -86,8 +86,8 @@ def tilted_cross_entropy(
     """
     if isinstance(normalizer, np.number):
         normalizer = normalizer.item()
-    if isinstance(normalizer, torch.Tensor):
-        normalizer = normalizer.reshape(()) if normalizer.numel() == 1 else normalizer
+    elif isinstance(normalizer, torch.Tensor) and normalizer.numel() == 1:
+        normalizer = normalizer.reshape(())
     vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}
     check_settings(gamma, poly, label_smoothing, reduction)
     check_call(logits, target, sample_weight, ignore_index, vectors, reduction, normalizer)
@@ -99,14 +99,11 @@ def tilted_cross_entropy(
         logits = logits.float()
     wide = torch.float32 if logits.dtype in HALF else logits.dtype
     label_smoothing = float(label_smoothing)
-    tilt = Tilt(
-        _like(logits, wide, scale),
-        _like(logits, wide, offset),
-        _like(logits, wide, margin),
-        float(gamma),
-        float(poly),
-    )
-    weight = _like(logits, wide, weight)
+    for name, v in vectors.items():
+        if v is not None and (v.dtype != wide or v.device != logits.device):
+            vectors[name] = v.to(logits.device, wide)
+    scale, offset, margin, weight = vectors.values()
+    tilt = Tilt(scale, offset, margin, float(gamma), float(poly))
     if target.is_floating_point():
         mass = torch.ones_like(logits[:, 0], dtype=wide)
         mass = mass if sample_weight is None else mass * sample_weight
@@ -132,12 +129,6 @@ def tilted_cross_entropy(
     except (IndexError, RuntimeError) as error:
         check_range(target, logits.shape[1], ignore_index, error)
         raise
-
-
-def _like(logits: torch.Tensor, dtype: torch.dtype, vector: Vector) -> Vector:
-    if vector is None or (vector.dtype == dtype and vector.device == logits.device):
-        return vector
-    return vector.to(logits.device, dtype)
 
 
 def _smoothed(q: torch.Tensor, smoothing: float, weight: Vector) -> torch.Tensor:

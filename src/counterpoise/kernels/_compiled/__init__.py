@@ -46,9 +46,8 @@ def prototype(name: str, signature: str) -> Any:
 
 def addressable(x: torch.Tensor) -> bool:
     """True for a tensor whose numbers lie in this process's memory as they are."""
-    return (
-        x.device.type == "cpu" and type(x) in (torch.Tensor, torch.nn.Parameter) and not x.is_neg()
-    )
+    own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
+    return own and x.is_cpu and not x.is_neg()
 
 
 def address(x: torch.Tensor | None) -> int | None:

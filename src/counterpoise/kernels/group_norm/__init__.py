@@ -18,7 +18,7 @@ from counterpoise.kernels.group_norm.channels_last import (
     GroupNormChannelsLast,
     quick_forward,
 )
-from counterpoise.kernels.group_norm.compiled import GroupNormCompiled, fits, forward
+from counterpoise.kernels.group_norm import compiled
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 
@@ -31,13 +31,13 @@ def group_norm(
 ) -> torch.Tensor:
     """Group normalization; the memory layout of `x` is kept. `way` says how it is done, and why."""
     weight, bias = matching(x, weight, bias)
-    plain = x.is_contiguous() and x.numel()
-    if plain and not jit_tracing() and not reference_asked():  # as `way` says, sooner
-        return torch.group_norm(x, num_groups, weight, bias, eps)
-    if _by_c(x) and fits(x.shape[1], num_groups, weight, bias):
+    if x.is_contiguous():
+        if x.numel() and not jit_tracing() and not reference_asked():  # as `way` says, sooner
+            return torch.group_norm(x, num_groups, weight, bias, eps)
+    elif _by_c(x) and compiled.fits(x.shape[1], num_groups, weight, bias):
         if torch.is_grad_enabled():
-            return GroupNormCompiled.apply(x, num_groups, weight, bias, eps)
-        return forward(x, num_groups, weight, bias, eps)[0]
+            return compiled.group_norm(x, num_groups, weight, bias, eps)
+        return compiled.forward(x, num_groups, weight, bias, eps)[0]
     weight, bias = (None if p is None else p.contiguous() for p in (weight, bias))
     taken = way(x, num_groups)[0]
     if taken == "compiled":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import batched, without_memory
+from counterpoise.kernels._eager import batched, straight, without_memory
 from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.group_norm.channels_last import differentiable
@@ -46,7 +46,7 @@ def forward(
     return y, stats, (*sizes, *halves)
 
 
-class GroupNormCompiled(torch.autograd.Function):
+class _GroupNorm(torch.autograd.Function):
     """y = weight * (x - mean) / sqrt(var + eps) + bias."""
 
     @staticmethod
@@ -78,3 +78,6 @@ class GroupNormCompiled(torch.autograd.Function):
         if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
             raise MemoryError("no memory for the gradient of group normalization")
         return dx, None, dweight, dbias, None
+
+
+group_norm = straight(_GroupNorm)

@@ -10,7 +10,7 @@ from counterpoise.kernels._backend import by_formula, reference_asked
 from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
 from counterpoise.kernels._last_axes import by_way
 from counterpoise.kernels._norm_in_c import may_take
-from counterpoise.kernels.layer_norm.compiled import LayerNormCompiled, fits, forward
+from counterpoise.kernels.layer_norm import compiled
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 __all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
@@ -31,10 +31,10 @@ def layer_norm(
     if not by_c:
         x = without_gaps(x)
         by_c = _by_c(x, normalized_shape)
-    if by_c and fits(x, weight, bias):
+    if by_c and compiled.fits(x, weight, bias):
         if torch.is_grad_enabled():
-            return LayerNormCompiled.apply(x, weight, bias, eps)
-        return forward(x, weight, bias, eps)[0]
+            return compiled.layer_norm(x, weight, bias, eps)
+        return compiled.forward(x, weight, bias, eps)[0]
     taken = _last_axes.way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoise.kernels._backend import by_formula
 from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import batched, without_memory
+from counterpoise.kernels._eager import batched, straight, without_memory
 from counterpoise.kernels._layout import channels_last
 from counterpoise.kernels._norm_in_c import in_half, may_take_beside
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
@@ -45,7 +45,7 @@ def forward(
     return y, stats, (*sizes, *halves)
 
 
-class LayerNormCompiled(torch.autograd.Function):
+class _LayerNorm(torch.autograd.Function):
     """y = weight * (x - mean) / sqrt(var + eps) + bias."""
 
     @staticmethod
@@ -79,6 +79,9 @@ class LayerNormCompiled(torch.autograd.Function):
         if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
             raise MemoryError("no memory for the gradient of layer normalization")
         return dx, dweight, dbias, None
+
+
+layer_norm = straight(_LayerNorm)
 
 
 def _differentiable(

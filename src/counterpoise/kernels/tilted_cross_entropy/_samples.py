@@ -62,7 +62,9 @@ class Samples(NamedTuple):
 def ordinary(x: torch.Tensor) -> bool:
     """True for a tensor that nobody traces, transforms or only imitates."""
     own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
-    return own and plain_eager() and not x.is_neg()  # its numbers are not those in memory
+    if not own or not plain_eager() or x.is_neg():  # its numbers are not those in memory
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(x)  # kept from a transform
 
 
 def readable(x: torch.Tensor) -> bool:

@@ -169,6 +169,45 @@ INLINE W OF(mass)(const OF(Problem) *p, int64_t i) {
     return (p->weight ? (W)p->weight[t] : 1) * (p->sample_weight ? p->sample_weight[i] : 1);
 }
 
+typedef struct {
+    const OF(Problem) *p;
+    int64_t high, line, cuts, beside; /* samples of a block and of a line, blocks of a line */
+    int kind;
+    W by;
+    T *losses; /* each sample's; or NULL: their sums alone */
+    W *sums;   /* of each block */
+} OF(Work);
+
+/* The blocks within first .. end - 1. Returns whether there was memory. */
+static int OF(run)(const OF(Work) *work, int64_t first, int64_t end) {
+    const OF(Problem) *p = work->p;
+    OF(Samples) s;
+    T *e = malloc((work->beside ? BLOCK : work->high) * p->classes * sizeof *e);
+    if (!e) return 0;
+    for (int64_t b = first; b < end; b++) {
+        int64_t image = b / work->cuts, begin = b % work->cuts * work->high;
+        int64_t sample = image * work->line + begin;
+        int64_t many = work->line - begin < work->high ? work->line - begin : work->high;
+        for (int64_t i = 0; i < many; i++) {
+            int64_t target = p->target[sample + i];
+            s.factor[i] = OF(mass)(p, sample + i) / work->by;
+            s.target[i] = target == p->ignore_index ? 0 : target;
+        }
+        if (work->beside && work->kind == BFLOAT16)
+            OF(across_samples)(p, image, begin, many, &s, e, BFLOAT16);
+        else if (work->kind == BFLOAT16) OF(across_classes)(p, begin, many, &s, e, BFLOAT16);
+        else if (work->beside) OF(across_samples)(p, image, begin, many, &s, e, KIND);
+        else OF(across_classes)(p, begin, many, &s, e, KIND);
+        work->sums[b] = 0;
+        for (int64_t i = 0; i < many; i++) {
+            if (work->losses) work->losses[sample + i] = s.loss[i];
+            work->sums[b] += s.loss[i];
+        }
+    }
+    free(e);
+    return 1;
+}
+
 /* Writes the losses, (n, pixels), or their sum, and the slopes. `divisor` < 0: what the reduction
 asks for. Returns 0; 1 for a class number out of range; 2 without memory. */
 int64_t OF(tilted_cross_entropy)(
@@ -196,42 +235,25 @@ int64_t OF(tilted_cross_entropy)(
         by = 1;
     }
     W *sums = malloc((blocks + 1) * sizeof *sums);
-    int without_memory = !sums;
-    if (n * classes * pixels < 1 << 15) threads = 1;
-#pragma omp parallel num_threads(threads) if (threads > 1 && sums)
-    {
-        OF(Samples) s;
-        T *e = malloc((beside ? BLOCK : high) * classes * sizeof *e);
-        if (!e)
-#pragma omp atomic write
-            without_memory = 1;
-#pragma omp for
-        for (int64_t b = 0; b < blocks; b++) {
-            if (!e || !sums) continue;
-            int64_t image = b / cuts, first = b % cuts * high, sample = image * line + first;
-            int64_t many = line - first < high ? line - first : high;
-            for (int64_t i = 0; i < many; i++) {
-                s.factor[i] = OF(mass)(p, sample + i) / by;
-                s.target[i] = target[sample + i] == ignore_index ? 0 : target[sample + i];
-            }
-            if (beside && kind == BFLOAT16) OF(across_samples)(p, image, first, many, &s, e, BFLOAT16);
-            else if (kind == BFLOAT16) OF(across_classes)(p, first, many, &s, e, BFLOAT16);
-            else if (beside) OF(across_samples)(p, image, first, many, &s, e, KIND);
-            else OF(across_classes)(p, first, many, &s, e, KIND);
-            sums[b] = 0;
-            for (int64_t i = 0; i < many; i++) {
-                if (reduction == NONE) losses[sample + i] = s.loss[i];
-                sums[b] += s.loss[i];
-            }
+    if (!sums) return 2;
+    T *each = reduction == NONE ? losses : NULL;
+    const OF(Work) work = {p, high, line, cuts, beside, kind, by, each, sums};
+    int memory = 1;
+    if (threads == 1 || n * classes * pixels < 1 << 15) {
+        memory = OF(run)(&work, 0, blocks);
+    } else {
+#pragma omp parallel num_threads(threads) reduction(&& : memory)
+        {
+            const int64_t thread = omp_get_thread_num(), all = omp_get_num_threads();
+            memory = OF(run)(&work, blocks * thread / all, blocks * (thread + 1) / all);
         }
-        free(e);
     }
-    if (!without_memory && reduction != NONE) {
+    if (memory && reduction != NONE) {
         for (int64_t b = 0; b < blocks; b++) loss += sums[b];
         *losses = loss;
     }
     free(sums);
-    return without_memory ? 2 : 0;
+    return memory ? 0 : 2;
 }
 
 #undef T

@@ -15,6 +15,7 @@ what fills a vector (images, or few classes), else classes side by side. */
 
 #include <float.h>
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

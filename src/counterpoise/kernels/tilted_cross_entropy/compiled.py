@@ -41,19 +41,21 @@ def loss_and_slopes(
     Raises:
         IndexError: a class number out of range.
     """
+    target, ignore_index, weight, sample_weight = samples
+    scale, offset, margin, gamma, poly = tilt
+    if target.dtype != torch.int64 or not target.is_contiguous():
+        target = target.long().contiguous()
     class_last = z.dim() > 2 and z.movedim(1, -1).is_contiguous()
     if not class_last:
         z = z.contiguous()
     n, classes, *rest = z.shape
     pixels = 1 if class_last else math.prod(rest)
-    target = samples.target
-    if target.dtype != torch.int64 or not target.is_contiguous():
-        target = target.long().contiguous()
     wide = torch.float64 if z.dtype == torch.float64 else torch.float32
-    weights, own = samples.weight, samples.sample_weight
-    vectors = [v if v is None else v.to(wide).contiguous() for v in (weights, own, *tilt[:3])]
-    size = (n, *rest) if reduction == "none" else ()
-    loss = torch.empty(size, dtype=wide)
+    vectors = [
+        v if v is None or (v.dtype == wide and v.is_contiguous()) else v.to(wide).contiguous()
+        for v in (weight, sample_weight, scale, offset, margin)
+    ]
+    loss = torch.empty((n, *rest) if reduction == "none" else (), dtype=wide)
     slopes = torch.empty_like(z) if with_slopes else None
     status = _KERNELS[wide](
         z.data_ptr(),
@@ -64,9 +66,9 @@ def loss_and_slopes(
         target.numel() if class_last else n,
         classes,
         pixels,
-        samples.ignore_index,
-        tilt.gamma,
-        tilt.poly,
+        ignore_index,
+        gamma,
+        poly,
         REDUCTIONS[reduction],
         -1.0 if normalizer is None else float(normalizer),
         KINDS[z.dtype],

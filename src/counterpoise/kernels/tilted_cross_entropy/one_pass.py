@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from counterpoise.kernels._eager import batched
+from counterpoise.kernels._eager import batched, straight
 from counterpoise.kernels.tilted_cross_entropy import compiled
 from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
@@ -33,7 +33,7 @@ def tilted_cross_entropy(
     normalizer: Normalizer = None,
 ) -> torch.Tensor:
     """As the dispatcher's; see there."""
-    return _OnePass.apply(logits, (samples, tilt, reduction, normalizer))  # type: ignore[no-any-return]
+    return _one_pass(logits, (samples, tilt, reduction, normalizer))  # type: ignore[no-any-return]
 
 
 class _OnePass(torch.autograd.Function):
@@ -60,6 +60,9 @@ class _OnePass(torch.autograd.Function):
         if grad.dim() == 0 and grad.is_cpu and grad.item() == 1:  # GPUs: no waiting
             return slopes, None
         return slopes.mul_(grad.unsqueeze(1) if grad.dim() else grad), None
+
+
+_one_pass = straight(_OnePass)
 
 
 def _run(
