@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,6 @@ def way(request, monkeypatch):
         yield composed.of_samples if request.param == "composed" else one_pass.tilted_cross_entropy
 
 
-def way_of(request):
-    return request.node.callspec.params["way"]
-
-
 def gradient(value, logits):
     return torch.autograd.grad(value.sum(), logits)[0]
 
@@ -96,15 +93,25 @@ def test_the_kernel_for_gpus_in_tritons_interpreter():
 @pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("classes", [2, 10, 100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_error_is_what_rounding_the_logits_costs(way, request, dtype, classes, gamma):
-    if dtype == torch.float64 and gamma == 5 and way_of(request) != "compiled":
-        reason = "operators have nothing wider than float64; by the CPU, up to 1.7 of the bound"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+def test_error_is_what_rounding_the_logits_costs(way, dtype, classes, gamma):
+    assert_as_exact_as_logits(way, dtype, classes, gamma)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_compiled_graph_is_as_exact(dtype):
+    compiled_way = torch.compile(composed.of_samples, fullgraph=True)
+    assert_as_exact_as_logits(compiled_way, dtype, classes=100, gamma=5.0)
+
+
+def assert_as_exact_as_logits(way, dtype, classes, gamma):
     generator = torch.Generator().manual_seed(0)
     many = 161 if classes == 2 else 33
     margins = torch.cat([torch.linspace(-80, 80, many), torch.linspace(-4, 4, 65)])
-    logits = torch.randn(len(margins), classes, generator=generator).to(dtype) * (classes > 2)
-    logits[:, 0] = margins
+    logits = torch.randn(len(margins), classes, generator=generator) * (classes > 2)
+    logits[:, 0] = margins + logits[:, 1:].logsumexp(1)
+    logits = logits.to(dtype)
     target = torch.zeros(len(margins), dtype=torch.long)
     value, slopes = outcome(way, logits, Samples(target), Tilt(gamma=gamma))
     limits = torch.finfo(dtype)

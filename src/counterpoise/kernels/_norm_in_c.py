@@ -1,4 +1,6 @@
-"""Whether a norm in C may take a tensor: the rule of group and layer normalization."""
+"""What group and layer normalization in C share: what they take, and how they are called."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -6,6 +8,7 @@ from torch.nn import Parameter
 
 from counterpoise.kernels import _compiled
 from counterpoise.kernels._backend import asked
+from counterpoise.kernels._compiled import address
 from counterpoise.kernels._eager import plain_eager
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -17,14 +20,13 @@ def may_take(x: Tensor) -> bool:
     What is no image, empty or contiguous is for others.
     """
     return (
-        type(x) is Tensor
+        _compiled.LIBRARY is not None
+        and type(x) is Tensor
         and x.is_cpu
         and x.dtype in DTYPES
-        and _compiled.LIBRARY is not None
         and asked() is None
         and plain_eager()
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # kept from a transform
-        and not x.is_contiguous()
         and x.numel() > 0
     )
 
@@ -40,7 +42,45 @@ def may_take_beside(p: Tensor | None, shape: tuple[int, ...]) -> bool:
     return own and p.is_cpu and p.shape == shape and p.is_contiguous()
 
 
-def in_half(x: Tensor | None, other: Tensor | None = None) -> bool:
-    """Whether the first of the two that there is has its numbers in bfloat16."""
-    x = other if x is None else x
-    return x is not None and x.dtype == torch.bfloat16
+def normalized(
+    kernel: Any,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    stats: Tensor,
+    sizes: tuple[int, ...],
+    eps: float,
+) -> Tensor:
+    """Return y in the layout of x; writes the means and 1/sqrt(var + eps) into `stats`."""
+    y = torch.empty_like(x)
+    places = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
+    if kernel(*places, *sizes, eps, *_halves(x, weight, bias), torch.get_num_threads()):
+        raise MemoryError("no memory for a norm's scratch")
+    return y
+
+
+def gradients(
+    kernel: Any,
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    stats: Tensor,
+    sizes: tuple[int, ...],
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return those of x, weight and bias that are wanted."""
+    dx = torch.empty_like(x) if wanted[0] else None
+    dweight = torch.empty_like(weight) if weight is not None and wanted[1] else None
+    dbias = torch.empty_like(bias) if bias is not None and wanted[2] else None
+    places = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
+    into = address(dx), address(dweight), address(dbias)
+    if kernel(*places, *into, *sizes, *_halves(x, weight, bias), torch.get_num_threads()):
+        raise MemoryError("no memory for the gradient of a norm")
+    return dx, dweight, dbias
+
+
+def _halves(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[bool, bool]:
+    """Whether x, and whether weight and bias, have their numbers in bfloat16."""
+    own = bias if weight is None else weight
+    return x.dtype is torch.bfloat16, own is not None and own.dtype is torch.bfloat16

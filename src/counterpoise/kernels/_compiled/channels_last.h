@@ -2,7 +2,7 @@
 
 An image is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
 multiple of the channels that fills vector registers, so that a lane is always of one channel. Every
-lane has a mean and a sum of squares of its own. They are found in float for chunks of at most ROWS
+lane has a mean and a sum of squares of its own. They are found in float for chunks of at most `rows`
 rows, as sums of x - shift and of its square: the shift is the mean so far, or where that is far off
 (and in the first chunk) the chunk's own, from a pass before. Chunks, lanes and pieces are put
 together in double (Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape alone,
@@ -24,15 +24,15 @@ never on the threads.
         else f(__VA_ARGS__, 0);      \
     } while (0)
 
-/* The same for loops over lanes: of 64, the most common number, all that is added to or taken from
-   each stays in registers. */
-#define LANES(width, half, f, ...)                           \
-    do {                                                     \
-        if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
-        else EITHER(half, f, __VA_ARGS__, width);            \
+/* The same for loops over lanes: of 16 and of 64, the most common numbers, all that is added to or
+   taken from each stays in registers. */
+#define LANES(width, half, f, ...)                                \
+    do {                                                          \
+        if ((width) == 16) f(__VA_ARGS__, 16, 0);                 \
+        else if ((width) == 32) f(__VA_ARGS__, 32, 1);            \
+        else if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
+        else EITHER(half, f, __VA_ARGS__, width);                 \
     } while (0)
-
-enum { ROWS = 64 };
 
 typedef union {
     float number;
@@ -65,7 +65,12 @@ INLINE const void *from(const void *x, int64_t i, int half) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-INLINE int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* of cache */
+/* Whole lines of cache, and some more where this is 4096 or a multiple: a load waits for a store in
+   flight whose address ends alike. */
+INLINE int64_t lines(int64_t bytes) {
+    int64_t all = (bytes + 63) / 64 * 64;
+    return all % 4096 ? all : all + 1344;
+}
 
 /* The next part of some memory, for `count` things of a size; on cache lines of its own. */
 INLINE void *part(char **memory, int64_t count, int64_t size) {
@@ -77,6 +82,7 @@ INLINE void *part(char **memory, int64_t count, int64_t size) {
 typedef struct {
     int64_t channels, groups, numbers; /* of an image */
     int64_t unit, width;               /* lanes that are added up first, lanes */
+    int64_t rows;                      /* of lanes, whose sums are found in float */
     int64_t piece, pieces;             /* numbers in a piece, what one thread does at a time */
 } Plan;
 
@@ -84,13 +90,18 @@ typedef struct {
     double mean, squares; /* of some numbers: their mean, the sum of (x - mean)^2 */
 } Moments;
 
-static inline Plan plan_of(int64_t channels, int64_t numbers, int64_t groups) {
+static inline Plan plan_of(int64_t channels, int64_t numbers, int64_t groups, int half) {
     int64_t unit = channels;
     while (unit % 16 && unit <= 256) unit += channels;
     if (unit > 256) unit = channels;
-    int64_t width = (63 + unit) / unit * unit, in_piece = (65535 + width) / width * width;
-    return (Plan){channels, groups,   numbers, unit,
-                  width,    in_piece, (numbers + in_piece - 1) / in_piece};
+    int64_t width = (63 + unit) / unit * unit, rows = 64;
+    if (unit == 16) { /* as many as one load fills */
+        width = half ? 32 : 16;
+        rows = half ? 128 : 256;
+    }
+    int64_t in_piece = (65535 + width) / width * width;
+    return (Plan){channels, groups, numbers,  unit, width,
+                  rows,     in_piece, (numbers + in_piece - 1) / in_piece};
 }
 
 static inline int64_t piece_length(const Plan *plan, int64_t piece) {
@@ -231,7 +242,7 @@ static void moments_of_chunk(const void *x, int64_t n, const Plan *plan, int hal
 /* Moments of each group, of n numbers from `at` on, in a thread's memory of moments_bytes. */
 static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, int half,
                        char *memory, Moments *groups) {
-    if (n < (ROWS + 1) * plan->width) {
+    if (n < (plan->rows + 1) * plan->width) {
         moments_of_chunk(from(x, at, half), n, plan, half, memory, groups);
         return;
     }
@@ -245,8 +256,8 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
     memset(mean, 0, width * sizeof(double));
     memset(apart, 0, width * sizeof(double));
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
-    for (int64_t done = 0; done < whole || !done; done += ROWS) {
-        const int64_t rows = least(ROWS, whole - done), more = done + rows == whole ? longer : 0;
+    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
+        const int64_t rows = least(plan->rows, whole - done), more = done + rows == whole ? longer : 0;
         const void *here = from(x, at + done * width, half);
         for (int again = !done;; again = 1) { /* the first chunk has no mean so far */
             memset(rest, 0, width * sizeof(float));

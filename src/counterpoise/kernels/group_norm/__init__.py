@@ -13,12 +13,12 @@ from counterpoise.kernels._eager import (
     without_gaps,
 )
 from counterpoise.kernels._norm_in_c import may_take
+from counterpoise.kernels.group_norm import compiled
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
     quick_forward,
 )
-from counterpoise.kernels.group_norm import compiled
 from counterpoise.kernels.group_norm.reference import group_norm as reference
 
 

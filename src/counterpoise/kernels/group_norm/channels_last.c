@@ -135,8 +135,8 @@ static void sums_piece(const void *of, int64_t p, char *memory) {
     memset(all_both, 0, unit * sizeof(double));
     const int64_t at = image->begin + p * plan->piece, n = piece_length(plan, p);
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
-    for (int64_t done = 0; done < whole || !done; done += ROWS) {
-        const int64_t rows = least(ROWS, whole - done), i = at + done * width;
+    for (int64_t done = 0; done < whole || !done; done += plan->rows) {
+        const int64_t rows = least(plan->rows, whole - done), i = at + done * width;
         const void *dy = from(task->dy, i, task->half), *x = from(task->x, i, task->half);
         memset(of_dy, 0, width * sizeof(float));
         memset(of_both, 0, width * sizeof(float));
@@ -164,12 +164,16 @@ INLINE void backward_rows(const void *restrict dy, const void *restrict x, void 
                           int64_t n, const float *restrict mean, const float *restrict of_dy,
                           const float *restrict of_x, const float *restrict plus, int64_t width,
                           int half) {
-    for (int64_t i = 0; i < n; i += width)
-        for (int64_t j = 0; j < least(n - i, width); j++)
-            put(dx, i + j,
-                of_dy[j] * get(dy, i + j, half) +
-                    (of_x[j] * (get(x, i + j, half) - mean[j]) + plus[j]),
-                half);
+    int64_t i = 0;
+    for (; i + width <= n; i += width)
+        for (int64_t j = 0; j < width; j++) {
+            float both = of_x[j] * (get(x, i + j, half) - mean[j]) + plus[j];
+            put(dx, i + j, of_dy[j] * get(dy, i + j, half) + both, half);
+        }
+    for (int64_t j = 0; i + j < n; j++) {
+        float both = of_x[j] * (get(x, i + j, half) - mean[j]) + plus[j];
+        put(dx, i + j, of_dy[j] * get(dy, i + j, half) + both, half);
+    }
 }
 
 static void backward_piece(const void *of, int64_t p, char *memory) {
@@ -235,7 +239,8 @@ int64_t group_norm_forward(const void *x, const void *weight, const void *bias, 
                            int64_t groups, double eps, int64_t half, int64_t low,
                            int64_t threads) {
     Task task = {.x = x, .weight = weight, .bias = bias, .y = y, .stats = stats, .eps = eps,
-                 .half = half, .low = low, .plan = plan_of(channels, channels * pixels, groups)};
+                 .half = half, .low = low,
+                 .plan = plan_of(channels, channels * pixels, groups, half)};
     Team team;
     if (!team_of(&team, samples, &task.plan, image_bytes(&task.plan, groups),
                  moments_bytes(&task.plan), threads))
@@ -250,7 +255,8 @@ int64_t group_norm_backward(const void *dy, const void *x, const void *weight, d
                             int64_t channels, int64_t pixels, int64_t groups, int64_t half,
                             int64_t low, int64_t threads) {
     Task task = {.x = x, .dy = dy, .weight = weight, .dx = dx, .stats = stats,
-                 .half = half, .low = low, .plan = plan_of(channels, channels * pixels, groups)};
+                 .half = half, .low = low,
+                 .plan = plan_of(channels, channels * pixels, groups, half)};
     const Plan *plan = &task.plan;
     Team team;
     if (!team_of(&team, samples, plan, image_bytes(plan, channels),

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._compiled import prototype
 from counterpoise.kernels._eager import batched, straight, without_memory
 from counterpoise.kernels._layout import channels_last
-from counterpoise.kernels._norm_in_c import in_half, may_take_beside
+from counterpoise.kernels._norm_in_c import gradients, may_take_beside, normalized
 from counterpoise.kernels.group_norm.channels_last import differentiable
 
 _forward: Any = prototype("group_norm_forward", "pppppiiiidiii")
@@ -34,16 +34,11 @@ def forward(
 ) -> tuple[Tensor, Tensor, Any]:
     """Return y in the layout of x, for each sample and group (mean, 1/sqrt(var + eps)), and sizes.
 
-    The sizes are those of x as the C code takes them: samples, channels, pixels, groups, dtypes.
+    The sizes are those of x as the C code takes them: samples, channels, pixels, groups.
     """
     n, c, h, w = x.shape
-    sizes, halves = (n, c, h * w, groups), (in_half(x), in_half(weight, bias))
-    y = torch.empty_like(x)
-    stats = torch.empty(n, groups, 2, dtype=torch.float64)
-    data = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
-    if _forward(*data, *sizes, eps, *halves, torch.get_num_threads()):
-        raise MemoryError("no memory for group normalization")
-    return y, stats, (*sizes, *halves)
+    sizes, stats = (n, c, h * w, groups), torch.empty(n, groups, 2, dtype=torch.float64)
+    return normalized(_forward, x, weight, bias, stats, sizes, eps), stats, sizes
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -53,7 +48,6 @@ class _GroupNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        """Return y in the layout of x."""
         y, stats, ctx.sizes = forward(x, groups, weight, bias, eps)
         ctx.groups, ctx.eps = groups, eps
         ctx.save_for_backward(x, weight, bias, stats)
@@ -66,17 +60,12 @@ class _GroupNorm(torch.autograd.Function):
         x, weight, bias, stats = ctx.saved_tensors
         if torch.is_grad_enabled() or batched(grad) or without_memory(grad):
             dx, dweight, dbias = differentiable(ctx, x, weight, bias, grad)
-            return dx, None, dweight, dbias, None
-        of_x, _, of_weight, of_bias, _ = ctx.needs_input_grad
-        x = channels_last(x)  # hooks of saved tensors may have changed it
-        dx = torch.empty_like(x) if of_x else None
-        dweight = torch.empty_like(weight) if of_weight else None
-        dbias = torch.empty_like(bias) if of_bias else None
-        grad = channels_last(grad)  # held until the call is over
-        given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
-        wanted = address(dx), address(dweight), address(dbias)
-        if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
-            raise MemoryError("no memory for the gradient of group normalization")
+        else:
+            x, grad = channels_last(x), channels_last(grad)  # hooks may have changed x, saved
+            of_x, _, of_weight, of_bias, _ = ctx.needs_input_grad
+            dx, dweight, dbias = gradients(
+                _backward, grad, x, weight, bias, stats, ctx.sizes, (of_x, of_weight, of_bias)
+            )
         return dx, None, dweight, dbias, None
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 
 from counterpoise.kernels import _last_axes
 from counterpoise.kernels._backend import by_formula, reference_asked
@@ -38,7 +37,7 @@ def layer_norm(
     taken = _last_axes.way(x, normalized_shape)[0]
     if taken == "reference":
         return by_formula(reference, x, normalized_shape, weight, bias, eps)
-    norm = partial(F.layer_norm, eps=eps)
+    norm = partial(torch.layer_norm, eps=eps)
     return by_way(taken, norm, x, normalized_shape, weight, bias)
 
 
@@ -50,7 +49,7 @@ def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
 
 
 def _by_c(x: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    if not may_take(x) or x.shape[1:] != tuple(shape) or x.dim() not in (4, 5):
+    if x.is_contiguous() or x.dim() not in (4, 5) or x.shape[1:] != shape or not may_take(x):
         return False
     memory = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
     return x.is_contiguous(memory_format=memory)
@@ -65,7 +64,7 @@ def layer_norm_2d(
     """Layer normalization over the channels of each pixel; the memory layout of `x` is kept."""
     weight, bias = matching(x, weight, bias)
     x = without_gaps(x)
-    norm = partial(by_formula, reference) if reference_asked() else F.layer_norm
+    norm = partial(by_formula, reference) if reference_asked() else torch.layer_norm
     y = norm(x.permute(0, 2, 3, 1), x.shape[1:2], weight, bias, eps).permute(0, 3, 1, 2)
     return y if channels_last_of(x) else y.contiguous()
 

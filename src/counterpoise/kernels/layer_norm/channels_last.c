@@ -193,7 +193,7 @@ static Task task_of(const void *x, const void *weight, double *stats, int64_t sa
     int64_t block = 1024 / channels / 16 * 16;
     return (Task){.x = x, .weight = weight, .stats = stats, .samples = samples,
                   .channels = channels, .pixels = pixels, .block = block ? block : 16,
-                  .half = half, .low = low, .plan = plan_of(1, channels * pixels, 1)};
+                  .half = half, .low = low, .plan = plan_of(1, channels * pixels, 1, half)};
 }
 
 /* Both return 0, and 1 where there was no memory; `half`: x is in bfloat16, `low`: weight is. */

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from counterpoise.kernels._backend import by_formula
-from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._compiled import prototype
 from counterpoise.kernels._eager import batched, straight, without_memory
 from counterpoise.kernels._layout import channels_last
-from counterpoise.kernels._norm_in_c import in_half, may_take_beside
+from counterpoise.kernels._norm_in_c import gradients, may_take_beside, normalized
 from counterpoise.kernels.layer_norm.reference import layer_norm as reference
 
 _forward: Any = prototype("layer_norm_forward", "pppppiiidiii")
@@ -33,16 +33,11 @@ def forward(
 ) -> tuple[Tensor, Tensor, Any]:
     """Return y in the layout of x, for each sample (mean, 1/sqrt(var + eps)), and sizes.
 
-    The sizes are those of x as the C code takes them: samples, channels, pixels, dtypes.
+    The sizes are those of x as the C code takes them: samples, channels, pixels.
     """
     n, c, *pixels = x.shape
-    sizes, halves = (n, c, math.prod(pixels)), (in_half(x), in_half(weight, bias))
-    y = torch.empty_like(x)
-    stats = torch.empty(n, 2, dtype=torch.float64)
-    data = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
-    if _forward(*data, *sizes, eps, *halves, torch.get_num_threads()):
-        raise MemoryError("no memory for layer normalization")
-    return y, stats, (*sizes, *halves)
+    sizes, stats = (n, c, math.prod(pixels)), torch.empty(n, 2, dtype=torch.float64)
+    return normalized(_forward, x, weight, bias, stats, sizes, eps), stats, sizes
 
 
 class _LayerNorm(torch.autograd.Function):
@@ -52,7 +47,6 @@ class _LayerNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        """Return y in the layout of x."""
         y, stats, ctx.sizes = forward(x, weight, bias, eps)
         ctx.eps = eps
         ctx.save_for_backward(x, weight, bias, stats)
@@ -65,20 +59,13 @@ class _LayerNorm(torch.autograd.Function):
         x, weight, bias, stats = ctx.saved_tensors
         if torch.is_grad_enabled() or batched(grad) or without_memory(grad):
             return _differentiable(ctx, x, weight, bias, grad)
-        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         if x.dim() == 4:  # x too: hooks of saved tensors may have changed it
             x, grad = channels_last(x), channels_last(grad)
         else:
             memory = torch.channels_last_3d
             x, grad = x.contiguous(memory_format=memory), grad.contiguous(memory_format=memory)
-        dx = torch.empty_like(x) if of_x else None
-        dweight = torch.empty_like(weight) if of_weight else None
-        dbias = torch.empty_like(bias) if of_bias else None
-        given = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
-        wanted = address(dx), address(dweight), address(dbias)
-        if _backward(*given, *wanted, *ctx.sizes, torch.get_num_threads()):
-            raise MemoryError("no memory for the gradient of layer normalization")
-        return dx, dweight, dbias, None
+        wanted = ctx.needs_input_grad[:3]
+        return *gradients(_backward, grad, x, weight, bias, stats, ctx.sizes, wanted), None
 
 
 layer_norm = straight(_LayerNorm)

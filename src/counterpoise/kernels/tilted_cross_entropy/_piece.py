@@ -9,24 +9,19 @@ where d = log(r) is the margin of `composed.py`. Its own gradient is the softmax
 and -1 at the target (times scale).
 """
 
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 
-from counterpoise.kernels.tilted_cross_entropy import composed
+from counterpoise.kernels.tilted_cross_entropy._odds import (
+    Odds,
+    ahead_of,
+    exponentials,
+    odds_of,
+    power_of,
+    summed,
+)
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 FEW_CLASSES = 64  # up to here torch's softmax takes longer than its exp
-
-
-class _Odds(NamedTuple):
-    """Of each sample: sum of the others' exponentials, -log(p_t), 1 - p_t, p_t."""
-
-    total: torch.Tensor
-    loss: torch.Tensor
-    miss: torch.Tensor
-    hit: torch.Tensor
 
 
 def losses_and_slopes(
@@ -37,7 +32,8 @@ def losses_and_slopes(
     `place`, the target, and `factor` are as the losses; `into` has z's shape and the dtype of
     computation.
     """
-    odds = _quick(z, place, tilt, into) if z.device.type == "cpu" else None
+    quick = z.device.type == "cpu" and z.dtype != torch.float64  # which the rest is for
+    odds = _quick(z, place, tilt, into) if quick else None
     if odds is None:
         odds, hopeless = _careful(z, place, factor, tilt, into)
     else:
@@ -51,13 +47,13 @@ def losses_and_slopes(
     return loss if hopeless is None else loss.masked_fill_(hopeless, torch.inf)
 
 
-def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> _Odds | None:
+def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> Odds | None:
     """The odds by the shortest way, or None where they overflow or are not a number."""
     a = _tilted(z, tilt, into)
     a_t = a.gather(1, place)
     if tilt.margin is not None:
         a_t = a_t - tilt.margin.to(a.dtype)[place]
-    if a.shape[1] <= FEW_CLASSES or a.dtype == torch.float64:  # its softmax is less exact
+    if a.shape[1] <= FEW_CLASSES:
         torch.sub(a, a_t, out=into).exp_()
         into.scatter_(1, place, a_t.sub_(a_t))  # 0, but NaN for an infinite a_t, as torch has it
         odds = total = into.sum(1, keepdim=True)
@@ -72,12 +68,12 @@ def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor)
     if not odds.max().item() <= limits.max * limits.eps:  # and p_t is not denormal
         return None
     both = odds + 1
-    return _Odds(total.clamp_min(limits.tiny), odds.log1p(), odds / both, both.reciprocal_())
+    return Odds(total.clamp_min(limits.tiny), odds.log1p(), odds / both, both.reciprocal_())
 
 
 def _careful(
     z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
-) -> tuple[_Odds, torch.Tensor]:
+) -> tuple[Odds, torch.Tensor]:
     """The odds of every logit, shifted by the largest of the others; and where they are infinite.
 
     These are left finite in the odds, so that the slopes are those of a target far behind.
@@ -87,15 +83,17 @@ def _careful(
     a_t, wild = a.gather(1, place), a.amax(1, keepdim=True).isinf()
     a.scatter_(1, place, limits.min)  # not -inf: there may be no other class
     top = a.amax(1, keepdim=True)
-    total = a.sub_(top).exp_().sum(1, keepdim=True)
-    d = composed.margin(top, a_t, total)
-    if tilt.margin is not None:
-        d += tilt.margin.to(d.dtype)[place]
-    d.masked_fill_(wild, torch.nan)  # as in torch's softmax
-    hopeless = d == torch.inf
-    d.clamp_(max=limits.max)
-    loss = F.softplus(d, threshold=composed.LINEAR)
-    return _Odds(total, loss, torch.sigmoid(d), torch.sigmoid(-d)), hopeless
+    if a.dtype == torch.float64:
+        a.copy_(exponentials(a, top))
+    else:
+        a.sub_(top).exp_()
+    total, rest_of_total = summed(a)
+    ahead, rest = ahead_of(top, a_t, None if tilt.margin is None else tilt.margin[place])
+    ahead = ahead.masked_fill(wild, torch.nan)  # as in torch's softmax
+    hopeless = ahead == torch.inf
+    wide = ahead.dtype
+    odds = odds_of(ahead.clamp_(max=limits.max), rest, total.to(wide), rest_of_total.to(wide))
+    return odds._replace(total=total), hopeless
 
 
 def _tilted(z: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> torch.Tensor:
@@ -113,7 +111,7 @@ def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 2))
 
 
-def _bent(odds: _Odds, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
+def _bent(odds: Odds, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
     """The losses, and their derivatives by the margin."""
     loss, miss, hit, gamma, poly = odds.loss, odds.miss, odds.hit, tilt.gamma, tilt.poly
     if not gamma and not poly:
@@ -123,7 +121,7 @@ def _bent(odds: _Odds, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
         slope.addcmul_(hit, miss, value=poly * (gamma + 1))
         loss = loss.add_(miss, alpha=poly)
     if gamma:
-        power = miss**gamma  # not exp(gamma * log), which multiplies the logarithm's rounding error
+        power = power_of(odds, gamma)
         slope.mul_(power)
         loss.mul_(power)
     return loss, slope

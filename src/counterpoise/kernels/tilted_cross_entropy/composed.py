@@ -6,12 +6,21 @@ Everything is said through the margin d of a class, by which the others are ahea
     p_j = sigmoid(-d_j)       -log(p_j) = softplus(d_j)       log(1 - p_j) = -softplus(-d_j)
 
 Nothing is subtracted from 1 and no power is taken, so nothing is lost or NaN where p_j rounds to 1.
-gamma multiplies what rounding does to d: a sample's own d, and what follows, are float64.
+gamma multiplies what rounding does to d: a sample's own d, and what follows, are float64. Where the
+logits are float64 too, `_odds.py` finds the values, and the formulas above their derivatives.
 """
 
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels.tilted_cross_entropy._odds import (
+    Odds,
+    ahead_of,
+    exponentials,
+    odds_of,
+    power_of,
+    summed,
+)
 from counterpoise.kernels.tilted_cross_entropy._samples import (
     MEANS,
     Samples,
@@ -46,21 +55,16 @@ def of_class(logits: torch.Tensor, target: torch.Tensor, tilt: Tilt) -> torch.Te
     a = _tilted(logits, tilt)
     others = a.scatter(1, place, float("-inf"))
     top = others.detach().amax(1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
-    total = (others - top).exp().sum(1, keepdim=True)
+    total, rest_of_total = summed(exponentials(others, top))
     a_t = a.gather(1, place)
     alone = (total == 0) & a_t.isfinite()  # no other class, or none that is possible
-    d = margin(top, a_t, torch.where(alone, 1.0, total))
-    d = torch.where(alone, -torch.inf, d).squeeze(1)
-    d = d * torch.where(a.detach().amax(1).isinf(), float("nan"), 1.0)  # as in torch's softmax
-    if tilt.margin is not None:
-        d = d + tilt.margin[target]
-    return _of_margin(d, tilt)
-
-
-def margin(top: torch.Tensor, a_t: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-    """top + log(total) - a_t, as exact as the device can."""
-    exact = torch.float32 if top.device.type == "mps" else torch.float64
-    return (top.to(exact) - a_t.to(exact)) + total.to(exact).log()
+    total = torch.where(alone, 1.0, total)
+    ahead, rest = ahead_of(top, a_t, None if tilt.margin is None else tilt.margin[place])
+    parts = (x.detach() for x in (ahead, rest, total, rest_of_total))
+    exact = odds_of(*parts) if a.dtype == torch.float64 else None
+    d = torch.where(alone, -torch.inf, ahead + total.to(ahead.dtype).log())
+    d = d * torch.where(a.detach().amax(1, keepdim=True).isinf(), float("nan"), 1.0)  # as softmax
+    return _of_margin(d, tilt, exact).squeeze(1)
 
 
 def of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
@@ -112,10 +116,24 @@ def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return vector.view(-1, *[1] * (like.dim() - 2))
 
 
-def _of_margin(d: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+def _of_margin(d: torch.Tensor, tilt: Tilt, exact: Odds | None = None) -> torch.Tensor:
     loss = F.softplus(d, threshold=LINEAR)
+    if exact is not None:
+        loss = torch.where(_near(loss, exact.loss), exact.loss + (loss - loss.detach()), loss)
     if tilt.poly:
         loss = loss + tilt.poly * torch.sigmoid(d)
     if tilt.gamma:
-        loss = loss * torch.exp(-tilt.gamma * F.softplus(-d, threshold=LINEAR))
+        log = -tilt.gamma * F.softplus(-d, threshold=LINEAR)
+        power = log.exp()
+        if exact is not None:
+            better = power_of(exact, tilt.gamma)
+            near = _near(power, better)
+            one = torch.where(near, log - log.detach(), 0.0).exp()
+            power = torch.where(near, better * one, power)
+        loss = loss * power
     return loss
+
+
+def _near(x: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    """Where two differ by rounding; elsewhere one is infinite, NaN or next to nothing."""
+    return (exact - x.detach()).abs() < 1e-6 * exact
