@@ -336,7 +336,7 @@ typedef struct {
 
 static inline int team_of(Team *team, int64_t samples, const Plan *plan, int64_t shared,
                           int64_t own, int64_t threads) {
-    if (samples * plan->numbers < 1 << 16) threads = 1; /* less than it takes to wake a thread */
+    if (samples * plan->numbers < 1 << 15) threads = 1; /* less than it takes to wake a thread */
     *team = (Team){NULL, lines(shared), lines(shared) + lines(own), threads,
                    threads > 1 && plan->pieces > 1 && samples < 4 * threads};
     team->memory = aligned_alloc(64, team->bytes * threads);
