@@ -24,8 +24,8 @@ def may_take(x: Tensor) -> bool:
         and type(x) is Tensor
         and x.is_cpu
         and x.dtype in DTYPES
-        and asked() is None
         and plain_eager()
+        and asked() is None
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # kept from a transform
         and x.numel() > 0
     )

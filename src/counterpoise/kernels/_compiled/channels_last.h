@@ -65,12 +65,7 @@ INLINE const void *from(const void *x, int64_t i, int half) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Whole lines of cache, and some more where this is 4096 or a multiple: a load waits for a store in
-   flight whose address ends alike. */
-INLINE int64_t lines(int64_t bytes) {
-    int64_t all = (bytes + 63) / 64 * 64;
-    return all % 4096 ? all : all + 1344;
-}
+INLINE int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* of cache */
 
 /* The next part of some memory, for `count` things of a size; on cache lines of its own. */
 INLINE void *part(char **memory, int64_t count, int64_t size) {

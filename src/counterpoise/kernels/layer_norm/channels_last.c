@@ -10,7 +10,7 @@ time, which all samples then use. As in group normalization a mean is taken away
 */
 #include "../_compiled/channels_last.h"
 
-enum { SAMPLES = 16 }; /* as many are added up in float */
+enum { SAMPLES = 16, TOGETHER = 4 }; /* as many are added up in float, and read at once */
 
 typedef struct {
     const void *x, *dy;
@@ -131,25 +131,33 @@ static void means_of(const Task *task) {
     }
 }
 
-INLINE void backward_numbers(const void *restrict dy, const void *restrict x, void *restrict dx,
-                             int64_t n, const double *stats, const double *means,
-                             const float *restrict weight, float *restrict of_both,
-                             float *restrict of_dy, int half) {
-    const float mean = stats[0], rstd = stats[1], rest = (mean - stats[0]) * stats[1];
-    const float of_xhat = means[1], plus = means[0];
-    if (dx)
-        for (int64_t i = 0; i < n; i++) {
-            float d = get(dy, i, half), xhat = (get(x, i, half) - mean) * rstd + rest;
-            of_both[i] += d * xhat;
-            of_dy[i] += d;
-            put(dx, i, d * weight[i] * rstd + (xhat * of_xhat + plus), half);
+/* Of so many samples at once, each `next` numbers after the other: of_both and of_dy then come and go
+   once. */
+INLINE void backward_numbers(const void *dy, const void *x, void *dx, int64_t n, int64_t next,
+                             const double *stats, const double *means, const float *weight,
+                             float *restrict of_both, float *restrict of_dy, int many, int half) {
+    float mean[TOGETHER], rstd[TOGETHER], rest[TOGETHER], of_xhat[TOGETHER], plus[TOGETHER];
+    for (int k = 0; k < many; k++) {
+        mean[k] = stats[2 * k];
+        rstd[k] = stats[2 * k + 1];
+        rest[k] = (mean[k] - stats[2 * k]) * stats[2 * k + 1];
+        plus[k] = means[2 * k];
+        of_xhat[k] = means[2 * k + 1];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float sum = 0, both = 0;
+#pragma GCC unroll 8
+        for (int k = 0; k < many; k++) {
+            const int64_t at = k * next + i;
+            float d = get(dy, at, half), xhat = (get(x, at, half) - mean[k]) * rstd[k] + rest[k];
+            both += d * xhat;
+            sum += d;
+            if (dx) put(dx, at, d * weight[i] * rstd[k] + (xhat * of_xhat[k] + plus[k]), half);
         }
-    else
-        for (int64_t i = 0; i < n; i++) {
-            float d = get(dy, i, half);
-            of_both[i] += d * ((get(x, i, half) - mean) * rstd + rest);
-            of_dy[i] += d;
-        }
+        of_both[i] += both;
+        of_dy[i] += sum;
+    }
 }
 
 static void backward_block(const Task *task, int64_t first, char *memory) {
@@ -165,12 +173,19 @@ static void backward_block(const Task *task, int64_t first, char *memory) {
     for (int64_t s = 0; s < task->samples;) {
         memset(both, 0, n * sizeof(float));
         memset(dy, 0, n * sizeof(float));
-        for (int64_t end = least(s + SAMPLES, task->samples); s < end; s++) {
-            int64_t at = s * task->plan.numbers + first * task->channels;
-            EITHER(task->half, backward_numbers, from(task->dy, at, task->half),
-                   from(task->x, at, task->half),
-                   task->dx ? (void *)from(task->dx, at, task->half) : NULL, n,
-                   task->stats + 2 * s, task->sums + 2 * s, weight, both, dy);
+        for (int64_t end = least(s + SAMPLES, task->samples); s < end;) {
+            const int64_t next = task->plan.numbers, at = s * next + first * task->channels;
+            const void *grad = from(task->dy, at, task->half), *x = from(task->x, at, task->half);
+            void *dx = task->dx ? (void *)from(task->dx, at, task->half) : NULL;
+            const double *stats = task->stats + 2 * s, *means = task->sums + 2 * s;
+            const int many = s + TOGETHER <= end ? TOGETHER : 1;
+            if (many == 1)
+                EITHER(task->half, backward_numbers, grad, x, dx, n, next, stats, means, weight,
+                       both, dy, 1);
+            else
+                EITHER(task->half, backward_numbers, grad, x, dx, n, next, stats, means, weight,
+                       both, dy, TOGETHER);
+            s += many;
         }
         for (int64_t i = 0; i < n; i++) {
             all_both[i] += both[i];
