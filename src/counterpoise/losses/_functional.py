@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt, composed, guarded, harmless
+from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt
 from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
 from counterpoise.losses._check import check_call, check_range, check_settings
 
@@ -98,56 +98,15 @@ def tilted_cross_entropy(
     if logits.dtype in HALF and autocasting(logits):
         logits = logits.float()
     wide = torch.float32 if logits.dtype in HALF else logits.dtype
-    label_smoothing = float(label_smoothing)
     for name, v in vectors.items():
         if v is not None and (v.dtype != wide or v.device != logits.device):
             vectors[name] = v.to(logits.device, wide)
     scale, offset, margin, weight = vectors.values()
     tilt = Tilt(scale, offset, margin, float(gamma), float(poly))
-    if target.is_floating_point():
-        mass = torch.ones_like(logits[:, 0], dtype=wide)
-        mass = mass if sample_weight is None else mass * sample_weight
-        if normalizer is None:
-            normalizer = {"mean": mass.sum(), "batchmean": mass.numel()}.get(reduction)
-        q = _smoothed(target.to(wide), label_smoothing, weight)
-        losses = _expected(harmless(logits, mass).to(wide), q, tilt)
-        return _reduced(losses, mass, reduction, normalizer).to(logits.dtype)
-    samples = Samples(target, ignore_index, weight, sample_weight)
+    samples = Samples(target, ignore_index, weight, sample_weight, float(label_smoothing))
     try:
-        if not label_smoothing:
-            return kernel(logits, samples, tilt, reduction, normalizer)
-        if normalizer is None:
-            normalizer = samples.normalizer(reduction, wide)
-        numbers, mass, _ = samples._replace(weight=None).weighed(wide)
-        z = harmless(logits, mass).to(wide)
-        if gamma or poly or margin is not None:
-            q = torch.zeros_like(z).scatter(1, numbers.unsqueeze(1), 1.0)
-            losses = _expected(z, _smoothed(q, label_smoothing, weight), tilt)
-        else:
-            losses = composed.smoothed(z, numbers, label_smoothing, weight, tilt)
-        return _reduced(losses, mass, reduction, normalizer).to(logits.dtype)
+        return kernel(logits, samples, tilt, reduction, normalizer)
     except (IndexError, RuntimeError) as error:
-        check_range(target, logits.shape[1], ignore_index, error)
+        if not target.is_floating_point():
+            check_range(target, logits.shape[1], ignore_index, error)
         raise
-
-
-def _smoothed(q: torch.Tensor, smoothing: float, weight: Vector) -> torch.Tensor:
-    """Probabilities (N, C, ...) with a share spread over all classes, times the class weights."""
-    q = q * (1 - smoothing) + smoothing / q.shape[1]
-    return q if weight is None else q * weight.view(-1, *[1] * (q.dim() - 2))
-
-
-def _expected(logits: torch.Tensor, q: torch.Tensor, tilt: Tilt) -> torch.Tensor:
-    """The losses expected when the target is drawn from q."""
-    return (q * composed.of_every_class(logits, tilt)).sum(1)
-
-
-def _reduced(
-    losses: torch.Tensor,
-    mass: torch.Tensor,
-    reduction: str,
-    normalizer: torch.Tensor | float | None,
-) -> torch.Tensor:
-    divisor, nothing = guarded(normalizer)
-    losses = losses * (mass / divisor)
-    return losses if reduction == "none" else losses.sum() + nothing

@@ -32,12 +32,12 @@ def tilted_cross_entropy(
 
     `compiled.c` on the CPU and `fused.py` on a GPU are quick and take no memory but the gradient's;
     `one_pass.py` is that out of torch's operators, for where they do not run and other dtypes;
-    `composed.py` is for torch.compile, torch.func, forward-mode AD, and letters that want a
-    gradient themselves.
+    `composed.py` is for torch.compile, torch.func, forward-mode AD and letters that want a gradient
+    themselves; `expected.py` beside it for probabilities and label smoothing.
 
     Args:
         logits: (N, C, ...), any floating dtype; half precision is computed in float32.
-        samples: class numbers (N, ...), and what they weigh.
+        samples: class numbers (N, ...) or probabilities (N, C, ...), and what they weigh.
         tilt: the letters of the formula.
         reduction: "none", "sum", "mean" (over the weights) or "batchmean" (over what counts).
         normalizer: what mean and batchmean divide by instead.
@@ -47,7 +47,8 @@ def tilted_cross_entropy(
     """
     plain = ordinary(logits) and logits.numel() > 0 and not _learned(samples, tilt, normalizer)
     way = one_pass.tilted_cross_entropy if plain else composed.of_samples
-    if plain and logits.is_cuda and logits.dtype != torch.float64 and not asked():
+    of_gpu = logits.is_cuda and logits.dtype != torch.float64 and not samples.spread
+    if plain and of_gpu and not asked():
         given = (samples.target, samples.weight, samples.sample_weight, *tilt[:3])
         if all(x is None or x.device == logits.device for x in given):
             way = _fused() or way
@@ -73,7 +74,7 @@ def _fused() -> Callable[..., torch.Tensor] | None:
 
 
 def _learned(samples: Samples, tilt: Tilt, normalizer: torch.Tensor | float | None) -> bool:
-    for x in (samples.weight, samples.sample_weight, *tilt[:3], normalizer):
+    for x in (samples.target, samples.weight, samples.sample_weight, *tilt[:3], normalizer):
         if isinstance(x, torch.Tensor) and x.requires_grad:
             return True
     return False

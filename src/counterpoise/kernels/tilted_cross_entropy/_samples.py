@@ -11,12 +11,21 @@ PART = 1 << 16  # samples to look at at a time, so that nothing of the targets' 
 
 
 class Samples(NamedTuple):
-    """Class numbers and what they weigh: target (N, ...), weight (C,), sample_weight as target."""
+    """Class numbers (N, ...) and what they weigh: weight (C,), sample_weight (N, ...).
+
+    Or probabilities (N, C, ...). `smoothing`: the share of either that is spread over all classes.
+    """
 
     target: torch.Tensor
     ignore_index: int = -100
     weight: torch.Tensor | None = None
     sample_weight: torch.Tensor | None = None
+    smoothing: float = 0.0
+
+    @property
+    def spread(self) -> bool:
+        """Whether a sample's target is more than one class."""
+        return self.smoothing != 0 or self.target.is_floating_point()
 
     def weighed(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Class numbers (0 where ignored), masses (0 where ignored), and whether each counts."""
@@ -52,6 +61,11 @@ class Samples(NamedTuple):
         """What "mean" (the masses) or "batchmean" (the samples that count) divides by; else 1."""
         if reduction not in MEANS:
             return torch.ones((), dtype=dtype, device=self.target.device)
+        if self.target.is_floating_point():  # every sample counts
+            if reduction == "mean" and self.sample_weight is not None:
+                return self.sample_weight.sum(dtype=dtype)
+            number = self.target[:, 0].numel()
+            return torch.full((), number, dtype=dtype, device=self.target.device)
         flat, place = self.shaped([-1]), 1 if reduction == "mean" else 2
         total = torch.zeros((), dtype=dtype, device=self.target.device)
         for i in range(0, len(flat.target), PART):

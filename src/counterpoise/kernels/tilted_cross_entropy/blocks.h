@@ -256,6 +256,8 @@ int64_t OF(tilted_cross_entropy)(
     return memory ? 0 : 2;
 }
 
+#include "expected.h"
+
 #undef T
 #undef W
 #undef SUM
@@ -266,6 +268,8 @@ int64_t OF(tilted_cross_entropy)(
 #undef EXP
 #undef LOG
 #undef POW
+#undef LOG1P
+#undef POW_OF_T
 #undef FABS
 #undef TINY
 #undef LARGEST

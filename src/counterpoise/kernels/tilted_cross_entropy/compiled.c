@@ -24,6 +24,7 @@ what fills a vector (images, or few classes), else classes side by side. */
 __attribute__((simd("notinbranch"))) double exp(double);
 __attribute__((simd("notinbranch"))) double log(double);
 __attribute__((simd("notinbranch"))) double pow(double, double);
+__attribute__((simd("notinbranch"))) float powf(float, float);
 #endif
 
 enum { FLOAT32, BFLOAT16, FLOAT64 };
@@ -87,6 +88,8 @@ INLINE double exp_of_difference(double a, double top) {
 #define EXP exp
 #define LOG log
 #define POW pow
+#define LOG1P log1p
+#define POW_OF_T powf
 #define FABS fabs
 #define TINY FLT_MIN
 #define LARGEST FLT_MAX
@@ -102,6 +105,8 @@ INLINE double exp_of_difference(double a, double top) {
 #define EXP expl
 #define LOG logl
 #define POW powl
+#define LOG1P log1pl
+#define POW_OF_T pow
 #define FABS fabsl
 #define TINY DBL_MIN
 #define LARGEST DBL_MAX

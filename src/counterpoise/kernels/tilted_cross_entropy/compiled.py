@@ -1,6 +1,7 @@
 """The family on a CPU by our own kernel in C, `compiled.c`, where it was compiled."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -11,16 +12,22 @@ from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
-SIGNATURE = "ppppppppp" + "iiii" + "dd" + "idii"
+TYPES = {torch.float32: "float", torch.float64: "double"}
 _KERNELS = {
-    wide: prototype(f"tilted_cross_entropy_{name}", SIGNATURE)
-    for wide, name in ((torch.float32, "float"), (torch.float64, "double"))
+    wide: prototype(f"tilted_cross_entropy_{name}", "ppppppppp" + "iiii" + "dd" + "idii")
+    for wide, name in TYPES.items()
+}
+_EXPECTED = {
+    wide: prototype(f"expected_cross_entropy_{name}", "ppppppppp" + "iiii" + "ddd" + "idii")
+    for wide, name in TYPES.items()
 }
 
 
 def suits(z: torch.Tensor, samples: Samples, tilt: Tilt) -> bool:
     """True where the kernel takes these logits, and all that comes with them is in their memory."""
     if LIBRARY is None or z.dtype not in KINDS or asked():
+        return False
+    if samples.spread and tilt.margin is not None:
         return False
     for x in (z, samples.target, samples.weight, samples.sample_weight, *tilt[:3]):
         if x is not None and not addressable(x):
@@ -41,34 +48,38 @@ def loss_and_slopes(
     Raises:
         IndexError: a class number out of range.
     """
-    target, ignore_index, weight, sample_weight = samples
+    target, ignore_index, weight, sample_weight, smoothing = samples
     scale, offset, margin, gamma, poly = tilt
-    if target.dtype != torch.int64 or not target.is_contiguous():
-        target = target.long().contiguous()
-    class_last = z.dim() > 2 and z.movedim(1, -1).is_contiguous()
-    if not class_last:
-        z = z.contiguous()
-    n, classes, *rest = z.shape
-    pixels = 1 if class_last else math.prod(rest)
+    _, classes, *rest = z.shape
+    class_last = bool(rest) and z.movedim(1, -1).is_contiguous()
+    z, pixels = (z, 1) if class_last else (z.contiguous(), math.prod(rest))
     wide = torch.float64 if z.dtype == torch.float64 else torch.float32
-    vectors = [
-        v if v is None or (v.dtype == wide and v.is_contiguous()) else v.to(wide).contiguous()
-        for v in (weight, sample_weight, scale, offset, margin)
-    ]
-    loss = torch.empty((n, *rest) if reduction == "none" else (), dtype=wide)
+    size = z.shape[:1] + z.shape[2:]
+    loss = torch.empty(size if reduction == "none" else (), dtype=wide)
     slopes = torch.empty_like(z) if with_slopes else None
-    status = _KERNELS[wide](
-        z.data_ptr(),
-        address(slopes),
-        target.data_ptr(),
-        *map(address, vectors),
-        loss.data_ptr(),
-        target.numel() if class_last else n,
+    numbers = probabilities = None
+    if target.is_floating_point():
+        probabilities = _dense(target.movedim(1, -1) if pixels == 1 else target, wide)
+    else:
+        numbers = _dense(target, torch.int64)
+    weight, sample_weight, scale, offset, margin = (
+        None if v is None else _dense(v, wide)
+        for v in (weight, sample_weight, scale, offset, margin)
+    )
+    kernel: Any = _KERNELS[wide]
+    given = (z, slopes, numbers, weight, sample_weight, scale, offset, margin, loss)
+    letters: tuple[float, ...] = (gamma, poly)
+    if samples.spread:
+        kernel = _EXPECTED[wide]
+        given = (z, slopes, numbers, probabilities, weight, sample_weight, scale, offset, loss)
+        letters = (smoothing, gamma, poly)
+    status = kernel(
+        *map(address, given),
+        size.numel() // pixels,
         classes,
         pixels,
         ignore_index,
-        gamma,
-        poly,
+        *letters,
         REDUCTIONS[reduction],
         -1.0 if normalizer is None else float(normalizer),
         KINDS[z.dtype],
@@ -79,3 +90,7 @@ def loss_and_slopes(
     if status:
         raise MemoryError("no memory for a cross entropy's scratch")
     return loss, slopes
+
+
+def _dense(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x if x.dtype == dtype and x.is_contiguous() else x.to(dtype).contiguous()

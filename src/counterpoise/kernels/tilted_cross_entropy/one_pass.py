@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from counterpoise.kernels._eager import batched, straight
-from counterpoise.kernels.tilted_cross_entropy import compiled
+from counterpoise.kernels.tilted_cross_entropy import compiled, composed
 from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
 from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
@@ -76,6 +76,8 @@ def _run(
     """The loss, in the dtype of computation, and, when asked for, the slopes by logit."""
     if compiled.suits(logits, samples, tilt):
         return compiled.loss_and_slopes(logits, samples, tilt, reduction, normalizer, with_slopes)
+    if samples.spread:
+        return _by_autograd(logits, (samples, tilt, reduction, normalizer), with_slopes)
     whole = logits.detach()
     wide = torch.promote_types(whole.dtype, torch.float32)
     if not (whole.dim() == 2 or _class_last(whole)):
@@ -107,6 +109,16 @@ def _run(
     if reduction != "none":
         result += nothing
     return result, slopes
+
+
+def _by_autograd(
+    logits: torch.Tensor, arguments: Arguments, with_slopes: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    z = logits.detach().requires_grad_(with_slopes)
+    with torch.set_grad_enabled(with_slopes):
+        loss = composed.of_samples(z, *arguments)
+    slopes = torch.autograd.grad(loss, z, torch.ones_like(loss))[0] if with_slopes else None
+    return loss.detach(), slopes
 
 
 def _class_last(x: torch.Tensor) -> bool:
