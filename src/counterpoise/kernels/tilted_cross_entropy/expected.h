@@ -5,7 +5,9 @@
     slope by logit c = p_c * sum of q_j * h_j - q_c * h_c
 
 where q has the classes' weights in it. Of all classes only the largest, k, has a p above one half:
-what rounding would take from its 1 - p and log(p) is kept by working from the others' sum, in W. */
+what rounding would take from its 1 - p and log(p) is kept by working from the others' sum, in W.
+
+As in `blocks.h`, samples are side by side where classes are few, else classes. */
 
 typedef struct {
     const void *z;
@@ -32,22 +34,18 @@ INLINE void OF(bent)(T *restrict q, const T *restrict e, T inverse, int64_t n, d
 
 /* One sample's loss, times its factor; and its slopes. In a scratch of 3 * classes. */
 INLINE W OF(expect)(const OF(Drawn) *d, int64_t sample, W factor, T *a, int kind) {
-    const int64_t classes = d->classes, step = d->pixels;
-    const int64_t start = sample / step * step * classes + sample % step;
+    const int64_t classes = d->classes, start = sample * classes;
     T *e = a + classes, *q = e + classes, top = -INFINITY;
     const T gamma = d->gamma, poly = d->poly, each = d->smoothing / classes, share = 1 - d->smoothing;
-    if (step == 1)
 #pragma omp simd
-        for (int64_t c = 0; c < classes; c++) a[c] = load(d->z, start + c, kind);
-    else
-        for (int64_t c = 0; c < classes; c++) a[c] = load(d->z, start + c * step, kind);
+    for (int64_t c = 0; c < classes; c++) a[c] = load(d->z, start + c, kind);
     if (d->scale)
 #pragma omp simd
         for (int64_t c = 0; c < classes; c++) a[c] *= d->scale[c];
     if (d->offset)
 #pragma omp simd
         for (int64_t c = 0; c < classes; c++) a[c] += d->offset[c];
-    for (int64_t c = 0; c < classes; c++) q[c] = d->q ? d->q[start + c * step] * share + each : each;
+    for (int64_t c = 0; c < classes; c++) q[c] = d->q ? d->q[start + c] * share + each : each;
     if (!d->q) q[d->target[sample]] += share;
     if (d->weight)
 #pragma omp simd
@@ -96,12 +94,126 @@ INLINE W OF(expect)(const OF(Drawn) *d, int64_t sample, W factor, T *a, int kind
     if (d->scale)
 #pragma omp simd
         for (int64_t c = 0; c < classes; c++) e[c] *= d->scale[c];
-    if (step == 1)
 #pragma omp simd
-        for (int64_t c = 0; c < classes; c++) store(d->slopes, start + c, e[c], kind);
-    else
-        for (int64_t c = 0; c < classes; c++) store(d->slopes, start + c * step, e[c], kind);
+    for (int64_t c = 0; c < classes; c++) store(d->slopes, start + c, e[c], kind);
     return loss * factor;
+}
+
+/* The same of n neighbours with few classes, side by side: a class's numbers are a[c * BLOCK + i].
+   In a scratch of 3 * classes * BLOCK; factors become losses. */
+INLINE void OF(expect_beside)(const OF(Drawn) *d, int64_t first, int64_t n, W *factor, T *a, int kind) {
+    const int64_t classes = d->classes, step = d->pixels, size = classes * BLOCK;
+    const int64_t along = step == 1 ? 1 : step, across = step == 1 ? classes : 1; /* classes, samples */
+    const int64_t start = first / step * step * classes + first % step;
+    const T gamma = d->gamma, poly = d->poly, each = d->smoothing / classes, share = 1 - d->smoothing;
+    T *e = a + size, *q = e + size, top[BLOCK], inverse[BLOCK], log_of[BLOCK], some[BLOCK] = {0};
+    T all[BLOCK] = {0}, by[BLOCK], sum_of_all[BLOCK];
+    W rest[BLOCK], miss[BLOCK], log_total[BLOCK], power[BLOCK], q_k[BLOCK], of_k[BLOCK];
+    int32_t k[BLOCK];
+    for (int64_t c = 0; c < classes; c++) {
+        const T scale = d->scale ? d->scale[c] : 1, offset = d->offset ? d->offset[c] : 0;
+        const int64_t at = start + c * along;
+        for (int64_t i = 0; i < n; i++) a[c * BLOCK + i] = load(d->z, at + i * across, kind);
+        for (int64_t i = 0; i < n && d->q; i++) q[c * BLOCK + i] = d->q[at + i * across];
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) a[c * BLOCK + i] = a[c * BLOCK + i] * scale + offset;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            q[c * BLOCK + i] = d->q ? q[c * BLOCK + i] * share + each : each;
+    }
+    for (int64_t i = 0; i < n && d->target; i++)
+        if (factor[i]) q[d->target[first + i] * BLOCK + i] += share;
+    for (int64_t i = 0; i < n; i++) {
+        if (!factor[i]) /* whatever it holds */
+            for (int64_t c = 0; c < classes; c++) a[c * BLOCK + i] = q[c * BLOCK + i] = 0;
+        top[i] = -INFINITY;
+        k[i] = 0;
+    }
+    for (int64_t c = 0; c < classes; c++) {
+        const T weight = d->weight ? d->weight[c] : 1;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            q[c * BLOCK + i] *= weight;
+            k[i] = a[c * BLOCK + i] > top[i] ? c : k[i];
+            top[i] = a[c * BLOCK + i] > top[i] ? a[c * BLOCK + i] : top[i];
+        }
+    }
+    for (int64_t c = 0; c < classes; c++)
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) e[c * BLOCK + i] = EXP_BELOW(a[c * BLOCK + i], top[i]);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t at = k[i] * BLOCK + i;
+        e[at] = a[at] == top[i] ? 0 : a[at] - top[i]; /* NaN, if it is */
+        q_k[i] = q[at];
+        q[at] = 0;
+        rest[i] = 0;
+    }
+    for (int64_t from = 0; from < classes; from += CHUNK) {
+        int64_t to = from + CHUNK < classes ? from + CHUNK : classes;
+        SUM sum[BLOCK] = {0};
+        for (int64_t c = from; c < to; c++)
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) sum[i] += e[c * BLOCK + i];
+        for (int64_t i = 0; i < n; i++) rest[i] += sum[i];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) { /* log1p, by Kahan's trick: glibc has vectors of log only */
+        W total = 1 + rest[i], off = total - 1;
+        log_total[i] = off == 0 ? rest[i] : LOG(total) * (rest[i] / off);
+        power[i] = miss[i] = rest[i] / total;
+        inverse[i] = 1 / total;
+        log_of[i] = log_total[i];
+    }
+    if (d->gamma == 0) {
+        for (int64_t i = 0; i < n; i++) power[i] = 1;
+    } else if (d->gamma == 2) {
+        for (int64_t i = 0; i < n; i++) power[i] *= power[i];
+    } else if (d->gamma != 1) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) power[i] = POW(power[i], (W)d->gamma);
+    }
+    for (int64_t c = 0; c < classes; c++) {
+        T *restrict p = e + c * BLOCK, *restrict h = q + c * BLOCK;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) p[i] *= inverse[i];
+        if (d->gamma == 1)
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) h[i] *= 1 - p[i];
+        else if (d->gamma == 2)
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) h[i] *= (1 - p[i]) * (1 - p[i]);
+        else if (d->gamma)
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) h[i] *= POW_OF_T(1 - p[i], gamma);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            T without = 1 - p[i], log_p = (top[i] - a[c * BLOCK + i]) + log_of[i];
+            some[i] += h[i] * (log_p + poly * without);
+            h[i] *= 1 + p[i] * (gamma * log_p / without + poly * (gamma + 1));
+            all[i] += h[i];
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const W by_total = 1 / (1 + rest[i]), ratio = miss[i] > 0 ? log_total[i] / miss[i] : 1;
+        const W own = q_k[i] * power[i];
+        const W h = own * (1 + (d->gamma * ratio + d->poly * (d->gamma + 1)) * by_total);
+        sum_of_all[i] = (all[i] + h) * factor[i];
+        of_k[i] = (all[i] * by_total - h * miss[i]) * factor[i];
+        by[i] = factor[i];
+        factor[i] *= some[i] + own * (log_total[i] + d->poly * miss[i]);
+    }
+    if (!d->slopes) return;
+    for (int64_t c = 0; c < classes; c++)
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            e[c * BLOCK + i] = e[c * BLOCK + i] * sum_of_all[i] - q[c * BLOCK + i] * by[i];
+    for (int64_t i = 0; i < n; i++) e[k[i] * BLOCK + i] = of_k[i];
+    for (int64_t c = 0; c < classes; c++) {
+        const T scale = d->scale ? d->scale[c] : 1;
+        const int64_t at = start + c * along;
+        for (int64_t i = 0; i < n; i++)
+            store(d->slopes, at + i * across, e[c * BLOCK + i] * scale, kind);
+    }
 }
 
 /* A sample's mass, and what it adds to what a mean divides by. */
@@ -110,25 +222,35 @@ INLINE W OF(drawn_mass)(const OF(Drawn) *d, int64_t i) {
     return d->sample_weight ? d->sample_weight[i] : 1;
 }
 
-/* The samples within first .. end - 1; returns the sum of their losses, or sets *failed. */
+/* The neighbours first .. end - 1, at most BLOCK; returns the sum of their losses, or sets *failed. */
 static W OF(expect_each)(const OF(Drawn) *d, T *losses, W by, int64_t first, int64_t end, int kind,
                          int *failed) {
-    T *scratch = malloc(3 * d->classes * sizeof *scratch);
-    W sum = 0;
-    if (!scratch) *failed = 1;
-    for (int64_t i = first; i < end && scratch; i++) {
-        W factor = OF(drawn_mass)(d, i) / by, loss = 0;
-        if (factor == 0) { /* whatever it holds */
-            const int64_t step = d->pixels, start = i / step * step * d->classes + i % step;
-            for (int64_t c = 0; c < d->classes && d->slopes; c++)
-                store(d->slopes, start + c * step, 0, kind);
-        } else if (kind == BFLOAT16) {
-            loss = OF(expect)(d, i, factor, scratch, BFLOAT16);
-        } else {
-            loss = OF(expect)(d, i, factor, scratch, KIND);
+    const int64_t n = end - first, classes = d->classes, step = d->pixels;
+    const int beside = step > 1 || classes <= SIDE_BY_SIDE;
+    T *scratch = malloc(3 * classes * (beside ? BLOCK : 1) * sizeof *scratch);
+    W loss[BLOCK], sum = 0;
+    *failed = !scratch;
+    if (!scratch) return 0;
+    for (int64_t i = 0; i < n; i++) loss[i] = OF(drawn_mass)(d, first + i) / by;
+    if (beside && kind == BFLOAT16) {
+        OF(expect_beside)(d, first, n, loss, scratch, BFLOAT16);
+    } else if (beside) {
+        OF(expect_beside)(d, first, n, loss, scratch, KIND);
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            if (!loss[i]) { /* whatever it holds */
+                for (int64_t c = 0; c < classes && d->slopes; c++)
+                    store(d->slopes, (first + i) * classes + c, 0, kind);
+            } else if (kind == BFLOAT16) {
+                loss[i] = OF(expect)(d, first + i, loss[i], scratch, BFLOAT16);
+            } else {
+                loss[i] = OF(expect)(d, first + i, loss[i], scratch, KIND);
+            }
         }
-        if (losses) losses[i] = loss;
-        sum += loss;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (losses) losses[first + i] = loss[i];
+        sum += loss[i];
     }
     free(scratch);
     return sum;
@@ -156,15 +278,17 @@ int64_t OF(expected_cross_entropy)(
         by = 1;
     }
     T *each = reduction == NONE ? losses : NULL;
-    const int64_t block = 64, blocks = (n + block - 1) / block; /* the same for any threads */
+    const int64_t line = pixels > 1 ? pixels : n, cuts = (line + BLOCK - 1) / BLOCK;
+    const int64_t blocks = line ? n / line * cuts : 0; /* the same for any threads */
     W *sums = malloc((blocks + 1) * sizeof *sums);
     if (!sums) return 2;
     int failed = 0;
 #pragma omp parallel for num_threads(threads) reduction(| : failed) if (threads > 1 && n * classes >= 1 << 14)
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t end = (b + 1) * block < n ? (b + 1) * block : n;
+        const int64_t begin = b / cuts * line, first = begin + b % cuts * BLOCK;
+        const int64_t end = first + BLOCK < begin + line ? first + BLOCK : begin + line;
         int one = 0;
-        sums[b] = OF(expect_each)(d, each, by, b * block, end, kind, &one);
+        sums[b] = OF(expect_each)(d, each, by, first, end, kind, &one);
         failed |= one;
     }
     if (reduction != NONE) {
