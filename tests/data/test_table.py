@@ -45,6 +45,25 @@ def test_iris_is_whole(tmp_path, suffix, separator):
     assert data.train.inputs.dtype == torch.float32
 
 
+def test_semicolons_and_decimal_commas(tmp_path):
+    lines = "".join(f'{k},5;"a, b";{k % 2}\n' for k in range(6))
+    data = load(write(tmp_path / "a.csv", "size, in m;kind;y\n" + lines))
+    assert rows(data) == [(k + 0.5, 1.0, k % 2) for k in range(6)]
+
+
+def test_the_target_column_is_named(tmp_path):
+    path = write(
+        tmp_path / "a.csv", "target,other,x\n" + "".join(f"{k},{k % 2},1\n" for k in range(6))
+    )
+    data = load(f"{path}:other")
+    assert rows(data) == [(k, 1, k % 2) for k in range(6)]
+    assert data.source == f"{path}:other"
+    with pytest.raises(
+        ValueError, match=r"column 'othre' .* has target, other, x; did you mean 'oth"
+    ):
+        load(f"{path}:othre")
+
+
 @pytest.mark.parametrize("word", ["target", "Label", "CLASS"])
 def test_the_target_column_is_found_by_name(tmp_path, word):
     lines = "".join(f"{k % 2},{k}\n" for k in range(6))
@@ -114,7 +133,12 @@ SIX = "".join(f"{k},{k % 2}\n" for k in range(6))
     [
         (SIX, r"begin with the columns' names, .* first line is \['0', '0'\]"),
         ("x,x\n" + SIX, "each of its own"),
-        ("x;y\n1;0\n", "separate the columns by commas"),
+        ("x y\n1 0\n", "separate the columns by commas or semicolons"),
+        ("x;y\n1;0\n2\n", "line 3 of .* must have 2 values as the header has, but has 1"),
+        (
+            "x,price\n" + "".join(f"{k},{k / 7}\n" for k in range(60)),
+            "must hold classes, but 'price' holds 60 different numbers .* by .*a.csv:COLUMN",
+        ),
         ("", "a feature and a target column"),
         ("x,y\n", "must hold samples below its header"),
         ("x,y\n" + SIX + "1\n", "line 8 of .* must have 2 values as the header has, but has 1"),

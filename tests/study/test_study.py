@@ -357,6 +357,8 @@ def test_compare_takes_the_file_of_a_plan_and_says_where_a_setting_belongs(finis
         compare("digits", epochs=2)
     with pytest.raises(TypeError, match="did you mean 'metric'"):
         compare("digits", metrik="accuracy")
+    with pytest.raises(ValueError, match=r"a plan says all .* losses, margin came too"):
+        compare(str(study / "plan.toml"), losses=["focal"], margin=2.0, out=study)
 
 
 def test_compare_warns_of_a_run_that_fails(tmp_path):

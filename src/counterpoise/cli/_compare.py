@@ -38,8 +38,8 @@ def compare(
     Parameters
     ----------
     data
-        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv,
-        package.module:name; or a plan.toml.
+        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv (of classes in
+        its last column, or file.csv:COLUMN), package.module:name; or a plan.toml.
     norms
         none, batch, layer, group, rms, layer2d, instance [default: none].
     losses

@@ -18,10 +18,10 @@ from counterpoise.data._table import read_table
 from counterpoise.words import find
 
 _NAMED: dict[str, Callable[[], Data]] = {"fashion_mnist": fashion_mnist, "digits": digits}
+_TABLES = (".csv", ".tsv")
 _FILES: dict[str, Callable[[Path, int], Data]] = {
     ".npz": read_npz,
-    ".csv": read_table,
-    ".tsv": read_table,
+    **dict.fromkeys(_TABLES, read_table),
 }
 
 
@@ -39,8 +39,9 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
             a .npz file with x and y (or inputs, data, images; targets, labels), or with x_train,
             y_train, x_test and y_test;
             a .csv or .tsv file with a header, whose class stands in the column target, label or
-            class, or else in the last one: text becomes a column of 0 and 1 per value, a missing
-            number its column's mean and a mark;
+            class, or else in the last one, or in COLUMN of "file.csv:COLUMN": text becomes a column
+            of 0 and 1 per value, a missing number its column's mean and a mark; columns stand apart
+            by commas, or by semicolons, and then 0,5 is one half;
             "package.module:name" of a `Data`, of a pair (inputs, targets), or of a function without
             arguments that returns either.
             A folder called digits is "./digits".
@@ -73,6 +74,9 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
         return read_image_folder(path, image_size, seed)
     if path.is_file():
         return _reader(path)(path, seed)
+    file, _, column = word.rpartition(":")
+    if Path(file).suffix.lower() in _TABLES and Path(file).expanduser().is_file():
+        return read_table(Path(file).expanduser(), seed, column)
     if ":" in word:
         return _from_object(word, find("data", word, {}), seed)
     raise ValueError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import difflib
+import re
 import warnings
 from pathlib import Path
 
@@ -16,18 +18,20 @@ from counterpoise.data._split import as_data
 _TARGETS = ("target", "label", "class")
 _MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 _FEW = 50
+_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 
-def read_table(path: Path, seed: int) -> Data:
+def read_table(path: Path, seed: int, target: str = "") -> Data:
     """Read a .csv or .tsv file with a header.
 
     Columns of numbers are kept, of others each value becomes a column of 0 and 1. A missing number
     becomes the mean of its column in the training part, and a further column says where. A column
-    without a name is left out.
+    without a name is left out. `target` names the column of the classes.
     """
     header, rows = _read(path)
-    place = _target_column(header)
+    place = _target_column(path, header, target)
     labels = [row[place] for row in rows]
+    _check_classes(path, header[place], labels)
     empty = [k for k, label in enumerate(labels) if not label.strip()]
     if empty:
         raise ValueError(
@@ -47,7 +51,8 @@ def read_table(path: Path, seed: int) -> Data:
     ]
     inputs = torch.from_numpy(np.concatenate(columns, axis=1))
     class_names, (targets,) = as_classes(labels)
-    data = as_data(path.stem, str(path), Part(inputs, targets), None, class_names, seed)
+    source = f"{path}:{target}" if target else str(path)
+    data = as_data(path.stem, source, Part(inputs, targets), None, class_names, seed)
     return _filled(data)
 
 
@@ -56,7 +61,9 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     tab = path.suffix.lower() == ".tsv"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter="\t" if tab else ",", skipinitialspace=True)
+            separator = "\t" if tab else _separator(file.readline())
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             rows = []
             for row in reader:
@@ -69,6 +76,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
                 rows += [row] if row else []
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
+    if separator == ";":  # of places that write 0,5
+        rows = [[c.replace(",", ".") if _COMMA.fullmatch(c) else c for c in row] for row in rows]
     _check_header(path, header, tab)
     if not rows:
         raise ValueError(f"{path} must hold samples below its header, but holds none")
@@ -79,7 +88,7 @@ def _check_header(path: Path, header: list[str], tab: bool) -> None:
     if len(header) < 2:
         raise ValueError(
             f"{path} must have a feature and a target column, but its first line is {header}; "
-            f"separate the columns by {'tabs' if tab else 'commas'}"
+            f"separate the columns by {'tabs' if tab else 'commas or semicolons'}"
         )
     if any(_is_number(name) for name in header) or len(set(header)) < len(header):
         raise ValueError(
@@ -88,9 +97,34 @@ def _check_header(path: Path, header: list[str], tab: bool) -> None:
         )
 
 
-def _target_column(header: list[str]) -> int:
+def _separator(line: str) -> str:
+    """Comma, or semicolon where the names stand apart by these."""
+    fields = {s: len(next(csv.reader([line], delimiter=s), [])) for s in (",", ";")}
+    return max(fields, key=lambda s: fields[s])
+
+
+def _target_column(path: Path, header: list[str], target: str) -> int:
+    if target:
+        if target not in header:
+            near = difflib.get_close_matches(target, header, n=1)
+            raise ValueError(
+                f"{path} must have the column {target!r} that is asked for, but has "
+                f"{', '.join(header[:20])}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        return header.index(target)
     lower = [name.lower() for name in header]
     return next((lower.index(word) for word in _TARGETS if word in lower), len(header) - 1)
+
+
+def _check_classes(path: Path, name: str, labels: list[str]) -> None:
+    """Refuse measured numbers, which are no classes."""
+    kinds = set(labels)
+    if len(kinds) > _FEW and all(map(_is_number, kinds)) and any(map(_has_fraction, kinds)):
+        raise ValueError(
+            f"the target column of {path} must hold classes, but {name!r} holds {len(kinds)} "
+            f"different numbers such as {labels[0]}; name the column of the classes by "
+            f"{path}:COLUMN, or put the numbers into ranges"
+        )
 
 
 def _features(path: Path, name: str, cells: list[str]) -> np.ndarray:
@@ -131,6 +165,10 @@ def _is_number(text: str) -> bool:
         return float(text) == float(text)
     except ValueError:
         return False
+
+
+def _has_fraction(text: str) -> bool:
+    return not float(text).is_integer()
 
 
 def _filled(data: Data) -> Data:

@@ -88,12 +88,16 @@ def compare(
         ...     print(study.labels, len(study.records))
         ('cross_entropy', 'focal') 4
     """
+    given = {"norms": norms, "losses": losses, "samplers": samplers, "seeds": seeds}
+    given |= {"training": training, "imbalance": imbalance}
     loaded = None
     for name in settings.keys() - Plan.__dataclass_fields__.keys():
         raise TypeError(_no_setting(name))
     if isinstance(data, Plan):
+        _check_alone(given, settings, "dataclasses.replace(plan, ...)")
         plan = data
     elif isinstance(data, str | Path) and str(data).endswith(".toml"):
+        _check_alone(given, settings, f"write it into {data}")
         plan = read_file(Path(data))
     else:
         loaded = None if isinstance(data, str | Path) else data
@@ -114,6 +118,14 @@ def compare(
         if on_event is not None:
             on_event(event)
     return open_study(folder)
+
+
+def _check_alone(given: dict[str, Any], settings: dict[str, Any], remedy: str) -> None:
+    """Refuse what is said beside a plan, which says all."""
+    usual = compare.__kwdefaults__ or {}
+    beside = [*(name for name, value in given.items() if value != usual[name]), *settings]
+    if beside:
+        raise ValueError(f"a plan says all of a study, but {', '.join(beside)} came too; {remedy}")
 
 
 def _no_setting(name: str) -> str:
