@@ -3,10 +3,10 @@
 An image is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
 multiple of the channels that fills vector registers, so that a lane is always of one channel. Every
 lane has a mean and a sum of squares of its own. They are found in float for chunks of at most `rows`
-rows, as sums of x - shift and of its square: the shift is the mean so far, or where that is far off
-(and in the first chunk) the chunk's own, from a pass before. Chunks, lanes and pieces are put
-together in double (Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape alone,
-never on the threads.
+rows, as sums of x - shift and of its square: the shift is the mean so far, of a few rows at first, or
+where that is far off the chunk's own, from a pass before. Chunks, lanes and pieces are put together
+in double (Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape alone, never on the
+threads.
 */
 #pragma once
 #include <math.h>
@@ -73,6 +73,8 @@ INLINE void *part(char **memory, int64_t count, int64_t size) {
     *memory += lines(count * size);
     return here;
 }
+
+enum { FEW = 8 }; /* rows, whose mean is a good guess */
 
 typedef struct {
     int64_t channels, groups, numbers; /* of an image */
@@ -254,10 +256,14 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
     for (int64_t done = 0; done < whole || !done; done += plan->rows) {
         const int64_t rows = least(plan->rows, whole - done), more = done + rows == whole ? longer : 0;
         const void *here = from(x, at + done * width, half);
-        for (int again = !done;; again = 1) { /* the first chunk has no mean so far */
+        for (int again = !done && rows <= FEW;; again = 1) {
             memset(rest, 0, width * sizeof(float));
             memset(squares, 0, width * sizeof(float));
-            if (again) {
+            if (!done && !again) { /* there is no mean so far: that of a few rows */
+                add_rows(here, FEW, 0, width, half, NULL, rest, NULL);
+                for (int64_t j = 0; j < width; j++) shift[j] = rest[j] * (1.0f / FEW);
+                memset(rest, 0, width * sizeof(float));
+            } else if (again) {
                 add_rows(here, rows, more, width, half, NULL, rest, NULL);
                 const float one = 1.0f / (rows + !rows), another = 1.0f / (rows + 1);
                 for (int64_t j = 0; j < more; j++) shift[j] = rest[j] * another;
@@ -304,19 +310,22 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
 
 /* stats[g] = (mean, 1 / sqrt(variance + eps)) out of the moments of all pieces, in their order. */
 static void statistics(const Plan *plan, const Moments *pieces, double eps, double *stats) {
-    for (int64_t g = 0; g < plan->groups; g++) {
-        Moments all = pieces[g];
-        double count = piece_length(plan, 0);
-        for (int64_t p = 1; p < plan->pieces; p++) {
-            Moments one = pieces[p * plan->groups + g];
-            double n = piece_length(plan, p), share = n / (count + n), step = one.mean - all.mean;
-            all.mean += step * share;
-            all.squares += one.squares + step * step * count * share / plan->groups;
-            count += n;
+    const int64_t groups = plan->groups;
+    double count = piece_length(plan, 0);
+    memcpy(stats, pieces, groups * sizeof *pieces);
+    for (int64_t p = 1; p < plan->pieces; p++) {
+        const Moments *restrict piece = pieces + p * groups;
+        const double n = piece_length(plan, p), share = n / (count + n);
+        const double both = count * share / groups;
+        for (int64_t g = 0; g < groups; g++) {
+            double step = piece[g].mean - stats[2 * g];
+            stats[2 * g] += step * share;
+            stats[2 * g + 1] += piece[g].squares + step * step * both;
         }
-        stats[2 * g] = all.mean;
-        stats[2 * g + 1] = 1 / sqrt(all.squares * plan->groups / count + eps);
+        count += n;
     }
+    for (int64_t g = 0; g < groups; g++)
+        stats[2 * g + 1] = 1 / sqrt(stats[2 * g + 1] * groups / count + eps);
 }
 
 /* Memory for each thread, and how the work is cut: whole images, or pieces where images are few.
