@@ -199,3 +199,11 @@ def test_probabilities_that_are_learned_get_their_gradient(backend):
         return FocalLoss()(logits.double(), free.softmax(1))
 
     assert torch.autograd.gradcheck(loss, free)
+
+
+def test_what_was_kept_from_a_transform_costs_as_ever():
+    """Such a tensor has no memory of its own to take the address of."""
+    logits, target, kept = torch.randn(5, 3), torch.arange(5) % 3, []
+    torch.func.grad(lambda z: (kept.append(z), z.sum())[1])(logits)
+    for loss in (FocalLoss(), FocalLoss(label_smoothing=0.1)):
+        torch.testing.assert_close(loss(kept[0], target), loss(logits, target))

@@ -222,3 +222,13 @@ def test_explain_names_c_where_it_is_taken_and_torch_where_not():
     images = random(2, 8, 2, 3, 5).contiguous(memory_format=torch.channels_last_3d)
     assert norms.explain(norms.LayerNorm((8, 2, 3, 5)), images).startswith("compiled: ")
     assert norms.explain(norms.LayerNorm(5), x).startswith("copies: ")
+
+
+@pytest.mark.parametrize("layer", [norms.GroupNorm(2, 4), norms.LayerNorm((4, 3, 5))])
+@pytest.mark.parametrize("learns", [True, False])
+def test_what_was_kept_from_a_transform_is_normalized_as_ever(layer, learns):
+    """Such a tensor has no memory of its own to take the address of."""
+    x, kept = random(2, 4, 3, 5).contiguous(memory_format=LAST), []
+    torch.func.grad(lambda x: (kept.append(x), x.sum())[1])(x)
+    with torch.set_grad_enabled(learns):
+        torch.testing.assert_close(layer(kept[0]), layer(x))

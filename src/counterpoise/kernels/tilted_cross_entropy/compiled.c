@@ -8,7 +8,8 @@ With a = scale * z + offset and t a sample's class, over the other classes
 
 and the gradient is slope * exp(a_j - top) / total for the others, -slope for t, times scale and the
 sample's factor. What belongs to a sample is in the next wider type: gamma multiplies what rounding
-does to d. `blocks.h` is the work, here included for the two types of computation.
+does to d. `blocks.h` is the work, here included for the two types of computation; `expected.h` that
+for probabilities as targets.
 
 A block's numbers lie in a scratch of a core's nearest cache, samples side by side where these are
 what fills a vector (images, or few classes), else classes side by side. */
