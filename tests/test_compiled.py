@@ -23,18 +23,25 @@ from counterpoise.kernels import _compiled
 assert (_compiled.LIBRARY is None) == {missing}
 g = torch.Generator().manual_seed(0)
 z, y = 3 * torch.randn(300, 7, generator=g), torch.randint(7, (300,), generator=g)
+many = 3 * torch.randn(300, 100, generator=g)
 x = torch.randn(4, 6, 5, 9, generator=g).contiguous(memory_format=torch.channels_last)
+narrow = torch.randn(21, 8, 9, 9, generator=g).contiguous(memory_format=torch.channels_last)
 def outcome(function, x, *more):
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     value = function(x, *more)
     return value, *torch.autograd.grad(value.sin().sum(), x)
 for function, given in (
     (losses.FocalLoss(1.5), (z, y)),
+    (losses.FocalLoss(1.5), (many, y)),
+    (losses.FocalLoss(1.5, label_smoothing=0.1), (z, y)),
+    (losses.FocalLoss(1.5, label_smoothing=0.1), (many, y)),
     (norms.GroupNorm(2, 6), (x,)),
+    (norms.GroupNorm(2, 8), (narrow,)),
     (norms.LayerNorm([6, 5, 9]), (x,)),
+    (norms.LayerNorm([8, 9, 9]), (narrow,)),
 ):
     found = outcome(function, *given)
-    with norms.backend("reference" if x is given[0] else "native"):
+    with norms.backend("native" if len(given) > 1 else "reference"):
         wanted = outcome(function, *given)
     for f, w in zip(found, wanted):
         torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-6)
