@@ -11,14 +11,12 @@ from counterpoise.kernels.tilted_cross_entropy import composed, one_pass
 from counterpoise.kernels.tilted_cross_entropy._samples import (
     PART,
     Samples,
-    guarded,
-    harmless,
     ordinary,
     readable,
 )
 from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
 
-__all__ = ["PART", "Samples", "Tilt", "guarded", "harmless", "readable", "tilted_cross_entropy"]
+__all__ = ["PART", "Samples", "Tilt", "readable", "tilted_cross_entropy"]
 
 
 def tilted_cross_entropy(
