@@ -17,7 +17,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 def may_take(x: Tensor) -> bool:
     """True for an ordinary tensor on a CPU, where there was a compiler and no backend is asked for.
 
-    What is no image, empty or contiguous is for others.
+    What is empty is for others. The layout is for the caller to ask.
     """
     return (
         _compiled.LIBRARY is not None

@@ -41,8 +41,8 @@ def tilted_cross_entropy(
 
     Probabilities q as the target, and label smoothing (which makes probabilities of class numbers),
     give the sum over the classes j of q_j times the loss that j would have as the target: on a CPU
-    in one pass, too. On a GPU, without a C compiler and with a margin that takes 6 to 25 times as
-    long, and about ten times the logits in memory.
+    in one pass, too. On a GPU, or without a C compiler, or with a margin, that takes 6 to 25 times
+    as long, and about ten times the logits in memory.
 
     Sources: focal, arXiv 1708.02002; class weights, 1901.05555; offsets, 2007.07314 and 2007.10740;
     margins, 1906.07413; scales, 2001.01385 and 2103.01550; poly, 2204.12511.

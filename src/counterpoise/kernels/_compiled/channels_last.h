@@ -24,8 +24,8 @@ threads.
         else f(__VA_ARGS__, 0);      \
     } while (0)
 
-/* The same for loops over lanes: of 16 and of 64, the most common numbers, all that is added to or
-   taken from each stays in registers. */
+/* The same for loops over lanes: of 16 floats, 32 bfloat16s (see plan_of) and 64 of either, all that
+   is added to or taken from each stays in registers. */
 #define LANES(width, half, f, ...)                                \
     do {                                                          \
         if ((width) == 16) f(__VA_ARGS__, 16, 0);                 \

@@ -1,4 +1,4 @@
-"""The family for class numbers in one pass over the logits, value and gradient together.
+"""The family in one pass over the logits, value and gradient together.
 
 The memory that becomes the gradient is the only one of the logits' size: on a CPU the work goes
 piece by piece, so that what the samples need beside it is small.
@@ -114,6 +114,7 @@ def _run(
 def _by_autograd(
     logits: torch.Tensor, arguments: Arguments, with_slopes: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """For probabilities as targets, where the kernel in C does not run."""
     z = logits.detach().requires_grad_(with_slopes)
     with torch.set_grad_enabled(with_slopes):
         loss = composed.of_samples(z, *arguments)
