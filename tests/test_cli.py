@@ -56,6 +56,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
     done = call(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
     assert says in done.stderr
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"wrong.toml", "mine.py"}
 

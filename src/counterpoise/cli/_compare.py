@@ -1,6 +1,7 @@
 """`counterpoise compare`, `plan` and `show`: a study from the command line."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,8 +93,10 @@ def compare(
     folder = out or usual_folder(plan)
     console = Console(quiet=json)
     board = Board(console, plan.metric, quiet or json)
+    events = stream({folder: plan}, workers=workers)
+    first = next(events)  # what is wrong with the data is told before anything else
     board.say(plan.size)
-    board.watch(stream({folder: plan}, workers=workers))
+    board.watch(chain([first], events))
     study = open_study(folder)
     if json:
         sys.stdout.write(results_json(study))
