@@ -1,0 +1,172 @@
+"""Files that are written whole or not at all; nothing in this package writes in another way.
+
+write(path, content)    a temporary file of a random name beside it, synced, renamed, synced
+make_folder, remove     the same care for folders and for what is no longer needed
+lock(folder)            held by one process at a time
+read(path)              an ordinary file; a pipe or a device would hang, or never end
+check_tree(folder)      a folder from somebody else holds no link that leads out of it
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+_PREFIX, _SUFFIX = ".counterpoise-", ".tmp"
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR)  # by the system
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all; a link of that name is replaced, not followed.
+
+    Args:
+        path: the file; its folder must exist.
+        content: bytes, or text to be written as UTF-8.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is there still, unless only the
+            last step failed, which makes the new name outlast a loss of power.
+        IsADirectoryError: `path` is a folder.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flag("O_NOFOLLOW") | _flag("O_BINARY")
+    descriptor = os.open(unfinished, flags, 0o666)
+    try:
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            os.unlink(unfinished)
+        raise
+    _sync(path.parent)
+
+
+def read(path: Path, most: int | None = None) -> bytes:
+    """Return the content of an ordinary file.
+
+    Args:
+        path: the file, or a link to one.
+        most: bytes that it may have; None for any number.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device.
+        ValueError: it has more bytes than `most`.
+    """
+    with open(os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY")), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            kind = errno.EISDIR if stat.S_ISDIR(state.st_mode) else errno.EINVAL
+            raise OSError(kind, "not an ordinary file", str(path))
+        if most is not None and state.st_size > most:
+            raise ValueError(f"{path} must have {most} bytes at most, but has {state.st_size}")
+        return file.read()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, so that they outlast a loss of power."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):  # made by another process meanwhile
+        os.mkdir(path)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
+    _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; no other writer may be at work."""
+    for entry in os.scandir(folder):
+        if is_unfinished(entry.name):
+            remove(Path(entry.path))
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of that name is one that `write` did not finish."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+def check_tree(folder: Path) -> None:
+    """Refuse a folder that holds anything but folders and ordinary files, at any depth.
+
+    What is written or read below it could otherwise lie somewhere else, or never end.
+
+    Raises:
+        ValueError: a link, a pipe, a socket or a device; the message names it.
+        OSError: the folder cannot be read.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise ValueError(
+                        f"{folder} must hold folders and ordinary files only, but {entry.path} is "
+                        f"{'a link' if entry.is_symlink() else 'a pipe or a device'}; remove it"
+                    )
+
+
+@contextlib.contextmanager
+def lock(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a folder, by a file `.lock` in it, so that no other process does.
+
+    Args:
+        folder: what to hold.
+        on_wait: called every two seconds while another process holds it; None to not wait.
+
+    Raises:
+        TimeoutError: another process holds it, and `on_wait` is None.
+        OSError: the folder cannot be written.
+    """
+    held = FileLock(folder / LOCK)
+    while True:
+        try:
+            held.acquire(timeout=0 if on_wait is None else 2)
+            break
+        except Timeout as error:
+            if on_wait is None:
+                raise TimeoutError(f"{folder} is held by another process") from error
+            on_wait()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _flag(name: str) -> int:
+    """Return a flag of `os.open`; 0 where the system has none of that name."""
+    return getattr(os, name, 0)
+
+
+def _sync(folder: Path) -> None:
+    """Make names in a folder outlast a loss of power, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

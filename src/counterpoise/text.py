@@ -1,0 +1,37 @@
+"""Text from data, nets, files and exceptions, made safe to show; one function for each output.
+
+`printable` is for every output. rich's markup is `counterpoise.cli`'s, Matplotlib's mathtext
+`counterpoise.plots`'; HTML is escaped by the report's template.
+"""
+
+import unicodedata
+from typing import Any
+
+_UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of a pair, separators of lines
+_BIDIRECTIONAL = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def printable(value: Any) -> str:
+    r"""Return text in which what a terminal would obey is written out; tabs and newlines stay.
+
+    Example:
+        >>> printable("\x1b[2J and a class named [/b]")
+        '\\x1b[2J and a class named [/b]'
+    """
+    return "".join(ascii(c)[1:-1] if _obeyed(c) else c for c in str(value))
+
+
+def one_line(value: Any) -> str:
+    r"""Return `printable` text with every run of white space as one space.
+
+    Example:
+        >>> one_line("two\n  lines")
+        'two lines'
+    """
+    return " ".join(printable(value).split())
+
+
+def _obeyed(c: str) -> bool:
+    return c not in "\t\n" and (unicodedata.category(c) in _UNSAFE or c in _BIDIRECTIONAL)
