@@ -26,14 +26,16 @@ def gather(plan: Plan, data: Any = None) -> Any:
     from dataclasses import replace
 
     from counterpoise.data import load
-    from counterpoise.study.one_run import check_parts
+    from counterpoise.study._check_data import check_data, check_parts
 
     data = load(plan.data, image_size=plan.training.image_size) if data is None else data
-    check_parts(plan, tuple(data.train.inputs.shape[1:]), data.num_classes)
+    check_data(data)
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
-    return replace(data, train=train, test=test)
+    data = replace(data, train=train, test=test)
+    check_parts(plan, data)
+    return data
 
 
 def keep(data: Any, folder: Path) -> dict[str, Any]:

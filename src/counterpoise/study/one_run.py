@@ -15,7 +15,6 @@ from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import record
 from counterpoise.study._prepared import load_facts, load_parts
 from counterpoise.study.engines import Emit, peak_memory_mb
-from counterpoise.study.plan import Plan
 from counterpoise.words import find
 
 NORMS: dict[str, Any] = {
@@ -51,35 +50,6 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"
     return find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
-
-
-def check_parts(plan: Plan, shape: tuple[int, ...], num_classes: int) -> None:
-    """Make each loss and call each net once, so that what does not fit is told before any run.
-
-    What users bring themselves is imported and no more: what goes wrong in it is for its run to
-    tell.
-
-    Raises:
-        ValueError: a model or a norm that is not made for these samples; settings of a loss.
-        TypeError: settings that a loss does not have.
-    """
-    t = plan.training
-    words = {("model", t.model), ("augment", t.augment)}
-    for v in plan.variants:
-        words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
-        if ":" not in v.plain_loss:
-            losses.ALL[v.plain_loss](torch.ones(num_classes), **v.settings)
-    for kind, word in sorted(words):
-        if ":" in word:
-            find(kind, word, {})
-    augment = train.AUGMENTS.get(t.augment)
-    if augment is not None:
-        augment(torch.zeros(2, *shape), torch.Generator())
-    if ":" in t.model:
-        return
-    for norm in {v.norm for v in plan.variants if ":" not in v.norm}:
-        with torch.no_grad():
-            build(t.model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
 
 
 class _Training:
