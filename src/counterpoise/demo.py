@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoise import files
 from counterpoise.study import Imbalance, Plan, Record, Training, open_study
-from counterpoise.study.record import to_json, write
+from counterpoise.study.record import to_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -177,7 +178,7 @@ def tell(out: Path) -> dict[str, Any]:
         "findings": [asdict(f) for f in {f.text: f for f in found}.values()],  # each text once
         "figures": list(drawn),
     }
-    write(out / "comparison.json", to_json(story))
+    files.write(out / "comparison.json", to_json(story))
     return story
 
 

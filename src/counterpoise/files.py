@@ -65,14 +65,17 @@ def read(path: Path, most: int | None = None) -> bytes:
         OSError: it cannot be read, or is a folder, a pipe or a device.
         ValueError: it has more bytes than `most`.
     """
-    with open(os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY")), "rb") as file:
-        state = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
+    try:
+        state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            kind = errno.EISDIR if stat.S_ISDIR(state.st_mode) else errno.EINVAL
-            raise OSError(kind, "not an ordinary file", str(path))
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
         if most is not None and state.st_size > most:
             raise ValueError(f"{path} must have {most} bytes at most, but has {state.st_size}")
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Made-up studies, written as real ones are."""
 
 import functools
+import hashlib
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from counterpoise import files
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
@@ -123,10 +125,10 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     arrays = {f"{k}_inputs": _samples(t, shape, rng) for k, t in parts.items()}
     arrays |= {f"{k}_targets": t.astype(np.int64) for k, t in parts.items()}
     (folder / streaming.RUNS).mkdir(exist_ok=True)
-    record.write(folder / "data.safetensors", safetensors.numpy.save(arrays))
-    record.write(folder / "data.json", record.to_json(facts))
-    record.write(folder / streaming.PLAN, write(plan))
-    return facts
+    content = safetensors.numpy.save(arrays)
+    files.write(folder / "data.safetensors", content)
+    files.write(folder / streaming.PLAN, write(plan))
+    return facts | {"sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _samples(targets, shape, rng):
@@ -151,6 +153,7 @@ def _run(work, name, plan, run, counts, targets, skill):
     scores = evaluate(targets, logits, counts).to_dict()
     found = {
         "spec": work.specs[name],
+        "environment": {"torch": "2.13.0", "kernels": "C"},
         "parameters": 78_042 + 256 * (run.variant.norm != "none"),
         "train_counts": counts.tolist(),
         "seen_counts": counts.tolist(),
@@ -159,7 +162,7 @@ def _run(work, name, plan, run, counts, targets, skill):
         "validation": scores,
     }
     if run.stage == "tuning":
-        return folder, {"history.jsonl": ""}, found
+        return folder, {"history.jsonl": "", record.TIMING: record.seal({"seconds": 1.0})}, found
     found["test"], found["tau"] = scores, 0.5
     found["adjusted"] = evaluate(targets, adjust(logits, counts, 0.5), counts).to_dict()
     shares = np.linspace(0, 1, run.epochs + 1) ** 0.3
@@ -176,13 +179,13 @@ def _run(work, name, plan, run, counts, targets, skill):
     ]
     seconds = 40 + 12 * (run.variant.norm != "none") + rng.normal()
     timing = {"seconds": seconds, "epochs_seconds": [], "peak_memory_mb": 410.0}
-    files = {
+    contents = {
         "history.jsonl": record.to_jsonl(history),
         "predictions.npz": record.npz(test_logits=logits, test_targets=targets),
         "probe.json": record.to_json(_flow(run.variant)),
-        record.TIMING: record.to_json(timing),
+        record.TIMING: record.seal(timing),
     }
-    return folder, files, found
+    return folder, contents, found
 
 
 def _logits(variant, targets, classes, skill, rng):

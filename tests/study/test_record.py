@@ -1,7 +1,6 @@
 """A record is whole or not there, and says when it is not what it was."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -10,16 +9,20 @@ from torch import nn
 
 from counterpoise.study import record
 
+SPEC = {"seed": 0, "training": {"lr": 0.1, "watch": ["validation"]}}
+HERE = {"torch": "2.13.0", "kernels": "C"}
+
 
 def finished(folder):
     folder.mkdir()
     (folder / record.CHECKPOINT).write_bytes(b"half way")
-    files = {
+    (folder / record.ERROR).write_text("of an earlier attempt")
+    contents = {
         "history.jsonl": record.to_jsonl([{"epoch": 0, "loss": None}, {"epoch": 1, "loss": 0.5}]),
         "predictions.npz": record.npz(test_logits=np.eye(3, dtype=np.float32)),
-        record.TIMING: record.to_json({"seconds": 1.5}),
+        record.TIMING: record.seal({"seconds": 1.5}),
     }
-    record.finish(folder, files, {"tau": 1.0, "nll": float("nan")})
+    record.finish(folder, contents, {"spec": SPEC, "tau": 1.0, "nll": float("nan")})
     return folder
 
 
@@ -31,11 +34,12 @@ def test_what_was_finished_is_read_back(tmp_path):
     assert record.TIMING not in run["files"]
     assert [row["loss"] for row in record.history(folder)] == [None, 0.5]
     assert np.array_equal(record.arrays(folder)["test_logits"], np.eye(3))
-    assert not (folder / record.CHECKPOINT).exists()
-    assert not list(folder.glob("*.tmp"))
+    assert record.timing(folder)["seconds"] == 1.5
+    names = {"run.json", "history.jsonl", "predictions.npz", "timing.json"}
+    assert {p.name for p in folder.iterdir()} == names
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "predictions.npz", "run.json"])
+@pytest.mark.parametrize("name", ["history.jsonl", "predictions.npz", "run.json", "timing.json"])
 @pytest.mark.parametrize("how", ["truncated", "changed", "gone"])
 def test_a_damaged_file_is_named_and_the_run_counts_as_not_done(tmp_path, name, how):
     path = finished(tmp_path / "run") / name
@@ -49,22 +53,50 @@ def test_a_damaged_file_is_named_and_the_run_counts_as_not_done(tmp_path, name, 
     else:
         with pytest.raises(record.Damaged, match=name):
             record.read(path.parent)
-    assert not record.is_done(path.parent)
+    assert record.take_up(path.parent, SPEC) is None
     assert record.read(path.parent) is None
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    record.write(path, "old")
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "1", "null", '"text"', "[" * 100_000, '{"a":' * 100_000, "", "\xff"]
+)
+def test_json_of_any_kind_and_depth_is_damage(tmp_path, content):
+    path = finished(tmp_path / "run") / record.RUN
+    path.write_text(content)
+    with pytest.raises(record.Damaged, match=r"run\.json"):
+        record.read(path.parent)
+    assert record.take_up(path.parent, SPEC) is None
 
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        record.write(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+def test_a_digit_that_changed_is_damage(tmp_path):
+    """Valid JSON of the right form: only its digest tells."""
+    path = finished(tmp_path / "run") / record.RUN
+    path.write_text(path.read_text().replace('"tau": 1.0', '"tau": 1.5'))
+    with pytest.raises(record.Damaged, match="digest"):
+        record.read(path.parent)
+
+
+def test_a_file_of_another_format_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "FORMAT", 2)
+    (tmp_path / "study.json").write_text(record.seal({"a": 1}))
+    monkeypatch.undo()
+    with pytest.raises(record.OtherFormat, match="is of format 2, but this counterpoise reads 1"):
+        record.unseal(tmp_path / "study.json")
+
+
+def test_only_the_run_that_was_asked_for_is_taken_up(tmp_path):
+    folder = finished(tmp_path / "run")
+    assert record.take_up(folder, SPEC)["tau"] == 1.0
+    assert record.take_up(folder, {**SPEC, "seed": 1}) is None
+    assert not (folder / record.RUN).exists()
+
+
+@pytest.mark.parametrize("name", [record.CHECKPOINT, record.ERROR, ".counterpoise-0a.tmp"])
+def test_what_a_kill_at_the_very_end_left_behind_is_removed(tmp_path, name):
+    folder = finished(tmp_path / "run")
+    (folder / name).write_bytes(b"left over")
+    assert record.take_up(folder, SPEC)
+    assert not (folder / name).exists()
 
 
 def test_equal_arrays_give_equal_bytes_whenever_they_are_written(monkeypatch):
@@ -93,8 +125,8 @@ def test_a_checkpoint_gives_back_the_state_of_net_and_optimizer(tmp_path, kind):
         "rows": [{"epoch": 0, "loss": float("inf")}],
         "none": None,
     }
-    record.save_checkpoint(tmp_path, state)
-    again = record.load_checkpoint(tmp_path)
+    record.save_checkpoint(tmp_path, state, HERE)
+    again = record.load_checkpoint(tmp_path, HERE)
     assert again["rows"] == state["rows"]
     assert again["none"] is None
     assert torch.equal(again["rng"], state["rng"])
@@ -110,12 +142,31 @@ def test_a_checkpoint_gives_back_the_state_of_net_and_optimizer(tmp_path, kind):
         assert torch.equal(a, b)
 
 
-def test_a_checkpoint_that_cannot_be_read_is_as_good_as_none(tmp_path):
-    assert record.load_checkpoint(tmp_path) is None
-    record.save_checkpoint(tmp_path, {"a": torch.ones(1000)})
+def test_a_checkpoint_that_is_not_what_was_written_is_as_good_as_none(tmp_path):
+    assert record.load_checkpoint(tmp_path, HERE) is None
+    record.save_checkpoint(tmp_path, {"a": torch.arange(9.0), "n": 7}, HERE)
     path = tmp_path / record.CHECKPOINT
-    path.write_bytes(path.read_bytes()[:100])
-    assert record.load_checkpoint(tmp_path) is None
+    whole = path.read_bytes()
+    for k in range(len(whole)):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1 :])
+        state = record.load_checkpoint(tmp_path, HERE)
+        assert state is None or (state["n"] == 7 and torch.equal(state["a"], torch.arange(9.0)))
+    for k in range(len(whole)):
+        path.write_bytes(whole[:k])
+        assert record.load_checkpoint(tmp_path, HERE) is None
+
+
+def test_a_checkpoint_without_metadata_is_as_good_as_none(tmp_path):
+    from safetensors.torch import save
+
+    (tmp_path / record.CHECKPOINT).write_bytes(save({"0": torch.ones(3)}))
+    assert record.load_checkpoint(tmp_path, HERE) is None
+
+
+def test_a_checkpoint_of_another_environment_is_not_resumed_from(tmp_path):
+    record.save_checkpoint(tmp_path, {"n": 7}, HERE)
+    assert record.load_checkpoint(tmp_path, HERE) == {"n": 7}
+    assert record.load_checkpoint(tmp_path, {**HERE, "kernels": "torch operators"}) is None
 
 
 def test_json_is_the_same_for_equal_values():
@@ -123,3 +174,9 @@ def test_json_is_the_same_for_equal_values():
     assert json.loads(record.to_json({"a": [float("nan"), (1.0, float("-inf"))]})) == {
         "a": [None, [1.0, None]]
     }
+
+
+def test_json_has_a_line_a_key_and_takes_halves_of_characters():
+    text = record.to_json({"b": [1, 2], "a": {"é": "\ud800"}})
+    assert text == '{\n"a": {"é": "\\ud800"},\n"b": [1, 2]\n}\n'
+    assert json.loads(text.encode()) == {"b": [1, 2], "a": {"é": "\ud800"}}

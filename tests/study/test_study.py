@@ -160,10 +160,8 @@ def digest(*tensors):
 
 def prepared(made, folder):
     """The final runs of a plan as jobs, without running them."""
-    from counterpoise.study.plan import choose, final_runs
-
     work = streaming._Work(made, folder, streaming.keep(streaming.gather(made), folder))
-    work.add(final_runs(made, choose(made, {})))
+    work.add_final()
     return work
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from counterpoise import findings
+from counterpoise import files, findings
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
 from counterpoise.report._numbers import METRICS
 from counterpoise.report._variants import Entry, entries
 from counterpoise.stats import Verdict
-from counterpoise.study import Study, open_study, record
+from counterpoise.study import Study, open_study
 
 _HERE = Path(__file__).parent
 _CONTENTS = {
@@ -54,7 +54,7 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
     study = study if isinstance(study, Study) else open_study(study)
     path = study.folder / "report.html" if out is None else Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    record.write(path, page(study))
+    files.write(path, page(study))
     return path
 
 

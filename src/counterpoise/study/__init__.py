@@ -8,11 +8,15 @@ record.py    what is kept of it, whole or not at all
 _study.py    reading it back, without torch
 """
 
+import hashlib
+import os
+import urllib.parse
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from counterpoise.study._check import NAMED_DATA
 from counterpoise.study._stream import stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
@@ -32,6 +36,8 @@ __all__ = [
     "open_study",
     "stream",
 ]
+
+_LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
 
 Word = str | Callable[..., Any]
 
@@ -88,6 +94,8 @@ def compare(
         ...     print(study.labels, len(study.records))
         ('cross_entropy', 'focal') 4
     """
+    from counterpoise.data import fingerprint
+
     given = {"norms": norms, "losses": losses, "samplers": samplers, "seeds": seeds}
     given |= {"training": training, "imbalance": imbalance}
     loaded = None
@@ -111,7 +119,9 @@ def compare(
             imbalance=imbalance or Imbalance(),
             **settings,
         )
-    folder = usual_folder(plan) if out is None else Path(out)
+    if out is None:
+        out = usual_folder(plan, "" if loaded is None else fingerprint(loaded))
+    folder = Path(out)
     for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
         if event.kind == "failed":
             warnings.warn(f"{event.run} failed: {event.value}", stacklevel=2)
@@ -137,6 +147,31 @@ def _no_setting(name: str) -> str:
     return unknown("a setting of compare", name, Plan.__dataclass_fields__)
 
 
-def usual_folder(plan: Plan) -> Path:
-    """Where a study of these data lives, if nothing else is said."""
-    return Path("studies") / (Path(plan.data.replace(":", "_")).stem or "study")
+def usual_folder(plan: Plan, fingerprint: str = "") -> Path:
+    """Return the folder of a study of these data, if nothing else is said.
+
+    Two data sets never share one: it is named like the way to the data from the current folder,
+    with what a file name cannot hold written as %XX. Data that were given as an object are told
+    apart by their fingerprint.
+
+    Example:
+        >>> print(usual_folder(Plan("photos/train")), usual_folder(Plan("photos/test")))
+        studies/photos%2Ftrain studies/photos%2Ftest
+    """
+    name = f"{plan.data} {fingerprint[:8]}" if fingerprint else _from_here(plan.data)
+    quoted = urllib.parse.quote(name, safe=" +,=@~()[]")
+    if len(quoted) > _LONGEST:
+        quoted = f"{quoted[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return Path("studies") / quoted
+
+
+def _from_here(source: str) -> str:
+    """Return a path of data, or that before ":column", as it is seen from the current folder."""
+    if source in NAMED_DATA:
+        return source
+    file, colon, column = source.rpartition(":")
+    path = source if os.path.exists(source) or not os.path.exists(file) else file
+    if not os.path.exists(path):
+        return source
+    seen = os.path.relpath(path)
+    return (f"./{seen}" if seen in NAMED_DATA else seen) + (colon + column if path == file else "")

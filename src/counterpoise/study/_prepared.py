@@ -2,17 +2,19 @@
 
 `data.safetensors` holds the parts after the imbalance profile, so that no run decodes images again,
 the system shares one copy among the runs, and the study can be gone on with, and its samples shown,
-when the source is elsewhere. `data.json` holds what is to be said of them.
+when the source is elsewhere. `study.json` holds what is to be said of them, and the file's digest.
 """
 
-import json
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study.plan import Imbalance, Plan
 
-FILE, FACTS = "data.safetensors", "data.json"
+FILE = "data.safetensors"
 _DRAW_SEED = 0
 
 
@@ -38,8 +40,14 @@ def gather(plan: Plan, data: Any = None) -> Any:
     return data
 
 
-def keep(data: Any, folder: Path) -> dict[str, Any]:
-    """Write both parts into the study's folder, unless they are there; return the facts."""
+def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write both parts into the study's folder, unless they are there; return the facts.
+
+    Args:
+        data: from `gather`.
+        folder: the study's.
+        known: the facts that the study has of its data so far.
+    """
     import safetensors.torch
 
     from counterpoise.data import count_classes, fingerprint
@@ -53,15 +61,38 @@ def keep(data: Any, folder: Path) -> dict[str, Any]:
         "shape": list(data.train.inputs.shape[1:]),
         "fingerprint": fingerprint(data),
     }
-    if _kept_facts(folder) != facts or not (folder / FILE).exists():
-        tensors = {
-            f"{name}_{kind}": getattr(part, kind).contiguous()
-            for name, part in parts.items()
-            for kind in ("inputs", "targets")
-        }
-        record.write(folder / FILE, safetensors.torch.save(tensors))
-        record.write(folder / FACTS, record.to_json(facts))
-    return facts
+    if known and {**known, "sha256": ""} == {**facts, "sha256": ""} and _is_whole(folder, known):
+        return dict(known)
+    tensors = {
+        f"{name}_{kind}": getattr(part, kind).contiguous()
+        for name, part in parts.items()
+        for kind in ("inputs", "targets")
+    }
+    content = safetensors.torch.save(tensors)
+    files.write(folder / FILE, content)
+    return facts | {"sha256": hashlib.sha256(content).hexdigest()}
+
+
+def check_kept(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Return the file that holds both parts, once it is known to be the one that was written.
+
+    Raises:
+        record.Damaged: it is missing or has changed.
+    """
+    if not _is_whole(folder, facts):
+        raise record.Damaged(
+            f"{folder / FILE} is not the file that the study was run on; counterpoise compare with "
+            "the same plan writes it again"
+        )
+    return folder / FILE
+
+
+def _is_whole(folder: Path, facts: Mapping[str, Any]) -> bool:
+    try:
+        with open(folder / FILE, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == facts["sha256"]
+    except OSError:
+        return False
 
 
 def load_parts(folder: Path) -> tuple[Any, Any]:
@@ -72,18 +103,6 @@ def load_parts(folder: Path) -> tuple[Any, Any]:
 
     kept = safetensors.torch.load_file(folder / FILE)
     return tuple(Part(kept[f"{p}_inputs"], kept[f"{p}_targets"]) for p in ("train", "test"))  # pyrefly: ignore
-
-
-def load_facts(folder: Path) -> dict[str, Any]:
-    """Return name, source, class names, counts, shape and fingerprint of a study's data."""
-    return json.loads((folder / FACTS).read_text(encoding="utf-8"))
-
-
-def _kept_facts(folder: Path) -> dict[str, Any] | None:
-    try:
-        return load_facts(folder)
-    except (OSError, ValueError):
-        return None
 
 
 def _imbalanced(part: Any, num_classes: int, i: Imbalance, largest: int) -> Any:

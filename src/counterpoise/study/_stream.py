@@ -1,18 +1,16 @@
 """Running a study: from a plan to finished records, told as events."""
 
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-import counterpoise
+from counterpoise import files
 from counterpoise.study import record
-from counterpoise.study._prepared import FACTS, FILE, gather, keep
+from counterpoise.study._environment import differences, environment, run_environment
+from counterpoise.study._prepared import FILE, gather, keep
 from counterpoise.study.engines import Event, run_all
 from counterpoise.study.plan import Plan, Run, choose, final_runs, run_id, tuning_runs, write
 
@@ -47,21 +45,32 @@ class _Work:
             }
             self.added.append(name)
 
+    def add_final(self) -> None:
+        """Choose the learning rates, and take up the runs that are reported."""
+        self.choices = choose(self.plan, _tuning_scores(self))
+        self.add(final_runs(self.plan, self.choices))
+
     def job(self, name: str) -> dict[str, Any]:
         """What a worker needs to do the run."""
         folder = str((self.folder / RUNS / name).resolve())
-        return {"spec": self.specs[name], "folder": folder, "study": str(self.folder.resolve())}
+        return {
+            "spec": self.specs[name],
+            "folder": folder,
+            "study": str(self.folder.resolve()),
+            "num_classes": len(self.facts["class_names"]),
+        }
 
     def save(self) -> None:
         """Write `study.json`."""
         content = {
-            "labels": list(self.plan.labels),
+            "plan": asdict(self.plan),
+            "data": dict(self.facts),
             "runs": self.runs,
             "choices": self.choices,
             "failed": self.failed,
             "environment": environment(),
         }
-        record.write(self.folder / STUDY, record.to_json(content))
+        files.write(self.folder / STUDY, record.seal(content))
 
 
 def stream(
@@ -95,18 +104,23 @@ def stream(
     with ExitStack() as locks:
         works = []
         for folder, plan in plans.items():
-            locks.enter_context(_locked(folder))
-            facts = keep(gathered.pop(folder), folder)
-            record.write(folder / PLAN, write(plan))
-            (folder / RUNS).mkdir(exist_ok=True)
+            locks.enter_context(_held(folder))
+            facts = keep(gathered.pop(folder), folder, _known_facts(folder))
             works.append(_Work(plan, folder, facts))
         for work in works:
-            work.add(tuning_runs(work.plan))
-        yield from _stage([work for work in works if work.runs], workers)
+            if work.plan.grid:
+                work.add(tuning_runs(work.plan))
+            else:
+                work.add_final()
+            work.save()
+            files.write(work.folder / PLAN, write(work.plan))
+            files.make_folder(work.folder / RUNS)
+        yield from _stage([work for work in works if work.plan.grid], workers)
         for work in works:
-            work.choices = choose(work.plan, _tuning_scores(work))
+            if work.plan.grid:
+                work.add_final()
+                work.save()
             yield Event("", "chosen", dict(work.choices))
-            work.add(final_runs(work.plan, work.choices))
         yield from _stage(works, workers)
 
 
@@ -117,10 +131,10 @@ def _check_place(folder: Path, source: Path) -> None:
             f"the study's folder must not lie in the data's, whose folders are classes, but "
             f"{folder} lies in {source}; choose another place with --out"
         )
-    if folder.is_dir() and not (folder / FACTS).exists():
-        ours = (FILE, ".lock")  # of a study that was killed at its beginning
-        others = sorted(p.name for p in folder.iterdir() if p.name not in ours)
-        others = [name for name in others if not name.endswith(".tmp")]
+    if folder.is_dir() and not (folder / STUDY).exists():
+        ours = (FILE, files.LOCK)  # of a study that was killed at its beginning
+        names = sorted(p.name for p in folder.iterdir())
+        others = [name for name in names if name not in ours and not files.is_unfinished(name)]
         if others:
             raise ValueError(
                 f"{folder} must be new, empty or a study's folder, but holds "
@@ -132,8 +146,7 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
     """Do the runs that are not done."""
     jobs, owner = {}, {}
     for work in works:
-        work.save()
-        kept = [name for name in work.added if record.is_done(work.folder / RUNS / name)]
+        kept = _take_up(work)
         yield Event("", "planned", _planned(work, kept))
         for name in kept:
             yield Event(name, "finished", "kept")
@@ -151,14 +164,29 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
             yield Event("", "unsaved", f"{work.folder / STUDY}: {error.strerror or error}")
 
 
-def _planned(work: _Work, kept: list[str]) -> dict[str, Any]:
+def _take_up(work: _Work) -> dict[str, list[str]]:
+    """The runs that are finished, and in what the environment of each was another than this one."""
+    here, kept = run_environment(), {}
+    for name in work.added:
+        folder = work.folder / RUNS / name
+        run = record.take_up(folder, work.specs[name])
+        if run is not None:
+            kept[name] = differences(run["environment"], here)
+            if kept[name] and work.plan.on_other_environment == "rerun":
+                files.remove(folder / record.RUN)
+                del kept[name]
+    return kept
+
+
+def _planned(work: _Work, kept: Mapping[str, list[str]]) -> dict[str, Any]:
     """What a stage has to do: its runs, which of them are kept, what is left over, the cost."""
     cost = sum(work.facts["train_counts"])
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
     return {
         "folder": work.folder,
         "runs": {name: work.runs[name] for name in work.added},
-        "kept": kept,
+        "kept": list(kept),
+        "other_environment": {name: said for name, said in kept.items() if said},
         "left_over": sorted(folders - work.runs.keys()) if work.choices else [],
         # sample passes of each run, and of the whole study with the stage that comes later
         "cost": {name: cost * work.specs[name]["training"]["epochs"] for name in work.added},
@@ -188,47 +216,40 @@ def _tuning_scores(work: _Work) -> dict[tuple[str, float], list[float]]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the study's folder, so that no other process runs a study in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"{folder} is in use: another process is running this study; wait for it, or choose "
-            "another folder with --out"
-        ) from None
-    except OSError as error:
-        raise ValueError(
-            f"{folder} must be a folder that can be written, but: {error.strerror or error}; "
-            "choose another one with --out"
-        ) from error
-    try:
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the study's folder, so that no other process runs a study in it, and tidy it.
+
+    Nothing in it may lead out of it: it can be a stranger's.
+    """
+    with ExitStack() as held:
+        try:
+            files.make_folder(folder)
+            files.check_tree(folder)
+            held.enter_context(files.lock(folder))
+            for below, _, _ in os.walk(folder):
+                files.remove_unfinished(Path(below))
+        except TimeoutError as error:
+            raise ValueError(
+                f"{folder} is in use: another process is running this study; wait for it, or "
+                "choose another folder with --out"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"{folder} must be a folder that can be written, but: {error.strerror or error}; "
+                "choose another one with --out"
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
-def environment() -> dict[str, Any]:
-    """The versions and the machine that results may depend on."""
-    from importlib.metadata import version
+def _known_facts(folder: Path) -> dict[str, Any] | None:
+    """What the study has of its data so far; None for a new one, or where it is damaged.
 
-    packages = ("torch", "numpy", "scikit-learn", "scipy")
-    return {
-        "counterpoise": counterpoise.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        **{name: version(name) for name in packages},
-    }
-
-
-def _processor() -> str:
-    """The processor's name, as the system tells it."""
+    Raises:
+        record.OtherFormat: another version of counterpoise made the study.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return record.unseal(folder / STUDY)["data"]
+    except record.OtherFormat:
+        raise
+    except (FileNotFoundError, record.Damaged):
+        return None

@@ -1,18 +1,18 @@
 """A study that has been run, or is running, read from its folder; without torch."""
 
 import json
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from counterpoise import stats
+from counterpoise import files, stats
 from counterpoise.study import record
-from counterpoise.study._prepared import load_facts
+from counterpoise.study._environment import differences
+from counterpoise.study._prepared import check_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
-from counterpoise.study.plan import Plan, read
+from counterpoise.study.plan import Plan, read, read_file
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Record:
         label: the variant's.
         seed: of the split, the order of the samples and the initial weights.
         lr: the learning rate.
-        run: what `run.json` holds: spec, parameters, train_counts, seen_counts, tau, and the scores
-            (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the test part after
-            post-hoc logit adjustment).
+        run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, tau,
+            and the scores (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the
+            test split after post-hoc logit adjustment).
         folder: where the rest lies.
     """
 
@@ -48,12 +48,12 @@ class Record:
     @cached_property
     def flow(self) -> list[dict[str, Any]]:
         """What reached each layer before the first step, as `probe.first_step` tells it."""
-        return json.loads((self.folder / "probe.json").read_text(encoding="utf-8"))
+        return json.loads(files.read(self.folder / "probe.json"))
 
     @cached_property
     def timing(self) -> dict[str, Any]:
         """seconds, epochs_seconds and peak_memory_mb."""
-        return json.loads((self.folder / record.TIMING).read_text(encoding="utf-8"))
+        return record.timing(self.folder)
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,17 @@ class Study:
 
     Attributes:
         folder: where it lives.
-        plan: what was to be run.
-        data: name, source, class_names, train_counts, test_counts, shape, fingerprint.
+        plan: what was to be run, as `study.json` keeps it.
+        data: name, source, class_names, train_counts, test_counts, shape, fingerprint, and the
+            sha256 of the file in which the data are kept.
         records: the finished runs that are reported, in the order of the plan.
         tuning: those that chose learning rates (their `run` has "validation" scores only).
         choices: the learning rate of each label.
         failed: of each run that failed, its row of `expected` and the reason.
         expected: label, seed, lr and stage of every run, by the name of its folder.
-        environment: versions and machine.
+        environment: versions and machine of the last `compare`.
+        edited: in what the folder's plan.toml differs from `plan`, such as "losses"; empty if in
+            nothing.
     """
 
     folder: Path
@@ -81,6 +84,27 @@ class Study:
     failed: Mapping[str, str]
     expected: Mapping[str, Mapping[str, Any]]
     environment: Mapping[str, Any]
+    edited: tuple[str, ...] = ()
+
+    @cached_property
+    def data_file(self) -> Path:
+        """The file with the training and the test samples.
+
+        Raises:
+            record.Damaged: it is not the file that the study was run on.
+        """
+        return check_kept(self.folder, self.data)
+
+    def other_environments(self) -> dict[str, list[Record]]:
+        """The runs whose environment is another than most have, by how it differs."""
+        runs = [*self.records, *self.tuning]
+        every = [json.dumps(r.run.get("environment"), sort_keys=True) for r in runs]
+        usual = json.loads(max(every, key=every.count)) if every else {}
+        found: dict[str, list[Record]] = {}
+        for r in runs:
+            if said := differences(r.run.get("environment") or {}, usual or {}):
+                found.setdefault(", ".join(said), []).append(r)
+        return found
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -151,13 +175,12 @@ def open_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     try:
-        kept = json.loads((folder / STUDY).read_text(encoding="utf-8"))
-        plan = read(tomllib.loads((folder / PLAN).read_text(encoding="utf-8")))
-        facts = load_facts(folder)
-    except (OSError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        files.check_tree(folder)
+        kept = record.unseal(folder / STUDY)
+        plan = read(kept["plan"])
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"{folder} must be the folder of a study (it holds {PLAN} and {STUDY}), but: {error}; "
-            "counterpoise compare makes one"
+            f"{folder} must be the folder of a study, but: {error}; counterpoise compare makes one"
         ) from error
     found: dict[str, list[Record]] = {"tuning": [], "final": []}
     for name, row in kept["runs"].items():
@@ -171,11 +194,30 @@ def open_study(folder: str | Path) -> Study:
     return Study(
         folder,
         plan,
-        facts,
+        kept["data"],
         tuple(final),
         tuple(found["tuning"]),
         kept["choices"],
         kept["failed"],
         kept["runs"],
         kept["environment"],
+        _edited(folder / PLAN, plan),
     )
+
+
+def _edited(path: Path, plan: Plan) -> tuple[str, ...]:
+    """In which of its settings a plan.toml differs from what was run."""
+    try:
+        one, other = (_settings(asdict(p)) for p in (plan, read_file(path)))
+    except ValueError as error:
+        return (f"it cannot be read: {error}",)
+    return tuple(key for key in one if one[key] != other[key])
+
+
+def _settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a plan's settings, those of its tables named like training.lr."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        below = _settings(value) if isinstance(value, dict) else None
+        flat |= {key: value} if below is None else {f"{key}.{k}": v for k, v in below.items()}
+    return flat

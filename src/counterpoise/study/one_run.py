@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
-from counterpoise import data, losses, models, norms, probe, samplers, train
+from counterpoise import data, files, losses, models, norms, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import record
-from counterpoise.study._prepared import load_facts, load_parts
+from counterpoise.study._environment import run_environment
+from counterpoise.study._prepared import load_parts
 from counterpoise.study.engines import Emit, peak_memory_mb
+from counterpoise.text import printable
 from counterpoise.words import find
 
 NORMS: dict[str, Any] = {
@@ -29,19 +30,21 @@ def train_run(job: dict[str, Any], emit: Emit) -> None:
     """Train what `job["spec"]` says and write its record to `job["folder"]`.
 
     Args:
-        job: spec (of `plan.Run.spec`), folder (the run's) and study (the folder of the study).
-        emit: called with {"progress": share} and {"row": an epoch's row}.
+        job: spec (of `plan.Run.spec`), folder (the run's), study (the folder of the study) and
+            num_classes.
+        emit: called with {"progress": share}, {"row": an epoch's row} and, while a worker that is
+            left from a killed study holds the run, with {"waiting": the run's folder}.
     """
     folder = Path(job["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock", timeout=60):  # until a worker left from a killed study is gone
-        if record.is_done(folder):
+    files.make_folder(folder)
+    with files.lock(folder, on_wait=lambda: emit({"waiting": str(folder)})):
+        if record.take_up(folder, job["spec"]) is not None:
             return
         try:
-            _Training(job["spec"], Path(job["study"])).run(folder, emit)
+            _Training(job["spec"], Path(job["study"]), job["num_classes"]).run(folder, emit)
         except Exception:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
-                record.write(folder / "error.txt", traceback.format_exc())
+                files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
 
 
@@ -55,8 +58,9 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
 class _Training:
     """The parts of one training, put together from its spec."""
 
-    def __init__(self, spec: dict[str, Any], study: Path) -> None:
+    def __init__(self, spec: dict[str, Any], study: Path, num_classes: int) -> None:
         self.spec, t, variant = spec, spec["training"], spec["variant"]
+        self.num_classes, self.environment = num_classes, run_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -99,30 +103,29 @@ class _Training:
             augment=find("augment", t["augment"], train.AUGMENTS),
             each_epoch=self.each_epoch,
             watch={name: self.parts[name] for name in t["watch"]},
-            state=record.load_checkpoint(folder),
+            state=record.load_checkpoint(folder, self.environment),
             on_epoch=lambda row: emit({"row": row}),
             on_progress=lambda share: emit({"progress": share}),
-            on_state=lambda state: record.save_checkpoint(folder, state),
+            on_state=lambda state: record.save_checkpoint(folder, state, self.environment),
         )
-        files, found = self._evaluate(final)
+        contents, found = self._evaluate(final)
         seconds = [row.pop("seconds") for row in rows]
-        files["history.jsonl"] = record.to_jsonl(rows)
+        contents["history.jsonl"] = record.to_jsonl(rows)
         if flow is not None:
-            files["probe.json"] = record.to_json(flow)
-        files[record.TIMING] = record.to_json(
+            contents["probe.json"] = record.to_json(flow)
+        contents[record.TIMING] = record.seal(
             {
                 "epochs_seconds": seconds,
                 "seconds": time.perf_counter() - begin,
                 "peak_memory_mb": peak_memory_mb(),
             }
         )
-        record.finish(folder, files, {"spec": self.spec, **found})
-        (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        run = {"spec": self.spec, "environment": self.environment, **found}
+        record.finish(folder, contents, run)
 
     def _read_data(self, study: Path, share: float) -> None:
         """Split as the seed says, and scale features by what the training part shows."""
         whole, test = load_parts(study)
-        self.num_classes = len(load_facts(study)["class_names"])
         self.parts = {"train": whole, "test": test}
         if share:
             pair = data.split_validation(whole, share, self.spec["seed"])

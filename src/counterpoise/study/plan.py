@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import counterpoise
 from counterpoise.words import source_digest, unknown
 
 METRICS = (
@@ -126,6 +125,9 @@ class Plan:
     metric: str = _field("balanced_accuracy", "the one that verdicts are about; chosen beforehand")
     margin: float = _field(0.01, "differences below it do not matter")
     baseline: str = _field("", "label of what the others are compared with; empty: the first")
+    on_other_environment: str = _field(
+        "keep", "keep or rerun: what was trained with another torch, processor or set of kernels"
+    )
     imbalance: Imbalance = Imbalance()
     training: Training = Training()
     tuning: Tuning = Tuning()
@@ -188,7 +190,10 @@ class Run:
     epochs: int
 
     def spec(self, plan: Plan, fingerprint: str) -> dict[str, Any]:
-        """All that the run's results depend on, as it stands in its record."""
+        """All that was asked for, as it stands in the run's record and names its folder.
+
+        The environment that its bytes depend on as well is not asked for: the record has it, too.
+        """
         training = {
             **asdict(plan.training),
             "watch": list(plan.training.watch),
@@ -207,7 +212,6 @@ class Run:
             "training": training,
             "sources": sources,
             "data": fingerprint,
-            "version": counterpoise.__version__,
         }
 
 

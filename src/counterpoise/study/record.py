@@ -9,52 +9,93 @@ A run's folder holds, once it is finished:
     probe.json           what reached each layer before the first step
     timing.json          how long it took: the only file that differs between two equal runs
 
-and before that a `checkpoint.safetensors`, from which the run goes on. Every file is written to a
-temporary name, synced and renamed, so that it is there whole or not at all. Nothing is unpickled.
+and before that a `checkpoint.safetensors`, from which the run is resumed. `run.json`, `timing.json`
+and the study's own `study.json` hold a digest of their own content, too. Nothing is unpickled.
 """
 
 import hashlib
 import io
 import json
-import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoise import files
+
+FORMAT = 1  # of study.json and run.json: another number is refused, not guessed at
 _MEND = "counterpoise compare with the same plan trains it again"
 
-RUN, CHECKPOINT, TIMING = "run.json", "checkpoint.safetensors", "timing.json"
+RUN, CHECKPOINT, TIMING, ERROR = (
+    "run.json",
+    "checkpoint.safetensors",
+    "timing.json",
+    "error.txt",
+)
 
 
 class Damaged(ValueError):
-    """A finished run whose files are not what they were when it finished."""
+    """Files of a study or of a finished run that are not what was written."""
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
+class OtherFormat(Damaged):
+    """A file that is whole, but was written by another version."""
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """Return JSON, a line a key, that holds the format and a digest of its own content."""
+    whole = {**content, "format": FORMAT}
+    return to_json({**whole, "sha256": _digest(to_json(whole))})
+
+
+def unseal(path: Path) -> dict[str, Any]:
+    """Return the content of a file that `seal` made.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Damaged: it cannot be read, or its content has changed.
+        OtherFormat: another version wrote it.
+    """
     try:
-        with open(unfinished, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
+        content = json.loads(files.read(path))
+        written = content.pop("sha256", None) if isinstance(content, dict) else None
+        digest = _digest(to_json(content))
+    except FileNotFoundError:
         raise
-    _sync(path.parent)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"{path} cannot be read: {error}") from error
+    if written != digest:
+        raise Damaged(f"{path} is not what was written: its digest differs from its content's")
+    if content["format"] != FORMAT:
+        raise OtherFormat(
+            f"{path} is of format {content['format']}, but this counterpoise reads {FORMAT}: use "
+            "the version that wrote it, or another folder"
+        )
+    return content
 
 
-def finish(folder: Path, files: Mapping[str, bytes | str], run: Mapping[str, Any]) -> None:
-    """Write a run's files, `run.json` with their digests last, and drop the checkpoint."""
+def finish(folder: Path, contents: Mapping[str, bytes | str], run: Mapping[str, Any]) -> None:
+    """Write a run's files, `run.json` with their digests last, and drop what led there.
+
+    Args:
+        folder: the run's.
+        contents: of each file, by its name.
+        run: what else `run.json` is to hold.
+    """
     digests = {}
-    for name, content in files.items():
-        content = content.encode() if isinstance(content, str) else content
-        write(folder / name, content)
+    for name, content in contents.items():
+        files.write(folder / name, content)
         if name != TIMING:
-            digests[name] = hashlib.sha256(content).hexdigest()
-    write(folder / RUN, to_json({**run, "files": digests}))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+            digests[name] = _digest(content)
+    files.write(folder / RUN, seal({**run, "files": digests}))
+    tidy(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a finished run does not need any more: its checkpoint, an earlier error."""
+    files.remove(folder / CHECKPOINT)
+    files.remove(folder / ERROR)
+    files.remove_unfinished(folder)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -64,31 +105,48 @@ def read(folder: Path) -> dict[str, Any] | None:
         Damaged: a file is missing or has changed; the message says which.
     """
     try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{folder / RUN} cannot be read: {error}; {_MEND}") from error
+        run = unseal(folder / RUN)
+        timing(folder)
+    except FileNotFoundError as error:
+        if error.filename == str(folder / RUN):
+            return None
+        raise Damaged(f"{folder / TIMING} is missing; {_MEND}") from error
+    except Damaged as error:
+        raise Damaged(f"{error}; {_MEND}") from error
     for name, digest in run["files"].items():
-        path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise Damaged(f"{path} is not the file that the run finished with; {_MEND}")
+        try:
+            same = _digest(files.read(folder / name)) == digest
+        except OSError:
+            same = False
+        if not same:
+            raise Damaged(f"{folder / name} is not the file that the run finished with; {_MEND}")
     return run
 
 
-def is_done(folder: Path) -> bool:
-    """Whether the run is finished; what remains of a damaged one is removed, to be run again."""
+def take_up(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `run.json` of the finished run of a spec; what remains of a damaged one is removed.
+
+    What a finished one left behind when it was killed at its very end is removed, too.
+    """
     try:
-        return read(folder) is not None
+        run = read(folder)
     except Damaged:
-        (folder / RUN).unlink(missing_ok=True)
-        return False
+        run = {}
+    if run is not None and run.get("spec") == json.loads(to_json(spec)):
+        tidy(folder)
+        return run
+    files.remove(folder / RUN)
+    return None
+
+
+def timing(folder: Path) -> dict[str, Any]:
+    """Return seconds, epochs_seconds and peak_memory_mb of a finished run."""
+    return unseal(folder / TIMING)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a finished run."""
-    text = (folder / "history.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in files.read(folder / "history.jsonl").splitlines()]
 
 
 def arrays(folder: Path) -> dict[str, Any]:
@@ -115,30 +173,67 @@ def tensors(named: Mapping[str, Any]) -> bytes:
     return safetensors.torch.save({k: _plain(v) for k, v in named.items()})
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a training's state, tensors and all, as one file."""
+def save_checkpoint(folder: Path, state: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Write a training's state, tensors and all, as one file.
+
+    Args:
+        folder: the run's.
+        state: mappings, lists, tensors and what JSON holds.
+        environment: of `run_environment`: in another one the run begins afresh.
+    """
     import safetensors.torch
 
-    found: dict[str, Any] = {}
-    metadata = {"state": json.dumps(_pack(state, found))}
-    write(folder / CHECKPOINT, safetensors.torch.save(found, metadata))
+    tensors: dict[str, Any] = {}
+    text = json.dumps([_pack(state, tensors), dict(environment)])
+    metadata = {"state": text, "sha256": _state_digest(text, tensors)}
+    files.write(folder / CHECKPOINT, safetensors.torch.save(tensors, metadata))
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return the state that was saved last; None where there is none that can be read."""
+def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the state that was saved last; None where none is whole and of this environment."""
     import safetensors
 
     try:
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return _unpack(json.loads(file.metadata()["state"]), found)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError):
         return None
+    text = metadata.get("state", "")
+    if metadata.get("sha256") != _state_digest(text, tensors):
+        return None
+    state, made_in = json.loads(text)
+    return _unpack(state, tensors) if made_in == environment else None
+
+
+def _state_digest(text: str, tensors: Mapping[str, Any]) -> str:
+    import torch
+
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def to_json(value: Any) -> str:
-    """Return JSON with keys in order, the same for equal values; NaN and infinity become null."""
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    """Return JSON with keys in order, the same for equal values; NaN and infinity become null.
+
+    A mapping gets a line a key, a list a line an item.
+    """
+    value = _finite(value)
+    if isinstance(value, dict):
+        lines = [f"{_line(str(k))}: {_line(value[k])}" for k in sorted(value)]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(map(_line, value)) + "\n]\n"
+    return _line(value) + "\n"
+
+
+def _line(value: Any) -> str:
+    line = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", line)
 
 
 def to_jsonl(rows: list[dict[str, Any]]) -> str:
@@ -187,15 +282,6 @@ def _plain(tensor: Any) -> Any:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _sync(folder: Path) -> None:
-    """Make the rename itself last, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+def _digest(content: bytes | str) -> str:
+    content = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(content).hexdigest()

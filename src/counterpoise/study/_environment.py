@@ -1,0 +1,69 @@
+"""Versions and machine: what stands in a record beside what was asked for."""
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import counterpoise
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the machine, for people."""
+    packages = ("torch", "numpy", "scikit-learn", "scipy")
+    return {
+        "counterpoise": counterpoise.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def run_environment() -> dict[str, str]:
+    """Return what the bytes of a run depend on beside its spec; the same within one process.
+
+    Returns:
+        counterpoise, torch and numpy: versions; device: of the net; instruction_set: of torch's
+        kernels on this processor; kernels: of ours, "C" or "torch operators".
+    """
+    import torch
+
+    from counterpoise.kernels import _compiled
+
+    cuda = torch.cuda.is_available()
+    return {
+        "counterpoise": counterpoise.__version__,
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "kernels": "torch operators" if _compiled.LIBRARY is None else "C",
+    }
+
+
+def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Say in which of its entries an environment differs from another.
+
+    Example:
+        >>> differences({"torch": "2.12.0", "kernels": "C"}, {"torch": "2.13.0", "kernels": "C"})
+        ['torch 2.12.0 in place of 2.13.0']
+    """
+    names: Iterable[str] = dict.fromkeys([*other, *one])
+    return [
+        f"{name} {one.get(name)} in place of {other.get(name)}"
+        for name in names
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
