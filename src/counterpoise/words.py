@@ -6,9 +6,15 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+_OURS = Path(__file__).parent
+_PYTHON = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")}
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def find(kind: str, word: str, table: Mapping[str, Any]) -> Any:
@@ -65,22 +71,92 @@ def name_of(thing: Any) -> str:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:
         raise ValueError(
-            f"{thing!r} must be importable, as every run has a process of its own; put it into a "
-            "module (a file beside the script will do) and give 'module:name'"
+            f"{_kind(thing)} must be importable, as every run has a process of its own; put it "
+            "into a module (a file beside the script will do) and give 'module:name'"
         )
     return f"{module}:{name}"
 
 
+def _kind(thing: Any) -> str:
+    """Say what a thing is, without showing what it holds."""
+    name = getattr(thing, "__qualname__", None)
+    return f"a {type(thing).__name__}{f' called {name}' if isinstance(name, str) else ''}"
+
+
 def source_digest(word: str) -> str | None:
-    """Return a digest of the file that `package.module:name` lives in; None for other words."""
+    """Return a digest of the file that `package.module:name` lives in; None for other words.
+
+    Raises:
+        ValueError: a package that raises while it is imported, as the module's place asks.
+    """
     if ":" not in word:
         return None
+    module = word.partition(":")[0]
     _look_here()
-    spec = importlib.util.find_spec(word.partition(":")[0])
-    origin = spec.origin if spec is not None else None
-    if origin is None or not Path(origin).is_file():
-        return None
-    return hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:16]
+    try:
+        spec = importlib.util.find_spec(module)
+        origin = spec.origin if spec is not None else None
+        if origin is None or not Path(origin).is_file():
+            return None
+        return hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:16]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if _is_missing(module, error):
+            return None
+        raise ValueError(f"{word!r} must have a source, but {raised(error)}") from error
+
+
+def raised(error: BaseException) -> str:
+    """Say what an error is, and where in the user's own code it was raised.
+
+    Example:
+        >>> try:
+        ...     int("x")
+        ... except ValueError as error:
+        ...     print(raised(error).partition(" (")[0])
+        ValueError: invalid literal for int() with base 10: 'x'
+    """
+    try:
+        text = str(error)
+    except Exception:  # of a class of the user's
+        text = "(its text cannot be made)"
+    words = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = _place(error)
+    return f"{words} ({place})" if place else words
+
+
+def _place(error: BaseException) -> str | None:
+    """Return file:line of the last call that is in nobody's library."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shortened(error.filename)}:{error.lineno}"
+    calls = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    own = [f"{_shortened(file)}:{line}" for file, line in calls if owner(file) == "user"]
+    return own[-1] if own else None
+
+
+def owner(file: str) -> str:
+    """Say whose a source file is: "counterpoise", "library" (Python's or a package's) or "user".
+
+    Example:
+        >>> owner(__file__), owner(traceback.__file__), owner("mine.py")
+        ('counterpoise', 'library', 'user')
+    """
+    path = Path(file)
+    if path.is_relative_to(_OURS):
+        return "counterpoise"
+    installed = not _INSTALLED.isdisjoint(path.parts)
+    if file.startswith("<") or installed or any(path.is_relative_to(p) for p in _PYTHON if p):
+        return "library"
+    return "user"
+
+
+def _shortened(file: str) -> str:
+    """Return a path as one sees it from the current folder, where it lies below that."""
+    try:
+        return str(Path(file).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere; or there is no current folder any more
+        return file
 
 
 def _import(kind: str, word: str) -> Any:
@@ -91,7 +167,14 @@ def _import(kind: str, word: str) -> Any:
         found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module can raise anything, and exit
+        absent = found is not None and isinstance(error, AttributeError)
+        if not (absent or _is_missing(module, error)):
+            raise ValueError(
+                f"{kind} {word!r} must name something that can be imported, but {raised(error)}"
+            ) from error
         near = difflib.get_close_matches(name, dir(found) if found else (), n=1)
         hint = (
             f"did you mean '{module}:{near[0]}'?"
@@ -102,6 +185,17 @@ def _import(kind: str, word: str) -> Any:
             f"{kind} {word!r} must name something that can be imported, but: {error}; {hint}"
         ) from error
     return found
+
+
+def _is_missing(module: str, error: BaseException) -> bool:
+    """Tell whether an import failed as there is no such module, before any code of one ran."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name is not None and f"{module}.".startswith(f"{error.name}.")
+    machinery = (__file__, importlib.__file__)  # refuses "", ".module", "__main__"
+    return isinstance(error, ValueError | TypeError | ImportError) and all(
+        frame.f_code.co_filename.startswith("<") or frame.f_code.co_filename in machinery
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _look_here() -> None:
