@@ -15,7 +15,7 @@ from counterpoise.study import open_study, stream
 
 
 def call(*words, cwd, **more):
-    command = [sys.executable, "-m", "counterpoise.cli", *words]
+    command = [sys.executable, "-m", "counterpoise", *words]
     environment = os.environ | {"COLUMNS": "120"} | more
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 def test_the_flags_of_compare_are_few_and_frozen():
     """Everything else is in plan.toml; a new flag needs a better reason than a new setting."""
-    from counterpoise.cli import compare
+    from counterpoise.cli._compare import compare
 
     flags = {
         n for n, p in inspect.signature(compare).parameters.items() if p.kind == p.KEYWORD_ONLY
@@ -147,7 +147,7 @@ def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
 
 
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "counterpoise.cli", "compare", "digits", "--model", "mlp"]
+    command = [sys.executable, "-m", "counterpoise", "compare", "digits", "--model", "mlp"]
     command += ["--epochs", "100000", "--lr", "0.1", "--out", "here"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

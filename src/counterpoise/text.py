@@ -1,7 +1,7 @@
 """Text from data, nets, files and exceptions, made safe to show; one function for each output.
 
-`printable` is for every output. rich's markup is `counterpoise.cli`'s, Matplotlib's mathtext
-`counterpoise.plots`'; HTML is escaped by the report's template.
+`printable` is for every output. What makes it text for rich is `cli/_shown.py`, for Matplotlib
+`plots/_paper.py`, for HTML `report/_svg.py`.
 """
 
 import unicodedata
@@ -31,6 +31,16 @@ def one_line(value: Any) -> str:
         'two lines'
     """
     return " ".join(printable(value).split())
+
+
+def printable_json(text: str) -> str:
+    r"""Return JSON that means the same, with what a terminal would obey written out.
+
+    Example:
+        >>> printable_json('{"class": "\x9b2J"}')
+        '{"class": "\\u009b2J"}'
+    """
+    return "".join(f"\\u{ord(c):04x}" if _obeyed(c) else c for c in text)
 
 
 def _obeyed(c: str) -> bool:

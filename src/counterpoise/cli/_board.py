@@ -8,9 +8,11 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from counterpoise.cli._shown import shown
 from counterpoise.cli._words import METRIC_WORDS
 from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
+from counterpoise.text import one_line
 
 _WIDE = 120  # columns from which there is room for all
 
@@ -49,13 +51,13 @@ class Board:
         # What an epoch brought gives way to a narrow terminal first, then the bar, then the name.
         fixed = Column(no_wrap=True)
         self._bars = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=36)),
+            _text("{task.description}", Column(no_wrap=True, max_width=36)),
             BarColumn(bar_width=24 if console.width >= _WIDE else 6),
-            TextColumn("{task.percentage:>3.0f}%", table_column=fixed),
+            _text("{task.percentage:>3.0f}%", fixed),
             TimeElapsedColumn(table_column=fixed),
-            TextColumn("left", table_column=fixed),
+            _text("left", fixed),
             TimeRemainingColumn(table_column=fixed),
-            TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True, ratio=1)),
+            _text("{task.fields[news]}", Column(no_wrap=True, ratio=1)),
             expand=True,
             console=console,
             speed_estimate_period=120,
@@ -78,7 +80,7 @@ class Board:
         elif event.kind == "planned":
             self._plan(event.value)
         elif event.kind == "unsaved":
-            self.say(f"[red]could not write[/] {event.value}")
+            self.say(("could not write", "red"), f" {one_line(event.value)}")
         elif self._runs:  # those that chose them; fixed rates are no news
             rates = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in event.value.items())
             self.say(f"learning rates: {rates}")
@@ -94,6 +96,10 @@ class Board:
         kept, number = len(value["kept"]), len(value["runs"])
         if kept:
             self.say(f"{kept} of {number} runs are kept from before")
+        elsewhere = value.get("other_environment", {})
+        if elsewhere:
+            how = "; ".join(dict.fromkeys(", ".join(said) for said in elsewhere.values()))
+            self.say(f"{len(elsewhere)} of them are of another environment: {one_line(how)}")
         if value["left_over"]:
             self.say(f"{len(value['left_over'])} runs of another plan stay unused in the folder")
 
@@ -102,7 +108,9 @@ class Board:
         self._tasks[run] = self._bars.add_task(self._name(run), total=1.0, news="")
 
     def _on_news(self, run: str, value: Mapping[str, Any]) -> None:
-        if "row" in value:
+        if "waiting" in value:
+            self._line(run, f"waits for the process that holds {value['waiting']}", important=True)
+        elif "row" in value:
             self._news[run] = _row_words(value["row"])
             self._bars.update(self._tasks[run], news=self._news[run])
         else:
@@ -123,7 +131,7 @@ class Board:
         self._share[run] = 1.0
         self._ended += 1
         self.failed[self._name(run)] = reason
-        self._line(run, f"[red]failed:[/] {reason}")
+        self._line(run, ("failed:", "red"), f" {one_line(reason)}", important=True)
 
     def _score(self, run: str) -> None:
         """Take a finished run's score into the table."""
@@ -139,19 +147,19 @@ class Board:
     def _name(self, run: str) -> str:
         row = self._runs[run]
         what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
-        return f"{self._title(row['label'])} · {what}"
+        return one_line(f"{self._title(row['label'])} · {what}")
 
     def _title(self, label: str) -> str:
         return self.titles.get(label, label)
 
-    def _line(self, run: str, text: str) -> None:
-        if not self.console.is_terminal or "failed" in text:
-            self.say(f"[{self._ended}/{len(self._runs)}] {self._name(run)}: {text}")
+    def _line(self, run: str, *parts: Any, important: bool = False) -> None:
+        if important or not self.console.is_terminal:
+            self.say(f"[{self._ended}/{len(self._runs)}] {self._name(run)}: ", *parts)
 
-    def say(self, text: str) -> None:
-        """Print a line, above what is drawn."""
+    def say(self, *parts: Any) -> None:
+        """Print a line, above what is drawn; its parts are those of `shown`."""
         if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(shown(*parts), soft_wrap=True)
 
     def _draw(self) -> Group:
         parts: list[Any] = [self._bars]
@@ -162,10 +170,14 @@ class Board:
     def _table(self) -> Table:
         table = Table("", f"{METRIC_WORDS[self.metric]} on the test part", "seeds")
         for label, by_seed in self._scores.items():
-            table.add_row(
-                self._title(label), mean_and_interval(list(by_seed.values())), str(len(by_seed))
-            )
+            found = mean_and_interval(list(by_seed.values()))
+            table.add_row(shown(self._title(label)), found, str(len(by_seed)))
         return table
+
+
+def _text(form: str, column: Column) -> TextColumn:
+    """Return a column of a progress bar in which nothing is markup."""
+    return TextColumn(form, markup=False, table_column=column)
 
 
 def mean_and_interval(values: list[float]) -> str:

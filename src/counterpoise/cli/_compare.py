@@ -1,17 +1,14 @@
 """`counterpoise compare`, `plan` and `show`: a study from the command line."""
 
-import sys
+import os
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
+from counterpoise.cli._arguments import Flag, MaybePlace, MaybeWhole, Place, Words, check_name
 
 if TYPE_CHECKING:
     from counterpoise.study import Plan
-
-Flag = Annotated[bool, Parameter(negative="")]
-Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
 
 
 def compare(
@@ -20,14 +17,14 @@ def compare(
     norms: Words = None,
     losses: Words = None,
     samplers: Words = None,
-    seeds: int | None = None,
+    seeds: MaybeWhole = None,
     model: str | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
+    epochs: MaybeWhole = None,
+    batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
-    out: Path | None = None,
-    workers: int | None = None,
+    out: MaybePlace = None,
+    workers: MaybeWhole = None,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -69,9 +66,8 @@ def compare(
     json
         Print the results as JSON.
     """
-    from rich.console import Console
-
     from counterpoise.cli._board import Board
+    from counterpoise.cli._shown import Output, shown, write_json
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.report import render
     from counterpoise.study import open_study, stream, usual_folder
@@ -91,7 +87,7 @@ def compare(
     }
     plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     folder = out or usual_folder(plan)
-    console = Console(quiet=json)
+    console = Output(quiet=json)
     board = Board(console, plan.metric, quiet or json)
     events = stream({folder: plan}, workers=workers)
     first = next(events)  # what is wrong with the data is told before anything else
@@ -99,20 +95,21 @@ def compare(
     board.watch(chain([first], events))
     study = open_study(folder)
     if json:
-        sys.stdout.write(results_json(study))
+        write_json(results_json(study))
     else:
         show_study(console, study)
     try:
         page = render(study)
     except OSError as error:
-        console.print(f"\n[red]The report could not be written:[/] {error}", highlight=False)
+        said = shown(("\nThe report could not be written:", "red"), f" {error}")
+        console.print(said, soft_wrap=True)
         return 1
-    console.print(f"\nThe report: [bold]{page}[/]", highlight=False, soft_wrap=True)
+    console.print(shown("\nThe report: ", (page, "bold")), soft_wrap=True)
     return 1 if board.failed else 0
 
 
 def plan(
-    file: Path = Path("plan.toml"),
+    file: Place = Path("plan.toml"),
     *,
     data: str = "fashion_mnist",
     norms: Words = None,
@@ -134,25 +131,24 @@ def plan(
     samplers
         As in `compare`.
     """
-    from rich.console import Console
-
+    from counterpoise import files
+    from counterpoise.cli._shown import Output, shown
     from counterpoise.study.plan import write
 
     chosen = {"norms": norms, "losses": losses, "samplers": samplers}
     made = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
-    if file.exists():
+    if os.path.lexists(file):
         raise ValueError(f"{file} exists already; remove it, or name another file")
     try:
-        file.write_text(write(made), encoding="utf-8")
+        files.write(file, write(made))
     except OSError as error:
         raise ValueError(f"{file} must be a file that can be written: {error.strerror}") from error
-    Console().print(
-        f"{file} written: {made.size}. Run it with: counterpoise compare {file}", highlight=False
-    )
+    said = f"{file} written: {made.size}. Run it with: counterpoise compare {file}"
+    Output().print(shown(said), soft_wrap=True)
     return 0
 
 
-def show(study: Path, *, json: Flag = False) -> int:
+def show(study: Place, *, json: Flag = False) -> int:
     """Print the results of a study, finished or not.
 
     Parameters
@@ -162,20 +158,19 @@ def show(study: Path, *, json: Flag = False) -> int:
     json
         As JSON.
     """
-    from rich.console import Console
-
+    from counterpoise.cli._shown import Output, write_json
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.study import open_study
 
     found = open_study(study)
     if json:
-        sys.stdout.write(results_json(found))
+        write_json(results_json(found))
     else:
-        show_study(Console(), found)
+        show_study(Output(), found)
     return 0
 
 
-def report(study: Path, *, out: Path | None = None, figures: Flag = False) -> int:
+def report(study: Place, *, out: MaybePlace = None, figures: Flag = False) -> int:
     """Write a study's report, one HTML file that needs nothing else.
 
     Parameters
@@ -187,20 +182,17 @@ def report(study: Path, *, out: Path | None = None, figures: Flag = False) -> in
     figures
         Write the charts as PNG and PDF too, into a folder beside the report.
     """
-    from rich.console import Console
-
+    from counterpoise.cli._shown import Output, shown
     from counterpoise.report import render, write_figures
     from counterpoise.study import open_study
 
-    found, console = open_study(study), Console()
-    try:
-        page = render(found, out)
-        console.print(f"The report: {page}", highlight=False, soft_wrap=True)
-        if figures:
-            files = write_figures(found, page.parent / "figures")
-            console.print(f"{len(files)} figures in {page.parent / 'figures'}", highlight=False)
-    except OSError as error:
-        raise ValueError(f"the report cannot be written: {error}; choose another --out") from error
+    found, console = open_study(study), Output()
+    page = render(found, out)
+    console.print(shown("The report: ", page), soft_wrap=True)
+    if figures:
+        folder = page.parent / "figures"
+        drawn = write_figures(found, folder)
+        console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
 
 
@@ -208,6 +200,10 @@ def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     """The plan of a file, or of words."""
     from counterpoise.study.plan import read, read_file
 
+    for value in chosen.values():
+        for word in value if isinstance(value, tuple) else (str(value),):
+            check_name(word)
+    check_name(data)
     if data.endswith(".toml"):
         if chosen:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)

@@ -2,22 +2,22 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
+from counterpoise.cli._arguments import Flag, MaybePlace, MaybeWhole, Whole
+from counterpoise.cli._shown import Output, shown
+from counterpoise.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def demo(
     *,
     quick: Flag = False,
-    out: Path | None = None,
-    seed: int = 0,
-    workers: int | None = None,
+    out: MaybePlace = None,
+    seed: Whole = 0,
+    workers: MaybeWhole = None,
     apt: Flag = False,
 ) -> int:
     """Run the exercise sheet on FashionMNIST: train, compare, explain.
@@ -39,23 +39,23 @@ def demo(
     apt
         Where FashionMNIST cannot be downloaded, install Debian's package of it (needs root).
     """
-    from rich.console import Console
-
     from counterpoise import demo as sheet
     from counterpoise.cli._board import Board
     from counterpoise.study import stream
 
     if seed < 0 or (workers is not None and workers < 1):
         raise ValueError(f"--seed must be >= 0 and --workers >= 1, but got {seed} and {workers}")
-    console = Console()
+    console = Output()
     folder = out or Path("runs/demo-quick" if quick else "runs/demo")
     plans = sheet.plans(_find_data(console, apt), quick, seed)
     board = Board(console, "accuracy", titles=sheet.TITLES)
     board.watch(stream({folder / name: plan for name, plan in plans.items()}, workers=workers))
     if board.failed:
         for name, reason in board.failed.items():
-            console.print(f"[red]{name} failed:[/] {reason}", highlight=False)
-        console.print(f"The other runs are kept in {folder}; the same command tries again.")
+            said = shown((f"{name} failed:", "red"), f" {one_line(reason)}")
+            console.print(said, soft_wrap=True)
+        said = f"The other runs are kept in {folder}; the same command tries again."
+        console.print(shown(said), soft_wrap=True)
         return 1
     _show(console, sheet.tell(folder), folder)
     return 0
@@ -71,22 +71,20 @@ def _find_data(console: "Console", apt: bool) -> str:
             found = data.fashion_mnist(progress=console.is_terminal)
         except data.DataNotFound as error:
             if not (apt and data.install_debian_package()):
-                console.print(
-                    f"{error}\nRunning on scikit-learn's digits instead.",
-                    style="yellow",
-                    soft_wrap=True,
-                )
+                said = f"{one_line(error)}\nRunning on scikit-learn's digits instead."
+                console.print(shown((said, "yellow")), soft_wrap=True)
                 return "digits"
             found = data.fashion_mnist(download=False)
     for warning in caught:
-        console.print(str(warning.message), style="yellow", highlight=False)
-    console.print(f"Data: {found.source}", highlight=False, soft_wrap=True)
+        console.print(shown((one_line(warning.message), "yellow")), soft_wrap=True)
+    console.print(shown(f"Data: {one_line(found.source)}"), soft_wrap=True)
     return "fashion_mnist"
 
 
 def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
     """Print the comparison and where to look."""
-    console.print(f"\n[bold]Part 1: test accuracy by epoch[/] ({story['data']})", highlight=False)
+    data = one_line(story["data"])
+    console.print(shown(("\nPart 1: test accuracy by epoch", "bold"), f" ({data})"))
     epochs = [row["epoch"] for row in next(iter(story["part1"].values()))]
     console.print(
         _table(
@@ -97,7 +95,7 @@ def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
             ],
         )
     )
-    console.print("[bold]Part 2: imbalanced training and test set[/]")
+    console.print(shown(("Part 2: imbalanced training and test set", "bold")))
     scores = story["part2"]
     console.print(
         _table(
@@ -119,10 +117,10 @@ def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
             ],
         )
     )
-    console.print("[bold]What the numbers say[/]")
+    console.print(shown(("What the numbers say", "bold")))
     for finding in story["findings"]:
-        console.print(f"[cyan]{finding['code']}[/] {finding['text']}", highlight=False)
-    console.print(f"\nLook at {', '.join(story['figures'])} in [bold]{folder}[/]", highlight=False)
+        console.print(shown((finding["code"], "cyan"), f" {one_line(finding['text'])}"))
+    console.print(shown(f"\nLook at {', '.join(story['figures'])} in ", (folder, "bold")))
 
 
 def _recall_cells(scores: dict[str, Any], k: int) -> list[str]:
@@ -136,7 +134,7 @@ def _table(head: list[str], rows: list[list[str]]) -> Any:
 
     table = Table()
     for i, title in enumerate(head):
-        table.add_column(title, justify="right" if i else "left")
+        table.add_column(shown(title), justify="right" if i else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     return table

@@ -1,16 +1,18 @@
 """`counterpoise doctor`: will this net learn, and if not, why?"""
 
 import inspect
-import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
+from counterpoise.cli._arguments import Flag, Whole, check_name
+from counterpoise.cli._errors import is_out_of_memory
+from counterpoise.cli._shown import write, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SAMPLES = 512
+_SEEDS = 2**63  # from here on torch knows none
 
 
 def doctor(
@@ -21,8 +23,8 @@ def doctor(
     loss: str = "cross_entropy",
     lr: float = 0.1,
     optimizer: str = "sgd",
-    seed: int = 0,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    seed: Whole = 0,
+    json: Flag = False,
 ) -> int:
     """Say whether a net will learn, where it breaks if not, why, and what would help.
 
@@ -55,25 +57,32 @@ def doctor(
     from counterpoise.data import count_classes, load
     from counterpoise.doctor import diagnose
     from counterpoise.study.record import to_json
-    from counterpoise.words import find
+    from counterpoise.words import find, raised
 
+    if not 0 <= seed < _SEEDS:
+        raise ValueError(f"--seed must be within 0 .. {_SEEDS - 1}, but got {seed}")
+    check_name(data)
     found = load(data)
     counts = torch.tensor(count_classes(found.train.targets, found.num_classes))
     torch.manual_seed(seed)
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
     inputs, targets = _samples(found.train)
-    criterion = find("loss", loss, losses.ALL)(counts)
+    criterion = _made("loss", loss, find("loss", loss, losses.ALL), counts)
+    if not callable(criterion):
+        raise ValueError(f"{loss} must make a loss, but made a {type(criterion).__name__}")
     try:
         diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
-    except (RuntimeError, TypeError, IndexError) as error:
+    except (RuntimeError, TypeError, LookupError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ValueError(
             f"{model} must take inputs of shape {tuple(inputs.shape)} and answer with logits "
-            f"({len(inputs)}, {found.num_classes}), but: {error or type(error).__name__}"
+            f"({len(inputs)}, {found.num_classes}), but {raised(error)}"
         ) from error
     if json:
-        sys.stdout.write(to_json(asdict(diagnosis)))
+        write_json(to_json(asdict(diagnosis)))
     else:
-        sys.stdout.write(f"{diagnosis}\n")
+        write(f"{diagnosis}\n")
     return 0 if diagnosis.verdict == "will learn" else 1
 
 
@@ -84,16 +93,46 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     from counterpoise.study.one_run import build
     from counterpoise.words import find
 
-    if ":" in model:
-        thing = find("model", model, {})
-        if isinstance(thing, nn.Module):
-            return thing
-        required = [
-            p for p in inspect.signature(thing).parameters.values() if p.default is inspect._empty
-        ]
-        if not required:
-            return thing()
-    return build(model, norm, shape, num_classes)
+    if ":" not in model:
+        return build(model, norm, shape, num_classes)
+    net = find("model", model, {})
+    if callable(net) and not isinstance(net, nn.Module):
+        if _needs_arguments(net):
+            net = _made("model", model, build, model, norm, shape, num_classes)
+        else:
+            net = _made("model", model, net)
+    if not isinstance(net, nn.Module):
+        raise ValueError(
+            f"{model} must be a torch.nn.Module, or a class or function that makes one, but is or "
+            f"makes a {type(net).__name__}"
+        )
+    return net
+
+
+def _needs_arguments(make: Any) -> bool:
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # of what is written in C
+        return True
+    return any(p.default is p.empty for p in parameters)
+
+
+def _made(kind: str, word: str, make: Any, *arguments: Any) -> Any:
+    """Call what a word names; whatever that raises is of the user's own making.
+
+    Raises:
+        ValueError: it raised; the message says what and where.
+    """
+    from counterpoise.words import raised
+
+    if ":" not in word:
+        return make(*arguments)
+    try:
+        return make(*arguments)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
+        raise ValueError(f"{kind} {word!r} must make a {kind}, but {raised(error)}") from error
 
 
 def _samples(part: Any) -> tuple["Tensor", "Tensor"]:

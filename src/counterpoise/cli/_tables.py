@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise import findings
 from counterpoise.cli._board import mean_and_interval
+from counterpoise.cli._shown import shown
 from counterpoise.cli._words import METRIC_WORDS
 from counterpoise.study.record import to_json
+from counterpoise.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,16 +21,16 @@ _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 def show_study(console: "Console", study: "Study") -> None:
     """Print what a study found: a table of the variants, then what can be said of them."""
     wanted = len(study.labels) * len(study.plan.seeds)
-    console.print(f"Data: {study.data['source']}", highlight=False, soft_wrap=True)
+    console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
     if not study.finished:
-        console.print(f"[yellow]{len(study.records)} of {wanted} runs are finished[/]")
+        console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
     console.print(_table(study))
     for reason, runs in _by_reason(study).items():
-        console.print(
-            f"[red]failed[/] {'; '.join(runs)}: {reason}", highlight=False, soft_wrap=True
-        )
+        said = one_line(f"{'; '.join(runs)}: {reason}")
+        console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
     for finding in findings.judge(study):
-        console.print(f"[cyan]{finding.code}[/] {finding.text}", highlight=False, soft_wrap=True)
+        said = shown((finding.code, "cyan"), f" {one_line(finding.text)}")
+        console.print(said, soft_wrap=True)
 
 
 def results_json(study: "Study") -> str:
@@ -83,7 +85,7 @@ def _table(study: "Study") -> Any:
         records = study.of(label)
         scores = [r.run["test"][first] for r in records]
         table.add_row(
-            label,
+            shown(label),
             f"{len(scores)}/{len(study.plan.seeds)}",
             mean_and_interval(scores) if scores else "–",
             *(_percent(_mean(study, label, m)) for m in others),

@@ -1,0 +1,5 @@
+"""`python -m counterpoise`, the same as the command `counterpoise`."""
+
+from counterpoise.cli import main
+
+main()

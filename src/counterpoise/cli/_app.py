@@ -1,0 +1,34 @@
+"""The commands and how their words are read."""
+
+from cyclopts import App, CycloptsError
+
+import counterpoise
+from counterpoise.cli._compare import compare, plan, report, show
+from counterpoise.cli._demo import demo
+from counterpoise.cli._doctor import doctor
+from counterpoise.cli._errors import DEBUG, without_debug
+from counterpoise.cli._shown import Output
+
+app = App(
+    name="counterpoise",
+    help="Train classifiers on imbalanced data, and know what really helped.\n\n"
+    f"With --debug anywhere, or {DEBUG}=1, an error comes with its whole traceback.",
+    version=counterpoise.__version__,
+    console=Output(),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,  # ours says how to go on
+)
+for command in (compare, plan, show, report, doctor, demo):
+    app.command(command)
+
+
+def run(words: list[str]) -> int:
+    """Do what the words ask for, and return the exit code.
+
+    Raises:
+        ValueError: words that are not understood.
+    """
+    try:
+        return app(without_debug(words), exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        raise ValueError(str(error)) from error

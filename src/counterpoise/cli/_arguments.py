@@ -1,0 +1,57 @@
+"""Kinds of arguments: what the command line reads more strictly than cyclopts."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+def _whole(_: Any, tokens: Any) -> int:
+    """Read a whole number; int() of a float would cut 1.5 epochs to 1."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(f"must be a whole number of at most 18 digits, but got {text!r}")
+    return int(text)
+
+
+def _place(_: Any, tokens: Any) -> Path:
+    """Read a path; ~ and ~user are folders of people."""
+    return path_of(tokens[0].value)
+
+
+def path_of(text: str) -> Path:
+    """Return a path with ~ replaced.
+
+    Raises:
+        ValueError: a name that no file can have, a user that there is none of.
+    """
+    if "\0" in text or not text:
+        raise ValueError(f"must be the name of a file or folder, but got {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # of pathlib, for a home that cannot be found
+        user = text.partition("/")[0]
+        raise ValueError(f"{text!r} begins with {user}, but there is no such user here") from error
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of data, a loss and so on that a plan cannot hold, and homes of nobody.
+
+    Raises:
+        ValueError: such a name.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"names must be UTF-8, but got {name!r}; rename it") from None
+    if name.startswith("~"):
+        path_of(name)
+
+
+Flag = Annotated[bool, Parameter(negative="")]
+Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
+Whole = Annotated[int, Parameter(converter=_whole)]
+MaybeWhole = Annotated[int | None, Parameter(converter=_whole)]
+Place = Annotated[Path, Parameter(converter=_place)]
+MaybePlace = Annotated[Path | None, Parameter(converter=_place)]

@@ -1,0 +1,112 @@
+"""What ended a command, as one line and an exit code.
+
+0     fine
+1     a run failed, a net will not learn
+2     the input, the machine or the user's own code: what must hold, what came, what to do
+70    a bug of counterpoise's; the traceback is in a file
+130   Ctrl-C
+141   nobody reads what is printed any more; without a line
+"""
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+
+import counterpoise
+from counterpoise.cli._streams import drop_output, tell
+from counterpoise.text import one_line, printable
+from counterpoise.words import owner, raised
+
+DEBUG = "COUNTERPOISE_DEBUG"
+BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch says it
+
+
+def answer(error: BaseException) -> int:
+    """Print what ended the command, and return the exit code."""
+    code, line = explain(error)
+    drop_output()
+    words = sys.argv[1:]
+    asked = without_debug(words) != words or os.environ.get(DEBUG, "0") not in ("", "0")
+    if line and asked:
+        tell(_whole_traceback(error).removesuffix("\n"))
+    if line:
+        tell(f"counterpoise: {one_line(line)}")
+    return code
+
+
+def without_debug(words: list[str]) -> list[str]:
+    """Take --debug out, wherever it stands; behind a -- nothing is an option.
+
+    Example:
+        >>> without_debug(["show", "--debug", "study", "--", "--debug"])
+        ['show', 'study', '--', '--debug']
+    """
+    end = words.index("--") if "--" in words else len(words)
+    return [word for word in words[:end] if word != "--debug"] + words[end:]
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Return the exit code, and the line to print; no line where there is nothing to say."""
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED, "stopped; finished runs are kept, the same command goes on from there"
+    if isinstance(error, BrokenPipeError):
+        return UNREAD, ""
+    if _is_users(error):
+        return BAD, raised(error)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0, ""
+    if is_out_of_memory(error):
+        text = str(error) or "no more can be had"
+        return BAD, f"there is not enough memory: {text}; take less at a time, say --workers 1"
+    if isinstance(error, RecursionError):
+        return BAD, f"something is nested too deeply to be read: {error}"
+    if isinstance(error, OSError):
+        return BAD, _of_the_system(error)
+    if isinstance(error, ValueError | TypeError):
+        return BAD, str(error)
+    if isinstance(error, ImportError) and not (error.name or "counterpoise").startswith("counterp"):
+        return BAD, f"{error}; install counterpoise again, with all that it needs"
+    return BUG, f"this is a bug of counterpoise's: {raised(error)}; {_kept(error)}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory was asked for that is not there."""
+    told = isinstance(error, RuntimeError) and any(w in str(error) for w in _OUT_OF_MEMORY)
+    return told or isinstance(error, MemoryError)
+
+
+def _whole_traceback(error: BaseException) -> str:
+    """Return the traceback, with those of the errors behind it."""
+    return printable("".join(traceback.format_exception(error)))
+
+
+def _is_users(error: BaseException) -> bool:
+    """Tell whether it was raised in the user's own code, or in a library that it called."""
+    owners = [owner(f.f_code.co_filename) for f, _ in traceback.walk_tb(error.__traceback__)]
+    own = [who for who in owners if who != "library"]
+    return bool(own) and own[-1] == "user"
+
+
+def _of_the_system(error: OSError) -> str:
+    """Say what the system refused, and about which file."""
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    if error.filename is None:
+        return f"writing or reading failed: {error.strerror}"
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def _kept(error: BaseException) -> str:
+    """Write the traceback into a new file, and say where it is."""
+    words = (sys.argv, counterpoise.__version__, sys.version, platform.platform())
+    content = "\n".join([*map(str, words), "", _whole_traceback(error)])
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="counterpoise-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(content)
+    except OSError as reason:
+        return f"its traceback cannot be written ({reason.strerror}); --debug prints it"
+    return f"please report it with its traceback, which is in {path}"

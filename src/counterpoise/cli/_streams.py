@@ -1,0 +1,52 @@
+"""Standard output and standard error."""
+
+import contextlib
+import io
+import os
+import sys
+import warnings
+from typing import Any
+
+from counterpoise.text import one_line
+
+
+def prepare() -> None:
+    """Let a warning be one line; what a stream cannot encode is written out.
+
+    A stream that whoever started us has closed takes everything, and shows nothing.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _warn
+
+
+def tell(text: str) -> None:
+    """Print to standard error."""
+    with contextlib.suppress(OSError, ValueError):  # nobody can be told then
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def drop_output() -> None:
+    """Write what was printed; what cannot be is dropped, as Python would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _warn(
+    message: Warning | str,
+    category: Any,
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
+) -> None:
+    tell(f"counterpoise: {one_line(message)}")  # without the line of the code
