@@ -1,5 +1,7 @@
 """`counterpoise.plots`: the pictures exist, are large enough, and show the given numbers."""
 
+import errno
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -255,16 +257,22 @@ def test_flow_without_variety_can_be_drawn(value: float | None, tmp_path: Path) 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")
-    figure = Figure()
 
-    def fail(target: Path, **_: object) -> None:
-        Path(target).write_text("half")
-        raise OSError("disk full")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(figure, "savefig", fail)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="disk full"):
-        plots.save(figure, path)
+        plots.save(Figure(), path)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "figure.png").symlink_to("mine.txt")
+    plots.save(Figure(), tmp_path / "figure.png")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert pixels(tmp_path / "figure.png") == (832, 624)
 
 
 def test_wrong_input_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from counterpoise.plots._paper import axes_or_new, check_classes, need_some, variant_style
+from counterpoise.plots._paper import (
+    axes_or_new,
+    check_classes,
+    legend_name,
+    need_some,
+    plain_name,
+    variant_style,
+)
 
 
 def recall_by_class_size(
@@ -48,8 +55,8 @@ def recall_by_class_size(
         x = np.arange(len(order)) + (place - (len(recalls) - 1) / 2) * step
         style = variant_style(place)
         axes.vlines(x, seeds.min(0), seeds.max(0), color=style["color"], alpha=0.5)
-        axes.plot(x, seeds.mean(0), linestyle="", markersize=5, label=name, **style)
-    names = [f"{class_names[k]}\n{train_counts[k]:,}" for k in order]
+        axes.plot(x, seeds.mean(0), linestyle="", markersize=5, label=legend_name(name), **style)
+    names = [f"{plain_name(class_names[k])}\n{train_counts[k]:,}" for k in order]
     axes.set_xticks(range(len(order)), names)
     axes.set(ylim=(0, 103), ylabel="recall (%)", xlabel="class, training samples")
     axes.grid(axis="y", color="#dddddd")

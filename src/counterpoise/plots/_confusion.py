@@ -12,7 +12,14 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
 from counterpoise.metrics import Scores
-from counterpoise.plots._paper import Floats, axes_or_new, check_classes, new_figure
+from counterpoise.plots._paper import (
+    Floats,
+    axes_or_new,
+    check_classes,
+    new_figure,
+    plain,
+    plain_name,
+)
 
 
 def readable_on(background: Any) -> str:
@@ -72,7 +79,7 @@ def draw_confusion(
     for true, predicted in np.argwhere(counts > 0):
         _write_cell(axes, image, int(true), int(predicted), counts, shares)
     _label_matrix(axes, class_names, support)
-    axes.set_title(title, fontsize=13, fontweight="bold", pad=10)
+    axes.set_title(plain(title), fontsize=13, fontweight="bold", pad=10)
     return image
 
 
@@ -132,9 +139,10 @@ def _percent(share: float) -> str:
 def _label_matrix(axes: Axes, class_names: Sequence[str], support: np.ndarray) -> None:
     """Name rows and columns, say what the shade means, and separate the cells."""
     places = np.arange(len(class_names))
-    rows = [f"{name} (n={n})" for name, n in zip(class_names, support, strict=True)]
+    names = [plain_name(name) for name in class_names]
+    rows = [f"{name} (n={n})" for name, n in zip(names, support, strict=True)]
     axes.set_yticks(places, rows)
-    axes.set_xticks(places, class_names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_ylabel("true", fontsize=11)
     axes.set_xlabel("predicted\nshade and % = share of the true class", fontsize=11)
     axes.set_xticks(places[:-1] + 0.5, minor=True)

@@ -16,6 +16,8 @@ from counterpoise.plots._paper import (
     column,
     need_some,
     new_figure,
+    plain,
+    plain_name,
 )
 
 
@@ -67,7 +69,7 @@ def _curve(
     axes.plot(epochs, test, linewidth=2.2, **style)
     train = 100 * column(records, "train_accuracy")
     axes.plot(epochs, train, linewidth=1.4, linestyle="--", markersize=4, alpha=0.8, **style)
-    return float(epochs[-1]), float(test[-1]), f"{name}  {test[-1]:.1f}%", colour
+    return float(epochs[-1]), float(test[-1]), f"{plain_name(name)}  {test[-1]:.1f}%", colour
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -119,7 +121,7 @@ def _label_curves(axes: Axes, chance: float, title: str) -> None:
     kinds.append(Line2D([], [], color="#444444", linestyle="--", label="training images"))
     axes.legend(handles=kinds, loc="upper left", frameon=False)
     axes.set(ylim=(0, 100), xlabel="epoch (0 = before training)", ylabel="accuracy (%)")
-    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_title(plain(title), loc="left", fontweight="bold")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)

@@ -22,6 +22,7 @@ from counterpoise.plots._paper import (
     Floats,
     Record,
     column,
+    legend_name,
     need_some,
     new_figure,
 )
@@ -76,7 +77,7 @@ def layer_flow(flows: Mapping[str, Sequence[Record]]) -> Figure:
         _flow_panel(axes, columns)
         _label_flow(axes, *words, zeros=any((c == 0).any() for c in columns.values()))
     marks = zip(flows, cycle(COLOURS), cycle(MARKERS), strict=False)
-    handles = [Line2D([], [], color=c, marker=m, label=name) for name, c, m in marks]
+    handles = [Line2D([], [], color=c, marker=m, label=legend_name(name)) for name, c, m in marks]
     figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=11)
     return figure
 

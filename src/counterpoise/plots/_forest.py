@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 
-from counterpoise.plots._paper import axes_or_new, need_some, variant_style
+from counterpoise.plots._paper import axes_or_new, need_some, plain_name, variant_style
 from counterpoise.stats import Interval
 
 
@@ -45,9 +45,9 @@ def forest(
             ends = [100 * interval.low, 100 * interval.high]
             axes.plot(ends, [row, row], color=style["color"], linewidth=1.8)
         axes.plot([100 * interval.estimate], [row], markersize=7, **style)
-    axes.set_yticks(range(len(differences)), list(differences))
+    axes.set_yticks(range(len(differences)), [plain_name(name) for name in differences])
     axes.set_ylim(len(differences) - 0.5, -0.5)
-    axes.set_xlabel(f"difference to {baseline} (percentage points)")
+    axes.set_xlabel(f"difference to {plain_name(baseline)} (percentage points)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return axes

@@ -1,7 +1,9 @@
-"""What all figures are drawn on and with: size, colours, hatches, columns of records, files."""
+"""What all figures are drawn on and with: size, colours, hatches, names, records, files."""
 
+import io
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from counterpoise import files
+from counterpoise.text import one_line, printable
+
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
 
@@ -21,7 +26,30 @@ DPI = 130
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+LONGEST = 40  # letters of a name; of a longer one the beginning is drawn
 CAPTION = {"fontsize": 9, "color": "#444444"}
+
+
+def plain(text: str) -> str:
+    r"""Return text as Matplotlib has to get it so that it shows nothing else: no mathtext.
+
+    Example:
+        >>> plain("$x^$")
+        '\\$x^\\$'
+    """
+    return printable(text).replace("$", r"\$")
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class or variant likewise, in one line and of bounded length."""
+    line = one_line(name)
+    return plain(line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…")
+
+
+def legend_name(name: str) -> str:
+    """Return a name as a legend shows it; it leaves out empty ones and those that begin with _."""
+    shown = plain_name(name)
+    return f" {shown}" if not shown or shown.startswith("_") else shown
 
 
 def styles() -> list[dict[str, Any]]:
@@ -32,7 +60,7 @@ def styles() -> list[dict[str, Any]]:
 def swatches(names: Mapping[str, Any]) -> list[Patch]:
     """Return the legend's handles for bars."""
     return [
-        Patch(label=name, edgecolor="black", linewidth=0.6, **style)
+        Patch(label=legend_name(name), edgecolor="black", linewidth=0.6, **style)
         for name, style in zip(names, styles(), strict=False)
     ]
 
@@ -40,7 +68,8 @@ def swatches(names: Mapping[str, Any]) -> list[Patch]:
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as PNG or PDF; the file is there whole or not at all.
 
-    The same figure makes the same bytes; a PDF holds its fonts as TrueType, as journals ask.
+    The same figure makes the same bytes; a PDF holds its fonts as TrueType, as journals ask. What
+    the font has no glyph for is drawn as an empty box.
 
     Args:
         figure: what to write.
@@ -51,6 +80,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ValueError: when the name ends in something else.
+        OSError: when the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -64,16 +94,13 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"save needs a name ending in .png or .pdf, but got {target.name!r}; rename it"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, as a rename is only atomic within one file system.
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with rc_context({"pdf.fonttype": 42}):
-            dated = {"CreationDate": None} if kind == "pdf" else {}
-            figure.savefig(partial, dpi=DPI, format=kind, metadata=dated)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    drawn = io.BytesIO()
+    with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)
+        dated = {"CreationDate": None} if kind == "pdf" else {}
+        figure.savefig(drawn, dpi=DPI, format=kind, metadata=dated)
+    files.make_folder(target.parent)
+    files.write(target, drawn.getvalue())
     return target
 
 

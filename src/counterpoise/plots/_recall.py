@@ -12,6 +12,7 @@ from counterpoise.plots._paper import (
     check_classes,
     need_some,
     new_figure,
+    plain_name,
     styles,
     swatches,
 )
@@ -48,7 +49,7 @@ def recall_bars(scores_by_name: Mapping[str, Scores], class_names: Sequence[str]
     changes = {name: 100 * (s.recall - first.recall)[order] for name, s in scores_by_name.items()}
     _bars(below, changes, written=True)
     _label_recall(top, below, next(iter(scores_by_name)))
-    names = [f"{class_names[k]}\nn={first.support[k]}" for k in order]
+    names = [f"{plain_name(class_names[k])}\nn={first.support[k]}" for k in order]
     below.set_xticks(np.arange(len(names)), names)
     top.tick_params(labelbottom=True)
     figure.legend(handles=swatches(scores_by_name), loc="outside upper center", ncols=6)
@@ -77,7 +78,7 @@ def _label_recall(top: Axes, below: Axes, first: str) -> None:
     """Title both panels and set their scales."""
     top.set(ylim=(0, 103), ylabel="recall (%)")
     top.set_title("Recall per class, smallest class left (n = test images)", loc="left")
-    below.set_title(f"Difference to {first}: above 0 is better", loc="left")
+    below.set_title(f"Difference to {plain_name(first)}: above 0 is better", loc="left")
     below.set_ylabel("points")
     below.axhline(0.0, color="black", linewidth=1)
     below.margins(y=0.18)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from counterpoise.plots._paper import axes_or_new, need_some, variant_style
+from counterpoise.plots._paper import axes_or_new, legend_name, need_some, variant_style
 
 Bins = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
@@ -42,7 +42,7 @@ def reliability(
         count, confidence, accuracy = (np.asarray(a, np.float64) for a in three)
         used = count >= max(fewest, 1)
         x, y = 100 * confidence[used], 100 * accuracy[used]
-        axes.plot(x, y, label=name, markersize=5, **variant_style(place))
+        axes.plot(x, y, label=legend_name(name), markersize=5, **variant_style(place))
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     axes.set(xlabel="confidence (%)", ylabel="right (%)")
     axes.grid(color="#eeeeee")

@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from counterpoise.plots._paper import Record, axes_or_new, column, need_some, variant_style
+from counterpoise.plots._paper import (
+    Record,
+    axes_or_new,
+    column,
+    legend_name,
+    need_some,
+    plain,
+    variant_style,
+)
 
 
 def training_curves(
@@ -49,8 +57,8 @@ def training_curves(
         ends = np.nanmin(values, 0), np.nanmax(values, 0)
         axes.fill_between(epochs, *ends, color=style["color"], alpha=0.15, linewidth=0)
         every = max(1, len(epochs) // 8)
-        axes.plot(epochs, np.nanmean(values, 0), label=name, markevery=every, **style)
-    axes.set(xlabel="epoch", ylabel=key.replace("_", " ") if ylabel is None else ylabel)
+        axes.plot(epochs, np.nanmean(values, 0), label=legend_name(name), markevery=every, **style)
+    axes.set(xlabel="epoch", ylabel=plain(key.replace("_", " ") if ylabel is None else ylabel))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)
