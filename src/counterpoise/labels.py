@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
+MOST_CLASSES = 10_000_000
+
 Labels = torch.Tensor | np.ndarray | Sequence[int] | Any
 """Labels themselves, or a data set that holds them as `targets`."""
 
@@ -52,13 +54,27 @@ def count_labels(labels: torch.Tensor, num_classes: int | None = None) -> torch.
         tensor([1, 0, 2, 0])
     """
     least = 0 if num_classes is None else _at_least_1(num_classes)
-    counts = torch.bincount(labels.flatten(), minlength=least)
-    if num_classes is not None and len(counts) > least:
+    highest = int(labels.max()) if labels.numel() else -1
+    if num_classes is not None and highest >= least:
         raise ValueError(
-            f"targets must be below num_classes={least}, but hold {len(counts) - 1}; pass "
-            f"num_classes={len(counts)} or more, or renumber the classes"
+            f"targets must be below num_classes={least}, but hold {highest}; pass "
+            f"num_classes={highest + 1} or more, or renumber the classes"
         )
-    return counts
+    if highest >= MOST_CLASSES:  # a count of each would need gigabytes
+        raise ValueError(
+            f"targets must be class numbers below {MOST_CLASSES}, but hold {highest}; renumber "
+            "the classes"
+        )
+    return torch.bincount(labels.flatten(), minlength=least)
+
+
+def _check_64_bits(highest: int) -> None:
+    """Refuse unsigned labels that int64 would make negative."""
+    if highest >= 2**63:
+        raise ValueError(
+            f"targets must be class numbers below {MOST_CLASSES}, but hold {highest}; renumber "
+            "the classes"
+        )
 
 
 def _at_least_1(num_classes: int) -> int:
@@ -88,6 +104,8 @@ def _as_tensor(labels: Labels) -> torch.Tensor:
             f"targets must be integer class numbers, but got {labels.dtype}; convert them, say "
             "with .long()"
         )
+    if labels.dtype == torch.uint64 and labels.numel():
+        _check_64_bits(int(labels.cpu().numpy().max()))  # torch has no max of these
     return labels.to(torch.int64)
 
 
@@ -104,4 +122,6 @@ def _from_array(labels: Labels) -> torch.Tensor:
             "targets must be integer class numbers or a data set that holds them as `targets`, but "
             f"got {type(labels).__name__} of {array.dtype}; pass one integer per sample"
         )
+    if array.dtype == np.uint64 and array.size:
+        _check_64_bits(int(array.max()))
     return torch.from_numpy(array.astype(np.int64))

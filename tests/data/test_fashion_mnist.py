@@ -175,6 +175,21 @@ def _become_folder(path: Path) -> None:
     path.mkdir()
 
 
+def _become_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _become_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _become_bomb(path: Path) -> None:
+    """200 MB in 200 kB."""
+    path.write_bytes(gzip.compress(bytes(10_000_000)) * 20)
+
+
 DAMAGES = [
     (_truncate, "truncated"),
     (_empty, "truncated"),
@@ -182,7 +197,10 @@ DAMAGES = [
     (_break_stream, "corrupted: Error -3 while decompressing"),
     (_change_a_label, "corrupted: the SHA-256 of its content"),
     (_no_gzip, "corrupted: Not a gzipped file"),
-    (_become_folder, "cannot be read: Is a directory"),
+    (_become_folder, "cannot be read: not an ordinary file"),
+    (_become_pipe, "cannot be read: not an ordinary file"),
+    (_become_device, "cannot be read: not an ordinary file"),
+    (_become_bomb, "corrupted: the SHA-256 of its content"),
 ]
 
 
@@ -644,3 +662,22 @@ def test_an_installation_that_hangs_is_given_up(apt: Path, monkeypatch: pytest.M
     (apt / "bin" / "apt-get").write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(debian_module, "_TIMEOUT_SECONDS", 0.2)
     assert install_debian_package() is False
+
+
+@pytest.mark.parametrize("damage", [_become_folder, _become_pipe, _become_device, _become_bomb])
+def test_a_file_that_would_not_end_is_not_read_to_its_end(tmp_path: Path, damage: Callable) -> None:
+    path = tmp_path / NAMES[0]
+    path.touch()
+    damage(path)
+    with pytest.raises(idx_files.BadFile, match=r"not an ordinary file|the SHA-256"):
+        idx_files.read_file(path, NAMES[0])
+    if path.is_file():
+        assert len(idx_files._decompress(path)) == 47_040_017
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(cache: Path) -> None:
+    for name in NAMES:
+        os.mkfifo(cache / "fashion-mnist" / name)
+    mirror = mirrors_module.Mirror("http://127.0.0.1:9/")
+    with pytest.raises(OSError, match="not an ordinary file"):
+        mirror.fetch(NAMES[0], "0" * 64, cache / "fashion-mnist", False)

@@ -1,12 +1,15 @@
 """The one door: words, objects, and what it says to a typo."""
 
+import errno
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from counterpoise.data import Data, digits, fingerprint, load
+from counterpoise.data import Data, _ordinary, digits, fingerprint, load
 
 MODULE = """
 import numpy as np, torch
@@ -23,7 +26,21 @@ def make():
     return whole
 
 def fails():
-    raise RuntimeError("my own")
+    raise RuntimeError("my own\\nerror")
+
+def leaves():
+    raise SystemExit(0)
+
+def asks(size):
+    return whole
+
+nothing = None
+ragged = [[1, 2], [3]], [0, 1]
+no_numbers = None, None
+short = [[1], [2], [3]], [0, 1]
+sparse = torch.eye(6).to_sparse(), [0, 1] * 3
+holes = np.full((6, 2), np.nan), [0, 1] * 3
+many = np.zeros(6), np.array([0.0, np.inf] * 3)
 """
 
 
@@ -62,12 +79,61 @@ def test_objects(module):
 def test_wrong_objects(module):
     with pytest.raises(TypeError, match=r"a pair \(inputs, targets\), got int"):
         load(f"{module}:number")
-    with pytest.raises(RuntimeError, match="my own"):
-        load(f"{module}:fails")
+    with pytest.raises(TypeError, match=r"a pair \(inputs, targets\), got NoneType"):
+        load(f"{module}:nothing")
     with pytest.raises(ValueError, match="must name something that can be imported"):
         load(f"{module}:pear")
     with pytest.raises(ValueError, match="must name something that can be imported"):
         load("no_such_module:x")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("fails", r"but raised RuntimeError: my own error \(.*my_data.py:16\); correct it"),
+        ("leaves", r"but raised SystemExit: 0 \(.*my_data.py:19\)"),
+        ("asks", "without arguments, but raised TypeError: .*'size'"),
+        ("ragged", "inputs and targets must be arrays, got list"),
+        ("no_numbers", r"one whole number or text per sample, got object"),
+        ("short", "3 inputs and 2 targets"),
+        ("sparse", "must be arrays, got Tensor"),
+        ("holes", "12 of 12 numbers that are NaN"),
+        ("many", "got float64 with inf"),
+    ],
+)
+def test_objects_that_hold_no_data_are_told_in_one_line(module, name, says):
+    with pytest.raises(ValueError, match=says) as told:
+        load(f"{module}:{name}")
+    assert "\n" not in str(told.value)
+
+
+def test_pipes_devices_and_homes_of_nobody_are_told(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    (tmp_path / "a.csv").symlink_to("/dev/zero")
+    for name in ("a.npz", "a.csv"):
+        with pytest.raises(ValueError, match=r"an ordinary file, got .* a pipe or a device"):
+            load(tmp_path / name)
+    with pytest.raises(ValueError, match=r"got '~nobody_here/x', but: .*home"):
+        load("~nobody_here/x")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv"])
+def test_what_becomes_a_pipe_after_the_look_is_not_waited_for(tmp_path, monkeypatch, name):
+    os.mkfifo(tmp_path / name)
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    with pytest.raises(OSError, match="not an ordinary file"):
+        load(tmp_path / name)
+
+
+def test_what_may_not_be_read_is_told(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", x=[0], y=[0])
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "a.npz")
+
+    monkeypatch.setattr(_ordinary.os, "open", refuse)  # root may read everything
+    with pytest.raises(PermissionError, match=r"Permission denied: 'a.npz'"):
+        load(tmp_path / "a.npz")
 
 
 def test_a_typo_is_answered_with_the_nearest(tmp_path, monkeypatch):

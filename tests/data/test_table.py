@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from counterpoise.data import Data, load
+from counterpoise.data import Data, _memory, load
 
 
 def write(path, text, encoding="utf-8"):
@@ -162,3 +162,39 @@ def test_other_encodings_are_explained(tmp_path):
     path = write(tmp_path / "a.csv", "x,größe\n" + SIX, "latin-1")
     with pytest.raises(ValueError, match="a table in UTF-8"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"x,y\n" + b"1,a\n2,b\n" * 3 + b"\x00,a\n", "line 8 holds a NUL"),
+        ("x,y\n1,a\n".encode("utf-16"), "in UTF-8, but: 'utf-8' codec"),
+        ("x,y\n1,a\n".encode("utf-16-le"), "holds a NUL|a feature and a target"),
+        ("größe,y\n1,a\n".encode("latin-1"), "in UTF-8, but: 'utf-8' codec"),
+        (b'x,y\n"' + b"1" * 200_000 + b'",a\n', "field larger than field limit"),
+        (b"x" * 10_000_000, "field larger than field limit|a feature and a target"),
+        (b"1" * 100_000 + b",1\n1,a\n", "must begin with the columns' names"),
+        (b"x,y\n", "must hold samples below its header"),
+        (b"", "a feature and a target column"),
+        (b",y\n" + b"1,a\n2,b\n" * 3, "must have a feature, a column with a name and values"),
+        (b"x,y\n" + b",a\n?,b\n" * 3, "must have a feature, a column with a name and values"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_no_table_is_told_in_one_short_line(tmp_path, content, says):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=says) as told:
+        load(tmp_path / "a.csv")
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+def test_kinds_that_do_not_fit_into_memory_are_refused_before_they_are_columns(
+    tmp_path, monkeypatch
+):
+    """Each kind is a column: 40,000 lines of 20,000 kinds are 4.8 GB."""
+    lines = "".join(f"k{k % 20_000},{'ab'[k % 2]}\n" for k in range(40_000))
+    monkeypatch.setattr(_memory, "free_memory", lambda: 2**30)
+    monkeypatch.setattr(np, "eye", None)
+    with pytest.raises(ValueError, match=r"must fit into memory, but needs 4\.5 GiB at least"):
+        load(write(tmp_path / "a.csv", f"x,y\n{lines}"))

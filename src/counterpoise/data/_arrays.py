@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from counterpoise.text import one_line
+
 _CHANNELS = (1, 3, 4)
 _WHOLE = re.compile(r"-?\d+")
 
@@ -55,8 +57,8 @@ def _as_labels(labels: Any) -> np.ndarray:
     array = _as_array(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind == "f" and (array == np.floor(array)).all():
-        array = array.astype(np.int64)
+    if array.dtype.kind in "iuf":
+        array = _as_whole(array)
     if array.dtype.kind not in "biuU" or array.ndim != 1:
         raise ValueError(
             f"targets must be one whole number or text per sample, got {array.dtype} of "
@@ -65,11 +67,31 @@ def _as_labels(labels: Any) -> np.ndarray:
     return array
 
 
+def _as_whole(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers as int64, in which each of them is whole and itself."""
+    kind = numbers.dtype.kind
+    odd = numbers != np.floor(numbers) if kind == "f" else np.zeros(numbers.shape, bool)
+    if kind != "i":
+        odd |= ~((numbers >= -(2.0**63)) & (numbers < 2.0**63))  # NaN and infinities as well
+    if odd.any():
+        raise ValueError(
+            f"targets must be one whole number or text per sample, got {numbers.dtype} with "
+            f"{numbers[odd].flat[0]}; pass class indices or class names, each within 64 bits"
+        )
+    return numbers.astype(np.int64)
+
+
 def _as_array(values: Any) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.is_floating_point() else values
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # of lists of unequal lengths, of sparse tensors, of users' classes
+        raise ValueError(
+            f"inputs and targets must be arrays, got {type(values).__name__}, which is none: "
+            f"{one_line(error)}; pass NumPy arrays"
+        ) from error
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
         return array.astype(str)
     return array

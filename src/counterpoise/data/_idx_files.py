@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from counterpoise.data._ordinary import open_ordinary
+
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
@@ -23,6 +25,8 @@ CONTENT_SHA256: dict[str, str] = {
     TEST_IMAGES: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+
+_MOST = 60_000 * 28 * 28 + 16  # bytes in the largest of them
 
 # Hashes of the gzip files as the authors publish them, for downloads.
 UPSTREAM_SHA256: dict[str, str] = {
@@ -75,12 +79,13 @@ def parse_labels(content: bytes) -> torch.Tensor:
 
 
 def _decompress(path: Path) -> bytes:
-    """Return all a gzip file holds."""
-    if path.stat().st_size == 0:
+    """Return all a gzip file holds, or one byte more than any of the four files does."""
+    with open_ordinary(path) as raw, gzip.open(raw) as stream:
+        content = stream.read(_MOST + 1)
+    if not content:
         # An empty file decompresses to nothing without any complaint.
         raise EOFError
-    with gzip.open(path) as stream:
-        return stream.read()
+    return content
 
 
 def _check_content(content: bytes, name: str) -> None:

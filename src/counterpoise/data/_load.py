@@ -15,7 +15,8 @@ from counterpoise.data._npz import read_npz
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
 from counterpoise.data._table import read_table
-from counterpoise.words import find
+from counterpoise.text import one_line
+from counterpoise.words import find, raised
 
 _NAMED: dict[str, Callable[[], Data]] = {"fashion_mnist": fashion_mnist, "digits": digits}
 _TABLES = (".csv", ".tsv")
@@ -53,8 +54,8 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
         classes is kept as it is.
 
     Raises:
-        ValueError: If there is no such thing, nothing in it can be read, or a class has fewer than
-            three samples (two, beside a test part).
+        ValueError: If there is no such thing, nothing in it can be read, a class has fewer than
+            three samples (two, beside a test part), or a function of yours raises.
         TypeError: If an object is neither a data set nor a pair.
 
     Example:
@@ -66,7 +67,7 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
     word = os.fspath(source)
     if word in _NAMED:
         return _NAMED[word]()
-    path = Path(word).expanduser()
+    path = _path(word)
     if path.is_dir():
         # Imported here because Pillow is not needed for anything else.
         from counterpoise.data._image_folder import read_image_folder
@@ -74,9 +75,14 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
         return read_image_folder(path, image_size, seed)
     if path.is_file():
         return _reader(path)(path, seed)
+    if path.exists():
+        raise ValueError(
+            f"data must be a folder or an ordinary file, got {word!r}, which is a pipe or a "
+            "device; write what comes out of it into a file"
+        )
     file, _, column = word.rpartition(":")
-    if Path(file).suffix.lower() in _TABLES and Path(file).expanduser().is_file():
-        return read_table(Path(file).expanduser(), seed, column)
+    if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
+        return read_table(_path(file), seed, column)
     if ":" in word:
         return _from_object(word, find("data", word, {}), seed)
     raise ValueError(
@@ -94,9 +100,17 @@ def _reader(path: Path) -> Callable[[Path, int], Data]:
     return _FILES[path.suffix.lower()]
 
 
+def _path(word: str) -> Path:
+    """Return a word as a path, with ~ as the home folder."""
+    try:
+        return Path(word).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"data must be found, got {word!r}, but: {error}; give a path") from error
+
+
 def _from_object(word: str, found: Any, seed: int) -> Data:
     if callable(found):
-        found = found()
+        found = _call(word, found)
     if isinstance(found, Data):
         return found
     if not isinstance(found, tuple | list) or len(found) != 2:
@@ -107,6 +121,17 @@ def _from_object(word: str, found: Any, seed: int) -> Data:
     class_names, (targets,) = as_classes(found[1])
     part = Part(as_inputs(found[0]), targets)
     return as_data(word.partition(":")[2], word, part, None, class_names, seed)
+
+
+def _call(word: str, function: Callable[[], Any]) -> Any:
+    """Call a function of the user's, and say in one line what it raises, and where."""
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{word} must return data when it is called without arguments, but raised "
+            f"{one_line(raised(error))}; correct it"
+        ) from error
 
 
 def _nearest(word: str, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import re
@@ -86,6 +87,8 @@ class Mirror:
 
     def _fetch_once(self, name: str, sha256: str, folder: Path, progress: bool) -> Path:
         """Download a file, without a second try."""
+        if (folder / name).exists() and not (folder / name).is_file():  # pooch would wait for ever
+            raise OSError(errno.EINVAL, "not an ordinary file", str(folder / name))
         # Any, since pooch's own downloader does not fit the protocol pooch declares for it.
         downloader: Any = pooch.HTTPDownloader(
             progressbar=progress, chunk_size=1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS)

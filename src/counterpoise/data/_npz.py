@@ -2,69 +2,135 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zipfile
-import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.lib.format import (
+    MAGIC_PREFIX,
+    read_array,
+    read_array_header_1_0,
+    read_array_header_2_0,
+    read_magic,
+)
 
 from counterpoise.data._arrays import as_classes, as_inputs
+from counterpoise.data._memory import check_memory
+from counterpoise.data._ordinary import open_ordinary
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
+from counterpoise.text import one_line
 
 _INPUTS = ("x", "inputs", "data", "images")
 _TARGETS = ("y", "targets", "labels")
+_HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+_COPIES = 2  # as read, and as parts
+_TOLD = 8
 
 
 def read_npz(path: Path, seed: int) -> Data:
     """Read inputs and targets, and those of the test part if there are any."""
-    arrays = _open(path)
-    taken: list[str] = []
-    inputs, targets = (_pair(arrays, "", taken) or _pair(arrays, "train", taken)) or (None, None)
-    if inputs is None or targets is None:
-        raise ValueError(
-            f"{path} must hold inputs (x, inputs, data or images) and targets (y, targets or "
-            "labels), or x_train and y_train and so on, but holds "
-            f"{', '.join(arrays) or 'nothing'}; rename the arrays"
-        )
-    test = _pair(arrays, "test", taken)
-    unread = [name for name in arrays if name not in taken]
+    with _opened(path) as archive:
+        names = _names(archive)
+        taken = _pair(names, "") or _pair(names, "train")
+        if not taken:
+            raise ValueError(
+                f"{path} must hold inputs (x, inputs, data or images) and targets (y, targets or "
+                "labels), or x_train and y_train and so on, but holds "
+                f"{_listing(list(names))}; rename the arrays"
+            )
+        taken += _pair(names, "test")
+        arrays = _read(path, archive, [names[name] for name in taken])
+    unread = [name for name in names if name not in taken]
     if unread:
-        warnings.warn(f"{path} also holds {', '.join(unread)}: not read", stacklevel=3)
-    pairs = [(inputs, targets), *([test] if test else [])]
-    class_names, indices = as_classes(*(y for _, y in pairs))
-    parts = [Part(as_inputs(x), index) for (x, _), index in zip(pairs, indices, strict=True)]
-    held_out = parts[1] if test else None
+        warnings.warn(f"{path} also holds {_listing(unread)}: not read", stacklevel=3)
+    class_names, indices = as_classes(*arrays[1::2])
+    parts = [Part(as_inputs(x), index) for x, index in zip(arrays[::2], indices, strict=True)]
+    held_out = parts[1] if len(parts) == 2 else None
     return as_data(path.stem, str(path), parts[0], held_out, class_names, seed)
 
 
-def _open(path: Path) -> dict[str, Any]:
-    """Return the arrays by name; nothing is ever unpickled."""
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the archive, and say in one line what is wrong with it, whatever that leads to."""
+    with open_ordinary(path) as file:
+        if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+            raise _unreadable(path, "it holds a single array without a name")
+        with _explained(path):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            yield archive
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as raw:
-            file = np.load(raw, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("it holds a single array without a name")
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a .npz file of plain arrays, but: {error}; write it with "
-            "numpy.savez_compressed(path, x=inputs, y=targets), text as an array of dtype str"
-        ) from error
+        yield
+    except MemoryError as error:
+        raise _unreadable(path, "there is not enough memory") from error
+    except Exception as error:  # zipfile's and NumPy's readers raise whatever damage leads to
+        raise _unreadable(path, one_line(error) or type(error).__name__) from error
 
 
-def _pair(arrays: dict[str, Any], part: str, taken: list[str]) -> tuple[Any, Any] | None:
-    """Return inputs and targets of a part, under any of their names, and note which these were."""
-    x, y = (_find(arrays, words, part) for words in (_INPUTS, _TARGETS))
-    if x is None or y is None:
-        return None
-    taken += [x, y]
-    return arrays[x], arrays[y]
+def _unreadable(path: Path, why: str) -> ValueError:
+    return ValueError(
+        f"{path} must be a .npz file of plain arrays, but: {why}; write it with "
+        "numpy.savez_compressed(path, x=inputs, y=targets), text as an array of dtype str"
+    )
 
 
-def _find(arrays: dict[str, Any], words: tuple[str, ...], part: str) -> str | None:
+def _names(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files in the archive by the names of their arrays; none is ever unpacked."""
+    return {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+
+
+def _read(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> list[np.ndarray]:
+    """Return arrays, once it is sure that they fit into memory; nothing is ever unpickled."""
+    with _explained(path):
+        size = sum(_size(archive, member) for member in members)
+    check_memory(path, _COPIES * size)
+    arrays = []
+    for member in members:
+        with _explained(path), archive.open(member) as file:
+            arrays.append(read_array(file, allow_pickle=False))
+            file.read(1)  # at the end, where the checksum is compared
+    return arrays
+
+
+def _size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Return how many bytes an array has, which its header and the archive agree upon."""
+    with archive.open(member) as file:
+        version = read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"{member.filename} is of version {version} of the format")
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise ValueError(f"Object arrays such as {member.filename} would have to be unpickled")
+        size = math.prod(shape) * dtype.itemsize
+        if size != member.file_size - file.tell() or not dtype.itemsize:
+            raise ValueError(
+                f"{member.filename} should hold {shape} numbers of {dtype}, but has "
+                f"{member.file_size - file.tell()} bytes"
+            )
+    return size
+
+
+def _listing(names: list[str]) -> str:
+    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return one_line(", ".join(names[:_TOLD]) or "nothing") + more
+
+
+def _pair(names: Iterable[str], part: str) -> list[str]:
+    """Return what the inputs and the targets of a part are called, or nothing."""
+    found = [_find(names, words, part) for words in (_INPUTS, _TARGETS)]
+    return [name for name in found if name is not None] if None not in found else []
+
+
+def _find(names: Iterable[str], words: tuple[str, ...], part: str) -> str | None:
     wanted = {w for word in words for w in (f"{word}_{part}", f"{part}_{word}")}
     wanted = wanted if part else set(words)
-    return next((name for name in arrays if name.lower() in wanted), None)
+    return next((name for name in names if name.lower() in wanted), None)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
+from counterpoise.labels import MOST_CLASSES
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -59,6 +63,7 @@ class Data:
         source: One line for people: where the data came from.
 
     Raises:
+        TypeError: If a part is no `Part`, or a name is no text.
         ValueError: If a part holds a class index that has no name.
 
     Example:
@@ -75,6 +80,12 @@ class Data:
     source: str
 
     def __post_init__(self) -> None:
+        for label, part in (("train", self.train), ("test", self.test)):
+            if not isinstance(part, Part):
+                raise TypeError(f"{label} must be a Part, got {type(part).__name__}; make it one")
+        object.__setattr__(self, "class_names", _as_names(self.class_names))
+        _check_text("name", self.name)
+        _check_text("source", self.source)
         for label, part in (("train", self.train), ("test", self.test)):
             highest = int(part.targets.max()) if len(part) else -1
             if highest >= self.num_classes:
@@ -109,13 +120,55 @@ def count_classes(targets: torch.Tensor, num_classes: int | None = None) -> list
         [1, 0, 2, 0]
     """
     _check_targets(targets)
-    counts = torch.bincount(targets.to(torch.int64), minlength=num_classes or 0).tolist()
-    if num_classes is not None and len(counts) > num_classes:
+    highest = int(targets.max()) if len(targets) else -1
+    if num_classes is not None and highest >= num_classes:
         raise ValueError(
-            f"targets must lie below num_classes={num_classes}, got class {len(counts) - 1}; "
-            f"pass num_classes={len(counts)} or more"
+            f"targets must lie below num_classes={num_classes}, got class {highest}; "
+            f"pass num_classes={highest + 1} or more"
         )
-    return counts
+    if highest >= MOST_CLASSES:  # a count of each would need gigabytes
+        raise ValueError(
+            f"targets must be class indices below {MOST_CLASSES}, got {highest}; renumber them"
+        )
+    return torch.bincount(targets.to(torch.int64), minlength=num_classes or 0).tolist()
+
+
+def check_pair(train: Part, test: Part) -> None:
+    """Refuse parts of which one cannot be trained on and the other tested.
+
+    Raises:
+        ValueError: If a part is empty, or the samples of the two differ in shape or dtype.
+    """
+    for label, part in (("train", train), ("test", test)):
+        if not len(part):
+            raise ValueError(f"the {label} part must have samples, got none; add some")
+    kinds = [(tuple(part.inputs.shape[1:]), part.inputs.dtype) for part in (train, test)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            "the samples to train and to test on must have the same shape and dtype, got "
+            f"{kinds[0][0]} {kinds[0][1]} and {kinds[1][0]} {kinds[1][1]}; bring both into the "
+            "same form and onto the same scale"
+        )
+    if 0 in kinds[0][0]:
+        raise ValueError(f"each sample must hold a number, got shape {kinds[0][0]}; check inputs")
+
+
+def _as_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes' names as a tuple of text."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(
+            f"class_names must be a text for each class, got {type(names).__name__}; pass a tuple"
+        )
+    names = tuple(names)
+    for name in names:
+        _check_text("class_names", name)
+    return tuple(map(str, names))
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse what is no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be text, got {type(text).__name__}; pass a str")
 
 
 def _check_inputs(inputs: torch.Tensor) -> None:
@@ -124,9 +177,14 @@ def _check_inputs(inputs: torch.Tensor) -> None:
         raise TypeError(
             f"inputs must be a torch.Tensor, got {type(inputs).__name__}; use torch.as_tensor"
         )
-    if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
+    if inputs.dtype != torch.uint8 and inputs.dtype not in _FLOATS:
         raise TypeError(
             f"inputs must be uint8 or floating, got {inputs.dtype}; convert them with .float()"
+        )
+    if inputs.layout != torch.strided or inputs.is_meta:
+        raise TypeError(
+            f"inputs must be a dense tensor with content, got {inputs.layout} on {inputs.device}; "
+            "use .to_dense()"
         )
     if inputs.dim() == 0:
         raise ValueError("inputs must have a sample dimension, got a scalar; add it with [None]")
@@ -141,6 +199,11 @@ def _check_targets(targets: torch.Tensor) -> None:
     if targets.dtype not in _INTEGERS:
         raise TypeError(
             f"targets must be integer class indices, got {targets.dtype}; convert them with .long()"
+        )
+    if targets.layout != torch.strided or targets.is_meta:
+        raise TypeError(
+            f"targets must be a dense tensor with content, got {targets.layout} on "
+            f"{targets.device}; use .to_dense()"
         )
     if targets.dim() != 1:
         raise ValueError(f"targets must have shape (N,), got {tuple(targets.shape)}; flatten them")

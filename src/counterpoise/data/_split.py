@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from counterpoise.data._part import Data, Part, count_classes
+from counterpoise.data._part import Data, Part, check_pair, count_classes
 
 TEST_SHARE = 0.2
 
@@ -58,7 +58,7 @@ def as_data(
     """Return a data set whose classes can all be learned; without a test part, hold one out.
 
     Raises:
-        ValueError: If there is only one class, or a class is too small.
+        ValueError: If there is only one class, a class is too small, or the parts do not fit.
     """
     if len(class_names) < 2:
         raise ValueError(
@@ -70,6 +70,7 @@ def as_data(
         rest, held = _positions(train.targets, TEST_SHARE, seed)
         train, test = take(train, rest), take(train, held)
     else:
+        check_pair(train, test)
         _check_sizes(train, class_names, 2, "one each to train and to validate on, beside the test")
         counts = count_classes(test.targets, len(class_names))
         absent = [repr(name) for name, n in zip(class_names, counts, strict=True) if not n]

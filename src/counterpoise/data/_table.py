@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import difflib
+import os
 import re
 import warnings
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from counterpoise.data._arrays import as_classes
+from counterpoise.data._memory import check_memory
+from counterpoise.data._ordinary import open_ordinary
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
 
 _TARGETS = ("target", "label", "class")
 _MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 _FEW = 50
+_SHOWN = 80  # characters of a name in a message
+_COPIES = 2
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 
@@ -49,6 +55,12 @@ def read_table(path: Path, seed: int, target: str = "") -> Data:
         for k, name in enumerate(header)
         if k != place and name
     ]
+    if not any(column.size for column in columns):
+        raise ValueError(
+            f"{path} must have a feature, a column with a name and values beside the target column "
+            f"{header[place]!r}, but has none; add one"
+        )
+    check_memory(path, _COPIES * sum(column.nbytes for column in columns))
     inputs = torch.from_numpy(np.concatenate(columns, axis=1))
     class_names, (targets,) = as_classes(labels)
     source = f"{path}:{target}" if target else str(path)
@@ -60,7 +72,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return the header and the lines, all of the same length."""
     tab = path.suffix.lower() == ".tsv"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_ordinary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
+            check_memory(path, os.fstat(raw.fileno()).st_size * _COPIES)
             separator = "\t" if tab else _separator(file.readline())
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
@@ -73,6 +86,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
                         f"header has, but has {len(row)}; put values that hold the separator in "
                         "double quotes"
                     )
+                if any("\0" in cell for cell in row):
+                    raise csv.Error(f"line {reader.line_num} holds a NUL")
                 rows += [row] if row else []
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
@@ -87,13 +102,14 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
 def _check_header(path: Path, header: list[str], tab: bool) -> None:
     if len(header) < 2:
         raise ValueError(
-            f"{path} must have a feature and a target column, but its first line is {header}; "
+            f"{path} must have a feature and a target column, but its first line is "
+            f"{[name[:_SHOWN] for name in header]}; "
             f"separate the columns by {'tabs' if tab else 'commas or semicolons'}"
         )
     if any(_is_number(name) for name in header) or len(set(header)) < len(header):
         raise ValueError(
             f"{path} must begin with the columns' names, each of its own, but its first line is "
-            f"{header[:8]}; write a name above each column"
+            f"{[name[:_SHOWN] for name in header[:8]]}; write a name above each column"
         )
 
 
@@ -155,9 +171,11 @@ def _one_hot(path: Path, name: str, cells: list[str], missing: list[bool]) -> np
             f"{len(values)} kinds in {len(cells)} lines, such as {values[0]!r}; remove it if it "
             "names the samples, or group its values"
         )
+    width = len(values) + any(missing)
+    check_memory(path, 4 * width * (width + len(cells)))
     place = {value: k for k, value in enumerate(values)}
     index = [len(values) if m else place[c] for c, m in zip(cells, missing, strict=True)]
-    return np.eye(len(values) + any(missing), dtype=np.float32)[index]
+    return np.eye(width, dtype=np.float32)[index]
 
 
 def _is_number(text: str) -> bool:
