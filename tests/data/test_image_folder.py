@@ -1,13 +1,18 @@
 """Real image files in real folders."""
 
+import os
+import re
+import struct
+import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from counterpoise.data import count_classes, load
+from counterpoise.data import _image_folder, count_classes, load
 
 SUFFIXES = ["jpg", "JPEG", "png", "bmp", "gif", "webp", "tif", "TIFF"]
 COLOURS = {"rot": (250, 10, 10), "grün 绿": (10, 250, 10)}
@@ -186,3 +191,158 @@ def test_wrong_places_are_explained(tmp_path):
         load(inner)
     with pytest.raises(ValueError, match="image_size must be 1 or more, got 0"):
         load(inner, image_size=0)
+
+
+def png_header(path: Path, width: int, height: int) -> None:
+    """A PNG that says how large it is, and then nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize("side", [10_000, 13_000, 20_000])
+def test_images_above_pillows_limit_are_left_out_with_the_reason(tmp_path, side):
+    """Pillow warns between its limit and twice of it, and refuses above; the settings stay."""
+    root = classes(tmp_path, 4, 4)
+    png_header(root / "a" / "9.png", side, side)
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.warns(UserWarning, match="cannot be read") as told:
+        data = load(root, image_size=4)
+    assert [str(w.message) for w in told] == [
+        f"1 of 9 images in {root} cannot be read: a/9.png ({side} x {side} pixels, above Pillow's "
+        f"limit of {limit}; scale it down); they were left out"
+    ]
+    assert len(data.train) + len(data.test) == 8
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_no_more_than_two_large_images_are_decoded_at_once(tmp_path, monkeypatch):
+    root = classes(tmp_path, 9, 9)
+    monkeypatch.setattr(_image_folder, "_LARGE", 100)  # and all of these have 108 pixels
+    lock, now, most, plain = threading.Lock(), [0], [0], _image_folder._plain
+    gate = threading.Barrier(2)  # two at a time there are
+
+    def watched(image):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        gate.wait(10)
+        result = plain(image)
+        with lock:
+            now[0] -= 1
+        return result
+
+    monkeypatch.setattr(_image_folder, "_plain", watched)
+    data = load(root, image_size=4)
+    assert len(data.train) + len(data.test) == 18
+    assert most == [2]
+    assert sorted(data.train.inputs[:, 0, 0, 0].tolist()) == sorted(
+        load(root, image_size=4).train.inputs[:, 0, 0, 0].tolist()
+    )
+
+
+def test_an_image_that_needs_no_change_is_not_copied():
+    """Each copy of a photograph of 60 megapixels takes 240 MB."""
+    for mode in ("L", "RGB"):
+        image = Image.new(mode, (2, 2))
+        assert _image_folder._plain(image) is image
+
+
+def test_text_that_unpacks_to_much_more_is_left_to_pillow(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("bomb", "0" * 50_000_000, zip=True)
+    Image.new("L", (9, 9)).save(root / "a" / "9.png", pnginfo=info)
+    with pytest.warns(UserWarning, match=r"a/9.png \(Decompressed data too large"):
+        load(root, image_size=4)
+
+
+def test_of_an_animation_the_first_frame_is_read(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    frames = [Image.new("L", (9, 9), k) for k in (200, 100, 50)]
+    frames[0].save(root / "a" / "9.gif", save_all=True, append_images=frames[1:])
+    data = load(root, image_size=4)
+    every = torch.cat([data.train.inputs, data.test.inputs])
+    assert every.max() == 200
+    assert len(every) == 9
+
+
+def test_pipes_devices_and_broken_links_are_left_out_and_told(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    os.mkfifo(root / "a" / "7.png")
+    (root / "a" / "8.png").symlink_to("/dev/zero")
+    (root / "a" / "9.png").symlink_to("nowhere")
+    with pytest.warns(UserWarning, match="cannot be read") as told:
+        data = load(root, image_size=4)
+    why = "a/7.png (not an ordinary file), a/8.png (not an ordinary file), a/9.png (No such file"
+    assert why in str(told[0].message)
+    assert len(data.train) + len(data.test) == 8
+
+
+def test_links_to_single_images_are_followed(tmp_path):
+    pool = classes(tmp_path / "pool", 4, 4)
+    for name in "ab":
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for image in (pool / name).iterdir():
+            (tmp_path / "mine" / name / image.name).symlink_to(image)
+    data = load(tmp_path / "mine", image_size=4)
+    assert len(data.train) + len(data.test) == 8
+
+
+@pytest.mark.parametrize("target", ["/", "."])
+def test_a_class_that_is_a_link_out_of_the_folder_is_refused(tmp_path, target):
+    root = classes(tmp_path, 4, 4)
+    (root / "c").symlink_to(target)
+    message = re.escape(f"the folders of {root} must lie in it, but c is a link to {target}; copy")
+    with pytest.raises(ValueError, match=message):
+        load(root)
+
+
+def test_a_class_that_is_a_link_within_the_folder_is_read(tmp_path):
+    classes(tmp_path / "train", 4, 4)
+    (tmp_path / "test").symlink_to("train")
+    assert len(load(tmp_path, image_size=4).test) == 8
+
+
+def test_links_to_folders_below_a_class_are_not_followed(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    (root / "a" / "more").symlink_to("/")
+    (root / "b" / "around").symlink_to("..")
+    with pytest.warns(UserWarning, match="links to folders are not followed in .*more.*; copy"):
+        data = load(root, image_size=4)
+    assert len(data.train) + len(data.test) == 8
+
+
+def test_folders_may_be_nested_deeply(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    folders = [root / "a"]
+    while len(folders) <= 1200 and len(str(folders[-1])) < 4000:
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    (root / "a" / "0.png").rename(folders[-1] / "0.png")
+    try:
+        data = load(root, image_size=4)
+    finally:  # pytest would clean up by recursion
+        (folders[-1] / "0.png").unlink()
+        for folder in reversed(folders[1:]):
+            folder.rmdir()
+    assert len(data.train) + len(data.test) == 8
+
+
+def test_file_names_need_not_be_utf8(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    (root / "a" / "0.png").rename(os.fsdecode(bytes(root) + b"/a/caf\xe9.png"))
+    with open(bytes(root) + b"/a/n\xe9.png", "wb") as file:
+        file.write(b"hello")
+    with pytest.warns(UserWarning, match=r"cannot be read: a/n\\udce9.png"):
+        data = load(root, image_size=4)
+    assert len(data.train) + len(data.test) == 8
+
+
+def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path):
+    root = classes(tmp_path, 4, 4)
+    with pytest.raises(ValueError, match=r"must fit into memory, but needs .* GiB at least"):
+        load(root, image_size=1_000_000)

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import math
+import os
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from counterpoise.data._memory import check_memory
+from counterpoise.data._ordinary import open_ordinary
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
+from counterpoise.text import one_line, printable
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _TOLD = 3
+_LARGE = 8_000_000  # pixels; no more than two of these are decoded at once
 
 
 def read_image_folder(root: Path, image_size: int, seed: int) -> Data:
     """Read root/CLASS/... or root/train/CLASS/... and root/test/CLASS/... ."""
-    folders = _folders(root)
+    folders = _folders(root, root)
     by_word = {folder.name.lower(): folder for folder in folders}
     parts = [root]
-    if "train" in by_word and _folders(by_word["train"]):
+    if "train" in by_word and _folders(by_word["train"], root):
         parts = _parts(root, by_word)
-    class_names = [folder.name for folder in _folders(parts[0])]
+    class_names = [folder.name for folder in _folders(parts[0], root)]
     files, targets, sizes = [], [], []
     for part in parts:
-        found = _files(part, class_names)
+        found = _files(part, class_names, root)
         files += [file for file, _ in found]
         targets += [k for _, k in found]
         sizes.append(len(found))
@@ -38,7 +46,8 @@ def read_image_folder(root: Path, image_size: int, seed: int) -> Data:
     n = int(readable[: sizes[0]].sum())
     train, rest = Part(images[:n], index[:n]), Part(images[n:], index[n:])
     test = rest if len(parts) == 2 else None
-    return as_data(root.resolve().name, str(root), train, test, class_names, seed)
+    name, source = printable(root.resolve().name), printable(root)
+    return as_data(name, source, train, test, class_names, seed)
 
 
 def _parts(root: Path, by_word: dict[str, Path]) -> list[Path]:
@@ -54,30 +63,62 @@ def _parts(root: Path, by_word: dict[str, Path]) -> list[Path]:
     return [by_word["train"], by_word["test"]]
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not _ignored(path.name))
+def _folders(folder: Path, root: Path) -> list[Path]:
+    """Return the folders in a folder; a link among them may not leave the data set."""
+    found = sorted(p for p in folder.iterdir() if p.is_dir() and not _ignored(p.name))
+    for path in found:
+        if path.is_symlink() and root.resolve() not in path.resolve().parents:
+            raise ValueError(
+                f"the folders of {root} must lie in it, but {path.relative_to(root)} is a link to "
+                f"{os.readlink(path)}; copy it there, or make it a folder of links to the images"
+            )
+    return found
 
 
 def _ignored(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _files(part: Path, class_names: Sequence[str]) -> list[tuple[Path, int]]:
+def _files(part: Path, class_names: Sequence[str], root: Path) -> list[tuple[Path, int]]:
     """Return the images of a part and their classes, in a fixed order."""
-    unknown = [f.name for f in _folders(part) if f.name not in class_names]
+    unknown = [f.name for f in _folders(part, root) if f.name not in class_names]
     if unknown:
         raise ValueError(
             f"{part} must hold the classes of the training part alone, but also holds "
             f"{', '.join(map(repr, unknown))}; make the folders' names agree"
         )
-    return [
+    unread: list[str] = []
+    found = [
         (path, k)
         for k, name in enumerate(class_names)
-        for path in sorted((part / name).rglob("*"))
+        if (part / name).is_dir()
+        for path in sorted(_walk(part / name, unread))
         if path.suffix.lower() in _SUFFIXES
-        and not any(_ignored(word) for word in path.relative_to(part / name).parts)
-        and path.is_file()
     ]
+    if unread:
+        more = f" and {len(unread) - _TOLD} more" if len(unread) > _TOLD else ""
+        warnings.warn(
+            f"links to folders are not followed in {root}: {', '.join(sorted(unread)[:_TOLD])}"
+            f"{more}; copy what they lead to",
+            stacklevel=4,
+        )
+    return found
+
+
+def _walk(folder: Path, unread: list[str]) -> Iterator[Path]:
+    """Yield the files at any depth; links to folders are noted as not read."""
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if _ignored(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_symlink() and os.path.isdir(entry.path):
+                    unread.append(printable(entry.path))
+                else:
+                    yield Path(entry.path)
 
 
 def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,19 +128,38 @@ def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tenso
             f"{root} must hold a folder per class with images ({', '.join(_SUFFIXES)}) in it, but "
             "no image was found there; check that it is the right place"
         )
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda path: _read(path, size), files))
+    check_memory(root, 2 * 3 * size * size * len(files))
+    found = _decode(files, size)
     bad = {file: why for file, why in zip(files, found, strict=True) if isinstance(why, str)}
     if bad:
-        told = [f"{file.relative_to(root)} ({why})" for file, why in list(bad.items())[:_TOLD]]
+        told = [
+            f"{printable(file.relative_to(root))} ({why})"
+            for file, why in list(bad.items())[:_TOLD]
+        ]
         line = f"{len(bad)} of {len(files)} images in {root} cannot be read: {', '.join(told)}"
         line += f" and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
         if len(bad) == len(files):
             raise ValueError(f"{line}; check that they are images at all")
         warnings.warn(f"{line}; they were left out", stacklevel=4)
-    images = [image for image in found if not isinstance(image, str)]
+    images = [image for image in found if isinstance(image, np.ndarray)]
     readable = torch.tensor([not isinstance(image, str) for image in found])
     return torch.from_numpy(_stack(images)), readable
+
+
+def _decode(files: Sequence[Path], size: int) -> list[np.ndarray | str | None]:
+    """Return each image, or why there is none; large ones in two threads of their own.
+
+    Not by a lock among the threads of all: each would keep the memory that it once needed.
+    """
+    Image.init()  # before the threads
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda path: _read(path, size, _LARGE), files))
+    large = [k for k, image in enumerate(found) if image is None]
+    with ThreadPoolExecutor(2) as pool:
+        images = list(pool.map(lambda k: _read(files[k], size), large))
+    for k, image in zip(large, images, strict=True):
+        found[k] = image
+    return found
 
 
 def _stack(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -110,17 +170,44 @@ def _stack(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(np.stack(colored).transpose(0, 3, 1, 2))
 
 
-def _read(path: Path, size: int) -> np.ndarray | str:
-    """Return an image, (H, W) or (H, W, 3), or why there is none."""
+def _read(path: Path, size: int, most: float = math.inf) -> np.ndarray | str | None:
+    """Return an image, (H, W) or (H, W, 3), or why there is none; None if it has more pixels."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with open_ordinary(path) as file, _open(file) as image:
             image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
-            upright = _plain(ImageOps.exif_transpose(image))
-            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
+            if image.width * image.height > most:
+                return None
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(ImageOps.fit(_plain(image), (size, size), Image.Resampling.BICUBIC))
     except Image.UnidentifiedImageError:
         return "no image of a known format"
+    except OSError as error:
+        return error.strerror or one_line(error)
     except Exception as error:  # Pillow's readers raise whatever a broken file leads to
-        return str(error) or type(error).__name__
+        return one_line(error) or type(error).__name__
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Open an image as `Image.open` does, but refuse the size that Pillow only warns of."""
+    start = file.read(16)
+    for name in _FORMATS:
+        make, accept = Image.OPEN.get(name, (None, None))
+        accepted = make is not None and (accept is None or accept(start))
+        if not accepted or isinstance(accepted, str):  # text says that support is missing
+            continue
+        file.seek(0)
+        try:
+            image = make(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):  # of another format after all
+            continue
+        most = Image.MAX_IMAGE_PIXELS
+        if most is not None and image.width * image.height > most:
+            raise ValueError(
+                f"{image.width} x {image.height} pixels, above Pillow's limit of {most}; scale it "
+                "down"
+            )
+        return image
+    raise Image.UnidentifiedImageError
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -134,6 +221,11 @@ def _plain(image: Image.Image) -> Image.Image:
         return Image.fromarray((wide >> 8).astype(np.uint8))
     grey = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = _in_mode(image, "RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if grey else "RGB")
+    return _in_mode(image, "L" if grey else "RGB")
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image, without the copy that Pillow makes where it has the mode already."""
+    return image if image.mode == mode else image.convert(mode)
