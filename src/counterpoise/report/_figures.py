@@ -30,15 +30,18 @@ def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
     Raises:
         ValueError: a folder without a study in it.
     """
+    from matplotlib import rc_context
+
     from counterpoise.plots import save
 
     study = study if isinstance(study, Study) else open_study(study)
     ran = [v for v in entries(study) if v.records]
-    return [
-        save(figure, Path(folder) / f"{name}.{kind}")
-        for name, figure in (_charts(study, ran) if ran else ())
-        for kind in ("png", "pdf")
-    ]
+    with rc_context({"text.usetex": False}):  # names are no TeX, whatever a matplotlibrc says
+        return [
+            save(figure, Path(folder) / f"{name}.{kind}")
+            for name, figure in (_charts(study, ran) if ran else ())
+            for kind in ("png", "pdf")
+        ]
 
 
 def _charts(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Figure"]]:

@@ -11,9 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from counterpoise import files, findings
+from counterpoise import findings
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
 from counterpoise.report._numbers import METRICS
+from counterpoise.report._place import PAGE, check_place, write_page
+from counterpoise.report._svg import plain
 from counterpoise.report._variants import Entry, entries
 from counterpoise.stats import Verdict
 from counterpoise.study import Study, open_study
@@ -49,12 +51,14 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
         The file, which is written whole or not at all.
 
     Raises:
-        ValueError: a folder without a study in it.
+        ValueError: a folder without a study in it; an `out` that is a file of the study's, or
+            not an ordinary file.
+        OSError: the file cannot be written.
     """
     study = study if isinstance(study, Study) else open_study(study)
-    path = study.folder / "report.html" if out is None else Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, page(study))
+    path = study.folder / PAGE if out is None else Path(out)
+    check_place(study.folder, path)
+    write_page(path, page(study))
     return path
 
 
@@ -81,7 +85,11 @@ def page(study: Study) -> str:
 @cache
 def _template() -> Any:
     house = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        finalize=plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return house.get_template("page.html.j2")
 

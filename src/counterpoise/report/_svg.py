@@ -1,14 +1,18 @@
 """What SVG charts are drawn with: scales, ticks, the variants' marks, and the frame around it all.
 
-Everything is a `Markup` put together with `format`, which escapes names. Looks are classes, not
-attributes, so that a strict content policy allows them and the dark theme can change them.
+Everything is a `Markup` put together with `format`, from numbers, from words of our own, and from
+names that `plain` has escaped, as it does whatever the page's template shows. Looks are classes,
+not attributes, so that a strict content policy allows them and the dark theme can change them.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from counterpoise.text import printable
 
 STYLES = 8  # colours, each with a marker of its own; further variants get the same with dashes
 _MARKERS = (  # of side 2 about the origin
@@ -82,6 +86,16 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [10.0**k for k in range(first, last + 1, step)]
 
 
+def plain(value: Any) -> Markup:
+    r"""Return anything as HTML that shows its text and does nothing; a `Markup` is HTML already.
+
+    Example:
+        >>> plain("<b>\x00")
+        Markup('&lt;b&gt;\\x00')
+    """
+    return value if isinstance(value, Markup) else escape(printable(value))
+
+
 def mark(variant: int, x: float, y: float, size: float = 4) -> Markup:
     """Return a variant's marker."""
     shape = _MARKERS[variant % STYLES]
@@ -105,7 +119,7 @@ def path(points: Iterable[tuple[float, float]], css: str) -> Markup:
 
 def text(x: float, y: float, words: str, css: str = "") -> Markup:
     """Return words at a place."""
-    return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, css, words)
+    return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, css, plain(words))
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
@@ -128,7 +142,9 @@ def picture(
     return Markup(
         '<svg class="chart" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
         "<title>{title}</title><desc>{desc}</desc>{body}</svg>"
-    ).format(w=width, h=height, title=title, desc=description, body=Markup("").join(parts))
+    ).format(
+        w=width, h=height, title=plain(title), desc=plain(description), body=Markup("").join(parts)
+    )
 
 
 def strip(width: float, height: float, parts: Sequence[Markup]) -> Markup:

@@ -1,0 +1,80 @@
+"""Where a report may be written: nowhere that costs a file of the study."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from counterpoise import files
+
+PAGE = "report.html"
+_STUDYS_OWN = (".json", ".toml", ".safetensors")  # endings of what a study's folder may hold
+
+
+def check_place(study: Path, out: Path) -> None:
+    """Refuse to write a report over anything but a report.
+
+    Args:
+        study: the study's folder.
+        out: the file to write.
+
+    Raises:
+        ValueError: a file of the study, under whatever name; within its folder, anything but
+            report.html and new names; a link, a folder, a pipe or a device.
+        OSError: a name that no file can have.
+    """
+    place = Path(os.path.realpath(out.parent)) / out.name
+    if any(_is_same(folder, study) for folder in place.parent.parents):
+        raise ValueError(f"{out} lies among the study's own files; choose another --out")
+    found = _state(place)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}.get(stat.S_IFMT(found.st_mode))
+        raise ValueError(
+            f"{out} must be a file or a new name, but is {kind or 'a pipe or a device'}; choose "
+            "another --out"
+        )
+    within = _is_same(place.parent, study) and place.name != PAGE
+    taken = found is not None or place.name.startswith(".") or place.suffix in _STUDYS_OWN
+    if (within and taken) or (found is not None and _is_below(found, study)):
+        raise ValueError(
+            f"{out} is, or may become, a file of the study itself; choose {PAGE} or another --out"
+        )
+
+
+def write_page(out: Path, content: str) -> None:
+    """Write a report, and the folders that it needs; all of that or nothing."""
+    missing = [folder for folder in out.parents if not folder.exists()]
+    try:
+        files.make_folder(out.parent)
+        files.write(out, content)
+    except OSError:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        raise
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(folder, other)
+    except OSError:  # not there
+        return False
+
+
+def _is_below(found: os.stat_result, study: Path) -> bool:
+    """Tell whether a file is one of the study's, by another name, that is no report."""
+    if found.st_nlink == 1:
+        return False
+    return any(
+        os.path.samestat(found, os.lstat(os.path.join(folder, name)))
+        for folder, _, names in os.walk(study)
+        for name in names
+        if name != PAGE
+    )
