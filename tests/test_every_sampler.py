@@ -303,3 +303,30 @@ BALANCED = samplers.BalancedSampler
 def test_bad_input_is_explained(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (np.array([2**63, 0], np.uint64), "class numbers below 10000000, but hold 922337"),
+        (torch.tensor([2**63, 0], dtype=torch.uint64), "class numbers below 10000000"),
+        ([10**12, 0], "class numbers below 10000000, but hold 1000000000000; renumber"),
+    ],
+)
+def test_refuses_classes_that_cannot_be_counted(word, targets, says):
+    """A count of 10^12 classes would take 8 TB; int64 makes 2^63 negative."""
+    with pytest.raises(ValueError, match=says):
+        made(word, targets)
+
+
+def test_refuses_a_huge_class_before_it_counts(word):
+    with pytest.raises(ValueError, match="below num_classes=2, but hold 1000000000000"):
+        made(word, [10**12, 0], num_classes=2)
+
+
+@pytest.mark.parametrize(
+    "targets", [[0.0, float("nan")], [0, 2**64], [True, False], [None, 0], ["0", "1"]]
+)
+def test_refuses_what_are_no_class_numbers(word, targets):
+    with pytest.raises(TypeError, match="targets must be integer class numbers"):
+        made(word, targets)

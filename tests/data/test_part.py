@@ -120,3 +120,41 @@ def test_digits_split_is_stratified_and_fixed() -> None:
     assert all(abs(few - (many + few) / 3) <= 1 for many, few in zip(train, test, strict=True))
     assert torch.equal(first.train.inputs, again.train.inputs)
     assert torch.equal(first.test.targets, again.test.targets)
+
+
+def test_a_class_that_cannot_be_counted_is_refused() -> None:
+    """A count of 10^12 classes would take 8 TB."""
+    with pytest.raises(ValueError, match=r"class indices below 10000000, got 1000000000000"):
+        count_classes(torch.tensor([10**12]))
+    with pytest.raises(ValueError, match=r"num_classes=2, got class 1000000000000"):
+        count_classes(torch.tensor([10**12]), 2)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        torch.eye(2).to_sparse(),
+        torch.empty(2, 3, device="meta"),
+        torch.zeros(2, 3).to(torch.float8_e5m2),
+    ],
+)
+def test_part_refuses_tensors_that_cannot_be_computed_with(inputs: torch.Tensor) -> None:
+    with pytest.raises(TypeError, match=r"^inputs must be"):
+        Part(inputs, torch.tensor([0, 1]))
+
+
+def test_part_refuses_targets_that_cannot_be_read() -> None:
+    for targets in (torch.tensor([0, 1]).to_sparse(), torch.empty(2, dtype=int, device="meta")):
+        with pytest.raises(TypeError, match=r"^targets must be"):
+            Part(torch.zeros(2, 3), targets)
+
+
+def test_data_refuses_what_are_no_parts_and_no_names() -> None:
+    with pytest.raises(TypeError, match="test must be a Part, got tuple"):
+        Data("toy", _part(0), ([0.0], [0]), ("a",), "here")  # type: ignore[arg-type]
+    for names in ("ab", None, (1, 2), [b"a"]):
+        with pytest.raises(TypeError, match="class_names must be"):
+            Data("toy", _part(0), _part(1), names, "here")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="source must be text, got NoneType"):
+        Data("toy", _part(0), _part(1), ("a", "b"), None)  # type: ignore[arg-type]
+    assert Data("toy", _part(0), _part(1), ["a", "b"], "here").class_names == ("a", "b")  # type: ignore[arg-type]
