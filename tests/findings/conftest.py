@@ -1,5 +1,7 @@
 """Studies made up for the tests, and what every finding must hold."""
 
+import functools
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoise.metrics import evaluate, score
-from counterpoise.study import Plan, Record, Study, Training
+from counterpoise.study import Plan, Record, Study, Training, record
 
 # A digit that belongs to a word, as in macro-F1, is no number.
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
@@ -37,7 +39,19 @@ def logits_of(hits, sizes):
     return 3.0 * np.eye(len(sizes), dtype=np.float32)[answers], targets
 
 
+def keep_answers(runs, run, logits, targets):
+    """Write a run's predictions as a finished run has them, and return its folder."""
+    content = record.npz(test_logits=logits, test_targets=targets)
+    digest = hashlib.sha256(content).hexdigest()
+    run["files"] = {"predictions.npz": digest}
+    folder = runs / digest
+    folder.mkdir(exist_ok=True)
+    (folder / "predictions.npz").write_bytes(content)
+    return folder
+
+
 def make_study(
+    runs,
     hits,
     sizes=(100, 100, 100),
     *,
@@ -55,6 +69,7 @@ def make_study(
     """A study as `open_study` returns it.
 
     Args:
+        runs: a folder to write predictions to.
         hits: by loss, by seed: right answers of each class of the test part; None: no such run.
         sizes: test samples of each class.
         train_counts: likewise of the training part.
@@ -90,8 +105,7 @@ def make_study(
                 "adjusted": score(targets, shifted.argmax(1), len(sizes)).to_dict(),
                 "validation": validation.to_dict(),
             }
-            made = Record(label, seed, 0.1, run, folder)
-            made.__dict__["predictions"] = {"test_logits": logits, "test_targets": targets}
+            made = Record(label, seed, 0.1, run, keep_answers(runs, run, logits, targets))
             for name, given in (("history", histories), ("flow", flows)):
                 given = given or {}
                 made.__dict__[name] = given.get((label, seed), given.get(label, []))
@@ -118,8 +132,8 @@ def make_study(
 
 
 @pytest.fixture(scope="session")
-def make():
-    return make_study
+def make(tmp_path_factory):
+    return functools.partial(make_study, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")

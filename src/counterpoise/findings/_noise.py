@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterpoise import stats
+from counterpoise.findings._answers import answers_of
 from counterpoise.findings._finding import Evidence, Finding, listed, percent, sentence
 from counterpoise.study import Record, Study
 
@@ -58,7 +59,7 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
         common = sorted(right[baseline].keys() & right[label].keys())
         if len(common) < 2:
             continue
-        targets = study.of(baseline)[0].predictions["test_targets"]
+        _, targets = answers_of(study.of(baseline)[0])
         noise = stats.noise_sources(
             [right[baseline][seed] for seed in common],
             [right[label][seed] for seed in common],
@@ -78,4 +79,5 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
 
 
 def _right(record: Record) -> np.ndarray:
-    return record.predictions["test_logits"].argmax(1) == record.predictions["test_targets"]
+    predicted, targets = answers_of(record)
+    return predicted == targets

@@ -4,11 +4,11 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 
+from counterpoise.findings._answers import answers_of
 from counterpoise.study import Study
 from counterpoise.study._prepared import FILE
 
@@ -42,22 +42,26 @@ class Images:
     """
 
     def __init__(self, study: Study, part: str) -> None:
-        self.path, self.name = study.folder / FILE, part
+        self.study, self.name = study, part
         self.shape = study.data["shape"]
 
     @property
     def there(self) -> bool:
         """Whether the data are images, and kept with the study."""
-        return len(self.shape) == 3 and self.shape[0] in (1, 3) and Path(self.path).is_file()
+        return (
+            len(self.shape) == 3
+            and self.shape[0] in (1, 3)
+            and (self.study.folder / FILE).is_file()
+        )
 
     def targets(self) -> np.ndarray:
         """Return the labels."""
-        with safe_open(self.path, "np") as file:
+        with safe_open(self.study.data_file, "np") as file:
             return file.get_tensor(f"{self.name}_targets")
 
     def uris(self, indices: Sequence[int]) -> Iterator[str]:
         """Yield the pictures as data URIs."""
-        with safe_open(self.path, "np") as file:
+        with safe_open(self.study.data_file, "np") as file:
             inputs = file.get_slice(f"{self.name}_inputs")
             for index in indices:
                 yield data_uri(inputs[index : index + 1][0])
@@ -117,7 +121,7 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
 def _answers(study: Study) -> dict[int, np.ndarray] | None:
     """Return each variant's answers (seeds, samples), by its place; None where they do not fit."""
     found = {
-        place: np.array([r.predictions["test_logits"].argmax(1) for r in study.of(label)])
+        place: np.array([answers_of(r)[0] for r in study.of(label)])
         for place, label in enumerate(study.labels)
         if study.of(label)
     }
