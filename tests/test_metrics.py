@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.metrics import Scores, score
+from counterpoise.metrics import Scores, dense_confusion, score
 
 TARGETS = [0, 0, 0, 0, 1, 1, 2, 2, 2, 2]
 PREDICTED = [0, 0, 0, 1, 1, 2, 2, 2, 0, 0]
@@ -100,9 +100,49 @@ def test_types_and_dict() -> None:
     assert found.support.dtype == found.confusion.dtype == np.int64
     fields = json.loads(json.dumps(found.to_dict()))
     assert set(fields) == set(Scores.__dataclass_fields__)
-    assert fields["confusion"] == [[3, 1, 0], [0, 1, 1], [2, 0, 2]]
+    cells = [[0, 0, 3], [0, 1, 1], [1, 1, 1], [1, 2, 1], [2, 0, 2], [2, 2, 2]]
+    assert fields["confusion_cells"] == cells
     assert fields["recall"] == [0.75, 0.5, 0.5]
     assert type(found.accuracy) is type(found.macro_f1) is type(found.balanced_accuracy) is float
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels())
+def test_the_cells_are_sorted_and_hold_the_whole_confusion(case: Labels) -> None:
+    found = score(*case)
+    cells = found.to_dict()["confusion_cells"]
+    assert cells == sorted(cells)
+    assert min(count for *_, count in cells) > 0
+    whole = dense_confusion(cells, case[2])
+    assert whole.dtype == np.int64
+    assert whole.tolist() == oracle(*case)["confusion"] == found.confusion.tolist()
+
+
+def test_what_is_kept_grows_with_samples_and_classes_and_not_with_their_square() -> None:
+    classes = 50_000  # of which a whole matrix would take 20 GB
+    found = score(np.arange(1000), np.arange(1000)[::-1], classes).to_dict()
+    assert found["confusion_cells"][:2] == [[0, 999, 1], [1, 998, 1]]
+    assert len(json.dumps(found)) < 20 * (4 * classes + 1000)
+
+
+def test_cells_that_are_given_twice_are_summed() -> None:
+    assert dense_confusion([[1, 0, 2], [0, 0, 1], [1, 0, 3]], 2).tolist() == [[1, 0], [5, 0]]
+    assert dense_confusion([], 2).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[3, 1], [0, 2]], r"rows of three integers, .* got int64 of shape \(2, 2\)"),
+        ([[0, 1, 2.5]], "rows of three integers, .* got float64"),
+        ([[0, 1, 2], [0, 1]], "rows of three integers"),
+        ([[0, 0, 1], [0, 2, 1]], r"from 0 to 1, but cell 1 is \[0, 2, 1\]"),
+        ([[-1, 0, 1]], r"from 0 to 1, but cell 0 is \[-1, 0, 1\]"),
+    ],
+)
+def test_wrong_cells_are_named(cells: list[list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dense_confusion(cells, 2)
 
 
 @pytest.mark.parametrize(

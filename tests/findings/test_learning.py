@@ -103,7 +103,8 @@ def test_a_last_layer_that_starts_at_zero_is_not_dead(make):
 
 def test_a_run_that_answers_one_class(make):
     study = make({CE: {0: GOOD, 1: [0, 96, 0]}, FOCAL: {0: GOOD}}, (100, 100, 4))
-    study.records[1].run["test"]["confusion"] = [[0, 100, 0], [2, 96, 2], [0, 4, 0]]
+    cells = [[0, 1, 100], [1, 0, 2], [1, 1, 96], [1, 2, 2], [2, 1, 4]]
+    study.records[1].run["test"]["confusion_cells"] = cells
     (found,) = _learning.one_answer(study)
     assert found.text == (
         "cross_entropy: in 1 of 2 runs nearly all answers are one class; in the first of them "

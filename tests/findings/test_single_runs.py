@@ -1,11 +1,15 @@
 """What is said of single runs: no number without evidence, no claim the numbers do not show."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import sklearn.metrics  # noqa: F401  its first import draws random numbers, no strategy may
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.findings import Finding, compare_losses, explain_alpha, explain_norms
+from counterpoise.findings._change import MEASURES, RESAMPLES
 from counterpoise.metrics import Scores, score
 
 NAMES = ["apple", "bread", "cheese", "date", "egg", "fig", "grape", "honey", "ice", "jam"]
@@ -91,6 +95,31 @@ def test_class_noise_is_two_standard_errors() -> None:
     beyond = texts(compare([100, 200], [122, 200], [200, 200]), "CP304")[0]
     assert "apple gains most recall" in beyond
     assert "beyond the noise of 200 test images" in beyond
+
+
+@settings(max_examples=30, deadline=None)
+@given(results(count=1))
+def test_noise_of_macro_f1_is_that_of_whole_redrawn_matrices(drawn) -> None:
+    _, (scores,) = drawn
+    rng = np.random.default_rng(0)
+    rows = zip(scores.support, scores.confusion / scores.support[:, None], strict=True)
+    matrices = np.stack([rng.multinomial(n, p, size=RESAMPLES) for n, p in rows], axis=1)
+    sizes = matrices.sum(1) + matrices.sum(2)
+    f1 = 2 * matrices.diagonal(axis1=1, axis2=2) / np.maximum(sizes, 1)
+    wanted = (f1.sum(1) / (sizes > 0).sum(1)).var()
+    (measure,) = [m for m in MEASURES if m.code == "CP303"]
+    assert measure.variance(scores) == pytest.approx(wanted, rel=1e-12, abs=1e-18)
+
+
+def test_noise_of_macro_f1_needs_memory_for_resamples_of_classes_only() -> None:
+    classes = 1500  # 400 matrices of them would take 7 GB
+    scores = scores_of([1] * classes, [2] * classes)
+    tracemalloc.start()
+    found = compare_losses("old", scores, "new", scores, [str(k) for k in range(classes)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "same macro-F1: 50.0%" in texts(found, "CP303")[0]
+    assert peak < 8 * 8 * RESAMPLES * classes
 
 
 def test_a_handful_of_images_shows_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,15 +53,26 @@ def _balanced_variance(scores: Scores) -> float:
 def _macro_f1_variance(scores: Scores) -> float:
     """Return the variance of macro-F1 over confusion matrices redrawn row by row."""
     generator = np.random.default_rng(0)  # fixed: the same numbers give the same sentence
-    shares = scores.confusion / np.maximum(scores.support, 1)[:, None]
-    rows = [
-        generator.multinomial(n, p, size=RESAMPLES) if n else np.zeros((RESAMPLES, len(p)))
-        for n, p in zip(scores.support, shares, strict=True)
-    ]
-    drawn = np.stack(rows, axis=1)
-    sizes = drawn.sum(axis=1) + drawn.sum(axis=2)
-    f1 = 2.0 * np.diagonal(drawn, axis1=1, axis2=2) / np.maximum(sizes, 1)
+    classes = len(scores.support)
+    right, answers = np.zeros((2, RESAMPLES, classes), np.int64)
+    for true, row in _rows(scores):
+        # With the last class, which takes what is left, whether or not its cell is 0.
+        columns = np.union1d(row[:, 1], [classes - 1])
+        shares = np.zeros(len(columns))
+        shares[np.searchsorted(columns, row[:, 1])] = row[:, 2] / scores.support[true]
+        drawn = generator.multinomial(scores.support[true], shares, size=RESAMPLES)
+        answers[:, columns] += drawn
+        right[:, true] = drawn[:, columns == true].sum(1)
+    sizes = answers + scores.support
+    f1 = 2.0 * right / np.maximum(sizes, 1)
     return float((f1.sum(axis=1) / (sizes > 0).sum(axis=1)).var())
+
+
+def _rows(scores: Scores) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield each class that occurs and its cells of the confusion matrix."""
+    cells = scores.confusion_cells
+    true, starts = np.unique(cells[:, 0], return_index=True)
+    yield from zip(true.tolist(), np.split(cells, starts[1:]), strict=True)
 
 
 @dataclass(frozen=True)

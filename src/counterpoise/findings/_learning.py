@@ -194,7 +194,9 @@ def one_answer(study: Study) -> list[Finding]:
 
 def _favorite(record: Record) -> tuple[int, float, float]:
     """The class with most answers, its share of the answers and of the test samples."""
-    confusion = np.array(record.run["test"]["confusion"], float)
-    answers, truth = (confusion.sum(axis) / confusion.sum() for axis in (0, 1))
+    scores = record.run["test"]
+    truth = np.array(scores["support"], float)
+    cells = np.array(scores["confusion_cells"], np.int64).reshape(-1, 3)
+    answers = np.bincount(cells[:, 1], cells[:, 2], minlength=len(truth))
     k = int(answers.argmax())
-    return k, float(answers[k]), float(truth[k])
+    return k, float(answers[k] / answers.sum()), float(truth[k] / truth.sum())

@@ -4,7 +4,8 @@
 """
 
 from counterpoise.metrics._adjust import adjust
+from counterpoise.metrics._confusion import dense_confusion
 from counterpoise.metrics._evaluation import Evaluation, evaluate
 from counterpoise.metrics._scores import Scores, score
 
-__all__ = ["Evaluation", "Scores", "adjust", "evaluate", "score"]
+__all__ = ["Evaluation", "Scores", "adjust", "dense_confusion", "evaluate", "score"]

@@ -4,11 +4,13 @@ The counting is scikit-learn's; what is added is one fixed answer to 0/0 (it is 
 warning), summaries over the classes that occur, and errors that name the first offending entry.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from counterpoise.metrics._confusion import count_cells, dense_confusion
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,7 +41,8 @@ class Scores:
         precision: per class, float64.
         f1: per class, float64.
         support: true images per class, int64.
-        confusion: counts [true, predicted], int64.
+        confusion_cells: the cells of C that are not 0, a row [true, predicted, count] each, in
+            order, int64: no more of them than images, however many classes there are.
     """
 
     accuracy: float
@@ -49,20 +52,26 @@ class Scores:
     precision: Floats
     f1: Floats
     support: Ints
-    confusion: Ints
+    confusion_cells: Ints
+
+    @property
+    def confusion(self) -> Ints:
+        """Return C, the counts [true, predicted], int64 (classes, classes); made when asked for."""
+        return dense_confusion(self.confusion_cells, len(self.support))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain floats, ints and lists, ready for `json.dumps`.
 
         Returns:
-            A dict with the attribute names as keys.
+            A dict with the attribute names as keys. The confusion matrix is in it as
+            `confusion_cells`; `metrics.dense_confusion` turns them into the whole matrix.
 
         Example:
             >>> from counterpoise.metrics import score
-            >>> score([0, 1], [0, 0], 2).to_dict()["confusion"]
-            [[1, 0], [1, 0]]
+            >>> score([0, 1, 1], [0, 0, 0], 2).to_dict()["confusion_cells"]
+            [[0, 0, 1], [1, 0, 2]]
         """
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
 def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Scores:
@@ -110,7 +119,7 @@ def _plain(value: Any) -> Any:
 def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
     """Collect scikit-learn's counts and means for checked inputs."""
     # Imported here because it takes a second that reading finished scores should not cost.
-    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     per_class: Any = precision_recall_fscore_support(true, answer, labels=labels, zero_division=0)
     precision, recall, f1, support = per_class  # arrays; the declared type allows for averages
@@ -124,7 +133,7 @@ def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
         precision=precision,
         f1=f1,
         support=support.astype(np.int64),
-        confusion=confusion_matrix(true, answer, labels=labels).astype(np.int64),
+        confusion_cells=count_cells(true, answer, len(labels)),
     )
 
 

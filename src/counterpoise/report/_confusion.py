@@ -1,6 +1,6 @@
 """The section on confusion: all matrices, their differences, and the samples behind the cells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ from counterpoise.report._variants import Entry
 from counterpoise.stats import Verdict
 from counterpoise.study import Study
 
+_WORST = 8  # pairs of classes in the table of the most frequent confusions
 _MOST_CELLS = 12_000  # of all difference matrices: of more, those to the baseline remain
 
 
@@ -24,38 +25,45 @@ def section(
     if not ran:
         return None
     classes, names = _matrix.choose_classes(study), study.data["class_names"]
-    total = np.array([_matrix.confusions(v.records).sum(0) for v in ran])
-    pairs = _matrix.worst_pairs(total, len(names) ** 2)
-    galleries = misclassified(study, [p for p in pairs if set(p) <= set(classes.order)])
+    every = {v.place: {r.seed: _matrix.cells_of(r) for r in v.records} for v in ran}
+    total = [np.concatenate(list(cells.values())) for cells in every.values()]
+    pairs = _matrix.worst_pairs(total, len(names))
+    folded = {v: {s: classes.fold(c) for s, c in cells.items()} for v, cells in every.items()}
+    shown = pairs[np.isin(pairs, classes.order).all(1)]
+    galleries = misclassified(study, list(map(tuple, shown.tolist())))
     links = set(galleries)
     cells = len(classes.names) ** 2
     return {
-        "matrices": [_matrix.matrix(v.place, v.records, classes, links) for v in ran],
+        "matrices": [_matrix.matrix(v, found, classes, links) for v, found in folded.items()],
         "upright": any(len(name) > 3 for name in classes.names),
         "variants": ran,
-        "worst": [_worst(total, i, j, names) for i, j in _matrix.worst_pairs(total)],
-        "differences": _differences(ran, verdicts, classes, cells),
+        "worst": [_worst(total, i, j, names) for i, j in pairs[:_WORST].tolist()],
+        "differences": _differences(ran, folded, verdicts, classes),
         "galleries": [_gallery(id, samples, names) for id, samples in galleries.items()],
         "cells": cells,
         "by_chance": max(1, round(0.05 * cells)),
     }
 
 
-def _worst(total: np.ndarray, i: int, j: int, names: Sequence[str]) -> dict[str, Any]:
-    shares = total[:, i, j] / np.maximum(total[:, i].sum(1), 1)
-    return {"true": names[i], "answer": names[j], "cells": [whole_percent(s) for s in shares]}
+def _worst(total: Sequence[np.ndarray], i: int, j: int, names: Sequence[str]) -> dict[str, Any]:
+    cells = [whole_percent(_matrix.share_of(c, i, j)) for c in total]
+    return {"true": names[i], "answer": names[j], "cells": cells}
 
 
 def _differences(
-    ran: Sequence[Entry], verdicts: Sequence[Verdict], classes: _matrix.Classes, cells: int
+    ran: Sequence[Entry],
+    folded: Mapping[int, _matrix.Folded],
+    verdicts: Sequence[Verdict],
+    classes: _matrix.Classes,
 ) -> list[_matrix.Matrix]:
     """Return the differences of any two, the one to the baseline that matters most first."""
     gain = {v.variant: v.interval.estimate for v in verdicts if v.interval}
     pairs = list(combinations(ran, 2))
-    if len(pairs) * cells > _MOST_CELLS:
+    if len(pairs) * len(classes.names) ** 2 > _MOST_CELLS:
         pairs = pairs[: len(ran) - 1]
     pairs.sort(key=lambda p: (p[0].place, -gain.get(p[1].label, 0.0) if not p[0].place else 0))
-    found = [_matrix.difference(one, other, classes) for one, other in pairs]
+    places = [(one.place, other.place) for one, other in pairs]
+    found = [_matrix.difference((i, j), folded[i], folded[j], classes) for i, j in places]
     return [m for m in found if m is not None]
 
 

@@ -1,19 +1,20 @@
 """Confusion matrices and their differences, as the rows of tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from counterpoise import stats
+from counterpoise.metrics import dense_confusion
 from counterpoise.report._numbers import cell_points, cut, percent, points, whole_percent
-from counterpoise.report._variants import Entry
 from counterpoise.study import Record, Study
 
 MOST_CLASSES = 24  # of more, those with the most errors are shown and the rest is summed
 _SHOWN = 20
 _LEVELS, _FULL = 9, 0.3  # shades; the difference that gets the deepest
 Counts = np.ndarray
+Folded = Mapping[int, Counts]  # by seed, of the classes that are shown
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Classes:
     names: tuple[str, ...]
     rest: tuple[int, ...] = ()
 
-    def fold(self, confusion: Counts) -> Counts:
-        """Return the matrix in this order, with what is not shown summed at the end."""
-        for axis in (0, 1):
-            shown = np.take(confusion, self.order, axis)
-            if self.rest:
-                others = np.take(confusion, self.rest, axis).sum(axis, keepdims=True)
-                shown = np.concatenate([shown, others], axis)
-            confusion = shown
-        return confusion
+    def fold(self, cells: Counts) -> Counts:
+        """Return the matrix of these cells in this order, what is not shown summed at the end."""
+        place = np.empty(len(self.order) + len(self.rest), np.int64)
+        place[list(self.order)] = np.arange(len(self.order))
+        place[list(self.rest)] = len(self.order)
+        true, predicted, count = cells.T
+        folded = np.zeros((len(self.names), len(self.names)), np.int64)
+        np.add.at(folded, (place[true], place[predicted]), count)
+        return folded
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,25 @@ class Matrix:
 
 
 def confusions(records: Sequence[Record]) -> Counts:
-    """Return the test part's confusion matrices (seeds, true, predicted)."""
-    return np.array([r.run["test"]["confusion"] for r in records], dtype=np.int64)
+    """Return the test part's confusion matrices (seeds, true, predicted), for a figure."""
+    tests = [r.run["test"] for r in records]
+    return np.array([dense_confusion(t["confusion_cells"], len(t["support"])) for t in tests])
+
+
+def cells_of(record: Record) -> Counts:
+    """Return the test part's confusions as rows [true, predicted, count]."""
+    return np.array(record.run["test"]["confusion_cells"], np.int64).reshape(-1, 3)
+
+
+def most_errors(study: Study, most: int) -> set[int]:
+    """Return the classes with the most errors, as truth or as answer, over all runs."""
+    errors = np.zeros(len(study.data["class_names"]), np.int64)
+    for record in study.records:
+        true, predicted, count = cells_of(record).T
+        wrong = true != predicted
+        for classes in (true, predicted):
+            np.add.at(errors, classes[wrong], count[wrong])
+    return set(np.argsort(-errors, kind="stable")[:most].tolist())
 
 
 def choose_classes(study: Study) -> Classes:
@@ -80,17 +98,15 @@ def choose_classes(study: Study) -> Classes:
     order = sorted(range(len(names)), key=lambda k: -counts[k])
     if len(names) <= MOST_CLASSES or not study.records:
         return Classes(tuple(order), tuple(names[k] for k in order))
-    total = confusions(study.records).sum(0)
-    errors = total.sum(0) + total.sum(1) - 2 * total.diagonal()
-    worst = set(np.argsort(-errors, kind="stable")[:_SHOWN].tolist())
+    worst = most_errors(study, _SHOWN)
     shown = tuple(k for k in order if k in worst)
     rest = tuple(k for k in order if k not in worst)
     return Classes(shown, (*(names[k] for k in shown), f"{len(rest)} others"), rest)
 
 
-def matrix(place: int, records: Sequence[Record], classes: Classes, links: set[str]) -> Matrix:
+def matrix(place: int, folded: Folded, classes: Classes, links: set[str]) -> Matrix:
     """Return a variant's confusion matrix, summed over its seeds."""
-    n = classes.fold(confusions(records).sum(0))
+    n = np.sum(list(folded.values()), 0)
     support, answers = n.sum(1), n.sum(0)
     rows = []
     for i, name in enumerate(classes.names):
@@ -129,15 +145,14 @@ def _level(share: float, linear: bool) -> int:
     return min(_LEVELS, int(np.ceil(_LEVELS * (share if linear else share**0.5))))
 
 
-def difference(one: Entry, other: Entry, classes: Classes) -> Matrix | None:
+def difference(
+    places: tuple[int, int], one: Folded, other: Folded, classes: Classes
+) -> Matrix | None:
     """Return how the second variant's shares differ from the first's, by the seeds both have."""
-    seeds = {r.seed for r in one.records} & {r.seed for r in other.records}
+    seeds = [seed for seed in one if seed in other]
     if not seeds:
         return None
-    counts = [
-        np.array([classes.fold(m) for m in confusions([r for r in v.records if r.seed in seeds])])
-        for v in (one, other)
-    ]
+    counts = [np.array([folded[seed] for seed in seeds]) for folded in (one, other)]
     before, after = map(_shares, counts)
     rows = []
     for i, name in enumerate(classes.names):
@@ -146,7 +161,7 @@ def difference(one: Entry, other: Entry, classes: Classes) -> Matrix | None:
             for j in range(len(classes.names))
         ]
         rows.append(Row(name, f"{counts[0][0, i].sum():,}", cells))
-    return Matrix(one.place, rows, other.place)
+    return Matrix(places[0], rows, places[1])
 
 
 def _shares(counts: Counts) -> np.ndarray:
@@ -167,15 +182,35 @@ def _difference_cell(before: np.ndarray, after: np.ndarray, hit: bool) -> Cell:
     return Cell(css, (cell_points(mean),), hint)
 
 
-def worst_pairs(total: Counts, most: int = 8) -> list[tuple[int, int]]:
-    """Return the confusions with the largest mean share of the true class, worst first.
+def worst_pairs(variants: Sequence[Counts], num_classes: int) -> Counts:
+    """Return all confusions as rows [true, predicted], by the variants' mean share, worst first.
 
     Args:
-        total: the matrices (variants, true, predicted).
-        most: how many.
+        variants: the cells of each, of all its seeds.
+        num_classes: how many classes there are.
     """
-    shares = _shares(total).mean(0)
-    np.fill_diagonal(shares, 0.0)
-    ranked = np.argsort(-shares, axis=None, kind="stable")[:most]
-    places = [tuple(map(int, np.unravel_index(k, shares.shape))) for k in ranked]
-    return [(i, j) for i, j in places if shares[i, j] > 0]
+    found = [_wrong_shares(cells, num_classes) for cells in variants]
+    places = np.unique(np.concatenate([where for where, _ in found]))
+    total = np.zeros(len(places))
+    for where, shares in found:
+        total[np.searchsorted(places, where)] += shares
+    ranked = places[np.argsort(-(total / len(found)), kind="stable")]
+    return np.stack(np.divmod(ranked, num_classes), axis=1)
+
+
+def _wrong_shares(cells: Counts, num_classes: int) -> tuple[Counts, np.ndarray]:
+    """Return where the errors are, as true * num_classes + predicted, and their shares."""
+    true, predicted, count = cells.T
+    support = np.zeros(num_classes, np.int64)
+    np.add.at(support, true, count)
+    wrong = true != predicted
+    places, which = np.unique((true * num_classes + predicted)[wrong], return_inverse=True)
+    total = np.zeros(len(places), np.int64)
+    np.add.at(total, which, count[wrong])
+    return places, total / support[places // num_classes]
+
+
+def share_of(cells: Counts, true: int, predicted: int) -> float:
+    """Return which share of a true class got this answer."""
+    row = cells[cells[:, 0] == true]
+    return float(row[row[:, 1] == predicted, 2].sum() / max(row[:, 2].sum(), 1))
