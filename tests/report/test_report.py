@@ -292,6 +292,50 @@ def test_many_classes_are_summed_in_the_matrix_and_whole_in_the_table(make, smal
     assert total == 60 * 6 * 3
 
 
+def test_of_very_many_classes_each_table_shows_some_and_sums_the_rest(make, small):
+    names = [f"class {k}" for k in range(120)]
+    study = open_study(make(small, names=names, test_each=3))
+    path = report.render(study)
+    page = Page(path)
+    matrix = re.search(r'<table class="matrix" data-variant="1">.*?</table>', page.raw, re.S)[0]
+    assert "100 others" in matrix
+    counts = re.findall(r'class="n">([\d,]+)<', matrix)
+    assert sum(int(n.replace(",", "")) for n in counts) == 120 * 3 * 3
+
+    every = sum(map(confusion, study.records))
+    errors = every.sum(0) + every.sum(1) - 2 * every.diagonal()
+    numbers = page.raw[page.raw.index("<summary>The numbers</summary>") :]
+    numbers = re.search(r"<tbody>.*?</tbody>", numbers, re.S)[0]
+    shown = [int(k) for k in re.findall(r'title="class (\d+)"', numbers)]
+    assert shown == sorted(shown)
+    assert len(shown) == 50
+    assert min(errors[shown]) >= max(np.delete(errors, shown))
+    rest = np.setdiff1d(np.arange(120), shown)
+    recalls = [r.run["test"]["recall"] for r in study.of("cross_entropy")]
+    (others,) = re.findall(r">70 others<.*", numbers)
+    assert f"{np.mean(np.array(recalls)[:, rest]):.1%}" in others
+    assert "70 classes" not in page.section("classes")
+    assert "80 classes between the largest and the smallest are not drawn" in page.section(
+        "classes"
+    )
+
+    data = page.section("data")
+    sizes = study.data["train_counts"]
+    assert "80 others" in data
+    assert f"{sum(sizes[10:90]):,}" in data
+    assert "class 9" in data
+    assert "class 50" not in data
+
+
+def test_the_page_does_not_grow_with_the_classes(make, small):
+    pages = []
+    for n in (110, 220):
+        names = [f"class {k:03}" for k in range(n)]
+        pages.append(page_of(open_study(make(small, names=names, shape=(7,), test_each=2))))
+    few, many = map(len, pages)
+    assert abs(many - few) < 0.05 * few
+
+
 def test_predictions_are_read_once_and_let_go_of(make, small, monkeypatch):
     read = []
     arrays = _answers.record.arrays

@@ -1,8 +1,9 @@
 """Recall class by class, the largest class first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from counterpoise.report._matrix import most_errors
 from counterpoise.report._numbers import mean, percent, points
 from counterpoise.report._strips import across, axis, bars, dots
 from counterpoise.report._thumbnails import of_each_class
@@ -10,6 +11,8 @@ from counterpoise.report._variants import Entry
 from counterpoise.study import Study
 
 _IN_FIGURE = 40  # of more classes the figure shows the largest and the smallest
+_WHOLE = 100  # of more classes a table sums what it does not show
+_MOST = 50  # then the numbers are those of the classes with the most errors
 
 
 def by_size(study: Study) -> list[int]:
@@ -35,7 +38,7 @@ def groups(study: Study) -> dict[str, list[int]]:
     third = order[len(order) - max(1, len(order) // 3) :]
     small = [k for k in third if 3 * counts[k] < counts[order[0]]]
     if len(found) == 1 and small:
-        return {"the larger classes": [k for k in order if k not in small], "the tail": small}
+        return {"the larger classes": order[: len(order) - len(small)], "the tail": small}
     return found
 
 
@@ -51,7 +54,7 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
     if not ran:
         return None
     found = {v.place: v.recalls() for v in ran}
-    rare, order, counts = tail(study), by_size(study), study.data["train_counts"]
+    rare, order = tail(study), by_size(study)
     scale = across((0.0, 1.0), width=480)
     rows = []
     for k in _shown(order):
@@ -59,8 +62,8 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
         spans = [(p, sum(v) / len(v), min(v), max(v)) for p, v in seeds.items() if v]
         rows.append(_row(study, k, rare) | {"strip": dots(scale, spans)})
     numbers = [
-        _row(study, k, rare) | {"cells": _cells([_mean(e, [k]) for e in found.values()])}
-        for k in order
+        row | {"cells": _cells([_mean(e, classes) for e in found.values()])}
+        for row, classes in _table(study, rare, most_errors(study, _MOST))
     ]
     by_group = [
         {"name": name, "cells": _cells([_mean(e, members) for e in found.values()])}
@@ -72,7 +75,7 @@ def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
         "groups": by_group,
         "axis": axis(scale, lambda x: percent(x, 0)),
         "variants": ran,
-        "left_out": len(counts) - len(rows),
+        "left_out": _left_out(len(order), len(rows)),
         "rare": len(rare),
     }
 
@@ -81,6 +84,36 @@ def _shown(order: Sequence[int]) -> list[int]:
     if len(order) <= _IN_FIGURE:
         return list(order)
     return [*order[: _IN_FIGURE // 4], *order[-3 * _IN_FIGURE // 4 :]]
+
+
+def _left_out(classes: int, drawn: int) -> str:
+    """Say what the figure does not show."""
+    between = f"{classes - drawn} classes between the largest and the smallest"
+    if classes > _WHOLE:
+        return (
+            f"{between} are not drawn; the table has the {_MOST} with the most errors, and the "
+            "mean of the others."
+        )
+    return f"{between} stand in the table only." if classes > drawn else ""
+
+
+def _table(
+    study: Study, rare: set[int], chosen: Collection[int]
+) -> list[tuple[dict[str, Any], list[int]]]:
+    """Return a row a class, the largest first; of very many, the chosen ones and the rest as one.
+
+    Returns:
+        Each row with the classes that it stands for.
+    """
+    order, data = by_size(study), study.data
+    shown = order if len(order) <= _WHOLE else [k for k in order if k in chosen]
+    rows = [(_row(study, k, rare), [k]) for k in shown]
+    if len(shown) < len(order):
+        rest = [k for k in order if k not in chosen]
+        train, test = (sum(data[part][k] for k in rest) for part in ("train_counts", "test_counts"))
+        others = {"name": f"{len(rest):,} others", "train": f"{train:,}", "test": f"{test:,}"}
+        rows.append((others | {"rare": False}, rest))
+    return rows
 
 
 def _row(study: Study, k: int, rare: set[int]) -> dict[str, Any]:
@@ -111,12 +144,17 @@ def sizes(study: Study) -> dict[str, Any]:
     train, test = study.data["train_counts"], study.data["test_counts"]
     order, pictures, rare = by_size(study), of_each_class(study), tail(study)
     scale = across((*train, *test), low=0)
-    rows = [
-        _row(study, k, rare)
-        | {"bars": bars(scale, (train[k], test[k])), "pictures": pictures[k] if pictures else []}
-        for k in order
-    ]
+    rows = []
+    for row, classes in _table(study, rare, set(_shown(order))):
+        k = classes[0]
+        drawn = {
+            "bars": bars(scale, (train[k], test[k])),
+            "pictures": pictures[k] if pictures else [],
+        }
+        rows.append(row | (drawn if len(classes) == 1 else {}))
     said = f"{sum(train):,} training and {sum(test):,} test samples in {len(train)} classes"
     if min(train):
         said += f"; the largest is {max(train) / min(train):.3g} times the smallest in training"
+    if len(train) > _WHOLE:
+        said += f"; the {_IN_FIGURE} largest and smallest are shown"
     return {"rows": rows, "pictures": bool(pictures), "said": said}
