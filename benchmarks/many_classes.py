@@ -1,0 +1,124 @@
+"""What a study of many classes weighs, and what its report takes.
+
+    python benchmarks/many_classes.py
+    python benchmarks/many_classes.py --classes 1000 --runs 10
+
+For each number of classes a study of noise, by a small net that is hardly trained, so that the
+answers spread over all classes and the confusion matrices have nearly as many cells as there are
+test samples. Half of the runs are the baseline's. Then `counterpoise show` and
+`counterpoise report`, each in a process of its own: seconds and peak memory, start-up included,
+which takes what `show --help` takes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from counterpoise.data import Data, Part
+from counterpoise.study import Training, compare
+
+TEST = 10_000  # samples
+FEATURES = 64
+REPEATS = 3
+HEAD = (
+    "classes", "cells", "run.json", "predictions", "show, s", "MB", "report, s", "MB", "page",
+    "start, s",
+)  # fmt: skip
+
+
+# The peak is read within: what wait4 tells of a child counts the parent's memory at its start, too.
+COMMAND = """
+import sys
+from counterpoise.cli import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        (peak,) = [line.split()[1] for line in status if line.startswith("VmHWM")]
+    print(peak, file=sys.stderr)
+"""
+
+
+def noise(classes: int, samples: int, seed: int) -> Part:
+    """Normal features; as many samples of each class as can be."""
+    inputs = torch.randn(samples, FEATURES, generator=torch.Generator().manual_seed(seed))
+    return Part(inputs, torch.arange(samples) % classes)
+
+
+def make(folder: Path, classes: int, runs: int) -> None:
+    """Run the study."""
+    names = tuple(f"class {k}" for k in range(classes))
+    train, test = noise(classes, max(2_000, 4 * classes), 0), noise(classes, TEST, 1)
+    data = Data("noise", train, test, names, "made by benchmarks/many_classes.py")
+    compare(
+        data,
+        losses=("cross_entropy", "focal"),
+        seeds=runs // 2,
+        out=folder,
+        training=Training("mlp", epochs=1, lr=1e-6),
+    )
+
+
+def measure(*arguments: str) -> tuple[float, float]:
+    """Return a command's seconds and peak memory in MB, the quickest of some repeats."""
+    found = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        command = [sys.executable, "-c", COMMAND, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        kilobytes = int(done.stderr.split()[-1])
+        found.append((time.perf_counter() - begin, kilobytes / 1024))
+    return min(found)
+
+
+def size(path: Path) -> str:
+    """Write a file's size in kB."""
+    return f"{path.stat().st_size / 1000:,.0f} kB"
+
+
+def row(folder: Path) -> list[str]:
+    """Return what is shown of a study."""
+    run = max(folder.glob("runs/*/run.json"), key=lambda path: path.stat().st_size)
+    test = json.loads(run.read_text(encoding="utf-8"))["test"]
+    cells = len(test["confusion_cells"]) if "confusion_cells" in test else "dense"
+    seconds, memory = measure("report", str(folder))
+    show_seconds, show_memory = measure("show", str(folder))
+    start, _ = measure("show", "--help")
+    return [
+        str(len(test["recall"])),
+        str(cells),
+        size(run),
+        size(run.with_name("predictions.npz")),
+        f"{show_seconds:.1f}",
+        f"{show_memory:.0f}",
+        f"{seconds:.1f}",
+        f"{memory:.0f}",
+        size(folder / "report.html"),
+        f"{start:.1f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--keep", type=Path, help="a folder for the studies; else they are removed")
+    options = parser.parse_args()
+    print(f"{options.runs} runs, {TEST:,} test samples; the quickest of {REPEATS}\n")
+    print("| " + " | ".join(HEAD) + " |")
+    print("| " + " | ".join("---" for _ in HEAD) + " |")
+    with tempfile.TemporaryDirectory() as scratch:
+        for classes in options.classes:
+            folder = (options.keep or Path(scratch)) / f"{classes}_classes"
+            make(folder, classes, options.runs)
+            print("| " + " | ".join(row(folder)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
