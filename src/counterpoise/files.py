@@ -97,10 +97,10 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; no other writer may be at work."""
-    for entry in os.scandir(folder):
-        if is_unfinished(entry.name):
-            remove(Path(entry.path))
+    """Remove what writers that were killed left below a folder; no other may be at work there."""
+    for below, _, names in os.walk(folder):
+        for name in filter(is_unfinished, names):
+            remove(Path(below, name))
 
 
 def is_unfinished(name: str) -> bool:

@@ -26,7 +26,9 @@ from counterpoise.study import (
     Variant,
     compare,
     open_study,
+    record,
     stream,
+    usual_folder,
 )
 from counterpoise.study import _stream as streaming
 
@@ -188,6 +190,13 @@ def toy(n=300, classes=3, seed=0):
     inputs = torch.randn(n, 5, generator=g) + 2 * nn.functional.one_hot(targets, 5)
     names = tuple(f"class {k}" for k in range(classes))
     return Data("toy", Part(inputs, targets), Part(inputs.flip(0), targets.flip(0)), names, "made")
+
+
+def test_a_data_set_whose_splits_share_their_memory(tmp_path):
+    whole = toy()
+    x, y = whole.train.inputs, whole.train.targets
+    data = Data("toy", Part(x[:200], y[:200]), Part(x[200:], y[200:]), whole.class_names, "made")
+    assert compare(data, seeds=1, out=tmp_path, training=QUICK).finished
 
 
 def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
@@ -384,3 +393,132 @@ def test_the_time_left_is_shown_at_every_width(width):
     assert "batch, logit_adjusted · seed 0" in capture.get()
     assert "50% 0:00:00 left" in capture.get()
     assert ("validation balanced accuracy" in capture.get()) == (width == 140)
+
+
+def test_runs_of_another_environment_are_kept_and_said(finished, tmp_path, monkeypatch):
+    from counterpoise import findings
+
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    elsewhere(folder, "predictions.npz", kernels="others")
+    before = files(folder)
+    (planned,) = (e.value for e in run(plan(), folder) if e.kind == "planned")
+    assert len(planned["kept"]) == 4
+    (said,) = planned["other_environment"].values()
+    assert said == ["kernels others in place of C"]
+    assert files(folder) == before
+    (found,) = (f for f in findings.judge(open_study(folder)) if f.code == "CP401")
+    assert found.text.startswith("1 of 4 runs were trained in another environment")
+    assert "kernels others in place of C" in found.text
+
+
+def test_runs_of_another_environment_are_trained_again_if_the_plan_says_so(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    elsewhere(folder, "predictions.npz", kernels="others")
+    events = run(plan(on_other_environment="rerun"), folder)
+    assert sum(e.kind == "started" for e in events) == 1
+    kept = {k: v for k, v in files(folder).items() if k not in ("plan.toml", "study.json")}
+    assert kept.items() <= files(finished).items()
+
+
+def elsewhere(folder, name, **changes):
+    """Let one run have been trained in another environment."""
+    place = next(folder.glob(f"runs/*/{name}")).parent
+    found = record.read(place)
+    found["environment"] |= changes
+    (place / "run.json").write_text(record.seal(found))
+
+
+def test_neither_engine_nor_workers_nor_environment_are_in_the_identity(finished):
+    spec = open_study(finished).records[0].run["spec"]
+    assert set(spec) == {
+        *("variant", "seed", "stage", "metric", "training", "sources", "data"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("margin = 0.01", "margin = 0.02", ("margin",)),
+        ("epochs = 2", "epochs = 3", ("training.epochs",)),
+        ("seeds = [0, 1]", "seeds = 2", ()),
+        ("margin = 0.01", "margin = -1", None),
+        ("margin = 0.01", "margin =", None),
+    ],
+)
+def test_an_edited_plan_is_an_edit(finished, tmp_path, before, after, said):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    path = folder / "plan.toml"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    study = open_study(folder)
+    assert study.plan == open_study(finished).plan
+    assert study.scores() == open_study(finished).scores()
+    if said is None:
+        assert study.edited[0].startswith("it cannot be read: ")
+    else:
+        assert study.edited == said
+
+
+def test_a_study_of_another_version_is_refused_and_not_replaced(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    content = record.unseal(folder / "study.json")
+    monkeypatch.setattr(record, "FORMAT", 2)
+    (folder / "study.json").write_text(record.seal(content))
+    monkeypatch.undo()
+    before = files(folder)
+    for call in (lambda: open_study(folder), lambda: run(plan(), folder)):
+        with pytest.raises(ValueError, match="is of format 2, but this counterpoise reads 1"):
+            call()
+    assert files(folder) == before
+
+
+def test_data_kept_with_a_study_are_checked(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    path = folder / "data.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(record.Damaged, match="not the file that the study was run on"):
+        open_study(folder).data_file  # noqa: B018
+    run(plan(), folder)
+    assert files(folder) == files(finished)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/etc"), "runs", "figures"])
+def test_nothing_in_a_study_leads_out_of_it(finished, tmp_path, make):
+    folder, outside = tmp_path / "study", tmp_path / "outside"
+    shutil.copytree(finished, folder)
+    outside.mkdir()
+    if callable(make):
+        make(folder / "runs" / "thing")
+    else:
+        shutil.rmtree(folder / make, ignore_errors=True)
+        (folder / make).symlink_to(outside)
+    for call in (lambda: open_study(folder), lambda: run(plan(), folder)):
+        with pytest.raises(ValueError, match="must hold folders and ordinary files only"):
+            call()
+    assert list(outside.iterdir()) == []
+
+
+def test_two_data_sets_never_share_a_usual_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ds_v1.0", "ds_v1.1", "a/photos", "b/photos", "digits", "churn"):
+        Path(name).mkdir(parents=True)
+    Path("churn.csv").touch()
+    every = [
+        *("ds_v1.0", "ds_v1.1", "a/photos", "b/photos", "a%2Fphotos", "digits", "./digits"),
+        *("churn", "churn.csv", "churn.csv:A", "churn.csv:B", "churn_csv", "m:digits", "m.digits"),
+        *("x" * 300, "x" * 301, f"../{tmp_path.name}/c"),
+    ]
+    folders = [usual_folder(Plan(name)) for name in every]
+    assert len(set(folders)) == len(every)
+    assert all(folder.parent == Path("studies") for folder in folders)
+    assert all(len(folder.name) < 250 for folder in folders)
+    assert usual_folder(Plan("ds_v1.0/")) == usual_folder(Plan("./ds_v1.0")) == folders[0]
+    assert usual_folder(Plan(str(tmp_path / "a" / "photos"))) == folders[2]
+    assert usual_folder(Plan("toy"), "0" * 64) != usual_folder(Plan("toy"), "1" * 64)

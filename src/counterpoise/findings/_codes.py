@@ -56,4 +56,7 @@ CODES = {
     "CP337": ("caution", "a learning rate at the edge of the grid"),
     "CP338": ("caution", "variants compared on fewer seeds than planned"),
     "CP339": ("caution", "a difference that another test set may not show"),
+    # CP4xx: the study's folder
+    "CP401": ("caution", "runs from another environment"),
+    "CP402": ("note", "a plan.toml that is not the plan that was run"),
 }

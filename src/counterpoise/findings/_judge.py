@@ -8,6 +8,7 @@ from counterpoise.findings import (
     _groups,
     _learning,
     _noise,
+    _record,
     _settings,
     _training,
     _verdicts,
@@ -46,6 +47,8 @@ ALL_CHECKS: dict[str, Check] = {
     "CP337": _settings.edge_of_the_grid,
     "CP338": _verdicts.fewer_seeds,
     "CP339": _noise.another_test_set,
+    "CP401": _record.other_environments,
+    "CP402": _record.edited_plan,
 }
 
 

@@ -1,6 +1,7 @@
 """The page: what its sections need, put into one file that needs nothing else."""
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import cache
@@ -11,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from counterpoise import findings
+from counterpoise import files, findings
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
 from counterpoise.report._numbers import METRICS
 from counterpoise.report._place import PAGE, check_place, write_page
@@ -58,7 +59,11 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
     study = study if isinstance(study, Study) else open_study(study)
     path = study.folder / PAGE if out is None else Path(out)
     check_place(study.folder, path)
-    write_page(path, page(study))
+    content = page(study)
+    if out is None:
+        with contextlib.suppress(TimeoutError), files.lock(study.folder):  # no compare is at work
+            files.remove_unfinished(study.folder)
+    write_page(path, content)
     return path
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.study._check import NAMED_DATA
+from counterpoise.study._check import as_seeds
 from counterpoise.study._stream import stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
@@ -108,13 +109,13 @@ def compare(
         _check_alone(given, settings, f"write it into {data}")
         plan = read_file(Path(data))
     else:
-        loaded = None if isinstance(data, str | Path) else data
+        loaded = None if isinstance(data, str | Path) else _as_data(data)
         plan = Plan(
             data=str(data) if loaded is None else loaded.name,
             norms=tuple(map(name_of, norms)),
             losses=tuple(map(name_of, losses)),
             samplers=tuple(map(name_of, samplers)),
-            seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+            seeds=as_seeds(seeds),
             training=training or Training(),
             imbalance=imbalance or Imbalance(),
             **settings,
@@ -128,6 +129,18 @@ def compare(
         if on_event is not None:
             on_event(event)
     return open_study(folder)
+
+
+def _as_data(data: Any) -> Any:
+    """Refuse what is no data set before its name is asked for."""
+    from counterpoise.data import Data
+
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"data must be a name, a path, a plan or a data.Data, but got {type(data).__name__}; "
+            "make a Data of it"
+        )
+    return data
 
 
 def _check_alone(given: dict[str, Any], settings: dict[str, Any], remedy: str) -> None:

@@ -1,8 +1,13 @@
 """What a plan must hold, told before anything runs."""
 
 import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from numbers import Integral
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
+from counterpoise.text import one_line
 from counterpoise.words import unknown
 
 if TYPE_CHECKING:
@@ -30,25 +35,35 @@ NAMED_DATA = ("fashion_mnist", "digits")
 MODELS = ("auto", "deeper_cnn", "resnet8", "resnet20", "mlp")
 
 
+# No study needs more; beyond, lists of runs would fill the memory before anything trains.
+_MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
+_MOST_LETTERS = 4096
+_short = Repr()
+_short.maxstring = _short.maxother = 120
+
+
 def check_plan(plan: "Plan") -> None:
     """Raise ValueError for the first thing that cannot be run."""
     from counterpoise.study.plan import METRICS
 
     _check_types(plan)
+    _check_settings(plan)
+    _check_texts(plan)
+    _check_size(plan)
     for v in plan.variants:
         _word("norm", v.norm, NORMS)
         _word("loss", v.plain_loss, LOSSES)
         _word("sampler", v.sampler, SAMPLERS)
     _word("metric", plan.metric, METRICS, imports=False)
-    _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if not plan.variants or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(
             "a plan needs a norm, a loss, a sampler and a seed at least, and each seed once, but "
-            f"got {list(plan.norms)}, {list(plan.losses)}, {list(plan.samplers)} and "
-            f"{list(plan.seeds)}"
+            f"got {shown(plan.norms)}, {shown(plan.losses)}, {shown(plan.samplers)} and "
+            f"{shown(plan.seeds)}"
         )
-    if min(plan.seeds) < 0 or not plan.margin > 0:
-        raise ValueError(f"seeds must be >= 0 and margin > 0, but got {plan.seeds}, {plan.margin}")
+    _check_seeds(plan.seeds)
+    if not 0 < plan.margin <= 1:
+        raise ValueError(f"margin must be above 0 and at most 1, but got {shown(plan.margin)}")
     if len(set(plan.labels)) < len(plan.labels):
         raise ValueError(f"variants must have different names, but these are {plan.labels}")
     if plan.baseline and plan.baseline not in plan.labels:
@@ -57,14 +72,58 @@ def check_plan(plan: "Plan") -> None:
     _check_training(plan)
 
 
+def as_seeds(seeds: Any) -> tuple[Any, ...]:
+    """Return which seeds there are: those of a list, or so many from 0 up.
+
+    Raises:
+        ValueError: neither, or more than anybody trains.
+    """
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool):
+        found: Any = range(int(seeds))
+        number = max(0, int(seeds))
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes):
+        found = tuple(islice(seeds, _MOST_SEEDS + 1))
+        number = len(found)
+    else:
+        raise ValueError(
+            f"seeds must be of the kind of 5, how many, or [0, 1], which, but got {shown(seeds)}"
+        )
+    if number > _MOST_SEEDS:
+        raise ValueError(f"a plan must have {_MOST_SEEDS} seeds at most, but got {shown(seeds)}")
+    return tuple(int(s) if _is_integer(s) else s for s in found)
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: on one line, and no longer than people read."""
+    try:
+        return one_line(_short.repr(value))
+    except Exception:  # an integer of 10,000 digits has no text
+        return f"a {type(value).__name__}"
+
+
+def _check_seeds(seeds: tuple[int, ...]) -> None:
+    from counterpoise.study.plan import TUNING_SEED
+
+    if min(seeds) < 0 or max(seeds) >= 2**63:
+        raise ValueError(f"seeds must be >= 0 and below 2**63, but got {shown(seeds)}")
+    beyond = TUNING_SEED + _MOST_TUNING_SEEDS
+    taken = [seed for seed in seeds if TUNING_SEED <= seed < beyond]
+    if taken:
+        raise ValueError(
+            f"seeds from {TUNING_SEED} up to {beyond - 1} are those that choose learning rates, "
+            f"which are not reported, but got {taken[0]}; take others"
+        )
+
+
 def _check_imbalance(plan: "Plan") -> None:
     i = plan.imbalance
     _word("imbalance.profile", i.profile, ("none", "linear", "exponential", "step"), imports=False)
     _word("imbalance.draw", i.draw, ("random", "first"), imports=False)
-    if not (math.isfinite(i.factor) and i.factor >= 1) or min(i.largest, i.test_largest) < 0:
+    most = 10**9
+    if not 1 <= i.factor <= most or not all(0 <= n <= most for n in (i.largest, i.test_largest)):
         raise ValueError(
-            "imbalance needs factor >= 1 (1 is balanced) and largest >= 0, but got "
-            f"{i.factor}, {i.largest} and {i.test_largest}"
+            f"imbalance needs factor >= 1 (1 is balanced), largest >= 0, and none above {most}, "
+            f"but got {shown(i.factor)}, {shown(i.largest)} and {shown(i.test_largest)}"
         )
 
 
@@ -77,23 +136,29 @@ def _check_training(plan: "Plan") -> None:
     for part in t.watch:
         _word("training.watch", part, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
-        raise ValueError(f"training.lr must be a number or 'auto', but got {t.lr!r}")
-    for name, value, low, high in (
-        ("training.epochs", t.epochs, 1, math.inf),
-        ("training.batch_size", t.batch_size, 1, math.inf),
-        ("training.image_size", t.image_size, 4, math.inf),
+        raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
+    bounds: list[tuple[str, Any, float, float]] = [
+        ("training.epochs", t.epochs, 1, 100_000),
+        ("training.batch_size", t.batch_size, 1, 1_000_000),
+        ("training.image_size", t.image_size, 4, 1024),
         ("training.momentum", t.momentum, 0, 0.999999),
-        ("training.weight_decay", t.weight_decay, 0, math.inf),
+        ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),
-        ("training.clip_norm", t.clip_norm, 0, math.inf),
+        ("training.clip_norm", t.clip_norm, 0, 1e30),
         ("training.deferred", t.deferred, 0, 1),
         ("training.validation", t.validation, 0, 0.9),
-        ("tuning.seeds", plan.tuning.seeds, 1, math.inf),
-        ("tuning.epochs", plan.tuning.epochs, 0, math.inf),
+        ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),
+        ("tuning.epochs", plan.tuning.epochs, 0, 100_000),
         *(("a learning rate", lr, 1e-30, 1e30) for lr in plan.grid or (t.lr,)),
-    ):
-        if not (isinstance(value, int | float) and low <= value <= high):
-            raise ValueError(f"{name} must be within {low} .. {high}, but got {value!r}")
+        *(("tuning.grid", lr, 1e-30, 1e30) for lr in plan.tuning.grid),
+    ]
+    for name, value, low, high in bounds:
+        if not _is_number(value) or not low <= value <= high:
+            raise ValueError(f"{name} must be within {low} .. {high}, but got {shown(value)}")
+    if len(set(plan.tuning.grid)) < len(plan.tuning.grid):
+        raise ValueError(
+            f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
+        )
     if not t.validation and (t.lr == "auto" or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "
@@ -114,26 +179,101 @@ def _word(kind: str, word: Any, known: tuple[str, ...], imports: bool = True) ->
 
 def _check_types(plan: "Plan") -> None:
     """Refuse values of another kind than the defaults', which TOML and Python let through."""
-    for where, part in (
-        ("", plan),
-        ("imbalance.", plan.imbalance),
-        ("training.", plan.training),
-        ("tuning.", plan.tuning),
-    ):
+    for where, part in _parts(plan):
         for key, f in part.__dataclass_fields__.items():
             value, default = getattr(part, key), f.default
             if key == "lr":
-                fits = isinstance(value, str | int | float) and not isinstance(value, bool)
+                fits = isinstance(value, str) or _is_number(value)
             elif isinstance(default, float):
-                fits = isinstance(value, int | float) and not isinstance(value, bool)
+                fits = _is_number(value)
             else:
                 fits = type(value) is type(default)
             if not fits:
                 raise ValueError(
-                    f"{where}{key} must be of the kind of {default!r}, but got {value!r}"
+                    f"{where}{key} must be of the kind of {default!r}, but got {shown(value)}"
                 )
     for key in ("norms", "losses", "samplers"):
         if not all(isinstance(word, str) for word in getattr(plan, key)):
-            raise ValueError(f"{key} must be words, but got {getattr(plan, key)!r}")
-    if not all(type(seed) is int for seed in plan.seeds):
-        raise ValueError(f"seeds must be integers, but got {plan.seeds!r}")
+            raise ValueError(f"{key} must be words, but got {shown(getattr(plan, key))}")
+    if not all(map(_is_integer, plan.seeds)):
+        raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
+
+
+def _parts(plan: "Plan") -> tuple[tuple[str, Any], ...]:
+    parts = (("imbalance.", plan.imbalance), ("training.", plan.training))
+    return (("", plan), *parts, ("tuning.", plan.tuning))
+
+
+def _check_settings(plan: "Plan") -> None:
+    """Refuse single variants that are none, and settings that a file cannot hold."""
+    from counterpoise.study.plan import Variant
+
+    for v in plan.variant:
+        if not isinstance(v, Variant) or not isinstance(v.settings, Mapping):
+            raise ValueError(f"each variant must be a table of settings, but got {shown(v)}")
+        for word in (v.norm, v.loss, v.sampler):
+            if not isinstance(word, str):
+                raise ValueError(f"norm, loss and sampler must be words, but got {shown(word)}")
+        for key, value in v.settings.items():
+            if not isinstance(key, str) or not _is_setting(value):
+                raise ValueError(
+                    "the settings of a loss must be finite numbers, words, yes or no, or lists of "
+                    f"numbers, but got {shown(key)} = {shown(value)}"
+                )
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_finite(x) for x in value)
+    return isinstance(value, bool | str) or _is_finite(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number that TOML can hold: a finite one, or an integer of 64 bits."""
+    most = 2**63 if isinstance(value, int) else math.inf
+    return _is_number(value) and -most < value < most
+
+
+def _check_texts(plan: "Plan") -> None:
+    """Refuse text that cannot be written, or that no name can hold."""
+    texts = [x for _, part in _parts(plan) for x in vars(part).values() if isinstance(x, str)]
+    texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.training.watch]
+    for v in plan.variant:
+        texts += [v.norm, v.loss, v.sampler, *v.settings]
+        texts += [x for x in v.settings.values() if isinstance(x, str)]
+    for text in texts:
+        if isinstance(text, str) and not _is_writable(text):
+            raise ValueError(
+                f"text in a plan must be UTF-8 without NUL, of {_MOST_LETTERS} characters at most, "
+                f"but got {shown(text)}"
+            )
+    if not plan.data:
+        raise ValueError("data must name what the study is about, but is empty; '.' is this folder")
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text and len(text) <= _MOST_LETTERS
+
+
+def _check_size(plan: "Plan") -> None:
+    """Refuse more than anybody trains, before the variants are written out."""
+    variants = len(plan.norms) * len(plan.losses) * len(plan.samplers) + len(plan.variant)
+    each = max(len(plan.seeds), len(plan.tuning.grid) * plan.tuning.seeds)
+    for what, number, most in (
+        ("variants", variants, _MOST_VARIANTS),
+        ("runs", variants * each, _MOST_RUNS),
+    ):
+        if number > most:
+            raise ValueError(f"a plan must have {most} {what} at most, but got {shown(number)}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def run_environment() -> dict[str, str]:
     """Return what the bytes of a run depend on beside its spec; the same within one process.
 

@@ -48,8 +48,6 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
         folder: the study's.
         known: the facts that the study has of its data so far.
     """
-    import safetensors.torch
-
     from counterpoise.data import count_classes, fingerprint
 
     parts = {"train": data.train, "test": data.test}
@@ -64,11 +62,11 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
     if known and {**known, "sha256": ""} == {**facts, "sha256": ""} and _is_whole(folder, known):
         return dict(known)
     tensors = {
-        f"{name}_{kind}": getattr(part, kind).contiguous()
+        f"{name}_{kind}": getattr(part, kind)
         for name, part in parts.items()
         for kind in ("inputs", "targets")
     }
-    content = safetensors.torch.save(tensors)
+    content = record.tensors(tensors)  # copies: parts can be slices of one tensor
     files.write(folder / FILE, content)
     return facts | {"sha256": hashlib.sha256(content).hexdigest()}
 
@@ -91,7 +89,7 @@ def _is_whole(folder: Path, facts: Mapping[str, Any]) -> bool:
     try:
         with open(folder / FILE, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == facts["sha256"]
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

@@ -1,6 +1,5 @@
 """Running a study: from a plan to finished records, told as events."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -226,8 +225,7 @@ def _held(folder: Path) -> Iterator[None]:
             files.make_folder(folder)
             files.check_tree(folder)
             held.enter_context(files.lock(folder))
-            for below, _, _ in os.walk(folder):
-                files.remove_unfinished(Path(below))
+            files.remove_unfinished(folder)
         except TimeoutError as error:
             raise ValueError(
                 f"{folder} is in use: another process is running this study; wait for it, or "

@@ -8,9 +8,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from counterpoise import files
+from counterpoise.study._check import as_seeds, check_plan, shown
 from counterpoise.words import source_digest, unknown
 
 METRICS = (
@@ -23,10 +26,31 @@ METRICS = (
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 _DRW = "+drw"
+_MOST_BYTES = 1_000_000  # of a plan on disk
 
 
 def _field(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
+
+
+def _settle(part: Any) -> None:
+    """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
+    for key in part.__dataclass_fields__:
+        object.__setattr__(part, key, _plain(getattr(part, key)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain_number, value))
+    return _plain_number(value)
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,12 @@ class Variant:
     loss: str = "cross_entropy"
     sampler: str = "shuffle"
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.settings, Mapping):
+            settled = {key: _plain(value) for key, value in self.settings.items()}
+            settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
+            object.__setattr__(self, "settings", settings)
 
     def __hash__(self) -> int:
         """Equal variants have equal hashes, whatever their settings."""
@@ -63,6 +93,9 @@ class Imbalance:
     test: bool = _field(False, "cut the test part as well")
     test_largest: int = _field(0, "likewise for the test part")
     draw: str = _field("random", "which samples of a class: random or first")
+
+    def __post_init__(self) -> None:
+        _settle(self)
 
 
 @dataclass(frozen=True)
@@ -91,6 +124,9 @@ class Training:
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )
 
+    def __post_init__(self) -> None:
+        _settle(self)
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -99,6 +135,9 @@ class Tuning:
     grid: tuple[float, ...] = _field((), "learning rates to try; empty: the optimizer's usual ones")
     seeds: int = _field(1, "trainings for each of them")
     epochs: int = _field(0, "of each; 0: as many as the real ones")
+
+    def __post_init__(self) -> None:
+        _settle(self)
 
 
 @dataclass(frozen=True)
@@ -133,8 +172,8 @@ class Plan:
     tuning: Tuning = Tuning()
 
     def __post_init__(self) -> None:
-        from counterpoise.study._check import check_plan
-
+        _settle(self)
+        object.__setattr__(self, "seeds", as_seeds(self.seeds))
         check_plan(self)
 
     @cached_property
@@ -277,8 +316,6 @@ def read(table: Mapping[str, Any]) -> Plan:
     table = dict(table)
     if "variant" in table and not {"norms", "losses", "samplers"} & table.keys():
         table |= {"norms": [], "losses": [], "samplers": []}
-    if isinstance(seeds := table.get("seeds"), int):
-        table["seeds"] = list(range(seeds))
     return _build(Plan, table, "")
 
 
@@ -292,14 +329,17 @@ def read_file(path: Path) -> Plan:
         ValueError: a file that is no plan, or one that cannot be run.
     """
     try:
-        return read(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(files.read(path, most=_MOST_BYTES).decode())
+    except RecursionError as error:
+        raise ValueError(f"{path} must be a plan, but nests tables too deeply") from error
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} must be a plan that can be read, but: {error}") from error
+    return read(table)
 
 
 def _build(kind: Any, table: Any, where: str) -> Any:
     if not isinstance(table, Mapping):
-        raise ValueError(f"[{where}] must be a table of settings, but got {table!r}")
+        raise ValueError(f"[{where}] must be a table of settings, but got {shown(table)}")
     fields = kind.__dataclass_fields__
     values = {}
     for key, value in table.items():
@@ -309,7 +349,7 @@ def _build(kind: Any, table: Any, where: str) -> Any:
             )
         if kind is Plan and key in _PARTS:
             values[key] = _build(_PARTS[key], value, key)
-        elif kind is Plan and key == "variant":
+        elif kind is Plan and key == "variant" and isinstance(value, list):
             values[key] = tuple(_build(Variant, v, "[variant]") for v in value)
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
@@ -317,7 +357,11 @@ def _build(kind: Any, table: Any, where: str) -> Any:
 
 
 def write(plan: Plan) -> str:
-    """Return the plan as TOML, each key with a comment; `read` reads it back."""
+    """Return the plan as TOML, each key with a comment; `read` reads it back.
+
+    Raises:
+        ValueError: a plan that TOML cannot hold.
+    """
     lines = ["# A study of counterpoise. Run it with: counterpoise compare plan.toml", ""]
     tables = {"": plan, **{name: getattr(plan, name) for name in _PARTS}}
     for name, part in tables.items():
@@ -329,12 +373,19 @@ def write(plan: Plan) -> str:
     for v in plan.variant:
         lines += ["", "[[variant]]"]
         lines += [f"{k} = {_toml(getattr(v, k))}" for k in v.__dataclass_fields__]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    try:
+        same = read(tomllib.loads(text)) == plan
+    except ValueError as error:
+        raise ValueError(f"a plan must be one that TOML can hold, but: {error}") from error
+    if not same:
+        raise ValueError("a plan must be the same when TOML has held it, but this one is another")
+    return text
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -52,18 +52,16 @@ def unseal(path: Path) -> dict[str, Any]:
     """Return the content of a file that `seal` made.
 
     Raises:
-        FileNotFoundError: there is none.
-        Damaged: it cannot be read, or its content has changed.
+        OSError: there is none, or it cannot be read.
+        Damaged: its content has changed.
         OtherFormat: another version wrote it.
     """
     try:
         content = json.loads(files.read(path))
         written = content.pop("sha256", None) if isinstance(content, dict) else None
         digest = _digest(to_json(content))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise Damaged(f"{path} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is not what was written: {error}") from error
     if written != digest:
         raise Damaged(f"{path} is not what was written: its digest differs from its content's")
     if content["format"] != FORMAT:
@@ -116,7 +114,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     for name, digest in run["files"].items():
         try:
             same = _digest(files.read(folder / name)) == digest
-        except OSError:
+        except FileNotFoundError:
             same = False
         if not same:
             raise Damaged(f"{folder / name} is not the file that the run finished with; {_MEND}")
