@@ -1,14 +1,34 @@
 """A plan on disk and in Python is one tree; what cannot be run is refused with the nearest word."""
 
 import dataclasses
+import itertools
+import math
+import os
 import sys
 import tomllib
+from datetime import date
+from functools import partial
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from counterpoise import losses, models, norms, samplers, train
-from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, _check
-from counterpoise.study.plan import GRIDS, choose, final_runs, read, run_id, tuning_runs, write
+from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, _check, compare
+from counterpoise.study.plan import (
+    GRIDS,
+    choose,
+    final_runs,
+    read,
+    read_file,
+    run_id,
+    tuning_runs,
+    write,
+)
+
+INF, NAN = math.inf, math.nan
 
 FULL = Plan(
     data="my \"data\" ünd 'more'.csv",
@@ -86,7 +106,71 @@ def test_the_words_of_a_plan_are_those_of_the_families():
         ({"seeds": [1, 1]}, "each seed once"),
         ({"seeds": 0}, "a seed at least"),
         ({"norms": []}, "a norm"),
-        ({"margin": 0}, "margin > 0"),
+        ({"margin": 0}, "margin must be above 0 and at most 1"),
+        ({"margin": INF}, "margin must be above 0 and at most 1, but got inf"),
+        ({"margin": NAN}, "margin must be above 0 and at most 1, but got nan"),
+        ({"margin": True}, "margin must be of the kind"),
+        ({"seeds": 1.5}, "seeds must be of the kind of 5, how many, or .* but got 1.5"),
+        ({"seeds": True}, "but got True"),
+        ({"seeds": [1, True]}, "seeds must be integers"),
+        ({"seeds": [1.0]}, "seeds must be integers"),
+        ({"seeds": [-1]}, "seeds must be >= 0"),
+        ({"seeds": [2**63]}, "below 2\\*\\*63"),
+        ({"seeds": 10**30}, "10000 seeds at most"),
+        ({"seeds": [1_000_000]}, "choose learning rates, .* but got 1000000; take others"),
+        ({"seeds": [0, 1_000_999]}, "choose learning rates"),
+        ({"data": ""}, "data must name"),
+        ({"data": "a\0b"}, "UTF-8 without NUL, .* but got 'a.x00b'"),
+        ({"data": "caf\udce9"}, "UTF-8 without NUL, .* but got 'caf.udce9'"),
+        ({"norms": ["a:\udce9"]}, "UTF-8 without NUL"),
+        ({"data": "x" * 10_000}, "4096 characters at most"),
+        ({"training": {"epochs": 10**30}}, "epochs must be within 1 .. 100000, but got 10"),
+        ({"training": {"batch_size": 2**70}}, "batch_size must be within 1 .. 1000000"),
+        ({"training": {"image_size": 10**9}}, "image_size must be within 4 .. 1024"),
+        ({"training": {"clip_norm": INF}}, "clip_norm must be within"),
+        ({"training": {"clip_norm": NAN}}, "clip_norm must be within"),
+        ({"training": {"weight_decay": INF}}, "weight_decay must be within"),
+        ({"training": {"weight_decay": 10**400}}, "weight_decay must be within"),
+        ({"training": {"weight_decay": 10**5000}}, "weight_decay must be within .* got an? int"),
+        ({"training": {"momentum": NAN}}, "momentum must be within"),
+        ({"training": {"lr": INF}}, "a learning rate must be within"),
+        ({"training": {"lr": NAN}}, "a learning rate must be within"),
+        ({"training": {"lr": True}}, "lr must be of the kind"),
+        ({"training": {"lr": ""}}, "a number or 'auto'"),
+        ({"training": {"model": 3}}, "model must be of the kind of 'auto', but got 3"),
+        ({"training": {"epochs": {"a": {"b": {"c": 1}}}}}, "epochs must be of the kind"),
+        ({"tuning": {"grid": [NAN]}}, "a learning rate must be within"),
+        ({"tuning": {"grid": [True]}}, "a learning rate must be within"),
+        ({"tuning": {"grid": ["x"]}}, "a learning rate must be within"),
+        ({"tuning": {"grid": [0.1, 0.1]}}, "each learning rate once"),
+        ({"tuning": {"grid": [NAN]}, "training": {"lr": 0.1}}, "tuning.grid must be within"),
+        ({"tuning": {"seeds": 10**9}}, "100000 runs at most|tuning.seeds must be within"),
+        ({"tuning": {"epochs": 10**9}}, "tuning.epochs must be within"),
+        ({"imbalance": {"factor": INF}}, "factor >= 1"),
+        ({"imbalance": {"factor": 1e308}}, "none above 1000000000, but got 1e.308"),
+        ({"imbalance": {"largest": 10**30}}, "none above 1000000000"),
+        ({"imbalance": {"test_largest": -1}}, "largest >= 0"),
+        ({"norms": [f"m:{k}" for k in range(2000)]}, "1000 variants at most, but got 2000"),
+        ({"norms": [f"m:{k}" for k in range(99)], "seeds": 5000}, "100000 runs at most"),
+        ({"variant": 3}, "variant must be of the kind"),
+        ({"variant": ["focal"]}, r"\[\[variant\]\] must be a table"),
+        ({"variant": [{"settings": 3}]}, "each variant must be a table"),
+        ({"variant": [{"loss": 3}]}, "must be words, but got 3"),
+        *(
+            ({"variant": [{"loss": "focal", "settings": {"gamma": value}}]}, "settings of a loss")
+            for value in (
+                INF,
+                NAN,
+                {"a": 1},
+                [[1.0]],
+                ["a"],
+                [NAN],
+                [True],
+                2**63,
+                date(2026, 1, 1),
+            )
+        ),
+        ({"variant": [{"settings": {"\udce9": 1}}]}, "UTF-8 without NUL"),
         ({"training": {"epochs": 0}}, "epochs must be within"),
         ({"training": {"epochs": 2.5}}, "must be of the kind"),
         ({"training": {"lr": -0.1}}, "a learning rate must be within"),
@@ -99,8 +183,129 @@ def test_the_words_of_a_plan_are_those_of_the_families():
     ],
 )
 def test_what_cannot_be_run_is_refused(table, says):
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=says) as told:
         read(table)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("margin = inf", "margin must be above 0 and at most 1, but got inf"),
+        ("training.clip_norm = nan", "clip_norm must be within .* but got nan"),
+        ("tuning.grid = [inf]", "a learning rate must be within .* but got inf"),
+        ("imbalance.factor = inf", "factor >= 1"),
+        ("seeds = [1, 2.0]", "seeds must be integers"),
+        ("training.lr = 2026-01-01", "lr must be of the kind"),
+        ("seeds = " + "1" * 5000, "must be a plan that can be read, but: "),
+        ("x = " + "[" * 100_000, "too deeply|must be a plan that can be read"),
+        (
+            "training = " + "{a=" * 100_000,
+            "too deeply|must be a plan that can be read",
+        ),
+        ("training." + "a." * 400 + "a = 1", "a key of .training., .* got 'a'|did you mean"),
+        ('data = "\\ud800"', "must be a plan that can be read"),
+        ("data = 'a\0b'", "must be a plan that can be read"),
+        ("#" * 1_000_001, "must have 1000000 bytes at most"),
+        ("data = '\udce9'", "must be a plan that can be read, but: 'utf-8' codec"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, text, says):
+    (tmp_path / "plan.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=says) as told:
+        read_file(tmp_path / "plan.toml")
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+def test_a_plan_that_is_no_ordinary_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "zeros.toml").symlink_to("/dev/zero")
+    (tmp_path / "folder.toml").mkdir()
+    for name in ("pipe", "zeros", "folder", "absent"):
+        with pytest.raises(ValueError, match=r"must be a plan that can be read, but: "):
+            read_file(tmp_path / f"{name}.toml")
+
+
+def test_numbers_of_numpy_are_taken_in_python():
+    plan = Plan(
+        seeds=np.arange(3),
+        margin=np.float32(0.5),
+        training=Training(epochs=np.int64(3), lr=np.float64(0.1)),
+        tuning=Tuning(grid=[np.float64(0.1)]),
+        variant=[Variant(settings={"weight": np.array([1.0, 2.0]).tolist()})],
+    )
+    assert plan.seeds == (0, 1, 2)
+    assert {type(seed) for seed in plan.seeds} == {int}
+    assert type(plan.training.epochs) is int
+    assert read(tomllib.loads(write(plan))) == plan
+    assert Plan(seeds=np.int64(2)).seeds == (0, 1)
+    assert Plan(seeds=itertools.repeat(1, 1)).seeds == (1,)
+
+
+@pytest.mark.parametrize("seeds", [1.5, np.float64(2.0), "3", None, True, itertools.count()])
+def test_compare_refuses_seeds_that_are_none(seeds):
+    with pytest.raises(ValueError, match=r"seeds must be of the kind|10000 seeds at most"):
+        compare("digits", seeds=seeds)
+
+
+@pytest.mark.parametrize("data", [None, 3, [1, 2], object()])
+def test_compare_refuses_what_are_no_data(data):
+    with pytest.raises(TypeError, match=r"data must be a name, a path, a plan or a data.Data"):
+        compare(data)
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), np.ones(2), None, 1j, {1: 2}, b"x"])
+def test_settings_that_no_file_can_hold_are_refused(value):
+    with pytest.raises(ValueError, match="settings of a loss must be") as told:
+        Plan(variant=(Variant(loss="focal", settings={"weight": value}),))
+    assert "\n" not in str(told.value)
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63) + 1, 2**63 - 1)
+settings = st.dictionaries(texts, texts | st.booleans() | numbers | st.lists(numbers), max_size=3)
+between = partial(st.floats, allow_nan=False)
+plans = st.builds(
+    Plan,
+    data=texts.filter(bool),
+    norms=st.just(("none",)),
+    losses=st.lists(texts.map("my:{}".format), min_size=1, max_size=2, unique=True).map(tuple),
+    variant=st.lists(
+        st.builds(Variant, loss=texts.map("your:{}".format), settings=settings),
+        max_size=2,
+        unique=True,
+    ).map(tuple),
+    seeds=st.lists(st.integers(2_000_000, 2**63 - 1), min_size=1, max_size=3, unique=True),
+    margin=between(1e-300, 1),
+    imbalance=st.builds(Imbalance, factor=between(1, 1e9), test=st.booleans()),
+    training=st.builds(
+        Training,
+        model=texts.map("my:{}".format),
+        lr=between(1e-30, 1e30),
+        weight_decay=between(0, 1e6),
+        watch=st.just(()) | st.just(("train", "test")),
+    ),
+    tuning=st.builds(Tuning, grid=st.lists(between(1e-30, 1e30), unique=True, max_size=3)),
+)
+
+
+@given(st.data())
+def test_every_plan_that_may_be_run_reads_back_as_it_was_written(drawn):
+    try:
+        plan = drawn.draw(plans)
+    except ValueError as error:  # two variants of the same label, by the settings' text
+        assume("different names" not in str(error))
+        raise
+    assert read(tomllib.loads(write(plan))) == plan
+
+
+def test_a_plan_that_toml_cannot_hold_is_not_written():
+    plan = Plan()
+    object.__setattr__(plan, "margin", INF)  # as no plan can be made
+    with pytest.raises(ValueError, match="a plan must be one that TOML can hold, but: "):
+        write(plan)
 
 
 def test_every_variant_gets_the_same_budget_on_seeds_that_are_not_reported():

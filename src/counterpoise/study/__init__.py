@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoise.study._check import NAMED_DATA
-from counterpoise.study._check import as_seeds
+from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._stream import stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
