@@ -1,5 +1,6 @@
 """The page's content, parsed with what comes with Python."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -217,6 +218,16 @@ def test_torch_is_not_imported(finished):
     )
     done = subprocess.run([sys.executable, "-c", code, finished], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_that_a_plan_names_is_imported(make, small, tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    training = dataclasses.replace(small.training, model="trap:net", augment="trap:augment")
+    names = {"norms": ("none", "trap:norm"), "losses": ("trap:loss",), "samplers": ("trap:draw",)}
+    folder = make(dataclasses.replace(small, data="trap:data", training=training, **names))
+    assert "trap:net" in Page(report.render(folder)).section("plan")
+    assert "trap" not in sys.modules
 
 
 def test_names_are_text_whatever_they_hold(make, small, hostile):
