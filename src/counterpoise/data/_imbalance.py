@@ -61,7 +61,12 @@ def imbalance_counts(
     """
     shape = _find_profile(profile)
     num_classes = _at_least("num_classes", num_classes, 2)
-    largest = _at_least("largest", largest, 1)
+    largest = _integer("largest", largest)
+    if largest < 1:
+        raise ValueError(
+            f"largest must be at least 1, got {largest}; pass a larger one, and samples of every "
+            "class"
+        )
     factor = _check_factor(factor, largest)
     shares = [k / (num_classes - 1) for k in range(num_classes)]
     return [_round_down(largest * shape(share, factor)) for share in shares]

@@ -2,50 +2,124 @@
 
 import torch
 
-from counterpoise import losses, train
-from counterpoise.data import Data
+from counterpoise import losses, samplers, train
+from counterpoise.data import Data, count_classes
+from counterpoise.data._part import check_pair
+from counterpoise.study._check import shown
 from counterpoise.study.one_run import build
-from counterpoise.study.plan import Plan
+from counterpoise.study.plan import Plan, Variant, write
+from counterpoise.text import one_line
 from counterpoise.words import find
+
+_MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square
 
 
 def check_data(data: Data) -> None:
     """Refuse data that no training could use, whoever gave them.
 
     Raises:
-        ValueError: no samples to test on.
+        TypeError: what is no `Data`.
+        ValueError: a part without samples, parts of other shapes or dtypes, inputs that are NaN or
+            infinite, a single class, names that UTF-8 cannot write.
     """
-    if not len(data.test):
-        raise ValueError(
-            "data must have samples to test on, but the test part has none; add some, or give one "
-            "part alone, of which a fifth is held out"
-        )
+    if not isinstance(data, Data):
+        raise TypeError(f"data must be a counterpoise.data.Data, but got {type(data).__name__}")
+    check_pair(data.train, data.test)
+    if data.num_classes < 2:
+        raise ValueError(f"data must have two classes at least, but got {data.class_names}")
+    for what, text in (
+        ("name", data.name),
+        ("source", data.source),
+        *(("class_names", name) for name in data.class_names),
+    ):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{what} must be text that UTF-8 can write, but got {shown(text)}; rename it"
+            ) from None
+    for label, part in (("train", data.train), ("test", data.test)):
+        bad = int((~part.inputs.isfinite()).sum()) if part.inputs.is_floating_point() else 0
+        if bad:
+            raise ValueError(
+                f"inputs must be finite, but {bad} of {part.inputs.numel()} numbers of the {label} "
+                "part are NaN or infinite; fill or remove them"
+            )
 
 
 def check_parts(plan: Plan, data: Data) -> None:
-    """Make each loss and call each net once, so that what does not fit is told before any run.
+    """Try each part of a plan on its data, so that what does not fit is told before any run.
 
-    What users bring themselves is imported and no more: what goes wrong in it is for its run to
-    tell.
+    Each sampler is made, each loss takes a step back from logits of 0, each net sees two samples,
+    and the plan is written. What users bring themselves is imported and no more: what goes wrong in
+    it is for its run to tell.
+
+    Args:
+        plan: the study.
+        data: the parts that the runs will read, after the imbalance.
 
     Raises:
-        ValueError: a model or a norm that is not made for these samples; settings of a loss.
-        TypeError: settings that a loss does not have.
+        ValueError: a part that cannot be made, or not for these samples; the message names it.
     """
-    t, shape, num_classes = plan.training, data.train.inputs.shape[1:], data.num_classes
+    write(plan)
+    t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     words = {("model", t.model), ("augment", t.augment)}
     for v in plan.variants:
         words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
-        if ":" not in v.plain_loss:
-            losses.ALL[v.plain_loss](torch.ones(num_classes), **v.settings)
     for kind, word in sorted(words):
         if ":" in word:
             find(kind, word, {})
+    counts = count_classes(data.train.targets, data.num_classes)
+    if t.validation and max(counts) < 2:
+        raise ValueError(
+            "training.validation needs a class of two samples at least, but each has one in the "
+            "training part; set it to 0 and lr to a number, or lower imbalance.factor"
+        )
+    for sampler in {v.sampler for v in plan.variants if ":" not in v.sampler}:
+        samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)
+    for v in plan.variants:
+        if ":" not in v.plain_loss:
+            _check_loss(v, torch.tensor(counts))
     augment = train.AUGMENTS.get(t.augment)
     if augment is not None:
         augment(torch.zeros(2, *shape), torch.Generator())
-    if ":" in t.model:
-        return
-    for norm in {v.norm for v in plan.variants if ":" not in v.norm}:
+    if ":" not in t.model:
+        for norm in sorted({v.norm for v in plan.variants if ":" not in v.norm}):
+            _check_net(t.model, norm, shape, data.num_classes)
+
+
+def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
+    """Take a step back from logits of 0, a sample a class."""
+    try:
+        loss = losses.ALL[variant.plain_loss](counts, **variant.settings)
+        if variant.deferred:
+            losses.DeferredReweighting(loss, losses.effective_number_weights(counts), 0)
+        targets = torch.arange(min(len(counts), _MOST))
+        logits = torch.zeros(len(targets), len(counts), requires_grad=True)
+        value = loss(logits, targets)
+        if value.dim():
+            raise ValueError(f"it gives {value.numel()} numbers where a training needs one")
+        (gradient,) = torch.autograd.grad(value, logits)
+        if not (value.isfinite() and gradient.isfinite().all() and gradient.any()):
+            raise ValueError(
+                f"its value is {value.item():g}, and of its gradient at logits of 0 "
+                f"{int(gradient.isfinite().logical_and(gradient != 0).sum())} of "
+                f"{gradient.numel()} numbers are finite and not 0"
+            )
+    except Exception as error:  # settings may be of any kind, and torch raises any error
+        raise ValueError(
+            f"loss {variant.loss!r} must be one to train {len(counts)} classes with, but with "
+            f"settings {shown(dict(variant.settings))}: {one_line(error)}"
+        ) from error
+
+
+def _check_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> None:
+    """Show a net two samples."""
+    try:
         with torch.no_grad():
-            build(t.model, norm, tuple(shape), num_classes).eval()(torch.zeros(2, *shape))
+            build(model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
+    except Exception as error:
+        raise ValueError(
+            f"model {model!r} with norm {norm!r} must be made for samples of shape {shape}, but: "
+            f"{one_line(error)}"
+        ) from error
