@@ -328,8 +328,18 @@ def test_torchs_operator_samples(name, ours, dtype):
         wanted = op.op(sample.input, *sample.args, **sample.kwargs)
         torch.testing.assert_close(found, wanted, equal_nan=True)
         if wanted.numel():
-            grads = (torch.autograd.grad(v.sum(), sample.input)[0] for v in (found, wanted))
-            torch.testing.assert_close(*grads, equal_nan=True)
+            ours_grad = torch.autograd.grad(found.sum(), sample.input)[0]
+            wide = sample.transform(widened)  # torch's own in bfloat16 is up to 13% off here
+            y = op.op(wide.input, *wide.args, **wide.kwargs)
+            right = torch.autograd.grad(y.sum(), wide.input)[0]
+            room = {"rtol": 0.016, "atol": 2e-3} if dtype == torch.bfloat16 else {}
+            torch.testing.assert_close(ours_grad, right.to(dtype), equal_nan=True, **room)
+
+
+def widened(given):
+    if not isinstance(given, torch.Tensor) or given.dtype != torch.bfloat16:
+        return given
+    return given.detach().float().requires_grad_()
 
 
 def test_torchs_operator_samples_of_instance_norm():

@@ -48,14 +48,14 @@ def is_channels_last(x: torch.Tensor) -> bool:
 
     Within a torch.func transform, where vmap does not let anybody ask, False.
     """
-    if x.dim() != 4 or (not torch.compiler.is_compiling() and _transformed()):
+    if x.dim() != 4 or functorch_active():
         return False
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def is_channels_last_3d(x: torch.Tensor) -> bool:
     """The same for the memory of an (N, C, D, H, W) tensor, ordered N, D, H, W, C."""
-    if x.dim() != 5 or (not torch.compiler.is_compiling() and _transformed()):
+    if x.dim() != 5 or functorch_active():
         return False
     return x.is_contiguous(memory_format=torch.channels_last_3d)
 
@@ -76,7 +76,7 @@ def without_gaps(x: torch.Tensor) -> torch.Tensor:
     """
     if x.dim() not in (4, 5) or x.is_contiguous():
         return x
-    if not torch.compiler.is_compiling() and _transformed():
+    if functorch_active():
         return x
     memory = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
     if x.is_contiguous(memory_format=memory) or not _ordered_channels_last(x.shape, x.stride()):
@@ -123,8 +123,9 @@ def without_memory(grad: torch.Tensor) -> bool:
     return grad._is_zerotensor() or grad.is_neg()
 
 
-def _transformed() -> bool:
-    return torch._C._are_functorch_transforms_active()
+def functorch_active() -> bool:
+    """True within a torch.func transform; under torch.compile nobody can ask, False."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def as_channels_last(y: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

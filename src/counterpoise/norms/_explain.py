@@ -5,6 +5,7 @@ from torch import nn
 
 from counterpoise.kernels import group_norm, layer_norm, rms_norm
 from counterpoise.kernels._eager import without_gaps
+from counterpoise.kernels._half_precision import HALF
 from counterpoise.norms._group import GroupNorm
 from counterpoise.norms._layer import LayerNorm
 from counterpoise.norms._layer_2d import LayerNorm2d
@@ -39,4 +40,6 @@ def explain(layer: nn.Module, x: torch.Tensor) -> str:
     else:
         kind = f"{type(layer).__module__}.{type(layer).__name__}"
         raise TypeError(f"explain knows the norms of this package, but got {kind}")
+    if x.dtype in HALF and x.device.type == "cpu" and taken not in ("compiled", "reference"):
+        why += "; in half precision its gradients are computed in float64"
     return f"{taken}: {why}"

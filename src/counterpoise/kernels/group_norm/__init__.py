@@ -1,5 +1,7 @@
 """Group normalization: torch's kernel on contiguous tensors, ours for `channels_last`."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -12,11 +14,19 @@ from counterpoise.kernels._eager import (
     plain_eager,
     without_gaps,
 )
+from counterpoise.kernels._half_precision import (
+    HALF,
+    Gradients,
+    centre,
+    right_gradients,
+    sums_in_half,
+)
 from counterpoise.kernels._norm_in_c import may_take
 from counterpoise.kernels.group_norm import compiled
 from counterpoise.kernels.group_norm.channels_last import (
     PARTS,
     GroupNormChannelsLast,
+    native_backward,
     quick_forward,
 )
 from counterpoise.kernels.group_norm.reference import group_norm as reference
@@ -31,6 +41,10 @@ def group_norm(
 ) -> torch.Tensor:
     """Group normalization; the memory layout of `x` is kept. `way` says how it is done, and why."""
     weight, bias = matching(x, weight, bias)
+    if x.dtype in HALF and sums_in_half(x, weight, bias) and not reference_asked():
+        x = without_gaps(x)
+        if not (_by_c(x) and compiled.fits(x.shape[1], num_groups, weight, bias)):
+            return _in_half(x, num_groups, weight, bias, eps)
     if x.is_contiguous():
         if x.numel() and not jit_tracing() and not reference_asked():  # as `way` says, sooner
             return torch.group_norm(x, num_groups, weight, bias, eps)
@@ -59,6 +73,40 @@ def group_norm(
         return group_norm(dense, num_groups, weight, bias, eps)
     y = torch.group_norm(x.contiguous(), num_groups, weight, bias, eps)
     return y.contiguous(memory_format=torch.channels_last) if taken == "copies" else y
+
+
+def _in_half(
+    x: torch.Tensor,
+    groups: int,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> torch.Tensor:
+    """Half precision by torch's kernels, with gradients that are rounded once."""
+    return right_gradients(
+        lambda x, weight, bias: group_norm(x, groups, weight, bias, eps),
+        partial(_gradients, x.shape[1], x.shape[2:].numel(), groups, eps),
+        1,
+        x,
+        weight,
+        bias,
+    )
+
+
+def _gradients(
+    channels: int,
+    pixels: int,
+    groups: int,
+    eps: float,
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    wanted: tuple[bool, bool, bool],
+) -> Gradients:
+    sizes = x.numel() // (channels * pixels), channels, pixels
+    centre(x.view(sizes[0] * groups, -1))
+    _, mean, rstd = torch.native_group_norm(x, None, None, *sizes, groups, eps)
+    return native_backward(grad, x, mean, rstd, weight, *sizes, groups, wanted)
 
 
 def way(x: torch.Tensor, num_groups: int) -> tuple[str, str]:

@@ -35,7 +35,7 @@ _CENTRED = 1.0
 # 32, 2 channels: 82 to 78, 96 to 810; 8 x 4 x 64 x 64, 2 channels: 41 to 581, 56 to 939.
 VECTOR, PIXELS = 32, 1024
 
-_native_backward = torch.ops.aten.native_group_norm_backward.default
+native_backward = torch.ops.aten.native_group_norm_backward.default
 
 
 def quick_backward(x: Tensor, groups: int) -> bool:
@@ -123,7 +123,7 @@ def _by_torch(
     to_given = channels_last if quick_backward(given, ctx.groups) else contiguous
     # The gradient of x is always asked for: without it the channels_last kernel crashes (2.13).
     wanted = [True, ctx.needs_input_grad[3], ctx.needs_input_grad[4]]
-    dx, dweight, dbias = _native_backward(
+    dx, dweight, dbias = native_backward(
         to_given(grad), to_given(given), mean, rstd, weight, n, c, h * w, ctx.groups, wanted
     )
     return channels_last(dx), dweight, dbias

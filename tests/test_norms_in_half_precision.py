@@ -1,0 +1,306 @@
+"""Gradients of weight and bias in half precision on a CPU, beside float64's rounded once."""
+
+import contextlib
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from counterpoise import exercise, norms
+from counterpoise.kernels import _half_precision
+from counterpoise.norms import swap_norm
+
+LAST = torch.channels_last
+HALVES = [torch.bfloat16, torch.float16]
+half = pytest.mark.parametrize("dtype", HALVES)
+NORMS = {
+    "layer": lambda c, h, w: norms.LayerNorm((c, h, w)),
+    "last axis": lambda c, h, w: norms.LayerNorm(w),
+    "last two": lambda c, h, w: norms.LayerNorm((h, w)),
+    "layer2d": lambda c, h, w: norms.LayerNorm2d(c),
+    "rms": lambda c, h, w: norms.RMSNorm((c, h, w)),
+    "rms of one": lambda c, h, w: norms.RMSNorm(w),
+    "one group": lambda c, h, w: norms.GroupNorm(1, c),
+    "groups": lambda c, h, w: norms.GroupNorm(c // 2, c),
+    "instance": lambda c, h, w: norms.InstanceNorm(c, affine=True),
+    "exercise": lambda c, h, w: exercise.LayerNormCustom((c, h, w)),
+    "exercise's groups": lambda c, h, w: exercise.GroupNormCustom(c, 2),
+}
+every_norm = pytest.mark.parametrize("name", NORMS)
+LAYOUTS = {
+    "contiguous": torch.Tensor.contiguous,
+    "channels_last": lambda x: x.contiguous(memory_format=LAST),
+    "transposed": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "strided": lambda x: torch.stack([x, x], -1)[..., 0],
+    "sliced": lambda x: torch.cat([x, x], 1).contiguous(memory_format=LAST)[:, : x.shape[1]],
+}
+
+
+def made(name, shape, dtype, of_own=None, offset=0.0, seed=0):
+    """A layer, an input and a gradient, whose sums mostly are of one sign."""
+    torch.manual_seed(seed)
+    norm = NORMS[name](*shape[1:]).to(of_own or dtype)
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    return norm, (torch.randn(shape) + offset).to(dtype), (torch.randn(shape) + 0.3).to(dtype)
+
+
+def gradients(norm, x, grad):
+    y = norm(x)
+    return torch.autograd.grad(y, list(norm.parameters()), grad.to(y.dtype))
+
+
+def exact(norm, x, grad):
+    """The gradients in float64 by the formula."""
+    norm = copy.deepcopy(norm).double()
+    if norm.eps is None:  # an RMSNorm's, which half precision takes from float32
+        norm.eps = torch.finfo(torch.float32).eps
+    with norms.backend("reference"):
+        return gradients(norm, x.double().contiguous(), grad.double())
+
+
+def sizes(norm, x, grad):
+    """The sums of the absolute sizes of what the gradients of weight and bias are the sums of."""
+    plain, x, grad = copy.deepcopy(norm).double(), x.double().contiguous(), grad.double().abs()
+    nn.init.ones_(plain.weight)
+    if getattr(plain, "bias", None) is not None:
+        nn.init.zeros_(plain.bias)
+    return [exact(plain, x, grad * plain(x).sign())[0], *exact(plain, x, grad)[1:]]
+
+
+def ulps(found, wanted):
+    """By how many steps of its own dtype a gradient is off from the rounded one, at most."""
+    right, info = wanted.to(found.dtype), torch.finfo(found.dtype)
+    assert torch.equal(found.isfinite(), right.isfinite())
+    right, found = (t.double()[right.isfinite()] for t in (right, found))
+    step = right.abs().clamp_min(info.tiny).log2().floor().exp2() * info.eps
+    return ((found - right).abs() / step).max().item() if len(right) else 0.0
+
+
+def assert_right(norm, x, grad, found=None):
+    found = gradients(norm, x, grad) if found is None else found
+    for f, w in zip(found, exact(norm, x, grad), strict=True):
+        assert ulps(f, w) <= 1
+
+
+@every_norm
+@half
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("backend", [None, "native"])
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
+def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
+    shape = (40, 4, 12, 10)
+    norm, x, grad = made(name, shape, dtype)
+    mixed, x_of_mixed, grad_of_mixed = made(name, shape, dtype, torch.float32, 3.0, seed=1)
+    with norms.backend(backend) if backend else contextlib.nullcontext():
+        assert_right(norm, LAYOUTS[layout](x), grad)
+        found = gradients(mixed, LAYOUTS[layout](x_of_mixed), grad_of_mixed)
+    wanted = exact(mixed, x_of_mixed, grad_of_mixed)
+    total = sizes(mixed, x_of_mixed, grad_of_mixed)
+    for f, w, t in zip(found, wanted, total, strict=True):
+        assert f.dtype == torch.float32
+        assert ((f - w).abs() <= 1e-6 * t).all()
+
+
+@half
+def test_the_image_of_64_channels_that_torch_gets_wrong(dtype):
+    torch.manual_seed(0)
+    x, grad = torch.randn(64, 64, 32, 32).to(dtype), (torch.randn(64, 64, 32, 32) + 0.3).to(dtype)
+    norm = norms.LayerNorm2d(64)
+    own = {"weight": norm.weight.to(dtype).detach(), "bias": norm.bias.to(dtype).detach()}
+    for of_own in (dict(norm.named_parameters()), own):  # float32 beside half, and half
+        y = torch.func.functional_call(norm, {k: p.requires_grad_() for k, p in of_own.items()}, x)
+        found = torch.autograd.grad(y, of_own["bias"], grad)[0]
+        wanted = grad.sum((0, 2, 3), dtype=torch.float64)
+        assert wanted.min() > 19_000
+        assert ulps(found, wanted) <= 1
+
+
+@half
+@given(
+    rows=st.integers(1, 300),
+    columns=st.integers(1, 40),
+    offset=st.sampled_from([0.0, 3.0, 100.0]),
+    size=st.sampled_from([1e-4, 1.0, 100.0]),
+    block=st.sampled_from([1, 64, 2**17]),
+)
+def test_any_number_of_rows_and_columns(dtype, rows, columns, offset, size, block):
+    torch.manual_seed(rows)
+    x = (torch.randn(rows, columns) + offset).to(dtype)
+    grad = (size * torch.randn(rows, columns)).to(dtype)  # heavy cancellation
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_half_precision, "BLOCK", block)
+        for norm in (norms.LayerNorm(columns), norms.RMSNorm(columns), norms.GroupNorm(1, columns)):
+            assert_right(norm.to(dtype), x, grad)
+
+
+@half
+@pytest.mark.parametrize("columns", [1, 4])
+def test_a_million_rows(dtype, columns):
+    """In float16 the sum of the ones exceeds what the dtype holds: infinite, as it should be."""
+    x = torch.randn(2**20, columns, generator=torch.Generator().manual_seed(0)).to(dtype)
+    norm = norms.LayerNorm(columns).to(dtype)
+    for scale in (1.0, 2.0**-10):
+        grad = torch.full_like(x, scale)
+        found = torch.autograd.grad(norm(x), norm.bias, grad)[0]
+        assert ulps(found, grad.sum(0, dtype=torch.float64)) == 0
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_numbers_near_the_largest(name, layout):
+    shape = (8, 4, 6, 6)
+    for dtype, scale in ((torch.float16, 1e4), (torch.float16, 3e3), (torch.bfloat16, 5e37)):
+        norm, x, grad = made(name, shape, dtype)
+        with norms.backend("native"):  # in C 64 terms are added up in float32
+            assert_right(norm, LAYOUTS[layout](x), grad * scale)
+            assert_right(norm, LAYOUTS[layout](x * scale), grad / 64)
+
+
+@half
+@pytest.mark.parametrize("name", ["layer2d", "layer"])
+@pytest.mark.parametrize("of_own", [torch.float32, None])
+def test_only_what_is_asked_for_and_only_what_there_is(name, dtype, of_own):
+    norm, x, grad = made(name, (9, 4, 5, 6), dtype, of_own)
+    weight, bias = exact(norm, x, grad)
+    for learned in ("weight", "bias"):
+        for p in norm.parameters():
+            p.requires_grad_(p is getattr(norm, learned))
+        found = torch.autograd.grad(norm(x), getattr(norm, learned), grad)[0]
+        assert ulps(found, weight if learned == "weight" else bias) <= 1
+    norm.bias = None
+    norm.weight.requires_grad_()
+    assert ulps(gradients(norm, x, grad)[0], weight) <= 1
+    assert ulps(gradients(norm.eval(), x, grad)[0], weight) <= 1
+    norm.weight.requires_grad_(False)
+    x.requires_grad_()
+    assert torch.autograd.grad(norm(x), x, grad)[0].dtype == dtype
+    assert not norm(x.detach()).requires_grad
+
+
+@every_norm
+@half
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_the_output_is_torchs_and_the_inputs_gradient_no_worse(name, dtype, layout):
+    norm, x, grad = made(name, (6, 4, 8, 10), dtype, offset=2.0)
+    x = LAYOUTS[layout](x).requires_grad_()
+    with torch.no_grad():
+        torch.testing.assert_close(norm(x), norm(x.detach()), rtol=0, atol=0)
+    y = norm(x)
+    torch.testing.assert_close(y.detach(), norm(x.detach()).detach(), rtol=0, atol=0)
+    wide, plain = x.detach().double().requires_grad_(), copy.deepcopy(norm).double()
+    with norms.backend("reference"):
+        wanted = torch.autograd.grad(plain(wide), wide, grad.double())[0]
+    found = torch.autograd.grad(y, x, grad)[0]
+    assert found.stride() == x.stride()
+    assert (found - wanted).abs().max() <= torch.finfo(dtype).eps * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["layer2d", "layer", "rms", "groups"])
+@half
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
+def test_every_kind_of_derivative(name, dtype):
+    norm, x, grad = made(name, (12, 4, 6, 5), dtype)
+    own = {key: p.detach() for key, p in norm.named_parameters()}
+    x.requires_grad_()
+
+    def of(own, x, grad):
+        return (torch.func.functional_call(norm, own, (x,)).double() * grad.double()).sum()
+
+    assert_right(norm, x, grad, list(torch.func.grad(of)(own, x, grad).values()))
+    assert_right(norm, x, grad, gradients(lambda_of(norm, checkpoint), x, grad))
+    many = torch.stack([grad, grad.square()])
+    batch = torch.autograd.grad(norm(x), list(norm.parameters()), many, is_grads_batched=True)
+    for i, given_grad in enumerate(many):
+        assert_right(norm, x, given_grad, [b[i] for b in batch])
+    each = torch.vmap(torch.func.grad(of), (None, 0, 0))(own, x[:, None], grad[:, None])
+    for i, found in enumerate(zip(*each.values(), strict=True)):
+        assert_right(norm, x[i : i + 1], grad[i : i + 1], found)
+    tangents = {key: torch.ones_like(p) for key, p in own.items()}
+    _, found = torch.func.jvp(lambda own: of(own, x, grad), (own,), (tangents,))
+    torch.testing.assert_close(found, sum(g.sum() for g in exact(norm, x, grad)), rtol=2e-2, atol=9)
+
+
+def lambda_of(norm, through):
+    """A layer with the parameters of another, called through a function."""
+    module = nn.Module()
+    module.forward = lambda x: through(norm, x, use_reentrant=False)
+    module.norm = norm
+    return module
+
+
+@every_norm
+@half
+def test_second_order(name, dtype):
+    norm, x, grad = made(name, (8, 4, 6, 5), dtype)
+
+    def penalty(norm, x, grad):
+        x = x.detach().requires_grad_()
+        of_x, *own = torch.autograd.grad(norm(x), [x, *norm.parameters()], grad, create_graph=True)
+        return torch.autograd.grad(of_x.double().square().sum(), norm.weight)[0], own
+
+    found, own = penalty(norm, x, grad)
+    wide = copy.deepcopy(norm).double()
+    with norms.backend("reference"):
+        wanted, _ = penalty(wide, x.double(), grad.double())
+    assert_right(norm, x, grad, own)
+    assert (found - wanted).abs().max() <= 4 * torch.finfo(dtype).eps * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["layer2d", "layer", "rms", "groups"])
+@half
+def test_compiled_in_one_graph_and_exported_for_inference(name, dtype):
+    torch.compiler.reset()
+    norm, x, grad = made(name, (20, 4, 6, 5), dtype)
+    whole = torch.compile(norm, backend="aot_eager", fullgraph=True)
+    for f, w in zip(gradients(whole, x, grad), exact(norm, x, grad), strict=True):
+        torch.testing.assert_close(f.double(), w, rtol=2 * torch.finfo(dtype).eps, atol=1e-4)
+    exported = torch.export.export(norm, (x,))
+    assert "float64" not in str(exported.graph)
+    torch.testing.assert_close(exported.module()(x), norm(x))
+
+
+@half
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+def test_a_net_with_swapped_norms_trains_with_the_right_gradients(dtype, autocast, memory):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+    )  # fmt: skip
+    net = swap_norm(net, to="layer2d").net.to(memory_format=memory)
+    if not autocast:
+        net = net.to(dtype)
+    seen = {}
+
+    def look(norm, args, y):
+        """What each norm gets, forward and backward: the layers beside it round, too."""
+        seen[norm] = [args[0].detach()]
+        y.register_hook(seen[norm].append)
+
+    handles = [net[i].register_forward_hook(look) for i in (1, 4)]
+    x = torch.randn(16, 3, 20, 20).contiguous(memory_format=memory)
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        y = net(x if autocast else x.to(dtype))
+    y.float().square().sum().backward()
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == 2
+    for norm, (given_x, grad) in seen.items():
+        assert given_x.dtype == dtype
+        wanted, total = exact(norm, given_x, grad), sizes(norm, given_x, grad)
+        for p, w, t in zip(norm.parameters(), wanted, total, strict=True):
+            room = 1e-3 * t if autocast else 1.01 * torch.finfo(dtype).eps * w.abs()
+            assert ((p.grad - w).abs() <= room).all()
+
+
+@half
+def test_explain_says_where_the_gradients_are_computed(dtype):
+    x = torch.zeros(2, 4, 3, 3, dtype=dtype)
+    assert norms.explain(norms.LayerNorm2d(4), x).endswith("computed in float64")
+    assert not norms.explain(norms.LayerNorm2d(4), x.float()).endswith("computed in float64")
