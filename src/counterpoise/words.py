@@ -89,9 +89,9 @@ def source_digest(word: str) -> str | None:
     Raises:
         ValueError: a package that raises while it is imported, as the module's place asks.
     """
-    if ":" not in word:
-        return None
     module = word.partition(":")[0]
+    if module in ("", word):
+        return None
     _look_here()
     try:
         spec = importlib.util.find_spec(module)

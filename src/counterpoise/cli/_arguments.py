@@ -36,7 +36,7 @@ def path_of(text: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse the name of data, a loss and so on that a plan cannot hold, and homes of nobody.
+    """Refuse the name of data that no plan can hold, and homes of nobody.
 
     Raises:
         ValueError: such a name.

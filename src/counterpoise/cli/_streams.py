@@ -22,6 +22,8 @@ def prepare() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _warn
+    # Of a library's own processes, which it can do without, and we do not ask for.
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
 
 
 def tell(text: str) -> None:
