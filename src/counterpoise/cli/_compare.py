@@ -1,6 +1,8 @@
 """`counterpoise compare`, `plan` and `show`: a study from the command line."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,13 +189,28 @@ def report(study: Place, *, out: MaybePlace = None, figures: Flag = False) -> in
     from counterpoise.study import open_study
 
     found, console = open_study(study), Output()
-    page = render(found, out)
+    page = out or study / "report.html"
+    with _writing(page):
+        page = render(found, out)
     console.print(shown("The report: ", page), soft_wrap=True)
     if figures:
         folder = page.parent / "figures"
-        drawn = write_figures(found, folder)
+        with _writing(folder):
+            drawn = write_figures(found, folder)
         console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Say what could not be written, and not the temporary file in its place."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{place} must be possible to write, but: {error.strerror or error}; choose another "
+            "--out"
+        ) from error
 
 
 def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
