@@ -20,7 +20,10 @@ def printable(value: Any) -> str:
         >>> printable("\x1b[2J and a class named [/b]")
         '\\x1b[2J and a class named [/b]'
     """
-    return "".join(ascii(c)[1:-1] if _obeyed(c) else c for c in str(value))
+    text = str(value)
+    if text.isprintable():  # nearly all is, and a page holds a million letters
+        return text
+    return "".join(ascii(c)[1:-1] if _obeyed(c) else c for c in text)
 
 
 def one_line(value: Any) -> str:
@@ -44,4 +47,6 @@ def printable_json(text: str) -> str:
 
 
 def _obeyed(c: str) -> bool:
-    return c not in "\t\n" and (unicodedata.category(c) in _UNSAFE or c in _BIDIRECTIONAL)
+    if c.isprintable() or c in "\t\n":
+        return False
+    return unicodedata.category(c) in _UNSAFE or c in _BIDIRECTIONAL

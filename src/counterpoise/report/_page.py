@@ -81,6 +81,7 @@ def page(study: Study) -> str:
         study=study,
         variants=variants,
         contents=contents,
+        title=f"What helps on {study.data['name']}?",
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
