@@ -150,6 +150,15 @@ def test_tail_is_the_smallest_third() -> None:
     assert "70.0% against 50.0% (+20.0 points)" in tail
 
 
+def test_a_long_tail_is_told_by_ten_names() -> None:
+    sizes = list(range(1, 37))
+    scores = scores_of(sizes, sizes)
+    found = compare_losses("old", scores, "new", scores, [f"class {k}" for k in range(36)])
+    (text,) = texts(found, "CP306")
+    assert "12 smallest classes (class 0, " in text
+    assert "class 9 and 2 more; 78 test images)" in text
+
+
 def test_classes_of_one_size_have_no_tail() -> None:
     assert texts(compare([50, 50], [60, 60], [100, 100]), "CP306") == []
 

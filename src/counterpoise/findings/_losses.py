@@ -17,12 +17,13 @@ from counterpoise.findings._change import (
     check_pair,
     variances,
 )
-from counterpoise.findings._finding import Evidence, Finding, one_seed, sentence
+from counterpoise.findings._finding import Evidence, Finding, listed, one_seed, sentence
 
 if TYPE_CHECKING:
     from counterpoise.metrics import Scores
 
 SHOWN_CLASSES = 2  # gains and losses told, each
+SHOWN_MEMBERS = 10  # names of the smallest classes
 
 
 def compare_losses(
@@ -151,7 +152,10 @@ def _tail(
         return []
     small = occurring[np.argsort(sizes, kind="stable")][: max(1, len(occurring) // 3)]
     change = _mean_change(baseline, other, small)
-    evidence = names | {"small": len(small), "members": ", ".join(class_names[k] for k in small)}
+    evidence = names | {
+        "small": len(small),
+        "members": listed([class_names[k] for k in small], SHOWN_MEMBERS),
+    }
     template = (
         "Mean recall of the {small} smallest classes ({members}; {images} test images), {other} "
         f"compared with {{baseline}}: {_TAIL[_verdict(change)]}, {_NUMBERS}."
