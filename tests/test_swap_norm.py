@@ -348,6 +348,127 @@ def test_what_cannot_be_swapped_is_left_with_a_reason(layer, to, why):
     assert why in str(swapped)
 
 
+class Head(nn.Module):
+    """As timm's: a norm between the pooling and the classifier."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Identity())
+        self.norm = norms.LayerNorm2d(channels)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(channels, 3)
+
+    def forward(self, x):
+        return self.fc(self.flatten(self.norm(self.global_pool(x))))
+
+
+class SelectAdaptivePool2d(nn.Module):
+    """As timm's: it has the size and kind of its pooling by itself."""
+
+    def __init__(self, pool_type):
+        super().__init__()
+        self.pool_type = pool_type
+
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True) if self.pool_type else x
+
+
+class Squeezed(nn.Module):
+    """Squeeze and excitation within the block, whose last norm has all the pixels."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels)
+        self.se = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, 4, 1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, channels, 1),
+            nn.Sigmoid(),
+        )
+        self.conv2, self.bn2 = nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        y = self.bn1(self.conv1(x))
+        return self.bn2(self.conv2(y * self.se(y)))
+
+
+class PoolFirst(nn.Module):
+    """Its pooling is made before all that is used before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.bn1, self.conv1 = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3)
+        self.bn2 = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return self.pool(self.bn2(self.conv1(self.bn1(x))))
+
+
+class ByFunction(nn.Module):
+    """Its pooling is no module."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.bn = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return self.bn(self.norm(x).mean((2, 3), keepdim=True))
+
+
+STEM = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
+POOLED = {
+    "a head": (nn.Sequential(*STEM, Head(8)), ["3.norm"]),
+    "in a row": (
+        nn.Sequential(*STEM, nn.AdaptiveMaxPool2d((1, 1)), nn.Conv2d(8, 6, 1), nn.BatchNorm2d(6)),
+        ["5"],
+    ),
+    "timm's": (nn.Sequential(*STEM, SelectAdaptivePool2d("avg"), nn.GroupNorm(2, 8)), ["4"]),
+    "timm's without": (nn.Sequential(*STEM, SelectAdaptivePool2d(""), nn.GroupNorm(2, 8)), []),
+    "not to one": (nn.Sequential(*STEM, nn.AdaptiveAvgPool2d((2, 1)), nn.BatchNorm2d(8)), []),
+    "squeezed": (nn.Sequential(*STEM, Squeezed(8), nn.BatchNorm2d(8)), ["3.se.2"]),
+    "pool first": (nn.Sequential(*STEM, PoolFirst()), []),
+    "back to pixels": (
+        nn.Sequential(
+            *STEM, nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.Upsample(scale_factor=4),
+            nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8),
+        ),
+        ["4"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOLED)
+@pytest.mark.parametrize("example", [None, torch.zeros(2, 3, 12, 12)])
+def test_layers_of_one_pixel_are_no_instance_norms(name, example):
+    net, left = POOLED[name]
+    swapped = swap_norm(net, "instance", example=example)
+    assert [c.path for c in swapped.changes if c.note.startswith("left")] == left
+    assert str(swapped).count("gets one pixel a channel, which would always be 0") == len(left)
+    assert any(isinstance(m, norms.InstanceNorm) for m in swapped.net.modules())
+    swapped.net(torch.randn(2, 3, 12, 12)).sum().backward()
+    assert not [c for c in swap_norm(net, "layer2d").changes if "one pixel" in c.note]
+
+
+def test_an_example_shows_what_the_order_of_the_modules_does_not():
+    net = nn.Sequential(*STEM, ByFunction()).train()
+    net[3].eval()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match="more than one pixel"):
+        swap_norm(net, "instance").net(torch.randn(2, 3, 12, 12))
+    swapped = swap_norm(net, "instance", example=torch.randn(2, 3, 12, 12))
+    assert [c.path for c in swapped.changes if c.note.startswith("left")] == ["3.bn"]
+    assert swapped.net.training
+    assert not swapped.net[3].training
+    swapped.net(torch.randn(2, 3, 12, 12))
+    assert not swapped.net[3].bn._forward_pre_hooks
+    small = swap_norm(net, "instance", example=torch.randn(2, 3, 3, 3), inplace=True)
+    assert [c.path for c in small.changes if c.note.startswith("left")] == ["1", "3.norm", "3.bn"]
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
 def test_more_kinds_of_sources():
     sources = [
         (nn.SyncBatchNorm(8), "group"),
@@ -403,6 +524,14 @@ def test_timms_nets(name):
     assert not [m for m in swapped.net.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
+@pytest.mark.parametrize("name", ["convnext_atto", "mobilenetv4_conv_small", "poolformer_s12"])
+def test_timms_nets_with_a_norm_behind_the_pooling(name):
+    timm = pytest.importorskip("timm")
+    swapped = swap_norm(timm.create_model(name, num_classes=3), "instance")
+    assert sum("gets one pixel" in c.note for c in swapped.changes) == 1
+    assert swapped.net(torch.randn(2, 3, 64, 64)).shape == (2, 3)
+
+
 def test_a_net_in_distributed_data_parallel_is_refused():
     wrapped = nn.parallel.DistributedDataParallel.__new__(nn.parallel.DistributedDataParallel)
     nn.Module.__init__(wrapped)
@@ -418,6 +547,7 @@ def test_a_net_in_distributed_data_parallel_is_refused():
         ("resnet18", {}, r"net must be a torch\.nn\.Module, but got a str"),
         (nn.BatchNorm2d(4), {"only": ["0"]}, "only must be a pattern"),
         (nn.BatchNorm2d(4), {"max_groups": 2.0}, "max_groups must be a whole number"),
+        (nn.BatchNorm2d(4), {"example": (2, 4, 5, 5)}, "example must be a tensor, but got a tuple"),
     ],
 )
 def test_arguments_of_another_type_are_explained(net, settings, says):

@@ -16,6 +16,7 @@ from counterpoise.norms._group import GroupNorm
 from counterpoise.norms._instance import InstanceNorm
 from counterpoise.norms._layer import LayerNorm
 from counterpoise.norms._layer_2d import LayerNorm2d
+from counterpoise.norms._one_pixel import one_pixel
 from counterpoise.norms._rms import RMSNorm
 
 BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -75,6 +76,7 @@ def swap_norm(
     only: str | Callable[[str], bool] = "*",
     max_groups: int = 32,
     dims: int = 2,
+    example: torch.Tensor | None = None,
     inplace: bool = False,
 ) -> Swapped:
     """Put another normalization in the place of a net's own.
@@ -90,7 +92,8 @@ def swap_norm(
     Args:
         net: any module; itself a normalization layer, it is swapped as a whole.
         to: "group"; "layer" (over channels and pixels: group normalization of one group, which
-            needs no image size); "layer2d" (over the channels of each pixel); "instance"; "rms"
+            needs no image size); "layer2d" (over the channels of each pixel); "instance" (but
+            for layers that get one pixel a channel, which would always be 0: see `example`); "rms"
             (for LayerNorms); "batch" (running statistics start anew).
         only: which paths, as `net.named_modules()` names them: a pattern such as "layer4.*" or a
             function of the path.
@@ -98,6 +101,11 @@ def swap_norm(
             that leaves two channels a group, as a group of one element would always be 0. For
             vectors (BatchNorm1d) 16 channels: a group of two would pass on their order alone.
         dims: of the BatchNorm (1, 2 or 3) for layers that do not say what they are made for.
+        example: an input of the net, which is run on it once, in eval mode and for "instance" only,
+            to see which layers get one pixel a channel. Without it these are the layers behind a
+            global pooling, as far as the order of the modules tells; behind a pooling that is no
+            module, such as `x.mean((2, 3))`, it tells nothing, and the new layer raises when it is
+            called.
         inplace: change `net` itself and not a copy.
 
     Returns:
@@ -107,8 +115,8 @@ def swap_norm(
         ValueError: an unknown word, max_groups below 1, dims not 1, 2 or 3, a net that is wrapped
             in DistributedDataParallel already, or one that cannot be copied as its lazy layers have
             no parameters yet.
-        TypeError: a net that is no module, `only` neither a pattern nor a function, or a max_groups
-            that is no whole number.
+        TypeError: a net that is no module, `only` neither a pattern nor a function, a max_groups
+            that is no whole number, or an example that is no tensor.
 
     Example:
         >>> from torch import nn
@@ -120,13 +128,14 @@ def swap_norm(
     """
     if to not in WORDS:
         raise ValueError(f"to must be one of {WORDS}, but got {to!r}")
-    _check_types(net, only, max_groups)
+    _check_types(net, only, max_groups, example)
     if max_groups < 1 or dims not in (1, 2, 3):
         raise ValueError(
             f"max_groups must be at least 1 and dims 1, 2 or 3, but got {max_groups} and {dims}"
         )
     net = net if inplace else _copied(net)
     wanted = only if callable(only) else lambda path: fnmatch.fnmatchcase(path, only)
+    behind = one_pixel(net, example) if to == "instance" else set()
     made: dict[nn.Module, nn.Module] = {}
     changes = []
     for path, old in list(net.named_modules(remove_duplicate=False)):
@@ -136,6 +145,8 @@ def swap_norm(
         try:
             if not wanted(path):
                 raise _Stays("not asked for")
+            if old in behind and not _already(old, to):
+                raise _Stays("gets one pixel a channel, which would always be 0")
             if old not in made:
                 made[old] = _successor(old, to, max_groups, dims)
             net = _put(net, path, made[old])
@@ -146,7 +157,7 @@ def swap_norm(
     return Swapped(net, changes)
 
 
-def _check_types(net: object, only: object, max_groups: object) -> None:
+def _check_types(net: object, only: object, max_groups: object, example: object) -> None:
     if not isinstance(net, nn.Module):
         raise TypeError(f"net must be a torch.nn.Module, but got a {type(net).__name__}")
     if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in net.modules()):
@@ -160,6 +171,8 @@ def _check_types(net: object, only: object, max_groups: object) -> None:
         )
     if not isinstance(max_groups, int):
         raise TypeError(f"max_groups must be a whole number, but got {max_groups!r}")
+    if not isinstance(example, torch.Tensor | None):
+        raise TypeError(f"example must be a tensor, but got a {type(example).__name__}")
 
 
 def _is_norm(module: nn.Module) -> bool:
