@@ -14,6 +14,8 @@ import sys
 import tempfile
 import traceback
 
+import rich
+
 import counterpoise
 from counterpoise.cli._streams import drop_output, tell
 from counterpoise.text import one_line, printable
@@ -21,6 +23,7 @@ from counterpoise.words import owner, raised
 
 DEBUG = "COUNTERPOISE_DEBUG"
 BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141
+_PRINTERS = (os.path.dirname(__file__), os.path.dirname(rich.__file__))
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch says it
 
 
@@ -95,7 +98,12 @@ def _of_the_system(error: OSError) -> str:
     if error.strerror is None:
         return str(error) or type(error).__name__
     if error.filename is None:
-        return f"writing or reading failed: {error.strerror}"
+        calls = [
+            os.path.dirname(f.f_code.co_filename) for f, _ in traceback.walk_tb(error.__traceback__)
+        ]
+        printing = calls[-1:] and calls[-1] in _PRINTERS
+        what = "standard output cannot be written" if printing else "writing or reading failed"
+        return f"{what}: {error.strerror}"
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
