@@ -138,6 +138,15 @@ def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, nor
         refused(tmp_path, says, made(x=x, test_x=x), plan)
 
 
+def test_a_net_that_does_not_fit_into_memory(tmp_path):
+    """256 numbers for each of 10^9 features, and no machine of a terabyte."""
+    x = torch.zeros(1, 1).expand(3, 10**9)
+    plan = Plan(training=Training(lr=0.1, validation=0.0, watch=()))
+    says = r"model 'auto' with norm 'none' .* but: it needs [\d,.]+ GiB at least"
+    with pytest.raises(ValueError, match=says):
+        check_parts(plan, made(x, TARGETS[:3], x, TARGETS[:3]))
+
+
 @pytest.mark.parametrize(
     ("imbalance", "says"),
     [

@@ -4,6 +4,7 @@ import torch
 
 from counterpoise import losses, samplers, train
 from counterpoise.data import Data, count_classes
+from counterpoise.data._memory import free_memory
 from counterpoise.data._part import check_pair
 from counterpoise.study._check import shown
 from counterpoise.study.one_run import build
@@ -12,6 +13,9 @@ from counterpoise.text import one_line
 from counterpoise.words import find
 
 _MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square
+
+_BLOCK = 2**24  # numbers that are looked at at a time
+_COPIES = 3  # of a net's weights: themselves, their gradients, what the optimizer keeps
 
 
 def check_data(data: Data) -> None:
@@ -39,12 +43,20 @@ def check_data(data: Data) -> None:
                 f"{what} must be text that UTF-8 can write, but got {shown(text)}; rename it"
             ) from None
     for label, part in (("train", data.train), ("test", data.test)):
-        bad = int((~part.inputs.isfinite()).sum()) if part.inputs.is_floating_point() else 0
+        bad = _count_not_finite(part.inputs)
         if bad:
             raise ValueError(
                 f"inputs must be finite, but {bad} of {part.inputs.numel()} numbers of the {label} "
                 "part are NaN or infinite; fill or remove them"
             )
+
+
+def _count_not_finite(inputs: torch.Tensor) -> int:
+    """Count NaN and infinities, a block of samples at a time, as each needs memory."""
+    if not inputs.is_floating_point():
+        return 0
+    samples = max(1, _BLOCK // inputs[0].numel())
+    return sum(int((~block.isfinite()).sum()) for block in inputs.split(samples))
 
 
 def check_parts(plan: Plan, data: Data) -> None:
@@ -114,8 +126,16 @@ def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
 
 
 def _check_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> None:
-    """Show a net two samples."""
+    """Show a net two samples, once it is sure that its weights fit into memory."""
     try:
+        with torch.device("meta"):
+            size = 4 * sum(p.numel() for p in build(model, norm, shape, num_classes).parameters())
+        free = free_memory()
+        if free is not None and _COPIES * size > free:
+            raise MemoryError(
+                f"it needs {_COPIES * size / 2**30:,.1f} GiB at least, and {free / 2**30:,.1f} GiB "
+                "are free"
+            )
         with torch.no_grad():
             build(model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
     except Exception as error:
