@@ -127,6 +127,8 @@ def test_numbers_of_a_loss_that_teach_nothing(tmp_path, loss, settings):
         ((2, 3, 8, 8), {"model": "resnet8"}, ("none",), r"samples of shape \(2, 3, 8, 8\)"),
         ((1, 8, 8), {"augment": "flip"}, ("layer2d", "rms"), None),
         ((4,), {"augment": "flip"}, ("none",), "images"),
+        ((4,), {"batch_size": 1}, ("none", "batch"), "norm 'batch' must be made for 1 samples"),
+        ((1, 8, 8), {"batch_size": 1}, ("none", "batch"), None),
     ],
 )
 def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, norms, says):
@@ -136,6 +138,14 @@ def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, nor
         check_parts(plan, made(x=x, test_x=x))
     else:
         refused(tmp_path, says, made(x=x, test_x=x), plan)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_that_our_nets_cannot_take(tmp_path, dtype):
+    x = X.to(dtype)
+    refused(tmp_path, f"uint8 or float32 for model 'auto', but are {dtype}", made(x=x, test_x=x))
+    with pytest.raises(ValueError, match="'my_own:net' must name something"):
+        check_parts(Plan(training=Training("my_own:net")), made(x=x, test_x=x))
 
 
 def test_a_net_that_does_not_fit_into_memory(tmp_path):

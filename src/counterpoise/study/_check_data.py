@@ -62,7 +62,7 @@ def _count_not_finite(inputs: torch.Tensor) -> int:
 def check_parts(plan: Plan, data: Data) -> None:
     """Try each part of a plan on its data, so that what does not fit is told before any run.
 
-    Each sampler is made, each loss takes a step back from logits of 0, each net sees two samples,
+    Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
     and the plan is written. What users bring themselves is imported and no more: what goes wrong in
     it is for its run to tell.
 
@@ -96,8 +96,13 @@ def check_parts(plan: Plan, data: Data) -> None:
     if augment is not None:
         augment(torch.zeros(2, *shape), torch.Generator())
     if ":" not in t.model:
+        if data.train.inputs.dtype not in (torch.uint8, torch.float32):
+            raise ValueError(
+                f"inputs must be uint8 or float32 for model {t.model!r}, but are "
+                f"{data.train.inputs.dtype}; convert them with .float()"
+            )
         for norm in sorted({v.norm for v in plan.variants if ":" not in v.norm}):
-            _check_net(t.model, norm, shape, data.num_classes)
+            _check_net(t.model, norm, (min(2, t.batch_size), *shape), data.num_classes)
 
 
 def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
@@ -125,8 +130,9 @@ def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
         ) from error
 
 
-def _check_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> None:
-    """Show a net two samples, once it is sure that its weights fit into memory."""
+def _check_net(model: str, norm: str, batch: tuple[int, ...], num_classes: int) -> None:
+    """Show a net a batch of zeros, once it is sure that its weights fit into memory."""
+    shape = batch[1:]
     try:
         with torch.device("meta"):
             size = 4 * sum(p.numel() for p in build(model, norm, shape, num_classes).parameters())
@@ -137,9 +143,9 @@ def _check_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) 
                 "are free"
             )
         with torch.no_grad():
-            build(model, norm, shape, num_classes).eval()(torch.zeros(2, *shape))
+            build(model, norm, shape, num_classes).train()(torch.zeros(batch))
     except Exception as error:
         raise ValueError(
-            f"model {model!r} with norm {norm!r} must be made for samples of shape {shape}, but: "
-            f"{one_line(error)}"
+            f"model {model!r} with norm {norm!r} must be made for {batch[0]} samples of shape "
+            f"{shape}, but: {one_line(error)}"
         ) from error
