@@ -137,12 +137,12 @@ def test_a_plan_is_written_edited_and_run(tmp_path):
 
 def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "def net(norm, shape, classes):\n    raise OSError('no net')\n"
+        "def net(norm, shape, classes):\n    raise OSError('no net [/data/x] [b c] \\x1b[2J')\n"
     )
     words = "compare digits --model mine:net --epochs 1 --lr 0.1 --seeds 1"
     done = call(*words.split(), cwd=tmp_path)
     assert done.returncode == 1
-    assert "OSError: no net" in done.stdout
+    assert "OSError: no net [/data/x] [b c] \\x1b[2J" in done.stdout
     assert "0 of 1 runs are finished" in done.stdout
 
 

@@ -76,6 +76,15 @@ def test_the_elements_are_those_of_harmless_names(make):
     assert set(two.found) == set(one.found)
 
 
+def test_figures_of_hostile_names_are_drawn_to_files_of_our_names(make, tmp_path):
+    names = ("$x^$", "../../x", "[/b]", "/tmp/x", *NASTY)
+    plan = Plan("$y_$", norms=("none", "group"), seeds=(0,), training=Training("mlp", lr=0.1))
+    paths = report.write_figures(make(plan, names=names, shape=(3,)), tmp_path / "figures")
+    assert {p.name for p in paths} == {p.name for p in (tmp_path / "figures").iterdir()}
+    assert {p.stem for p in paths} >= {"forest", "recall_by_class_size", "confusion_0"}
+    assert {p.parent for p in tmp_path.rglob("*.p[nd][gf]")} == {tmp_path / "figures"}
+
+
 def test_a_study_shows_the_same_text_as_its_page(make):
     folder = make(
         Plan("a<b>", norms=("none", "group"), seeds=(0,), training=Training("mlp", lr=0.1))
