@@ -300,6 +300,28 @@ def test_a_net_with_swapped_norms_trains_with_the_right_gradients(dtype, autocas
 
 
 @half
+@pytest.mark.parametrize("shape", [(2, 4, 5, 6), (2, 4, 3, 5, 6)])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_an_in_place_relu_may_follow_in_any_layout(dtype, shape, backend):
+    last = LAST if len(shape) == 4 else torch.channels_last_3d
+    made = [norms.GroupNorm(1, 4), norms.GroupNorm(2, 4), norms.LayerNorm(shape[1:])]
+    made += [norms.RMSNorm(shape[1:]), norms.LayerNorm(6)]
+    for norm in made + [norms.LayerNorm2d(4)] * (len(shape) == 4):
+        x, grad = torch.randn(shape).to(dtype), (torch.randn(shape) + 0.3).to(dtype)
+        for memory in (torch.contiguous_format, last):
+            given_x = x.contiguous(memory_format=memory)
+            with norms.backend(backend):
+                y = nn.Sequential(norm.to(dtype), nn.ReLU(inplace=True))(given_x)
+            assert y.is_contiguous(memory_format=memory)
+            y.backward(grad)
+            assert backend == "reference" or all(
+                ulps(p.grad, w) <= 1
+                for p, w in zip(norm.parameters(), exact(norm, x, grad * (y > 0)), strict=True)
+            )
+            norm.zero_grad()
+
+
+@half
 def test_explain_says_where_the_gradients_are_computed(dtype):
     x = torch.zeros(2, 4, 3, 3, dtype=dtype)
     assert norms.explain(norms.LayerNorm2d(4), x).endswith("computed in float64")

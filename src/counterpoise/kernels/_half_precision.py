@@ -56,9 +56,14 @@ def right_gradients(
     return _widened(norm, x, weight, bias)
 
 
-def centre(rows: Tensor) -> None:
-    """Take the mean from each row, as torch's gradient of weight cancels where means are large."""
+def centred(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Take the mean from each row, and return its mean and 1 / std as torch's kernels want them.
+
+    Their gradient of weight cancels where a mean is large.
+    """
     rows -= rows.mean(1, keepdim=True)
+    rstd = (rows.square().mean(1) + eps).rsqrt()
+    return torch.zeros_like(rstd), rstd
 
 
 def _kept_from_a_transform(x: Tensor) -> bool:

@@ -17,7 +17,7 @@ from counterpoise.kernels._eager import (
 from counterpoise.kernels._half_precision import (
     HALF,
     Gradients,
-    centre,
+    centred,
     right_gradients,
     sums_in_half,
 )
@@ -43,7 +43,8 @@ def group_norm(
     weight, bias = matching(x, weight, bias)
     if x.dtype in HALF and sums_in_half(x, weight, bias) and not reference_asked():
         x = without_gaps(x)
-        if not (_by_c(x) and compiled.fits(x.shape[1], num_groups, weight, bias)):
+        by_c = _by_c(x) and compiled.fits(x.shape[1], num_groups, weight, bias)
+        if not by_c and way(x, num_groups)[0] != "images":
             return _in_half(x, num_groups, weight, bias, eps)
     if x.is_contiguous():
         if x.numel() and not jit_tracing() and not reference_asked():  # as `way` says, sooner
@@ -104,8 +105,7 @@ def _gradients(
     wanted: tuple[bool, bool, bool],
 ) -> Gradients:
     sizes = x.numel() // (channels * pixels), channels, pixels
-    centre(x.view(sizes[0] * groups, -1))
-    _, mean, rstd = torch.native_group_norm(x, None, None, *sizes, groups, eps)
+    mean, rstd = centred(x.view(sizes[0] * groups, -1), eps)
     return native_backward(grad, x, mean, rstd, weight, *sizes, groups, wanted)
 
 

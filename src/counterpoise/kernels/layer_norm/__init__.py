@@ -12,7 +12,7 @@ from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
 from counterpoise.kernels._half_precision import (
     HALF,
     Gradients,
-    centre,
+    centred,
     right_gradients,
     sums_in_half,
 )
@@ -81,8 +81,7 @@ def _gradients(
     weight: torch.Tensor | None,
     wanted: tuple[bool, bool, bool],
 ) -> Gradients:
-    centre(x.view(-1, math.prod(shape)))
-    _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
+    mean, rstd = centred(x.view(-1, math.prod(shape)), eps)
     return _native_backward(grad, x, shape, mean, rstd, weight, weight, wanted)
 
 
