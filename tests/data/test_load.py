@@ -34,6 +34,9 @@ def leaves():
 def asks(size):
     return whole
 
+def eats():
+    return np.broadcast_to(0.0, (2, 10**14)), [0, 1]
+
 nothing = None
 ragged = [[1, 2], [3]], [0, 1]
 no_numbers = None, None
@@ -93,6 +96,7 @@ def test_wrong_objects(module):
         ("fails", r"but raised RuntimeError: my own error \(.*my_data.py:16\); correct it"),
         ("leaves", r"but raised SystemExit: 0 \(.*my_data.py:19\)"),
         ("asks", "without arguments, but raised TypeError: .*'size'"),
+        ("eats", "must fit into memory, but there is not enough"),
         ("ragged", "inputs and targets must be arrays, got list"),
         ("no_numbers", r"one whole number or text per sample, got object"),
         ("short", "3 inputs and 2 targets"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +66,44 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, got {image_size}; 32 is usual")
     word = os.fspath(source)
-    if word in _NAMED:
-        return _NAMED[word]()
-    path = _path(word)
-    if path.is_dir():
-        # Imported here because Pillow is not needed for anything else.
-        from counterpoise.data._image_folder import read_image_folder
+    with _enough_memory(word):
+        if word in _NAMED:
+            return _NAMED[word]()
+        path = _path(word)
+        if path.is_dir():
+            # Imported here because Pillow is not needed for anything else.
+            from counterpoise.data._image_folder import read_image_folder
 
-        return read_image_folder(path, image_size, seed)
-    if path.is_file():
-        return _reader(path)(path, seed)
-    if path.exists():
+            return read_image_folder(path, image_size, seed)
+        if path.is_file():
+            return _reader(path)(path, seed)
+        if path.exists():
+            raise ValueError(
+                f"data must be a folder or an ordinary file, got {word!r}, which is a pipe or a "
+                "device; write what comes out of it into a file"
+            )
+        file, _, column = word.rpartition(":")
+        if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
+            return read_table(_path(file), seed, column)
+        if ":" in word:
+            return _from_object(word, find("data", word, {}), seed)
         raise ValueError(
-            f"data must be a folder or an ordinary file, got {word!r}, which is a pipe or a "
-            "device; write what comes out of it into a file"
+            f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) "
+            f"or package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
         )
-    file, _, column = word.rpartition(":")
-    if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
-        return read_table(_path(file), seed, column)
-    if ":" in word:
-        return _from_object(word, find("data", word, {}), seed)
-    raise ValueError(
-        f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) or "
-        f"package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
-    )
+
+
+@contextmanager
+def _enough_memory(word: str) -> Iterator[None]:
+    """Say in one line that there was not enough memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # torch's
+            raise
+        raise ValueError(
+            f"{word} must fit into memory, but there is not enough; take fewer or smaller samples"
+        ) from error
 
 
 def _reader(path: Path) -> Callable[[Path, int], Data]:
