@@ -475,11 +475,15 @@ def test_a_bug_whose_traceback_cannot_be_kept_is_one_line_too(broken, answer, mo
         (OSError(5, "Input/output error", b"\xff"), 2, "\udcff: Input/output error"),
         (FileNotFoundError("FashionMNIST was not found"), 2, "FashionMNIST was not found"),
         (OSError(), 2, "OSError"),
+        (OSError(9, "Bad file descriptor", 7), 2, "7: Bad file descriptor"),
+        (SystemExit(None), 0, ""),
+        (SystemExit(3), 3, ""),
+        (SystemExit("why"), 2, "why"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "install"),
         (ImportError("no name x", name="counterpoise.cli"), 70, "bug"),
         (AssertionError(), 70, "AssertionError"),
         (KeyboardInterrupt(), 130, "stopped"),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (BrokenPipeError(32, "Broken pipe"), 2, "Broken pipe"),  # of a worker's, not of the output
     ],
     ids=repr,
 )
@@ -522,6 +526,10 @@ def test_memory_that_is_not_there_is_one_line(answer, tmp_path):
     told = refused(answer, tmp_path, "doctor", "large:net", "digits")
     assert "allocate" in told
     assert "large.py:4" in told
+
+
+def test_a_line_is_not_endless(answer, tmp_path):
+    assert len(refused(answer, tmp_path, "show", "x" * 100_000)) < 2100
 
 
 # Streams, in real processes

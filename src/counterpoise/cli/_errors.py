@@ -23,6 +23,7 @@ from counterpoise.words import owner, raised
 
 DEBUG = "COUNTERPOISE_DEBUG"
 BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141
+_LONGEST = 2000  # letters of a line
 _PRINTERS = (os.path.dirname(__file__), os.path.dirname(rich.__file__))
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch says it
 
@@ -36,7 +37,8 @@ def answer(error: BaseException) -> int:
     if line and asked:
         tell(_whole_traceback(error).removesuffix("\n"))
     if line:
-        tell(f"counterpoise: {one_line(line)}")
+        line = one_line(line)
+        tell(f"counterpoise: {line if len(line) <= _LONGEST else line[:_LONGEST] + '…'}")
     return code
 
 
@@ -55,12 +57,14 @@ def explain(error: BaseException) -> tuple[int, str]:
     """Return the exit code, and the line to print; no line where there is nothing to say."""
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, "stopped; finished runs are kept, the same command goes on from there"
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) and _is_of_printing(error):
         return UNREAD, ""
     if _is_users(error):
         return BAD, raised(error)
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 0, ""
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0, ""
+        return BAD, str(error.code)
     if is_out_of_memory(error):
         text = str(error) or "no more can be had"
         return BAD, f"there is not enough memory: {text}; take less at a time, say --workers 1"
@@ -93,18 +97,22 @@ def _is_users(error: BaseException) -> bool:
     return bool(own) and own[-1] == "user"
 
 
+def _is_of_printing(error: BaseException) -> bool:
+    """Tell whether it was rich, or we, that printed."""
+    calls = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(calls) and os.path.dirname(calls[-1]) in _PRINTERS
+
+
 def _of_the_system(error: OSError) -> str:
     """Say what the system refused, and about which file."""
     if error.strerror is None:
         return str(error) or type(error).__name__
     if error.filename is None:
-        calls = [
-            os.path.dirname(f.f_code.co_filename) for f, _ in traceback.walk_tb(error.__traceback__)
-        ]
-        printing = calls[-1:] and calls[-1] in _PRINTERS
-        what = "standard output cannot be written" if printing else "writing or reading failed"
+        printed = _is_of_printing(error)
+        what = "standard output cannot be written" if printed else "writing or reading failed"
         return f"{what}: {error.strerror}"
-    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    name = error.filename
+    return f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {error.strerror}"
 
 
 def _kept(error: BaseException) -> str:
