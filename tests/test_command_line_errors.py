@@ -588,6 +588,14 @@ def test_ctrl_c_in_the_first_seconds_is_one_line(after, tmp_path):
     assert (process.returncode, told.count(b"\n")) == (130, 1), told.decode()
 
 
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path):
+    done = call(
+        "doctor", "mlp", "digits", cwd=tmp_path, before="mkdir gone; cd gone; rmdir ../gone"
+    )
+    assert re.fullmatch("counterpoise: the current folder must be there: [^\n]+\n", done.stderr)
+    assert done.returncode == 2
+
+
 def test_python_m_is_the_command(tmp_path):
     done = call("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"{counterpoise.__version__}\n")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import warnings
 from html.parser import HTMLParser
@@ -223,6 +224,13 @@ def test_a_warning_is_a_line(name, capsys):
     told = capsys.readouterr().err
     assert told == f"counterpoise: {one_line(f'{name} was left out')}\n"
     assert not COMMANDS.search(told.removesuffix("\n"))
+
+
+@nasty
+def test_what_a_library_logs_is_a_line(name, capsys):
+    record = logging.LogRecord("x", logging.WARNING, "x.py", 1, "no %s", (name,), None)
+    _streams._Lines().emit(record)
+    assert capsys.readouterr().err == f"counterpoise: {one_line(f'no {name}')}\n"
 
 
 @nasty

@@ -1,5 +1,7 @@
 """The commands and how their words are read."""
 
+import os
+
 from cyclopts import App, CycloptsError
 
 import counterpoise
@@ -28,6 +30,10 @@ def run(words: list[str]) -> int:
     Raises:
         ValueError: words that are not understood.
     """
+    try:
+        os.getcwd()
+    except OSError as error:  # torch's libraries end the process where it is missing
+        raise ValueError(f"the current folder must be there: {error.strerror}") from error
     try:
         return app(without_debug(words), exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import warnings
@@ -11,7 +12,7 @@ from counterpoise.text import one_line
 
 
 def prepare() -> None:
-    """Let a warning be one line; what a stream cannot encode is written out.
+    """Let a warning, of Python or of a log, be one line; write out what a stream cannot encode.
 
     A stream that whoever started us has closed takes everything, and shows nothing.
     """
@@ -21,9 +22,18 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    logging.lastResort = _Lines(logging.WARNING)
     warnings.showwarning = _warn
     # Of a library's own processes, which it can do without, and we do not ask for.
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
+
+
+class _Lines(logging.Handler):
+    """What becomes of libraries' logs, such as Matplotlib's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        tell(f"counterpoise: {one_line(record.getMessage())}")
 
 
 def tell(text: str) -> None:
