@@ -13,7 +13,7 @@ NEEDS  := pyproject.toml constraints.txt hatch_build.py $(wildcard src/counterpo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test faults check bench format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -25,6 +25,9 @@ demo: $(VENV)/.stamp-run  ## run the exercise sheet on FashionMNIST
 
 test: $(VENV)/.stamp-dev  ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+faults: $(VENV)/.stamp-dev  ## let every operation on a file fail, and change every byte (40 min)
+	COUNTERPOISE_FAULTS=all $(BIN)/python -m pytest -n 2 tests/faults $(ARGS)
 
 check: $(VENV)/.stamp-dev  ## lint, format check, types, import rules
 	$(BIN)/ruff check .

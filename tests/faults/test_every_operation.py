@@ -7,7 +7,6 @@ import errno
 import os
 
 import pytest
-
 from tests.faults import tiny
 from tests.faults.operations import Disk, Operations, lay_out
 

@@ -114,6 +114,7 @@ def make_study(
         f"{loss} {seed} {lr}": ({"label": loss, "seed": seed, "lr": lr, "stage": stage}, reason)
         for loss, seed, lr, stage, reason in failed or ()
     }
+    kept = folder / "data.safetensors"
     return Study(
         folder=folder,
         plan=plan,
@@ -121,6 +122,7 @@ def make_study(
             "class_names": list(NAMES[: len(sizes)]),
             "train_counts": list(train_counts),
             "test_counts": list(sizes),
+            "sha256": kept.exists() and hashlib.sha256(kept.read_bytes()).hexdigest(),
         },
         records=tuple(records),
         tuning=(),

@@ -40,6 +40,7 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
         "killed once": "finished",
     }
     assert ends["raise"].value == "ValueError: no such thing"
+    assert (ends["raise"].outside, ends["killed"].outside) == (False, True)
     assert "exit code -9" in ends["killed"].value
     starts = [e.run for e in events if e.kind == "started"]
     assert [starts.count(kind) for kind in kinds] == [1, 1, 2, 2]

@@ -99,6 +99,12 @@ def test_what_a_kill_at_the_very_end_left_behind_is_removed(tmp_path, name):
     assert not (folder / name).exists()
 
 
+def test_arrays_that_unpack_to_more_than_the_file_are_refused(tmp_path):
+    np.savez_compressed(tmp_path / "predictions.npz", test_logits=np.zeros((1000, 1000)))
+    with pytest.raises(record.Damaged, match="it is compressed"):
+        record.arrays(tmp_path)
+
+
 def test_equal_arrays_give_equal_bytes_whenever_they_are_written(monkeypatch):
     first = record.npz(a=np.arange(5))
     monkeypatch.setattr("time.time", lambda: 2e9)

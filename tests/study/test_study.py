@@ -3,15 +3,11 @@
 import hashlib
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from filelock import FileLock
@@ -313,35 +309,6 @@ def test_a_script_without_a_guard_works(tmp_path):
     assert done.stdout == "1 record\n", done.stderr
 
 
-def start(folder):
-    words = "--losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --batch-size 64 --seeds 2"
-    command = [sys.executable, "-m", "counterpoise.cli", "compare", "digits", *words.split()]
-    return subprocess.Popen([*command, "--out", str(folder), "--quiet"], stdout=subprocess.DEVNULL)
-
-
-@pytest.mark.slow
-def test_killed_at_any_instant_a_study_ends_with_the_same_bytes(finished, tmp_path):
-    """kill -9 of the study itself or of any process below it, at 25 random instants."""
-    chance, kills, whole = random.Random(0), 0, 6.0
-    while kills < 25:
-        folder = tmp_path / f"study{kills}"
-        code = None
-        while code != 0:
-            begin, process = time.perf_counter(), start(folder)
-            try:
-                code = process.wait(chance.uniform(0.2, 1.0) * whole if kills < 25 else None)
-                whole = max(1.0, 0.9 * whole, time.perf_counter() - begin)
-            except subprocess.TimeoutExpired:
-                below = psutil.Process(process.pid).children(recursive=True)
-                victim = chance.choice([psutil.Process(process.pid), *below])
-                victim.send_signal(signal.SIGKILL)
-                kills += 1
-                code = process.wait()
-            assert code in (0, -9)  # a worker's death is made good; the study's own is not
-        assert files(folder) == files(finished)
-        assert open_study(folder).finished
-
-
 def test_a_study_lives_neither_among_the_classes_nor_with_strangers(tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -522,3 +489,27 @@ def test_two_data_sets_never_share_a_usual_folder(tmp_path, monkeypatch):
     assert usual_folder(Plan("ds_v1.0/")) == usual_folder(Plan("./ds_v1.0")) == folders[0]
     assert usual_folder(Plan(str(tmp_path / "a" / "photos"))) == folders[2]
     assert usual_folder(Plan("toy"), "0" * 64) != usual_folder(Plan("toy"), "1" * 64)
+
+
+def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_path):
+    """As a worker that was stopped holds it, of a study that was killed."""
+    import threading
+
+    from counterpoise.study import one_run
+
+    work = prepared(plan(), tmp_path)
+    name = work.added[0]
+    folder = tmp_path / "runs" / name
+    folder.mkdir(parents=True)
+    held = FileLock(folder / ".lock", thread_local=False)
+    held.acquire()
+    said = []
+
+    def tell(news):
+        if "waiting" in news:
+            said.append(news["waiting"])
+            threading.Timer(0, held.release).start()
+
+    one_run.train_run(work.job(name), tell)
+    assert said == [str(folder)]
+    assert (folder / "run.json").exists()

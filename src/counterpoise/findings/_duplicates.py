@@ -65,13 +65,10 @@ def _first_places(digests: list[bytes]) -> dict[bytes, int]:
 
 def _parts(study: Study) -> Mapping[str, list[bytes]] | None:
     """The digests of both parts' inputs; None where the study's folder does not hold its data."""
-    path = study.folder / "data.safetensors"
-    try:
-        if path.stat().st_size > LARGEST:
-            return None
-        return _digests(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
+    path = study.data_file
+    if path is None or path.stat().st_size > LARGEST:
         return None
+    return _digests(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)

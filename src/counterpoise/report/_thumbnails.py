@@ -10,7 +10,6 @@ from safetensors import safe_open
 
 from counterpoise.findings._answers import answers_of
 from counterpoise.study import Study
-from counterpoise.study._prepared import FILE
 
 SIDE = 48  # pixels; larger images are scaled down
 BUDGET = 900_000  # characters for all misclassified samples together
@@ -42,26 +41,23 @@ class Images:
     """
 
     def __init__(self, study: Study, part: str) -> None:
-        self.study, self.name = study, part
-        self.shape = study.data["shape"]
+        shape = study.data["shape"]
+        images = len(shape) == 3 and shape[0] in (1, 3)
+        self.path, self.name = study.data_file if images else None, part
 
     @property
     def there(self) -> bool:
         """Whether the data are images, and kept with the study."""
-        return (
-            len(self.shape) == 3
-            and self.shape[0] in (1, 3)
-            and (self.study.folder / FILE).is_file()
-        )
+        return self.path is not None
 
     def targets(self) -> np.ndarray:
         """Return the labels."""
-        with safe_open(self.study.data_file, "np") as file:
+        with safe_open(self.path, "np") as file:
             return file.get_tensor(f"{self.name}_targets")
 
     def uris(self, indices: Sequence[int]) -> Iterator[str]:
         """Yield the pictures as data URIs."""
-        with safe_open(self.study.data_file, "np") as file:
+        with safe_open(self.path, "np") as file:
             inputs = file.get_slice(f"{self.name}_inputs")
             for index in indices:
                 yield data_uri(inputs[index : index + 1][0])

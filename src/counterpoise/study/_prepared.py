@@ -71,12 +71,14 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
     return facts | {"sha256": hashlib.sha256(content).hexdigest()}
 
 
-def check_kept(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Return the file that holds both parts, once it is known to be the one that was written.
+def find_kept(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+    """Return the file that holds both parts; None where it was taken away.
 
     Raises:
-        record.Damaged: it is missing or has changed.
+        record.Damaged: it is not the file that the study was run on.
     """
+    if not (folder / FILE).exists():
+        return None
     if not _is_whole(folder, facts):
         raise record.Damaged(
             f"{folder / FILE} is not the file that the study was run on; counterpoise compare with "

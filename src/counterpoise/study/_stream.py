@@ -28,6 +28,7 @@ class _Work:
     choices: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     added: list[str] = field(default_factory=list)  # the ids of the stage that is on
+    undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
     def add(self, runs: Sequence[Run]) -> None:
         """Take up the runs of a stage."""
@@ -45,8 +46,13 @@ class _Work:
             self.added.append(name)
 
     def add_final(self) -> None:
-        """Choose the learning rates, and take up the runs that are reported."""
-        self.choices = choose(self.plan, _tuning_scores(self))
+        """Choose the learning rates, and take up the runs that are reported.
+
+        A variant of which a tuning run was cut short by the machine waits for the next time: chosen
+        among the other rates, it would be trained at one that a whole study would not choose.
+        """
+        chosen = choose(self.plan, _tuning_scores(self))
+        self.choices = {k: lr for k, lr in chosen.items() if k not in self.undecided}
         self.add(final_runs(self.plan, self.choices))
 
     def job(self, name: str) -> dict[str, Any]:
@@ -154,7 +160,10 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
                 jobs[name], owner[name] = work.job(name), work
     for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
         if event.kind == "failed":
-            owner[event.run].failed[event.run] = event.value
+            work = owner[event.run]
+            work.failed[event.run] = event.value
+            if event.outside:
+                work.undecided.add(work.runs[event.run]["label"])
         yield event
     for work in works:
         try:

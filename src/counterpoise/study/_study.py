@@ -10,7 +10,7 @@ from typing import Any
 from counterpoise import files, stats
 from counterpoise.study import record
 from counterpoise.study._environment import differences
-from counterpoise.study._prepared import check_kept
+from counterpoise.study._prepared import find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.plan import Plan, read, read_file
 
@@ -87,13 +87,13 @@ class Study:
     edited: tuple[str, ...] = ()
 
     @cached_property
-    def data_file(self) -> Path:
-        """The file with the training and the test samples.
+    def data_file(self) -> Path | None:
+        """The file with the training and the test samples; None where it was taken away.
 
         Raises:
             record.Damaged: it is not the file that the study was run on.
         """
-        return check_kept(self.folder, self.data)
+        return find_kept(self.folder, self.data)
 
     def other_environments(self) -> dict[str, list[Record]]:
         """The runs whose environment is another than most have, by how it differs."""

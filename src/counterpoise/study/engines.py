@@ -28,11 +28,19 @@ _KEEP = 1 << 30
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run: "started", "news", "finished" or "failed"."""
+    """Something that happened to a run: "started", "news", "finished" or "failed".
+
+    Attributes:
+        run: its name.
+        kind: what happened.
+        value: what came with it.
+        outside: the file system or the end of its process made the run fail, not its training.
+    """
 
     run: str
     kind: str
     value: Any = None
+    outside: bool = False
 
 
 def run_all(
@@ -81,13 +89,15 @@ def run_all(
                     continue
                 del running[connection]
                 process.join()
-                if kind != "died":
+                if kind == "failed":
+                    yield Event(name, kind, *value)
+                elif kind != "died":
                     yield Event(name, kind, value)
                 elif attempt < _ATTEMPTS:
                     waiting.append((name, attempt + 1))
                 else:
                     reason = f"its process died {attempt} times (exit code {process.exitcode})"
-                    yield Event(name, "failed", reason)
+                    yield Event(name, "failed", reason, outside=True)
     finally:
         for *_, process in running.values():
             process.kill()
@@ -164,7 +174,8 @@ def _work(
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
     except Exception as error:
-        connection.send(("failed", f"{type(error).__name__}: {error}"))
+        reason = f"{type(error).__name__}: {error}"
+        connection.send(("failed", (reason, isinstance(error, OSError))))
     else:
         connection.send(("finished", None))
 

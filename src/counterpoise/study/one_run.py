@@ -1,6 +1,7 @@
 """One run of a study, in the process it has to itself."""
 
 import contextlib
+import itertools
 import time
 import traceback
 from pathlib import Path
@@ -23,6 +24,7 @@ NORMS: dict[str, Any] = {
     "batch": lambda s: nn.BatchNorm2d(s[0]) if len(s) == 3 else nn.BatchNorm1d(s[0]),
     **norms.ALL,
 }
+_TOLD_EVERY = 15  # times that a lock is waited for, two seconds each
 _PROBED = 64  # samples of the look at the first step
 
 
@@ -37,7 +39,13 @@ def train_run(job: dict[str, Any], emit: Emit) -> None:
     """
     folder = Path(job["folder"])
     files.make_folder(folder)
-    with files.lock(folder, on_wait=lambda: emit({"waiting": str(folder)})):
+    waits = itertools.count()
+
+    def tell() -> None:
+        if next(waits) % _TOLD_EVERY == 0:
+            emit({"waiting": str(folder)})
+
+    with files.lock(folder, on_wait=tell):
         if record.take_up(folder, job["spec"]) is not None:
             return
         try:

@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from typing import Any
 from counterpoise import files
 
 FORMAT = 1  # of study.json and run.json: another number is refused, not guessed at
+_NO_DIGEST = "0" * 64
+_SEAL = re.compile(r'^("sha256": ")[0-9a-f]{64}', re.MULTILINE)  # a line is a key of ours
 _MEND = "counterpoise compare with the same plan trains it again"
 
 RUN, CHECKPOINT, TIMING, ERROR = (
@@ -43,9 +46,12 @@ class OtherFormat(Damaged):
 
 
 def seal(content: Mapping[str, Any]) -> str:
-    """Return JSON, a line a key, that holds the format and a digest of its own content."""
-    whole = {**content, "format": FORMAT}
-    return to_json({**whole, "sha256": _digest(to_json(whole))})
+    """Return JSON, a line a key, that holds the format and a digest of its own text.
+
+    The digest is taken with 64 zeros in its place.
+    """
+    text = to_json({**content, "format": FORMAT, "sha256": _NO_DIGEST})
+    return _SEAL.sub(rf"\g<1>{_digest(text)}", text, 1)
 
 
 def unseal(path: Path) -> dict[str, Any]:
@@ -56,18 +62,21 @@ def unseal(path: Path) -> dict[str, Any]:
         Damaged: its content has changed.
         OtherFormat: another version wrote it.
     """
+    text = files.read(path).decode("utf-8", "replace")
+    sealed = _SEAL.search(text)
+    written = sealed[0][-64:] if sealed else None
+    if written != _digest(_SEAL.sub(rf"\g<1>{_NO_DIGEST}", text, 1)):
+        raise Damaged(f"{path} is not what was written: it does not hold the digest of its text")
     try:
-        content = json.loads(files.read(path))
-        written = content.pop("sha256", None) if isinstance(content, dict) else None
-        digest = _digest(to_json(content))
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path} is not what was written: {error}") from error
-    if written != digest:
-        raise Damaged(f"{path} is not what was written: its digest differs from its content's")
-    if content["format"] != FORMAT:
+        content = json.loads(text)
+        version = content.pop("format")
+        del content["sha256"]
+    except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
+        raise Damaged(f"{path} is not what counterpoise writes: {error}") from error
+    if version != FORMAT:
         raise OtherFormat(
-            f"{path} is of format {content['format']}, but this counterpoise reads {FORMAT}: use "
-            "the version that wrote it, or another folder"
+            f"{path} is of format {version}, but this counterpoise reads {FORMAT}: use the version "
+            "that wrote it, or another folder"
         )
     return content
 
@@ -148,19 +157,26 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def arrays(folder: Path) -> dict[str, Any]:
-    """Return the arrays of `predictions.npz`."""
+    """Return the arrays of `predictions.npz`.
+
+    Raises:
+        Damaged: they are compressed, as `npz` does not write them; they could be of any size.
+    """
     import numpy as np
 
-    with np.load(folder / "predictions.npz", allow_pickle=False) as kept:
+    path = folder / "predictions.npz"
+    with np.load(path, allow_pickle=False) as kept:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in kept.zip.infolist()):
+            raise Damaged(f"{path} is not what was written: it is compressed; {_MEND}")
         return dict(kept)
 
 
 def npz(**arrays: Any) -> bytes:
-    """Return arrays as the bytes of a compressed .npz file, the same for the same arrays."""
+    """Return arrays as the bytes of a .npz file, the same for the same arrays."""
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
