@@ -18,6 +18,8 @@ def work(payload, emit):
     emit({"threads": torch.get_num_threads()})
     if kind == "raise":
         raise ValueError("no such thing")
+    if kind == "exit":
+        raise SystemExit(0)
     tried = len(list(Path(folder).iterdir()))
     (Path(folder) / str(tried)).touch()
     if kind == "killed" or (kind == "killed once" and not tried):
@@ -27,7 +29,7 @@ def work(payload, emit):
 
 
 def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
-    kinds = ["fine", "raise", "killed", "killed once"]
+    kinds = ["fine", "raise", "exit", "killed", "killed once"]
     for kind in kinds:
         (tmp_path / kind).mkdir()
     runs = {kind: (kind, str(tmp_path / kind)) for kind in kinds}
@@ -36,14 +38,16 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
     assert {run: e.kind for run, e in ends.items()} == {
         "fine": "finished",
         "raise": "failed",
+        "exit": "failed",
         "killed": "failed",
         "killed once": "finished",
     }
+    assert ends["exit"].value == "SystemExit: 0"
     assert ends["raise"].value == "ValueError: no such thing"
     assert (ends["raise"].outside, ends["killed"].outside) == (False, True)
     assert "exit code -9" in ends["killed"].value
     starts = [e.run for e in events if e.kind == "started"]
-    assert [starts.count(kind) for kind in kinds] == [1, 1, 2, 2]
+    assert [starts.count(kind) for kind in kinds] == [1, 1, 1, 2, 2]
     threads = {e.value["threads"] for e in events if e.kind == "news"}
     assert threads == {1}  # whatever the number of workers: sums are taken in the same order
 

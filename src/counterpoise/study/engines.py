@@ -173,7 +173,7 @@ def _work(
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the user's net may call sys.exit
         reason = f"{type(error).__name__}: {error}"
         connection.send(("failed", (reason, isinstance(error, OSError))))
     else:

@@ -50,7 +50,7 @@ def train_run(job: dict[str, Any], emit: Emit) -> None:
             return
         try:
             _Training(job["spec"], Path(job["study"]), job["num_classes"]).run(folder, emit)
-        except Exception:
+        except (Exception, SystemExit):
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
