@@ -13,6 +13,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -54,6 +55,21 @@ def write(path: Path, content: bytes | str) -> None:
     _sync(path.parent)
 
 
+def open_ordinary(path: Path) -> BufferedReader:
+    """Open an ordinary file, or a link to one, for reading; a pipe or a device would not end.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(kind, "not an ordinary file", str(path))
+
+
 def read(path: Path, most: int | None = None) -> bytes:
     """Return the content of an ordinary file.
 
@@ -65,17 +81,11 @@ def read(path: Path, most: int | None = None) -> bytes:
         OSError: it cannot be read, or is a folder, a pipe or a device.
         ValueError: it has more bytes than `most`.
     """
-    descriptor = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK") | _flag("O_BINARY"))
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
-        if most is not None and state.st_size > most:
-            raise ValueError(f"{path} must have {most} bytes at most, but has {state.st_size}")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+    with open_ordinary(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise ValueError(f"{path} must have {most} bytes at most, but has {size}")
+        return file.read()
 
 
 def make_folder(path: Path) -> None:

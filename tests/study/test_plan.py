@@ -126,7 +126,7 @@ def test_the_words_of_a_plan_are_those_of_the_families():
         ({"data": "x" * 10_000}, "4096 characters at most"),
         ({"training": {"epochs": 10**30}}, "epochs must be within 1 .. 100000, but got 10"),
         ({"training": {"batch_size": 2**70}}, "batch_size must be within 1 .. 1000000"),
-        ({"training": {"image_size": 10**9}}, "image_size must be within 4 .. 1024"),
+        ({"training": {"image_size": 10**9}}, "image_size must be within 4 .. 4096"),
         ({"training": {"clip_norm": INF}}, "clip_norm must be within"),
         ({"training": {"clip_norm": NAN}}, "clip_norm must be within"),
         ({"training": {"weight_decay": INF}}, "weight_decay must be within"),

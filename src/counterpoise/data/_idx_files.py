@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoise.data._ordinary import open_ordinary
+from counterpoise.files import open_ordinary
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"

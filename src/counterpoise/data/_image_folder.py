@@ -16,9 +16,9 @@ import torch
 from PIL import Image, ImageOps
 
 from counterpoise.data._memory import check_memory
-from counterpoise.data._ordinary import open_ordinary
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
+from counterpoise.files import open_ordinary
 from counterpoise.text import one_line, printable
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")

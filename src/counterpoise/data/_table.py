@@ -15,9 +15,9 @@ import torch
 
 from counterpoise.data._arrays import as_classes
 from counterpoise.data._memory import check_memory
-from counterpoise.data._ordinary import open_ordinary
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
+from counterpoise.files import open_ordinary
 
 _TARGETS = ("target", "label", "class")
 _MISSING = ("", "?", "na", "n/a", "nan", "null", "none")

@@ -140,7 +140,7 @@ def _check_training(plan: "Plan") -> None:
     bounds: list[tuple[str, Any, float, float]] = [
         ("training.epochs", t.epochs, 1, 100_000),
         ("training.batch_size", t.batch_size, 1, 1_000_000),
-        ("training.image_size", t.image_size, 4, 1024),
+        ("training.image_size", t.image_size, 4, 4096),
         ("training.momentum", t.momentum, 0, 0.999999),
         ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),

@@ -89,7 +89,7 @@ def find_kept(folder: Path, facts: Mapping[str, Any]) -> Path | None:
 
 def _is_whole(folder: Path, facts: Mapping[str, Any]) -> bool:
     try:
-        with open(folder / FILE, "rb") as file:
+        with files.open_ordinary(folder / FILE) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == facts["sha256"]
     except FileNotFoundError:
         return False

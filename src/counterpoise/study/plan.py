@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -259,7 +260,7 @@ def run_id(spec: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     variant = spec["variant"]
     words = "-".join(variant[axis] for axis in ("norm", "loss", "sampler"))
-    readable = "".join(c if c.isalnum() or c in "-_+" else "_" for c in words)[:60]
+    readable = re.sub(r"[^A-Za-z0-9_+-]", "_", words)[:60]
     return f"{readable}-{spec['stage']}-{spec['seed']}-{digest[:12]}"
 
 
