@@ -205,7 +205,11 @@ class Disk:
 
     def lost(self):
         """What is there after a loss of power: what was synced, under names that were."""
-        return {p: e and e.synced for p, e in self.synced.items()}
+        return {p: e and e.synced for p, e in self.synced.items() if self._outlasts(p)}
+
+    def _outlasts(self, path):
+        """Whether the names of all folders above a path were synced, too."""
+        return path == "." or (path in self.synced and self._outlasts(os.path.dirname(path) or "."))
 
     def reordered(self):
         """The same, where all names were written in time and the contents were not."""
