@@ -64,6 +64,20 @@ def test_no_name_is_vague() -> None:
     assert vague == []
 
 
+def test_all_writing_goes_through_one_file() -> None:
+    """But for a bug's traceback in the temporary folder, and for streams that nobody reads."""
+    writes = re.compile(
+        r"\.write_(text|bytes)\(|os\.(open|replace|rename|mkdir|makedirs|link|symlink)\(|\.mkdir\("
+        r"|open\([^)]*[\"'][rbt]*[wax+]|mkstemp|shutil\.(copy|move)|save_file\("
+    )
+    found = {
+        str(path.relative_to(SRC))
+        for path in SRC.rglob("*.py")
+        if writes.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"files.py", "cli/_errors.py", "cli/_streams.py"}
+
+
 def test_importing_the_package_does_not_import_torch() -> None:
     done = python("import sys, counterpoise; assert 'torch' not in sys.modules")
     assert done.returncode == 0, done.stderr
