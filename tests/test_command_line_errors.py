@@ -15,7 +15,7 @@ import pytest
 import counterpoise
 from counterpoise.cli import main
 from counterpoise.cli._errors import explain
-from counterpoise.words import find, name_of, source_digest
+from counterpoise.words import find, name_of, source_file
 
 PATIENCE = 20  # seconds
 COMPARE = ["--model", "mlp", "--epochs", "1", "--seeds", "1", "--lr", "0.1"]
@@ -393,21 +393,21 @@ def test_a_thing_that_cannot_be_imported_is_not_shown_either():
         name_of(secret)
 
 
-def test_words_that_name_no_module_have_no_digest():
+def test_words_that_name_no_module_have_no_source():
     for word in (":x", ".mine:x", "surely_not_there.mine:x", "a\0b:x"):
-        assert source_digest(word) is None
+        assert source_file(word.partition(":")[0]) is None
         with pytest.raises(ValueError, match="must name something that can be imported"):
             find("loss", word, {})
 
 
-def test_a_package_that_raises_has_no_digest(tmp_path, monkeypatch):
+def test_a_package_that_raises_has_no_source(tmp_path, monkeypatch):
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed" / "__init__.py").write_text("raise SystemExit(0)\n")
     (tmp_path / "packed" / "net.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(ValueError, match=r"SystemExit: 0 \(packed/__init__.py:1\)"):
-        source_digest("packed.net:x")
+        source_file("packed.net")
 
 
 # Debugging

@@ -1,7 +1,6 @@
 """Words that people type, turned into what they mean."""
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -83,28 +82,25 @@ def _kind(thing: Any) -> str:
     return f"a {type(thing).__name__}{f' called {name}' if isinstance(name, str) else ''}"
 
 
-def source_digest(word: str) -> str | None:
-    """Return a digest of the file that `package.module:name` lives in; None for other words.
+def source_file(module: str) -> Path | None:
+    """Return the file that a module lives in; None where there is none.
 
     Raises:
         ValueError: a package that raises while it is imported, as the module's place asks.
     """
-    module = word.partition(":")[0]
-    if module in ("", word):
+    if not module:
         return None
     _look_here()
     try:
         spec = importlib.util.find_spec(module)
         origin = spec.origin if spec is not None else None
-        if origin is None or not Path(origin).is_file():
-            return None
-        return hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:16]
+        return Path(origin) if origin is not None and Path(origin).is_file() else None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         if _is_missing(module, error):
             return None
-        raise ValueError(f"{word!r} must have a source, but {raised(error)}") from error
+        raise ValueError(f"{module!r} must have a source, but {raised(error)}") from error
 
 
 def raised(error: BaseException) -> str:

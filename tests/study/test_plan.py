@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from counterpoise import losses, models, norms, samplers, train
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, _check, compare
+from counterpoise.study._sources import digest_of
 from counterpoise.study.plan import (
     GRIDS,
     choose,
@@ -355,3 +356,35 @@ def test_a_users_object_that_changes_makes_another_run(tmp_path, monkeypatch):
         run = final_runs(plan, {plan.labels[0]: 0.1})[0]
         ids.add(run_id(run.spec(plan, "data")))
     assert len(ids) == 2
+
+
+def test_the_digest_of_the_users_code_follows_its_imports(tmp_path, monkeypatch):
+    """Of an own module, package or namespace, absolute or relative; never of installed ones."""
+    for name, text in {
+        "my_net": "import my_layers.conv\nfrom torch import nn\nimport surely.not_there\n",
+        "my_layers/__init__": "from . import norm\nfrom .. import too_far\n",
+        "my_layers/conv": "import os, sys\nfrom loose import part\nfrom .act import act\n",
+        "my_layers/norm": "import my_net  # in a circle\n",
+        "my_layers/act": "def broken(:\n",
+        "my_layers/unused": "",
+        "loose/part": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "my_layers" / "act.py").write_text("act = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = digest_of("my_net:net")
+    assert digest_of("my_net:other") == before
+    for name in ("my_net", "my_layers/__init__", "my_layers/conv", "my_layers/norm"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(path.read_text() + "# changed\n")
+        assert digest_of("my_net:net") != before, name
+        before = digest_of("my_net:net")
+    for name in ("my_layers/act", "loose/part"):
+        (tmp_path / f"{name}.py").write_text("changed = (:\n")  # told when it is imported
+        assert digest_of("my_net:net") != before, name
+        before = digest_of("my_net:net")
+    (tmp_path / "my_layers" / "unused.py").write_text("changed = 1\n")
+    assert digest_of("my_net:net") == before
+    assert digest_of("surely_not_there:net") is None

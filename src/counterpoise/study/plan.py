@@ -15,7 +15,8 @@ from typing import Any
 
 from counterpoise import files
 from counterpoise.study._check import as_seeds, check_plan, shown
-from counterpoise.words import source_digest, unknown
+from counterpoise.study._sources import digest_of
+from counterpoise.words import unknown
 
 METRICS = (
     "balanced_accuracy",
@@ -243,7 +244,7 @@ class Run:
         variant = {**asdict(self.variant), "settings": dict(self.variant.settings)}
         words = (self.variant.norm, self.variant.plain_loss, self.variant.sampler)
         words += (plan.training.model, plan.training.augment)
-        sources = {w: source_digest(w) for w in words if ":" in w}
+        sources = {w: digest_of(w) for w in words if ":" in w}
         return {
             "variant": variant,
             "seed": self.seed,
