@@ -66,7 +66,8 @@ def unseal(path: Path) -> dict[str, Any]:
     sealed = _SEAL.search(text)
     written = sealed[0][-64:] if sealed else None
     if written != _digest(_SEAL.sub(rf"\g<1>{_NO_DIGEST}", text, 1)):
-        raise Damaged(f"{path} is not what was written: it does not hold the digest of its text")
+        why = "its text has changed" if sealed else "an older version wrote it, or it has changed"
+        raise Damaged(f"{path} does not hold the digest of its own text: {why}")
     try:
         content = json.loads(text)
         version = content.pop("format")
