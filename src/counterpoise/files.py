@@ -9,6 +9,7 @@ check_tree(folder)      a folder from somebody else holds no link that leads out
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -48,9 +49,11 @@ def write(path: Path, content: bytes | str) -> None:
         finally:
             os.close(descriptor)
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):  # the first error is the one to report
             os.unlink(unfinished)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     _sync(path.parent)
 
@@ -108,9 +111,9 @@ def remove(path: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what writers that were killed left below a folder; no other may be at work there."""
-    for below, _, names in os.walk(folder):
-        for name in filter(is_unfinished, names):
-            remove(Path(below, name))
+    for entry in _below(folder):
+        if is_unfinished(entry.name):
+            remove(Path(entry.path))
 
 
 def is_unfinished(name: str) -> bool:
@@ -127,17 +130,35 @@ def check_tree(folder: Path) -> None:
         ValueError: a link, a pipe, a socket or a device; the message names it.
         OSError: the folder cannot be read.
     """
-    waiting = [folder]
+    for entry in _below(folder):
+        if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+            raise ValueError(
+                f"{folder} must hold folders and ordinary files only, but {entry.path} is "
+                f"{'a link' if entry.is_symlink() else 'a pipe or a device'}; remove it"
+            )
+
+
+def _below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all that is below a folder, however deep; links are not followed."""
+    waiting = [os.fspath(folder)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
+                yield entry
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                elif not entry.is_file(follow_symlinks=False):
-                    raise ValueError(
-                        f"{folder} must hold folders and ordinary files only, but {entry.path} is "
-                        f"{'a link' if entry.is_symlink() else 'a pipe or a device'}; remove it"
-                    )
+                    waiting.append(entry.path)
+
+
+def digest(path: Path, size: int) -> str | None:
+    """Return the SHA-256 of an ordinary file; None, unread, for one that is not of that size.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open_ordinary(path) as file:
+        if os.fstat(file.fileno()).st_size != size:
+            return None
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

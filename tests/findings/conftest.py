@@ -43,7 +43,7 @@ def keep_answers(runs, run, logits, targets):
     """Write a run's predictions as a finished run has them, and return its folder."""
     content = record.npz(test_logits=logits, test_targets=targets)
     digest = hashlib.sha256(content).hexdigest()
-    run["files"] = {"predictions.npz": digest}
+    run["files"] = {"predictions.npz": {"bytes": len(content), "sha256": digest}}
     folder = runs / digest
     folder.mkdir(exist_ok=True)
     (folder / "predictions.npz").write_bytes(content)
@@ -122,6 +122,7 @@ def make_study(
             "class_names": list(NAMES[: len(sizes)]),
             "train_counts": list(train_counts),
             "test_counts": list(sizes),
+            "bytes": kept.exists() and kept.stat().st_size,
             "sha256": kept.exists() and hashlib.sha256(kept.read_bytes()).hexdigest(),
         },
         records=tuple(records),

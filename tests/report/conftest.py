@@ -128,7 +128,7 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     content = safetensors.numpy.save(arrays)
     files.write(folder / "data.safetensors", content)
     files.write(folder / streaming.PLAN, write(plan))
-    return facts | {"sha256": hashlib.sha256(content).hexdigest()}
+    return facts | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _samples(targets, shape, rng):
@@ -162,7 +162,7 @@ def _run(work, name, plan, run, counts, targets, skill):
         "validation": scores,
     }
     if run.stage == "tuning":
-        return folder, {"history.jsonl": "", record.TIMING: record.seal({"seconds": 1.0})}, found
+        return folder, {"history.jsonl": ""}, found, {"seconds": 1.0}
     found["test"], found["tau"] = scores, 0.5
     found["adjusted"] = evaluate(targets, adjust(logits, counts, 0.5), counts).to_dict()
     shares = np.linspace(0, 1, run.epochs + 1) ** 0.3
@@ -183,9 +183,8 @@ def _run(work, name, plan, run, counts, targets, skill):
         "history.jsonl": record.to_jsonl(history),
         "predictions.npz": record.npz(test_logits=logits, test_targets=targets),
         "probe.json": record.to_json(_flow(run.variant)),
-        record.TIMING: record.seal(timing),
     }
-    return folder, contents, found
+    return folder, contents, found, timing
 
 
 def _logits(variant, targets, classes, skill, rng):

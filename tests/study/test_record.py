@@ -20,9 +20,9 @@ def finished(folder):
     contents = {
         "history.jsonl": record.to_jsonl([{"epoch": 0, "loss": None}, {"epoch": 1, "loss": 0.5}]),
         "predictions.npz": record.npz(test_logits=np.eye(3, dtype=np.float32)),
-        record.TIMING: record.seal({"seconds": 1.5}),
     }
-    record.finish(folder, contents, {"spec": SPEC, "tau": 1.0, "nll": float("nan")})
+    run = {"spec": SPEC, "tau": 1.0, "nll": float("nan")}
+    record.finish(folder, contents, run, {"seconds": 1.5})
     return folder
 
 
@@ -167,6 +167,44 @@ def test_a_checkpoint_without_metadata_is_as_good_as_none(tmp_path):
 
     (tmp_path / record.CHECKPOINT).write_bytes(save({"0": torch.ones(3)}))
     assert record.load_checkpoint(tmp_path, HERE) is None
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed_from(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    record.save_checkpoint(tmp_path / "one", {"n": 7}, HERE)
+    (tmp_path / "one" / record.CHECKPOINT).rename(tmp_path / "other" / record.CHECKPOINT)
+    assert record.load_checkpoint(tmp_path / "other", HERE) is None
+
+
+def test_times_of_another_run_are_damage(tmp_path):
+    one, other = (finished(tmp_path / name) for name in ("one", "other"))
+    (one / record.TIMING).rename(other / record.TIMING)
+    with pytest.raises(record.Damaged, match="another run's"):
+        record.read(other)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../secret", "notes.txt"])
+def test_only_a_runs_own_files_are_read(tmp_path, name):
+    folder = finished(tmp_path / "run")
+    run = record.unseal(folder / record.RUN)
+    run["files"][name] = {"bytes": 1, "sha256": "0" * 64}
+    (folder / record.RUN).write_text(record.seal(run))
+    with pytest.raises(record.Damaged, match="names files that are no run's"):
+        record.read(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "run.json", "timing.json"])
+def test_a_file_of_terabytes_is_damage_without_being_read(tmp_path, name):
+    folder = finished(tmp_path / "run")
+    if name == "weights.safetensors":
+        run = record.unseal(folder / record.RUN)
+        run["files"][name] = {"bytes": 5, "sha256": "0" * 64}
+        (folder / record.RUN).write_text(record.seal(run))
+    with open(folder / name, "ab") as file:
+        file.truncate(2**42)
+    with pytest.raises(record.Damaged, match=name.replace(".", r"\.")):
+        record.read(folder)
 
 
 def test_a_checkpoint_of_another_environment_is_not_resumed_from(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -244,7 +245,7 @@ def test_runs_that_fail_are_told_with_the_reason_and_the_others_go_on(tmp_path, 
     study = open_study("study")
     assert study.failed == failed
     reasons = {study.expected[run]["label"]: reason for run, reason in failed.items()}
-    assert reasons["none"] == "RuntimeError: this net has a bug"
+    assert reasons["none"] == "RuntimeError: this net has a bug (my_models.py:5)"
     assert "died 2 times" in reasons["rms"]
     assert [r.label for r in study.records] == ["layer"]
     assert study.scores()["none"] == {0: None}
@@ -424,7 +425,7 @@ def test_an_edited_plan_is_an_edit(finished, tmp_path, before, after, said):
     assert study.plan == open_study(finished).plan
     assert study.scores() == open_study(finished).scores()
     if said is None:
-        assert study.edited[0].startswith("it cannot be read: ")
+        assert study.edited[0].startswith("that it cannot be read (")
     else:
         assert study.edited == said
 
@@ -513,3 +514,73 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     one_run.train_run(work.job(name), tell)
     assert said == [str(folder)]
     assert (folder / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("nn.Linear(shape[0], 2)", "here (2, 10) for 2 samples, but this one returns (2, 2)"),
+        ("nn.Linear(shape[0], 12)", "this one returns (2, 12); the data have 10 classes"),
+        ("nn.LSTM(shape[0], 10)", "this one returns a tuple"),
+        ("5", "my_net:net must make a torch.nn.Module, but made a int"),
+    ],
+)
+def test_a_net_that_returns_no_logits_of_the_classes_is_told(tmp_path, monkeypatch, body, said):
+    from counterpoise.study import one_run
+
+    (tmp_path / "flat.py").write_text(
+        "from counterpoise.data import Data, Part, digits\n"
+        "def data():\n"
+        "    d = digits()\n"
+        "    parts = [Part(p.inputs.flatten(1).float(), p.targets) for p in (d.train, d.test)]\n"
+        "    return Data('flat', *parts, d.class_names, 'made')\n"
+    )
+    (tmp_path / "my_net.py").write_text(
+        f"from torch import nn\ndef net(norm, shape, classes):\n    return {body}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = Plan("flat:data", seeds=(0,), training=Training("my_net:net", epochs=1, lr=0.1))
+    (tmp_path / "study").mkdir()
+    work = prepared(made, tmp_path / "study")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        one_run.train_run(work.job(work.added[0]), lambda news: None)
+
+
+def test_a_plan_in_a_studys_folder_is_run_there(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(tmp_path)
+    assert compare(folder / "plan.toml").folder == folder
+    assert not (tmp_path / "studies").exists()
+
+
+def test_whether_runs_of_another_environment_are_kept_is_one_of_two_words():
+    with pytest.raises(ValueError, match="on_other_environment must be one of keep, rerun"):
+        plan(on_other_environment="rerunn")
+
+
+def test_a_record_that_moved_is_not_taken_for_another_run(finished, tmp_path):
+    """Whole, and with the right digests, but in the place of another loss or seed."""
+    one, other = sorted((finished / "runs").iterdir())[:2]
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    for a, b in ((one, other), (other, one)):
+        shutil.rmtree(folder / "runs" / b.name)
+        shutil.copytree(a, folder / "runs" / b.name)
+    with pytest.raises(record.Damaged, match="is another run's"):
+        open_study(folder)
+    run(plan(), folder)
+    assert files(folder) == files(finished)
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/etc", "a/b", ".", ".."])
+def test_runs_have_plain_names(finished, tmp_path, name):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    content = record.unseal(folder / "study.json")
+    content["runs"][name] = next(iter(content["runs"].values()))
+    (folder / "study.json").write_text(record.seal(content))
+    with pytest.raises(record.Damaged, match="is no name of a run"):
+        open_study(folder)

@@ -60,7 +60,7 @@ def compare(
     imbalance
         A profile to lay over the training part, such as exponential:100.
     out
-        The study's folder [default: studies/NAME].
+        The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
         Runs at a time [default: one a core].
     quiet
@@ -72,7 +72,7 @@ def compare(
     from counterpoise.cli._shown import Output, shown, write_json
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.report import render
-    from counterpoise.study import open_study, stream, usual_folder
+    from counterpoise.study import open_study, stream, study_of, usual_folder
 
     if workers is not None and workers < 1:
         raise ValueError(f"--workers must be >= 1, but got {workers}")
@@ -88,7 +88,8 @@ def compare(
         "imbalance": imbalance,
     }
     plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
-    folder = out or usual_folder(plan)
+    home = study_of(data) if data.endswith(".toml") else None
+    folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
     board = Board(console, plan.metric, quiet or json)
     events = stream({folder: plan}, workers=workers)
@@ -207,6 +208,8 @@ def _writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(place)):
+            raise  # it is a file to be read
         raise ValueError(
             f"{place} must be possible to write, but: {error.strerror or error}; choose another "
             "--out"

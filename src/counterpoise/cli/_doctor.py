@@ -56,6 +56,7 @@ def doctor(
     from counterpoise import losses
     from counterpoise.data import count_classes, load
     from counterpoise.doctor import diagnose
+    from counterpoise.study.one_run import check_logits
     from counterpoise.study.record import to_json
     from counterpoise.words import find, raised
 
@@ -71,6 +72,8 @@ def doctor(
     if not callable(criterion):
         raise ValueError(f"{loss} must make a loss, but made a {type(criterion).__name__}")
     try:
+        if ":" in model:
+            check_logits(net, inputs, found.num_classes)
         diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
     except (RuntimeError, TypeError, LookupError, AttributeError) as error:
         if is_out_of_memory(error):

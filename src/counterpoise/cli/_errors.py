@@ -56,7 +56,8 @@ def without_debug(words: list[str]) -> list[str]:
 def explain(error: BaseException) -> tuple[int, str]:
     """Return the exit code, and the line to print; no line where there is nothing to say."""
     if isinstance(error, KeyboardInterrupt):
-        return STOPPED, "stopped; finished runs are kept, the same command goes on from there"
+        kept = "; finished runs are kept, the same command goes on from there"
+        return STOPPED, "stopped" + (kept if sys.argv[1:2] in (["compare"], ["demo"]) else "")
     if isinstance(error, BrokenPipeError) and _is_of_printing(error):
         return UNREAD, ""
     if _is_users(error):

@@ -17,7 +17,7 @@ def answers_of(run: Record) -> tuple[Classes, Classes]:
 
     The logits are read once and let go of; what is kept takes a few bytes a sample.
     """
-    return _answers(run.folder, run.run["files"][FILE])
+    return _answers(run.folder, run.run["files"][FILE]["sha256"])
 
 
 @lru_cache(maxsize=1024)

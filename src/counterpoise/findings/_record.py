@@ -31,7 +31,8 @@ def edited_plan(study: Study) -> list[Finding]:
     if not study.edited:
         return []
     template = (
-        "The plan.toml of this study differs from what was run, in {settings}; what is told here "
-        "is of the plan that was run."
+        "The plan.toml of this study differs from the plan that was run, in {settings}. What is "
+        "said here is of the plan that was run; counterpoise compare {file} runs the new one."
     )
-    return [sentence("CP402", template, {"settings": listed(study.edited)})]
+    evidence = {"settings": listed(study.edited), "file": str(study.folder / "plan.toml")}
+    return [sentence("CP402", template, evidence)]

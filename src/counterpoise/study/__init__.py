@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.study._check import NAMED_DATA, as_seeds
-from counterpoise.study._stream import stream
+from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
 from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant, read_file
@@ -70,7 +70,8 @@ def compare(
         losses: likewise; "+drw" behind one sets class weights in late.
         samplers: likewise.
         seeds: how many, or which.
-        out: the study's folder; None for studies/ and the name of the data.
+        out: the study's folder; None for that in which the plan.toml lies, or else for studies/
+            and the name of the data.
         workers: runs at a time; None for one a core.
         on_event: called with each `Event`, say to draw progress.
         training: how every variant is trained.
@@ -107,6 +108,7 @@ def compare(
     elif isinstance(data, str | Path) and str(data).endswith(".toml"):
         _check_alone(given, settings, f"write it into {data}")
         plan = read_file(Path(data))
+        out = study_of(data) if out is None else out
     else:
         loaded = None if isinstance(data, str | Path) else _as_data(data)
         plan = Plan(
@@ -175,6 +177,12 @@ def usual_folder(plan: Plan, fingerprint: str = "") -> Path:
     if len(quoted) > _LONGEST:
         quoted = f"{quoted[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return Path("studies") / quoted
+
+
+def study_of(plan_file: str | Path) -> Path | None:
+    """Return the study's folder that a plan.toml lies in; None if it lies in none."""
+    folder = Path(plan_file).parent
+    return folder if (folder / STUDY).is_file() else None
 
 
 def _from_here(source: str) -> str:

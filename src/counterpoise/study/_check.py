@@ -55,6 +55,7 @@ def check_plan(plan: "Plan") -> None:
         _word("loss", v.plain_loss, LOSSES)
         _word("sampler", v.sampler, SAMPLERS)
     _word("metric", plan.metric, METRICS, imports=False)
+    _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if not plan.variants or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(
             "a plan needs a norm, a loss, a sampler and a seed at least, and each seed once, but "

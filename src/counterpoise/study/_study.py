@@ -1,6 +1,7 @@
 """A study that has been run, or is running, read from its folder; without torch."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from counterpoise.study import record
 from counterpoise.study._environment import differences
 from counterpoise.study._prepared import find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
-from counterpoise.study.plan import Plan, read, read_file
+from counterpoise.study.plan import Plan, read, read_file, run_id
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,21 @@ def open_study(folder: str | Path) -> Study:
         files.check_tree(folder)
         kept = record.unseal(folder / STUDY)
         plan = read(kept["plan"])
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ValueError(
-            f"{folder} must be the folder of a study, but: {error}; counterpoise compare makes one"
+            f"{folder} must be the folder of a study, but {error.filename}: {error.strerror}; "
+            "counterpoise compare makes one"
+        ) from error
+    except record.OtherFormat:
+        raise
+    except record.Damaged as error:
+        raise record.Damaged(
+            f"{error}; counterpoise compare with the same plan and --out {folder} writes it again, "
+            "and keeps the runs"
         ) from error
     found: dict[str, list[Record]] = {"tuning": [], "final": []}
     for name, row in kept["runs"].items():
-        run = record.read(folder / RUNS / name)
-        if run is not None:
+        if run := _read_run(folder / RUNS, name, row):
             found[row["stage"]].append(
                 Record(row["label"], row["seed"], row["lr"], run, folder / RUNS / name)
             )
@@ -205,12 +213,35 @@ def open_study(folder: str | Path) -> Study:
     )
 
 
+def _read_run(runs: Path, name: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a finished run, which must be the one that its folder and its row name.
+
+    Raises:
+        record.Damaged: it is another one, or not what was written.
+    """
+    if not re.fullmatch(r"[\w+-]+", name):
+        raise record.Damaged(f"{name!r} is no name of a run")
+    run = record.read(runs / name)
+    if run is None:
+        return None
+    spec = run["spec"]
+    same = (spec["seed"], spec["stage"], spec["training"]["lr"]) == tuple(
+        row[key] for key in ("seed", "stage", "lr")
+    )
+    if run_id(spec) != name or not same:
+        raise record.Damaged(
+            f"{runs / name / record.RUN} is another run's; counterpoise compare with the same plan "
+            "trains this one again"
+        )
+    return run
+
+
 def _edited(path: Path, plan: Plan) -> tuple[str, ...]:
     """In which of its settings a plan.toml differs from what was run."""
     try:
         one, other = (_settings(asdict(p)) for p in (plan, read_file(path)))
     except ValueError as error:
-        return (f"it cannot be read: {error}",)
+        return (f"that it cannot be read ({error})",)
     return tuple(key for key in one if one[key] != other[key])
 
 

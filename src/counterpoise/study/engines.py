@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from counterpoise.study._gpus import Gpus
+from counterpoise.words import raised
 
 Emit = Callable[[Any], None]
 Target = Callable[[Any, Emit], None]
@@ -174,7 +175,7 @@ def _work(
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
     except (Exception, SystemExit) as error:  # the user's net may call sys.exit
-        reason = f"{type(error).__name__}: {error}"
+        reason = raised(error)
         connection.send(("failed", (reason, isinstance(error, OSError))))
     else:
         connection.send(("finished", None))

@@ -60,7 +60,31 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
     """Return the net that a plan's words mean, for samples of a shape."""
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"
-    return find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
+    net = find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"{model} must make a torch.nn.Module, but made a {type(net).__name__}")
+    return net
+
+
+def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
+    """Let a net of the user's answer two samples, and refuse what are no logits of the classes.
+
+    Nothing of the net or of the random numbers to come is changed.
+
+    Raises:
+        ValueError: the answer is no tensor, or not of shape (2, num_classes).
+    """
+    training = net.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        found = net.eval()(inputs[:2])
+    net.train(training)
+    wanted = (min(2, len(inputs)), num_classes)
+    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+        came = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise ValueError(
+            f"a net must return a tensor of logits, one for each class, here {wanted} for "
+            f"{wanted[0]} samples, but this one returns {came}; the data have {num_classes} classes"
+        )
 
 
 class _Training:
@@ -83,6 +107,10 @@ class _Training:
         self.loss = self._make_loss(variant, t)
         torch.manual_seed(spec["seed"])  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(variant["norm"], t["model"]).to(self.device)
+        if ":" in t["model"]:
+            inputs = self.parts["train"].inputs[:2]
+            inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+            check_logits(self.net, inputs.to(self.device), self.num_classes)
         self.optimizer = train.make_optimizer(
             self.net,
             t["optimizer"],
@@ -121,15 +149,13 @@ class _Training:
         contents["history.jsonl"] = record.to_jsonl(rows)
         if flow is not None:
             contents["probe.json"] = record.to_json(flow)
-        contents[record.TIMING] = record.seal(
-            {
-                "epochs_seconds": seconds,
-                "seconds": time.perf_counter() - begin,
-                "peak_memory_mb": peak_memory_mb(),
-            }
-        )
         run = {"spec": self.spec, "environment": self.environment, **found}
-        record.finish(folder, contents, run)
+        timing = {
+            "epochs_seconds": seconds,
+            "seconds": time.perf_counter() - begin,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        record.finish(folder, contents, run, timing)
 
     def _read_data(self, study: Path, share: float) -> None:
         """Split as the seed says, and scale features by what the training part shows."""

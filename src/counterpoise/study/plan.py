@@ -28,6 +28,8 @@ METRICS = (
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 _DRW = "+drw"
+# A key like a.a.a.a: tomllib's time and memory grow with the square of its parts.
+_DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
 _MOST_BYTES = 1_000_000  # of a plan on disk
 
 
@@ -331,7 +333,10 @@ def read_file(path: Path) -> Plan:
         ValueError: a file that is no plan, or one that cannot be run.
     """
     try:
-        table = tomllib.loads(files.read(path, most=_MOST_BYTES).decode())
+        text = files.read(path, most=_MOST_BYTES).decode()
+        if _DOTTED.search(text):
+            raise ValueError("a key of 20 parts or more")
+        table = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError(f"{path} must be a plan, but nests tables too deeply") from error
     except (OSError, ValueError) as error:

@@ -25,10 +25,12 @@ from typing import Any
 from counterpoise import files
 
 FORMAT = 1  # of study.json and run.json: another number is refused, not guessed at
+_MOST_BYTES = 2**28  # of a sealed file
 _NO_DIGEST = "0" * 64
 _SEAL = re.compile(r'^("sha256": ")[0-9a-f]{64}', re.MULTILINE)  # a line is a key of ours
 _MEND = "counterpoise compare with the same plan trains it again"
 
+FILES = {"history.jsonl", "predictions.npz", "weights.safetensors", "probe.json"}
 RUN, CHECKPOINT, TIMING, ERROR = (
     "run.json",
     "checkpoint.safetensors",
@@ -62,7 +64,10 @@ def unseal(path: Path) -> dict[str, Any]:
         Damaged: its content has changed.
         OtherFormat: another version wrote it.
     """
-    text = files.read(path).decode("utf-8", "replace")
+    try:
+        text = files.read(path, most=_MOST_BYTES).decode("utf-8", "replace")
+    except ValueError as error:
+        raise Damaged(str(error)) from error
     sealed = _SEAL.search(text)
     written = sealed[0][-64:] if sealed else None
     if written != _digest(_SEAL.sub(rf"\g<1>{_NO_DIGEST}", text, 1)):
@@ -82,20 +87,27 @@ def unseal(path: Path) -> dict[str, Any]:
     return content
 
 
-def finish(folder: Path, contents: Mapping[str, bytes | str], run: Mapping[str, Any]) -> None:
+def finish(
+    folder: Path,
+    contents: Mapping[str, bytes | str],
+    run: Mapping[str, Any],
+    timing: Mapping[str, Any],
+) -> None:
     """Write a run's files, `run.json` with their digests last, and drop what led there.
 
     Args:
         folder: the run's.
         contents: of each file, by its name.
         run: what else `run.json` is to hold.
+        timing: what `timing.json` is to hold.
     """
-    digests = {}
+    written = {}
     for name, content in contents.items():
+        content = content.encode() if isinstance(content, str) else content
         files.write(folder / name, content)
-        if name != TIMING:
-            digests[name] = _digest(content)
-    files.write(folder / RUN, seal({**run, "files": digests}))
+        written[name] = {"bytes": len(content), "sha256": _digest(content)}
+    files.write(folder / TIMING, seal({**timing, "run": folder.name}))
+    files.write(folder / RUN, seal({**run, "files": written}))
     tidy(folder)
 
 
@@ -121,9 +133,11 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise Damaged(f"{folder / TIMING} is missing; {_MEND}") from error
     except Damaged as error:
         raise Damaged(f"{error}; {_MEND}") from error
-    for name, digest in run["files"].items():
+    if not isinstance(run.get("files"), dict) or not run["files"].keys() <= FILES:
+        raise Damaged(f"{folder / RUN} names files that are no run's; {_MEND}")
+    for name, known in run["files"].items():
         try:
-            same = _digest(files.read(folder / name)) == digest
+            same = files.digest(folder / name, known["bytes"]) == known["sha256"]
         except FileNotFoundError:
             same = False
         if not same:
@@ -148,8 +162,15 @@ def take_up(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def timing(folder: Path) -> dict[str, Any]:
-    """Return seconds, epochs_seconds and peak_memory_mb of a finished run."""
-    return unseal(folder / TIMING)
+    """Return seconds, epochs_seconds and peak_memory_mb of a finished run.
+
+    Raises:
+        Damaged: the file is not the one that was written for that run.
+    """
+    found = unseal(folder / TIMING)
+    if found.pop("run", None) != folder.name:
+        raise Damaged(f"{folder / TIMING} is another run's")
+    return found
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -199,13 +220,16 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], environment: Mapping
     import safetensors.torch
 
     tensors: dict[str, Any] = {}
-    text = json.dumps([_pack(state, tensors), dict(environment)])
+    text = json.dumps([_pack(state, tensors), dict(environment), folder.name])
     metadata = {"state": text, "sha256": _state_digest(text, tensors)}
     files.write(folder / CHECKPOINT, safetensors.torch.save(tensors, metadata))
 
 
 def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the state that was saved last; None where none is whole and of this environment."""
+    """Return the run's state that was saved last; None where none is whole.
+
+    That of another run or environment does not count.
+    """
     import safetensors
 
     try:
@@ -217,8 +241,8 @@ def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> dict[str, A
     text = metadata.get("state", "")
     if metadata.get("sha256") != _state_digest(text, tensors):
         return None
-    state, made_in = json.loads(text)
-    return _unpack(state, tensors) if made_in == environment else None
+    state, *made_in = json.loads(text)
+    return _unpack(state, tensors) if made_in == [dict(environment), folder.name] else None
 
 
 def _state_digest(text: str, tensors: Mapping[str, Any]) -> str:
