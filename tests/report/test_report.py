@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from counterpoise import findings, report
-from counterpoise.findings import _answers
 from counterpoise.metrics import dense_confusion
 from counterpoise.report._page import page as page_of
 from counterpoise.study import Imbalance, Plan, Training, Variant, open_study
+from counterpoise.study import record as record_files
 from counterpoise.text import printable
 
 VOID = {"meta", "input", "img", "br", "link", "path", "line", "rect"}
@@ -349,8 +349,8 @@ def test_the_page_does_not_grow_with_the_classes(make, small):
 
 def test_predictions_are_read_once_and_let_go_of(make, small, monkeypatch):
     read = []
-    arrays = _answers.record.arrays
-    monkeypatch.setattr(_answers.record, "arrays", lambda f: read.append(f) or arrays(f))
+    arrays = record_files.arrays
+    monkeypatch.setattr(record_files, "arrays", lambda f: read.append(f) or arrays(f))
     study = open_study(make(small))
     page_of(study)
     assert sorted(read) == sorted(r.folder for r in study.records)

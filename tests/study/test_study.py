@@ -584,3 +584,45 @@ def test_runs_have_plain_names(finished, tmp_path, name):
     (folder / "study.json").write_text(record.seal(content))
     with pytest.raises(record.Damaged, match="is no name of a run"):
         open_study(folder)
+
+
+FORGED = (None, True, "x", -1, 1e308, [], {}, [[]], {"x": {}}, "../../etc/passwd", "[/b]\x1b[2J")
+
+
+def forged(content):
+    """Yield (where, content) with each value of two levels replaced by each of FORGED, or gone."""
+    for key, value in content.items():
+        for new in FORGED:
+            yield key, {**content, key: new}
+        yield f"no {key}", {k: v for k, v in content.items() if k != key}
+        if isinstance(value, dict):
+            for inner in value:
+                for new in FORGED:
+                    yield f"{key}.{inner}", {**content, key: {**value, inner: new}}
+                rest = {k: v for k, v in value.items() if k != inner}
+                yield f"no {key}.{inner}", {**content, key: rest}
+
+
+@pytest.mark.parametrize("name", ["study.json", "run.json", "timing.json"])
+def test_what_was_put_together_with_the_right_digests_is_refused_or_shown(finished, tmp_path, name):
+    """As a forger would: never another kind of error."""
+    from counterpoise import findings, report
+
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    path = next(folder.rglob(name))
+    refused = shown = 0
+    for where, content in forged(record.unseal(path)):
+        path.write_text(record.seal(content))
+        try:
+            study = open_study(folder)
+            findings.judge(study)
+            if shown % 10 == 0:
+                report.render(study)
+            shown += 1
+        except ValueError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(where) from error
+    assert refused > 10
+    assert shown > 0

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings._answers import answers_of
 from counterpoise.findings._finding import Evidence, Finding, listed, percent, sentence
 from counterpoise.study import Record, Study
 
@@ -59,7 +58,7 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
         common = sorted(right[baseline].keys() & right[label].keys())
         if len(common) < 2:
             continue
-        _, targets = answers_of(study.of(baseline)[0])
+        _, targets = study.of(baseline)[0].answers
         noise = stats.noise_sources(
             [right[baseline][seed] for seed in common],
             [right[label][seed] for seed in common],
@@ -79,5 +78,5 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
 
 
 def _right(record: Record) -> np.ndarray:
-    predicted, targets = answers_of(record)
+    predicted, targets = record.answers
     return predicted == targets

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors import safe_open
 
-from counterpoise.findings._answers import answers_of
 from counterpoise.study import Study
 
 SIDE = 48  # pixels; larger images are scaled down
@@ -117,7 +116,7 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
 def _answers(study: Study) -> dict[int, np.ndarray] | None:
     """Return each variant's answers (seeds, samples), by its place; None where they do not fit."""
     found = {
-        place: np.array([answers_of(r)[0] for r in study.of(label)])
+        place: np.array([r.answers[0] for r in study.of(label)])
         for place, label in enumerate(study.labels)
         if study.of(label)
     }

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from counterpoise import files, stats
-from counterpoise.study import record
+from counterpoise.study import _schema, record
 from counterpoise.study._environment import differences
 from counterpoise.study._prepared import find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
@@ -39,22 +41,43 @@ class Record:
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """A row an epoch."""
-        return record.history(self.folder)
+        rows = record.history(self.folder)
+        _schema.check_rows(self.folder / "history.jsonl", rows, (), ("epoch",))
+        return rows
 
     @cached_property
     def predictions(self) -> dict[str, Any]:
         """test_logits and test_targets, validation_logits and validation_targets."""
-        return record.arrays(self.folder)
+        return self._read_predictions()
+
+    @cached_property
+    def answers(self) -> tuple[Any, Any]:
+        """The predicted and the true class of every test sample, without the logits behind them."""
+        kept = self._read_predictions()
+        predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
+        smallest = np.min_scalar_type(kept["test_logits"].shape[1])
+        return predicted.astype(smallest), targets.astype(smallest)
+
+    def _read_predictions(self) -> dict[str, Any]:
+        arrays, support = record.arrays(self.folder), self.run["test"]["support"]
+        sizes = {"classes": len(support), "test": sum(support)}
+        _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
+        return arrays
 
     @cached_property
     def flow(self) -> list[dict[str, Any]]:
         """What reached each layer before the first step, as `probe.first_step` tells it."""
-        return json.loads(files.read(self.folder / "probe.json"))
+        path = self.folder / "probe.json"
+        rows = json.loads(files.read(path))
+        _schema.check_rows(path, rows, ("name", "kind"), ("calls",))
+        return rows
 
     @cached_property
     def timing(self) -> dict[str, Any]:
         """seconds, epochs_seconds and peak_memory_mb."""
-        return record.timing(self.folder)
+        found = record.timing(self.folder)
+        _schema.check_timing(self.folder / record.TIMING, found)
+        return found
 
 
 @dataclass(frozen=True)
@@ -178,7 +201,9 @@ def open_study(folder: str | Path) -> Study:
     try:
         files.check_tree(folder)
         kept = record.unseal(folder / STUDY)
+        _schema.check_study(folder / STUDY, kept)
         plan = read(kept["plan"])
+        _schema.check_labels(folder / STUDY, kept, plan.labels)
     except OSError as error:
         raise ValueError(
             f"{folder} must be the folder of a study, but {error.filename}: {error.strerror}; "
@@ -193,7 +218,7 @@ def open_study(folder: str | Path) -> Study:
         ) from error
     found: dict[str, list[Record]] = {"tuning": [], "final": []}
     for name, row in kept["runs"].items():
-        if run := _read_run(folder / RUNS, name, row):
+        if run := _read_run(folder / RUNS, name, row, len(kept["data"]["class_names"])):
             found[row["stage"]].append(
                 Record(row["label"], row["seed"], row["lr"], run, folder / RUNS / name)
             )
@@ -213,7 +238,7 @@ def open_study(folder: str | Path) -> Study:
     )
 
 
-def _read_run(runs: Path, name: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _read_run(runs: Path, name: str, row: Mapping[str, Any], classes: int) -> dict[str, Any] | None:
     """Return a finished run, which must be the one that its folder and its row name.
 
     Raises:
@@ -224,15 +249,18 @@ def _read_run(runs: Path, name: str, row: Mapping[str, Any]) -> dict[str, Any] |
     run = record.read(runs / name)
     if run is None:
         return None
-    spec = run["spec"]
-    same = (spec["seed"], spec["stage"], spec["training"]["lr"]) == tuple(
-        row[key] for key in ("seed", "stage", "lr")
-    )
-    if run_id(spec) != name or not same:
+    try:
+        spec = run["spec"]
+        found = {"seed": spec["seed"], "stage": spec["stage"], "lr": spec["training"]["lr"]}
+        same = run_id(spec) == name and found.items() <= row.items()
+    except (LookupError, TypeError, AttributeError):
+        same = False
+    if not same:
         raise record.Damaged(
             f"{runs / name / record.RUN} is another run's; counterpoise compare with the same plan "
             "trains this one again"
         )
+    _schema.check_run(runs / name / record.RUN, run, classes)
     return run
 
 

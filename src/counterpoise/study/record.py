@@ -133,7 +133,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise Damaged(f"{folder / TIMING} is missing; {_MEND}") from error
     except Damaged as error:
         raise Damaged(f"{error}; {_MEND}") from error
-    if not isinstance(run.get("files"), dict) or not run["files"].keys() <= FILES:
+    if not _are_files(run.get("files")):
         raise Damaged(f"{folder / RUN} names files that are no run's; {_MEND}")
     for name, known in run["files"].items():
         try:
@@ -143,6 +143,16 @@ def read(folder: Path) -> dict[str, Any] | None:
         if not same:
             raise Damaged(f"{folder / name} is not the file that the run finished with; {_MEND}")
     return run
+
+
+def _are_files(value: Any) -> bool:
+    """Whether `run.json` tells size and digest of a run's own files, and of no others."""
+    return (
+        isinstance(value, dict)
+        and value.keys() <= FILES
+        and all(isinstance(known, dict) and "sha256" in known for known in value.values())
+        and all(type(known.get("bytes")) is int for known in value.values())
+    )
 
 
 def take_up(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any] | None:

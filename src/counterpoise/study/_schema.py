@@ -1,0 +1,189 @@
+"""What a study's files must hold, so that whatever shows them finds it.
+
+Digests tell of accidents. This tells of files that somebody put together: each `check_` function
+raises `record.Damaged` for the first thing that is not as counterpoise writes it.
+"""
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoise.metrics import Evaluation
+from counterpoise.study import record
+
+_BINS = 15
+_LARGEST = 1e300  # sums and squares of what is shown stay finite
+_LETTERS = 10_000
+Fits = Callable[[Any], bool]
+
+
+def check_study(path: Path, kept: Mapping[str, Any]) -> None:
+    """Check the content of `study.json`, but for its plan."""
+    _need(path, kept, {"plan": _mapping(), "data": _mapping(), "environment": _mapping(_plain)})
+    data = kept["data"]
+    _need(path, data, {"class_names": _list(_text)})
+    number = len(data["class_names"])
+    counts = _list(_count, number)
+    wanted: dict[str, Fits] = {
+        **dict.fromkeys(("name", "source", "fingerprint", "sha256"), _text),
+        "bytes": _count,
+        "train_counts": counts,
+        "test_counts": lambda value: counts(value) and sum(value) > 0,
+        "shape": _list(_count),
+    }
+    _need(path, data, wanted)
+    _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
+    _need(path, kept, {"failed": _mapping(_text)})
+    if not kept["failed"].keys() <= kept["runs"].keys():
+        raise record.Damaged(f"{path} tells of runs that failed, and does not name them")
+
+
+def check_labels(path: Path, kept: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Check that the runs and rates of `study.json` are those of its plan's variants."""
+    named = {row["label"] for row in kept["runs"].values()} | kept["choices"].keys()
+    if not named <= set(labels):
+        raise record.Damaged(f"{path} holds runs of variants that its plan has not")
+
+
+def check_run(path: Path, run: Mapping[str, Any], classes: int) -> None:
+    """Check the content of a `run.json` whose `spec` is known to be right."""
+    wanted: dict[str, Fits] = {
+        "environment": _mapping(_text),
+        "parameters": _count,
+        "train_counts": _list(_count, classes),
+        "seen_counts": _list(_number, classes),
+    }
+    _need(path, run, wanted)
+    if run["spec"]["stage"] == "final":
+        _need(path, run, {"test": _mapping()})
+    for kind in ("validation", "test", "adjusted"):
+        if run.get(kind) is not None:
+            _need(path, run, {kind: _mapping()})
+            _need(path, run[kind], _of_scores(classes))
+    if run.get("tau") is not None:
+        _need(path, run, {"tau": _number})
+
+
+def check_timing(path: Path, timing: Mapping[str, Any]) -> None:
+    """Check the content of a `timing.json`."""
+    _need(path, timing, {"seconds": lambda value: _number(value) and 0 <= value < 1e12})
+    if timing.get("peak_memory_mb") is not None:
+        _need(path, timing, {"peak_memory_mb": _number})
+
+
+def check_rows(path: Path, rows: Any, texts: Sequence[str], counts: Sequence[str]) -> None:
+    """Check a list of rows of numbers or None, but for the columns of texts and counts."""
+    if not isinstance(rows, list):
+        raise record.Damaged(f"{path} does not hold rows")
+    known: dict[str, Fits] = {**dict.fromkeys(texts, _text), **dict.fromkeys(counts, _count)}
+    for row in rows:
+        if not isinstance(row, dict):
+            raise record.Damaged(f"{path} holds a row that is none")
+        _need(path, row, known | dict.fromkeys(row.keys() - known.keys(), _maybe))
+
+
+def check_arrays(path: Path, arrays: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Check the arrays of a `predictions.npz`.
+
+    Args:
+        path: the file, for the message.
+        arrays: what it holds.
+        sizes: of each split that it must hold, the number of samples; and that of "classes".
+    """
+    classes = sizes["classes"]
+    for name in ("test", "validation"):
+        logits, targets = (arrays.get(f"{name}_{kind}") for kind in ("logits", "targets"))
+        if logits is None and name not in sizes:
+            continue
+        fits = (
+            isinstance(logits, np.ndarray)
+            and isinstance(targets, np.ndarray)
+            and logits.dtype.kind == "f"
+            and logits.ndim == 2
+            and logits.shape[1] == classes
+            and targets.dtype.kind in "iu"
+            and targets.shape == (len(logits),)
+            and len(logits) == sizes.get(name, len(logits))
+            and bool(((targets >= 0) & (targets < classes)).all())
+        )
+        if not fits:
+            raise record.Damaged(f"{path} does not hold the {name} split's logits and targets")
+
+
+@cache
+def _of_scores(classes: int) -> dict[str, Fits]:
+    """What each field of `metrics.Evaluation` must be."""
+    wanted: dict[str, Fits] = {}
+    for name, kind in typing.get_type_hints(Evaluation).items():
+        if name == "confusion_cells":
+            wanted[name] = _list(_cell(classes))
+        elif kind in (float, int) or isinstance(kind, types.UnionType):
+            wanted[name] = _maybe
+        else:
+            wanted[name] = _list(_maybe, _BINS if name.startswith("bin_") else classes)
+    return wanted
+
+
+def _need(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Fits]) -> None:
+    for key, fits in wanted.items():
+        if key not in content or not fits(content[key]):
+            raise record.Damaged(f"{path} does not hold {key!r} as counterpoise writes it")
+
+
+def _number(value: Any) -> bool:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and abs(value) < _LARGEST
+
+
+def _maybe(value: Any) -> bool:
+    return value is None or _number(value)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LETTERS
+
+
+def _plain(value: Any) -> bool:
+    return value is None or _text(value) or _number(value)
+
+
+def _row(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _text(value.get("label"))
+        and _number(value.get("lr"))
+        and type(value.get("seed")) is int
+        and value.get("stage") in ("tuning", "final")
+    )
+
+
+def _list(item: Fits, length: int | None = None) -> Fits:
+    return lambda value: (
+        isinstance(value, list)
+        and (length is None or len(value) == length)
+        and all(map(item, value))
+    )
+
+
+def _mapping(item: Fits = lambda value: True) -> Fits:
+    return lambda value: (
+        isinstance(value, dict) and all(map(_text, value)) and all(map(item, value.values()))
+    )
+
+
+def _cell(classes: int) -> Fits:
+    return lambda value: (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(map(_count, value))
+        and max(value[:2]) < classes
+    )
