@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise import losses
-from counterpoise.losses import TiltedCrossEntropyLoss
+from counterpoise.losses import AdjustedCrossEntropyLoss
 
 COUNTS = torch.tensor([500.0, 100.0, 20.0, 4.0, 1.0])
 C = len(COUNTS)
@@ -93,9 +93,9 @@ def test_dense_shapes_and_layouts_are_rows(word, shape, reduction):
 def test_equal_counts_give_cross_entropy_up_to_what_counts_cannot_say(word):
     loss = losses.ALL[word](torch.full((C,), 70.0))
     logits, target = made((30, C))
-    bare = TiltedCrossEntropyLoss(gamma=loss.gamma, poly=loss.poly)
+    bare = AdjustedCrossEntropyLoss(gamma=loss.gamma, poly=loss.poly)
     if word == "ldam":  # a margin and a scale stay: those of equals
-        bare = TiltedCrossEntropyLoss(
+        bare = AdjustedCrossEntropyLoss(
             scale=loss.scale[:1].repeat(C), margin=loss.margin[:1].repeat(C)
         )
     assert_same(outcome(loss, logits, target), outcome(bare, logits, target))

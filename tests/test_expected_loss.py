@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.kernels.tilted_cross_entropy import Tilt, compiled
-from counterpoise.kernels.tilted_cross_entropy.reference import tilted_cross_entropy as reference
-from counterpoise.losses import FocalLoss, tilted_cross_entropy
+from counterpoise.kernels.adjusted_cross_entropy import Parameters, compiled
+from counterpoise.kernels.adjusted_cross_entropy.reference import (
+    adjusted_cross_entropy as reference,
+)
+from counterpoise.losses import FocalLoss, adjusted_cross_entropy
 
 NAN, INF = float("nan"), float("inf")
 
@@ -31,15 +33,17 @@ def outcome(loss, logits, *arguments, **keywords):
     return value.detach(), grad
 
 
-def by_definition(logits, q, letters, gamma, poly, smoothing):
+def by_definition(logits, q, vectors, gamma, poly, smoothing):
     """Sum over the classes of what each would cost as the target, by the papers' formula."""
     classes = logits.shape[1]
     rows = logits.movedim(1, -1).reshape(-1, classes)
     q = q.movedim(1, -1).reshape(-1, classes) * (1 - smoothing) + smoothing / classes
-    weight = letters.get("weight", torch.ones(classes, dtype=rows.dtype))
-    tilt = Tilt(letters.get("scale"), letters.get("offset"), letters.get("margin"), gamma, poly)
+    weight = vectors.get("weight", torch.ones(classes, dtype=rows.dtype))
+    parameters = Parameters(
+        vectors.get("scale"), vectors.get("offset"), vectors.get("margin"), gamma, poly
+    )
     each = [
-        reference(rows, torch.full((len(rows),), c, dtype=torch.long), weight, tilt)
+        reference(rows, torch.full((len(rows),), c, dtype=torch.long), weight, parameters)
         for c in range(classes)
     ]
     return (q * torch.stack(each, 1)).sum(1).view(logits.movedim(1, -1).shape[:-1])
@@ -65,7 +69,7 @@ def test_is_the_sum_over_the_classes(
     logits = (3 * torch.randn(shape, generator=generator)).to(dtype)
     if last:
         logits = logits.movedim(1, -1).contiguous().movedim(-1, 1)
-    letters = {n: torch.rand(shape[1], generator=generator) + 0.5 for n in names.split()}
+    vectors = {n: torch.rand(shape[1], generator=generator) + 0.5 for n in names.split()}
     if given == "numbers":
         target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=generator)
         q = nn.functional.one_hot(target, shape[1]).movedim(-1, 1).double()
@@ -73,16 +77,16 @@ def test_is_the_sum_over_the_classes(
         target = torch.randn(shape, generator=generator).softmax(1)
         q = target.double()
     found = outcome(
-        tilted_cross_entropy,
+        adjusted_cross_entropy,
         logits,
         target,
         gamma=float(gamma),
         poly=float(poly),
         label_smoothing=smoothing,
         reduction="none",
-        **letters,
+        **vectors,
     )
-    exact = {n: v.double() for n, v in letters.items()}
+    exact = {n: v.double() for n, v in vectors.items()}
     wanted = outcome(by_definition, logits.double(), q, exact, gamma, poly, smoothing)
     close = {torch.float32: 1e-5, torch.float64: 1e-6, torch.bfloat16: 1e-2}[dtype]
     for f, w in zip(found, wanted, strict=True):
@@ -107,7 +111,7 @@ def test_reductions_are_of_the_samples_that_count(backend, reduction, probabilit
     by = {"mean": mass.sum(), "batchmean": counted, "sum": 1}[reduction]
     logits[left_out, 1] = INF  # whatever they hold
     each, grads = outcome(
-        tilted_cross_entropy,
+        adjusted_cross_entropy,
         logits[~left_out],
         target[~left_out],
         sample_weight=sample_weight[~left_out],
@@ -115,7 +119,7 @@ def test_reductions_are_of_the_samples_that_count(backend, reduction, probabilit
         **settings,
     )
     value, grad = outcome(
-        tilted_cross_entropy,
+        adjusted_cross_entropy,
         logits,
         target,
         sample_weight=sample_weight,
@@ -136,7 +140,7 @@ def test_certain_targets_lose_no_digits(gamma, dtype):
     logits = torch.zeros(81, 3, dtype=dtype)
     logits[:, 0] = torch.linspace(0, 60, 81)
     q = nn.functional.one_hot(torch.zeros(81, dtype=torch.long), 3).to(dtype)
-    value, grad = outcome(tilted_cross_entropy, logits, q, gamma=gamma, reduction="none")
+    value, grad = outcome(adjusted_cross_entropy, logits, q, gamma=gamma, reduction="none")
     with mpmath.workdps(50):
         for row, v, s in zip(logits.tolist(), value.tolist(), grad.tolist(), strict=True):
             odds = 2 * mpmath.exp(-mpmath.mpf(row[0]))

@@ -10,7 +10,7 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from counterpoise.kernels.tilted_cross_entropy import fused  # noqa: E402
+from counterpoise.kernels.adjusted_cross_entropy import fused  # noqa: E402
 
 POINTERS = {
     "z": "*fp32",

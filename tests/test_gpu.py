@@ -77,8 +77,8 @@ def test_every_letter_in_every_layout(shape, layout, ways):
     target.view(-1)[::3] = -100
     own = torch.rand(target.shape, generator=g)
     names = ("scale", "offset", "margin", "weight")
-    letters = {name: torch.rand(shape[1], generator=g) + 0.5 for name in names}
-    loss = losses.TiltedCrossEntropyLoss(**letters, gamma=1.5, poly=0.5)
+    vectors = {name: torch.rand(shape[1], generator=g) + 0.5 for name in names}
+    loss = losses.AdjustedCrossEntropyLoss(**vectors, gamma=1.5, poly=0.5)
     wanted = gradient(lambda z, t: loss(z, t, sample_weight=own.double()), logits.double(), target)
     given = {
         "contiguous": logits,

@@ -12,6 +12,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_inputs_torch_nn_CrossEntropyLoss
 
 from counterpoise.losses import (
+    AdjustedCrossEntropyLoss,
     AsymmetricLoss,
     BalancedSoftmaxLoss,
     CDTLoss,
@@ -21,9 +22,8 @@ from counterpoise.losses import (
     LogitAdjustedLoss,
     PolyLoss,
     SigmoidFocalLoss,
-    TiltedCrossEntropyLoss,
     VSLoss,
-    tilted_cross_entropy,
+    adjusted_cross_entropy,
 )
 
 COUNTS = [5000, 1200, 300, 50]
@@ -52,7 +52,7 @@ def test_torchs_module_inputs_of_cross_entropy():
     for given_ in inputs:
         settings = dict(given_.constructor_input.kwargs)
         logits, target = given_.forward_input.args
-        found = TiltedCrossEntropyLoss(**settings)(logits, target)
+        found = AdjustedCrossEntropyLoss(**settings)(logits, target)
         wanted = nn.CrossEntropyLoss(**settings)(logits, target)
         torch.testing.assert_close(found, wanted, equal_nan=True)
         torch.testing.assert_close(
@@ -67,7 +67,7 @@ def test_torchs_operator_samples_of_cross_entropy(dtype):
     assert len(samples) > 20
     for sample in samples:
         logits, (target,) = sample.input, sample.args
-        found = tilted_cross_entropy(logits, target, **sample.kwargs)
+        found = adjusted_cross_entropy(logits, target, **sample.kwargs)
         wanted = F.cross_entropy(logits, target, **sample.kwargs)
         assert found.dtype == wanted.dtype
         torch.testing.assert_close(found, wanted, equal_nan=True)
@@ -88,7 +88,7 @@ def test_torchs_operator_samples_of_cross_entropy(dtype):
 def test_label_smoothing_is_torchs(shape, reduction, ignored, weight, smoothing):
     logits, target = made(*shape)
     settings = {"label_smoothing": smoothing, "reduction": reduction, "ignore_index": ignored}
-    found = tilted_cross_entropy(logits, target, weight=weight, **settings)
+    found = adjusted_cross_entropy(logits, target, weight=weight, **settings)
     wanted = F.cross_entropy(logits, target, weight, **settings)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
@@ -97,7 +97,7 @@ def test_label_smoothing_is_torchs(shape, reduction, ignored, weight, smoothing)
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_label_smoothing_is_the_same_in_every_reduction(weight):
     logits, target = made(7, 4)
-    loss = TiltedCrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction="none")
+    loss = AdjustedCrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction="none")
     own = torch.linspace(0, 2, 7)
     losses_ = loss(logits, target) * own
     torch.testing.assert_close(loss(logits, target, sample_weight=own), losses_)
@@ -113,8 +113,8 @@ def test_label_smoothing_is_the_same_in_every_reduction(weight):
 def test_label_smoothing_without_gamma_is_its_limit():
     logits, target = made(7, 4)
     settings = {"label_smoothing": 0.1, "scale": WEIGHT, "offset": WEIGHT, "weight": WEIGHT}
-    found = tilted_cross_entropy(logits, target, **settings)
-    wanted = tilted_cross_entropy(logits, target, gamma=1e-12, **settings)
+    found = adjusted_cross_entropy(logits, target, **settings)
+    wanted = adjusted_cross_entropy(logits, target, gamma=1e-12, **settings)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
 
@@ -128,7 +128,7 @@ def test_many_classes_against_50_digits(soft):
     logits = (20 * torch.randn(20, 6, generator=generator)).requires_grad_()
     target = torch.randint(6, (20,), generator=generator)
     q = F.one_hot(target, 6).float()
-    found = tilted_cross_entropy(logits, q if soft else target, gamma=1.5, reduction="none")
+    found = adjusted_cross_entropy(logits, q if soft else target, gamma=1.5, reduction="none")
     with mpmath.workdps(50):
         for row, t, value in zip(logits.tolist(), target.tolist(), found.tolist(), strict=True):
             e = [mpmath.exp(mpmath.mpf(z)) for z in row]
@@ -277,17 +277,25 @@ def test_poly_of_its_authors():
             "sample_weight of 0",
         ),
         (lambda: PolyLoss(-2.0), ValueError, "epsilon must be a number >= -1"),
-        (lambda: TiltedCrossEntropyLoss(poly=-2.0), ValueError, "poly must be a number >= -1"),
+        (lambda: AdjustedCrossEntropyLoss(poly=-2.0), ValueError, "poly must be a number >= -1"),
         (lambda: FocalLoss(gamma="2"), TypeError, "gamma must be a number, but got '2'"),
         (lambda: FocalLoss(nn.Parameter(torch.tensor(2.0))), TypeError, "give gamma.item"),
-        (lambda: tilted_cross_entropy(*made(5, 4), gamma="2"), TypeError, "gamma must be a number"),
         (
-            lambda: tilted_cross_entropy(*made(5, 4), gamma=nn.Parameter(torch.tensor(2.0))),
+            lambda: adjusted_cross_entropy(*made(5, 4), gamma="2"),
+            TypeError,
+            "gamma must be a number",
+        ),
+        (
+            lambda: adjusted_cross_entropy(*made(5, 4), gamma=nn.Parameter(torch.tensor(2.0))),
             TypeError,
             "asks for a gradient",
         ),
-        (lambda: tilted_cross_entropy(*made(5, 4), weight=[1.0] * 4), TypeError, "torch.tensor"),
-        (lambda: tilted_cross_entropy(made(5, 4)[0], [0] * 5), TypeError, "target must be a tens"),
+        (lambda: adjusted_cross_entropy(*made(5, 4), weight=[1.0] * 4), TypeError, "torch.tensor"),
+        (
+            lambda: adjusted_cross_entropy(made(5, 4)[0], [0] * 5),
+            TypeError,
+            "target must be a tens",
+        ),
         (lambda: FocalLoss()(*made(5, 4), sample_weight=[1.0] * 5), TypeError, "sample_weight"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.eye(5, 4).long()), ValueError, r"argmax\(1\)"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(5)), TypeError, r"target.long\(\)"),
@@ -301,7 +309,7 @@ def test_poly_of_its_authors():
         (lambda: AsymmetricLoss(clip=None), TypeError, "0 clips nothing"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), torch.tensor([0, 1.5])), ValueError, "0 .. 1.5"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), [0, 1]), TypeError, "target must be a tensor"),
-        (lambda: TiltedCrossEntropyLoss(label_smoothing=1.5), ValueError, "within 0 .. 1"),
+        (lambda: AdjustedCrossEntropyLoss(label_smoothing=1.5), ValueError, "within 0 .. 1"),
         (lambda: LogitAdjustedLoss([]), ValueError, "counts must be"),
         (lambda: LogitAdjustedLoss([0, 0]), ValueError, "at least one in all"),
         (lambda: LDAMLoss([3, -1]), ValueError, "counts must be one finite number >= 0"),
@@ -326,7 +334,7 @@ def test_numbers_are_of_every_kind(kind):
     wanted = FocalLoss(1.0)(logits, target, normalizer=6.0)
     torch.testing.assert_close(FocalLoss(kind(1))(logits, target, normalizer=kind(6)), wanted)
     wanted = F.cross_entropy(logits, target, label_smoothing=1.0)
-    found = tilted_cross_entropy(logits, target, label_smoothing=kind(1), gamma=kind(0))
+    found = adjusted_cross_entropy(logits, target, label_smoothing=kind(1), gamma=kind(0))
     torch.testing.assert_close(found, wanted)
     q = F.one_hot(target, 4)
     wanted = SigmoidFocalLoss(1.0, 1.0)(logits, q)
@@ -366,6 +374,6 @@ def test_an_empty_class_counts_as_the_rarest_of_the_others():
 def test_learned_letters_get_their_gradients():
     offset = torch.zeros(4, requires_grad=True)
     logits, target = made(9, 4)
-    found = torch.autograd.grad(tilted_cross_entropy(logits, target, offset=offset), offset)[0]
+    found = torch.autograd.grad(adjusted_cross_entropy(logits, target, offset=offset), offset)[0]
     wanted = torch.autograd.grad(F.cross_entropy(logits + offset, target), offset)[0]
     torch.testing.assert_close(found, wanted)

@@ -36,11 +36,11 @@ def random_study(draw):
     rates = draw.choice([(), (0.1,), (0.01, 0.1)])
     train_counts = [draw.choice([0, 9, 50, 300]) for _ in range(classes)]
     skill = {label: draw.choice([0.0, 0.5, 0.8]) for label in labels}
-    tilt = {label: draw.choice([-0.1, 0.0, 0.1]) for label in labels}  # towards the small classes
+    shift = {label: draw.choice([-0.1, 0.0, 0.1]) for label in labels}  # towards the small classes
 
     def hits(label):
         shares = [
-            skill[label] + tilt[label] * (1 if n < 100 else -1) + draw.uniform(-0.02, 0.02)
+            skill[label] + shift[label] * (1 if n < 100 else -1) + draw.uniform(-0.02, 0.02)
             for n in train_counts
         ]
         return [round(min(1, max(0, s)) * n) for s, n in zip(shares, sizes, strict=True)]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._asymmetric import AsymmetricLoss
 from counterpoise.losses._class_balanced import ClassBalancedLoss
 from counterpoise.losses._class_weights import (
@@ -21,18 +22,18 @@ from counterpoise.losses._class_weights import (
 )
 from counterpoise.losses._deferred import DeferredReweighting
 from counterpoise.losses._focal import FocalLoss
-from counterpoise.losses._functional import tilted_cross_entropy
+from counterpoise.losses._functional import adjusted_cross_entropy
 from counterpoise.losses._ldam import LDAMLoss
 from counterpoise.losses._logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from counterpoise.losses._poly import PolyLoss
 from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
 from counterpoise.losses._sigmoid_focal import SigmoidFocalLoss
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 from counterpoise.losses._vs import CDTLoss, VSLoss
 
 __all__ = [
     "ALL",
     "MULTI_LABEL",
+    "AdjustedCrossEntropyLoss",
     "AsymmetricLoss",
     "BalancedSoftmaxLoss",
     "CDTLoss",
@@ -44,15 +45,14 @@ __all__ = [
     "PolyLoss",
     "SigmoidFocalLoss",
     "TauChoice",
-    "TiltedCrossEntropyLoss",
     "VSLoss",
     "adjust_logits",
+    "adjusted_cross_entropy",
     "choose_tau",
     "count_classes",
     "effective_number_weights",
     "inverse_weights",
     "median_frequency_weights",
-    "tilted_cross_entropy",
 ]
 
 
@@ -63,8 +63,8 @@ class _Make(Protocol):
 
 
 ALL: dict[str, _Make] = {
-    "cross_entropy": lambda counts, **s: TiltedCrossEntropyLoss(**s),
-    "weighted": lambda counts, **s: TiltedCrossEntropyLoss(weight=inverse_weights(counts), **s),
+    "cross_entropy": lambda counts, **s: AdjustedCrossEntropyLoss(**s),
+    "weighted": lambda counts, **s: AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **s),
     "focal": lambda counts, **s: FocalLoss(**s),
     "weighted_focal": lambda counts, **s: FocalLoss(weight=inverse_weights(counts), **s),
     "poly": lambda counts, **s: PolyLoss(**s),

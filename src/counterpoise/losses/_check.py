@@ -6,7 +6,7 @@ from numbers import Real
 
 import torch
 
-from counterpoise.kernels.tilted_cross_entropy import PART, readable
+from counterpoise.kernels.adjusted_cross_entropy import PART, readable
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")

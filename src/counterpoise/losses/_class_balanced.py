@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values
 from counterpoise.losses._class_weights import effective_number_weights
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
-class ClassBalancedLoss(TiltedCrossEntropyLoss):
+class ClassBalancedLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy (or focal loss) weighted by the effective number of samples of a class.
 
         loss = weight_t * (1 - p_t)^gamma * -log(p_t)
@@ -21,7 +21,7 @@ class ClassBalancedLoss(TiltedCrossEntropyLoss):
         counts: training samples of each class, (C).
         beta: at least 0, below 1; 0.9999 is the authors' choice for CIFAR-LT.
         gamma: the focal loss's, at least 0.
-        **settings: `label_smoothing`, `ignore_index`, `reduction` of `TiltedCrossEntropyLoss`,
+        **settings: `label_smoothing`, `ignore_index`, `reduction` of `AdjustedCrossEntropyLoss`,
             where shapes, dtypes, reductions and errors stand.
 
     Example:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import as_vector
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 Weight = torch.Tensor | Sequence[float]
 Stages = Sequence[tuple[int, Weight]]
@@ -103,7 +103,7 @@ class DeferredReweighting:
         has = self.loss._buffers["weight"]
         lengths = {len(weight) for _, weight in self._stages}
         lengths |= set() if has is None else {len(has)}
-        if isinstance(self.loss, TiltedCrossEntropyLoss):  # whose letters are one per class
+        if isinstance(self.loss, AdjustedCrossEntropyLoss):  # all its vectors are class-wise
             lengths |= {len(vector) for vector in self.loss.buffers(recurse=False)}
         if len(lengths) > 1:
             raise ValueError(

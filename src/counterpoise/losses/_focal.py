@@ -1,10 +1,10 @@
 """The focal loss."""
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
-class FocalLoss(TiltedCrossEntropyLoss):
+class FocalLoss(AdjustedCrossEntropyLoss):
     r"""The α-balanced multi-class focal loss.
 
         loss = -weight_t * (1 - p_t)^gamma * log(p_t),    p = softmax(logits)
@@ -14,7 +14,7 @@ class FocalLoss(TiltedCrossEntropyLoss):
     `torch.nn.CrossEntropyLoss(weight)`.
 
     Source: Lin et al. 2017, arXiv 1708.02002, eq. 5. Shapes, dtypes, reductions and errors:
-    `TiltedCrossEntropyLoss`. Formula: `kernels/tilted_cross_entropy/reference.py`.
+    `AdjustedCrossEntropyLoss`. Formula: `kernels/adjusted_cross_entropy/reference.py`.
 
     Args:
         gamma: how strongly easy samples are taken back, at least 0; 2 in the paper.

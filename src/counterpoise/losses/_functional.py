@@ -4,15 +4,15 @@ import numpy as np
 import torch
 
 from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.tilted_cross_entropy import Samples, Tilt
-from counterpoise.kernels.tilted_cross_entropy import tilted_cross_entropy as kernel
+from counterpoise.kernels.adjusted_cross_entropy import Parameters, Samples
+from counterpoise.kernels.adjusted_cross_entropy import adjusted_cross_entropy as kernel
 from counterpoise.losses._check import check_call, check_range, check_settings
 
 Vector = torch.Tensor | None
 HALF = (torch.float16, torch.bfloat16)
 
 
-def tilted_cross_entropy(
+def adjusted_cross_entropy(
     logits: torch.Tensor,
     target: torch.Tensor,
     *,
@@ -28,13 +28,13 @@ def tilted_cross_entropy(
     normalizer: torch.Tensor | float | None = None,
     sample_weight: Vector = None,
 ) -> torch.Tensor:
-    r"""Cross entropy with every letter that the losses for imbalanced classes put into it.
+    r"""Cross entropy with class-wise scale, offset, margin and weight, focusing γ and poly term.
 
         a = scale * logits + offset
         p_t = exp(a_t - margin_t) / (exp(a_t - margin_t) + sum of exp(a_j) over j != t)
         loss = weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t))
 
-    With no letter given it is `torch.nn.functional.cross_entropy`, in every reduction and shape.
+    With the defaults it is `torch.nn.functional.cross_entropy`, in every reduction and shape.
     Computed from the margin between target and others, so that value and gradient are exact and
     finite for every gamma >= 0, also where p_t rounds to 1. For class numbers, one pass over the
     logits, and no memory of their size but the gradient's.
@@ -55,7 +55,7 @@ def tilted_cross_entropy(
         offset: (C), what is added to each class's logit.
         margin: (C), what is taken from the logit of the target alone.
         weight: (C), what the samples of a class count.
-        gamma: at least 0, how strongly easy samples are taken back.
+        gamma: focusing parameter of the focal loss, at least 0: it down-weights easy samples.
         poly: the first coefficient of PolyLoss, at least -1.
         label_smoothing: within 0 .. 1, the share spread over all classes.
         ignore_index: the class number that says that a sample does not count.
@@ -79,9 +79,9 @@ def tilted_cross_entropy(
 
     Example:
         >>> import torch
-        >>> from counterpoise.losses import tilted_cross_entropy
+        >>> from counterpoise.losses import adjusted_cross_entropy
         >>> logits, target = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
-        >>> round(tilted_cross_entropy(logits, target, gamma=2.0).item(), 4)
+        >>> round(adjusted_cross_entropy(logits, target, gamma=2.0).item(), 4)
         0.0109
     """
     if isinstance(normalizer, np.number):
@@ -102,10 +102,10 @@ def tilted_cross_entropy(
         if v is not None and (v.dtype != wide or v.device != logits.device):
             vectors[name] = v.to(logits.device, wide)
     scale, offset, margin, weight = vectors.values()
-    tilt = Tilt(scale, offset, margin, float(gamma), float(poly))
+    parameters = Parameters(scale, offset, margin, float(gamma), float(poly))
     samples = Samples(target, ignore_index, weight, sample_weight, float(label_smoothing))
     try:
-        return kernel(logits, samples, tilt, reduction, normalizer)
+        return kernel(logits, samples, parameters, reduction, normalizer)
     except (IndexError, RuntimeError) as error:
         if not target.is_floating_point():
             check_range(target, logits.shape[1], ignore_index, error)

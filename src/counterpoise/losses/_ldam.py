@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values, as_counts, as_number, by_default
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
-class LDAMLoss(TiltedCrossEntropyLoss):
+class LDAMLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy in which the target's logit has to win by a margin, larger for rare classes.
 
         loss = -log softmax(scale * (logits - m_t * onehot_t))_t
@@ -24,7 +24,7 @@ class LDAMLoss(TiltedCrossEntropyLoss):
         max_margin: the margin of the rarest class, at least 0: 0.5 for small sets, 0.3 for large.
         scale: what cosines are multiplied with, above 0.
         **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
-            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+            `AdjustedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
 
     Example:
         >>> import torch

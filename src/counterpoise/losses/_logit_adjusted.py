@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values, as_counts, as_number, by_default
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
 def log_prior(counts: Values) -> torch.Tensor:
@@ -14,7 +14,7 @@ def log_prior(counts: Values) -> torch.Tensor:
     return (n / n.sum()).log()
 
 
-class LogitAdjustedLoss(TiltedCrossEntropyLoss):
+class LogitAdjustedLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy of logits to which tau times the log of the class's share is added.
 
         loss = -log softmax(logits + tau * log(counts / sum(counts)))_t
@@ -29,7 +29,7 @@ class LogitAdjustedLoss(TiltedCrossEntropyLoss):
             all alike (`sampler.seen_counts()`). An empty class counts as the rarest of the others.
         tau: how much of the shares is taken out; 1 in theory, tuned on validation in practice.
         **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
-            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+            `AdjustedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
 
     Example:
         >>> import torch

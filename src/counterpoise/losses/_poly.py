@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import LEAST_POLY, as_number
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
-class PolyLoss(TiltedCrossEntropyLoss):
+class PolyLoss(AdjustedCrossEntropyLoss):
     r"""Poly-1: cross entropy (or focal loss) with a changed first coefficient of its series.
 
         loss = (1 - p_t)^gamma * (-log(p_t) + epsilon * (1 - p_t))
@@ -17,7 +17,7 @@ class PolyLoss(TiltedCrossEntropyLoss):
         epsilon: at least -1; 1 is a good first try on images, and 0 is cross entropy.
         gamma: the focal loss's, at least 0.
         **settings: `weight`, `label_smoothing`, `ignore_index`, `reduction` of
-            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+            `AdjustedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
 
     Example:
         >>> import torch

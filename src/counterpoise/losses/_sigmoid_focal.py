@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from counterpoise.kernels.tilted_cross_entropy._margin import LINEAR
+from counterpoise.kernels.adjusted_cross_entropy._margin import LINEAR
 from counterpoise.losses._check import Values, as_number, as_vector, check_reduction
 from counterpoise.losses._elements import prepared, reduced, result_dtype
 
@@ -20,7 +20,7 @@ class SigmoidFocalLoss(nn.Module):
     Source: Lin et al. 2017, arXiv 1708.02002, eq. 5, the form they train detectors with.
 
     Args:
-        gamma: how strongly easy decisions are taken back, at least 0.
+        gamma: focusing parameter, at least 0: it down-weights easy decisions.
         alpha: share of the weight that "yes" gets, within 0 .. 1, one number or one per class (C);
             None weighs both sides by 1. The paper takes 0.25.
         ignore_index: the target that says that a label is not known.

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values, as_counts, as_number, by_default
 from counterpoise.losses._logit_adjusted import log_prior
-from counterpoise.losses._tilted import TiltedCrossEntropyLoss
 
 
-class VSLoss(TiltedCrossEntropyLoss):
+class VSLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy of logits that are both scaled and offset by the size of their class.
 
         loss = -log softmax(scale * logits + offset)_t
@@ -24,7 +24,7 @@ class VSLoss(TiltedCrossEntropyLoss):
         power: of the scale, at least 0; 0 is `LogitAdjustedLoss`.
         tau: of the offset; 0 is `CDTLoss`.
         **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
-            `TiltedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
+            `AdjustedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
 
     Example:
         >>> import torch

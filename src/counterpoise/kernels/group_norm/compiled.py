@@ -1,7 +1,7 @@
 """Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C: channels_last.c.
 
-It reads an image once for its moments, which are exact at any mean, and once for the output; the
-gradient likewise. Results do not depend on the number of threads.
+The forward pass reads an image once for its moments, which are exact at any mean, and once for the
+output; the backward pass reads it twice as well. Results do not depend on the number of threads.
 """
 
 from typing import Any

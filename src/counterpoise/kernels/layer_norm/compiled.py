@@ -1,8 +1,8 @@
 """Layer normalization over all of (C, H, W), or (C, D, H, W), of `channels_last`: channels_last.c.
 
-It reads an image once for its moments, which are exact at any mean, and once for the output; the
-gradient likewise. Weight and bias stay in their own order. Results do not depend on the number of
-threads.
+The forward pass reads an image once for its moments, which are exact at any mean, and once for the
+output; the backward pass reads it twice as well. Weight and bias stay in their own order. Results
+do not depend on the number of threads.
 """
 
 import math

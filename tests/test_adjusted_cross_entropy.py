@@ -16,15 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from counterpoise import norms
-from counterpoise.kernels.tilted_cross_entropy import (
+from counterpoise.kernels.adjusted_cross_entropy import (
+    Parameters,
     Samples,
-    Tilt,
     _piece,
     compiled,
     composed,
     one_pass,
 )
-from counterpoise.losses import FocalLoss, TiltedCrossEntropyLoss, tilted_cross_entropy
+from counterpoise.losses import AdjustedCrossEntropyLoss, FocalLoss, adjusted_cross_entropy
 
 INF, NAN = float("inf"), float("nan")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # on the CPU: the kernel for GPUs
@@ -37,19 +37,21 @@ def way(request, monkeypatch):
     if request.param == "fused":
         if request.node.callspec.params.get("dtype") == torch.float64:
             pytest.skip("float64 is for the operators")
-        from counterpoise.kernels.tilted_cross_entropy import fused
+        from counterpoise.kernels.adjusted_cross_entropy import fused
 
-        yield fused.tilted_cross_entropy
+        yield fused.adjusted_cross_entropy
         return
     if request.param == "compiled":
         if compiled.LIBRARY is None:
             pytest.skip("no C compiler made the library")
-        yield one_pass.tilted_cross_entropy
+        yield one_pass.adjusted_cross_entropy
         return
     if request.param == "careful":
         monkeypatch.setattr(_piece, "_quick", lambda *_: None)
     with norms.backend("native"):
-        yield composed.of_samples if request.param == "composed" else one_pass.tilted_cross_entropy
+        yield (
+            composed.of_samples if request.param == "composed" else one_pass.adjusted_cross_entropy
+        )
 
 
 def gradient(value, logits):
@@ -113,7 +115,7 @@ def assert_as_exact_as_logits(way, dtype, classes, gamma):
     logits[:, 0] = margins + logits[:, 1:].logsumexp(1)
     logits = logits.to(dtype)
     target = torch.zeros(len(margins), dtype=torch.long)
-    value, slopes = outcome(way, logits, Samples(target), Tilt(gamma=gamma))
+    value, slopes = outcome(way, logits, Samples(target), Parameters(gamma=gamma))
     limits = torch.finfo(dtype)
     with mpmath.workdps(50):
         for row, v, s in zip(logits.tolist(), value.tolist(), slopes.tolist(), strict=True):
@@ -127,12 +129,12 @@ def assert_as_exact_as_logits(way, dtype, classes, gamma):
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (3000, 40), (700, 100), (6, 5, 64, 50), (2, 100, 7, 9)])
-@pytest.mark.parametrize("letters", ["", "weight gamma", "scale offset margin weight gamma poly"])
+@pytest.mark.parametrize("names", ["", "weight gamma", "scale offset margin weight gamma poly"])
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "strided"])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("samples", [None, one_pass.ALONE, 300])
 def test_pieces_of_every_layout_are_the_loss_in_float64(
-    shape, letters, layout, reduction, samples, monkeypatch
+    shape, names, layout, reduction, samples, monkeypatch
 ):
     if samples is not None:
         monkeypatch.setattr(compiled, "LIBRARY", None)
@@ -141,7 +143,7 @@ def test_pieces_of_every_layout_are_the_loss_in_float64(
     logits = 3 * torch.randn(shape, generator=g)
     target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=g)
     target.view(-1)[::3] = -100
-    values = {name: torch.rand(shape[1], generator=g) + 0.5 for name in letters.split()}
+    values = {name: torch.rand(shape[1], generator=g) + 0.5 for name in names.split()}
     values |= {name: 1.5 for name in ("gamma", "poly") if name in values}
     given = {
         "contiguous": logits,
@@ -150,7 +152,7 @@ def test_pieces_of_every_layout_are_the_loss_in_float64(
     }[layout]
 
     def loss(z):
-        return tilted_cross_entropy(z, target, reduction=reduction, **values)
+        return adjusted_cross_entropy(z, target, reduction=reduction, **values)
 
     wanted = torch.func.grad_and_value(lambda z: loss(z).sum())(logits.double())
     value, grad = outcome(loss, given)
@@ -180,10 +182,10 @@ def test_threads_change_no_bit(shape, dtype):
 def test_wild_logits_are_what_torch_makes_of_them(way, classes, wild, place):
     logits, target = torch.randn(4, classes), torch.zeros(4, dtype=torch.long)
     logits[1, place] = wild
-    found = outcome(way, logits, Samples(target), Tilt(), "mean")
+    found = outcome(way, logits, Samples(target), Parameters(), "mean")
     assert_same(found, outcome(nn.CrossEntropyLoss(), logits, target))
     logits[1] = wild
-    found = outcome(way, logits, Samples(target), Tilt(), "none")
+    found = outcome(way, logits, Samples(target), Parameters(), "none")
     assert_same(found, outcome(nn.CrossEntropyLoss(reduction="none"), logits, target))
 
 
@@ -258,7 +260,7 @@ def test_the_loss_may_be_changed_in_place(way, shape, reduction, dtype):
         loss /= 2
         return loss
 
-    arguments = (Samples(samples), Tilt(), reduction)
+    arguments = (Samples(samples), Parameters(), reduction)
     value, grad = outcome(way, logits, *arguments)
     assert_same(outcome(halved, logits, *arguments), (value / 2, grad / 2))
 
@@ -275,7 +277,7 @@ def test_what_was_changed_in_place_gives_no_wrong_gradient(size, name, again):
         "offset": torch.ones(10),
     }
     logits = torch.randn(size, 10, requires_grad=True)
-    value = tilted_cross_entropy(logits, **given)
+    value = adjusted_cross_entropy(logits, **given)
     if again == "backward":
         value.backward(retain_graph=True)
     given[name].mul_(2)
@@ -287,7 +289,7 @@ def test_what_was_changed_in_place_gives_no_wrong_gradient(size, name, again):
 def test_logits_may_be_changed_in_place_after_the_loss_as_with_torchs(size):
     leaf, target = torch.randn(size, 10, requires_grad=True), torch.arange(size) % 10
     found = []
-    for loss in (TiltedCrossEntropyLoss(), nn.CrossEntropyLoss()):
+    for loss in (AdjustedCrossEntropyLoss(), nn.CrossEntropyLoss()):
         logits = leaf * 1
         value = loss(logits, target)
         logits.mul_(2)
@@ -306,7 +308,7 @@ def test_class_numbers_of_every_integer_dtype(dtype, samples):
 
 @pytest.mark.parametrize(("dtype", "ignored", "number"), [("uint8", -100, 156), ("int8", 255, -1)])
 def test_no_class_number_is_ignored_by_overflow(dtype, ignored, number):
-    loss = TiltedCrossEntropyLoss(ignore_index=ignored)
+    loss = AdjustedCrossEntropyLoss(ignore_index=ignored)
     target = torch.full((2,), number, dtype=getattr(torch, dtype))
     assert loss.normalizer(torch.full((2,), 156, dtype=torch.uint8)) == 2
     for size in (2, 20000):
@@ -320,7 +322,7 @@ def test_expanded_logits_and_targets():
         target = torch.tensor([[[1]]]).expand(size[0], *size[2:])
         found, wanted = (
             gradient(loss(row.expand(size), target), row)
-            for loss in (TiltedCrossEntropyLoss(), nn.CrossEntropyLoss())
+            for loss in (AdjustedCrossEntropyLoss(), nn.CrossEntropyLoss())
         )
         torch.testing.assert_close(found, wanted)
 
@@ -356,7 +358,7 @@ def test_class_numbers_out_of_range_are_explained_in_every_way(number, samples):
     target[5] = number
     for settings in ({}, {"weight": torch.ones(100)}, {"label_smoothing": 0.1}):
         with pytest.raises(ValueError, match=r"within 0 \.\. 99"):
-            tilted_cross_entropy(logits, target, **settings)
+            adjusted_cross_entropy(logits, target, **settings)
 
 
 def test_where_values_are_only_imitated_or_traced_torchs_operators_are_used():

@@ -11,18 +11,18 @@ logits are float64 too, `_odds.py` finds the values, and the formulas above thei
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels.tilted_cross_entropy._odds import Odds, power_of
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.adjusted_cross_entropy._odds import Odds, power_of
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64 too; torch's default, 20, is for float32
 
 
-def tilted(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+def adjusted(logits: torch.Tensor, parameters: Parameters) -> torch.Tensor:
     a = logits
-    if tilt.scale is not None:
-        a = a * along_classes(tilt.scale, a)
-    if tilt.offset is not None:
-        a = a + along_classes(tilt.offset, a)
+    if parameters.scale is not None:
+        a = a * along_classes(parameters.scale, a)
+    if parameters.offset is not None:
+        a = a + along_classes(parameters.offset, a)
     return a
 
 
@@ -30,17 +30,17 @@ def along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return vector.view(-1, *[1] * (like.dim() - 2))
 
 
-def of_margin(d: torch.Tensor, tilt: Tilt, exact: Odds | None = None) -> torch.Tensor:
+def of_margin(d: torch.Tensor, parameters: Parameters, exact: Odds | None = None) -> torch.Tensor:
     loss = F.softplus(d, threshold=LINEAR)
     if exact is not None:
         loss = torch.where(_near(loss, exact.loss), exact.loss + (loss - loss.detach()), loss)
-    if tilt.poly:
-        loss = loss + tilt.poly * torch.sigmoid(d)
-    if tilt.gamma:
-        log = -tilt.gamma * F.softplus(-d, threshold=LINEAR)
+    if parameters.poly:
+        loss = loss + parameters.poly * torch.sigmoid(d)
+    if parameters.gamma:
+        log = -parameters.gamma * F.softplus(-d, threshold=LINEAR)
         power = log.exp()
         if exact is not None:
-            better = power_of(exact, tilt.gamma)
+            better = power_of(exact, parameters.gamma)
             near = _near(power, better)
             one = torch.where(near, log - log.detach(), 0.0).exp()
             power = torch.where(near, better * one, power)

@@ -7,24 +7,24 @@ Sources: focal, Lin et al. 2017, arXiv 1708.02002, eq. 5; offsets, Menon et al. 
 
 import torch
 
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
 
 
-def tilted_cross_entropy(
-    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, tilt: Tilt
+def adjusted_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, parameters: Parameters
 ) -> torch.Tensor:
     """weight_t * ((1 - p_t)^gamma * -log(p_t) + poly * (1 - p_t)^(gamma + 1)) for each sample.
 
     p = softmax(scale * logits + offset - margin_t at the target); logits (N, C), target (N,).
     """
     a = logits
-    if tilt.scale is not None:
-        a = a * tilt.scale
-    if tilt.offset is not None:
-        a = a + tilt.offset
-    if tilt.margin is not None:
+    if parameters.scale is not None:
+        a = a * parameters.scale
+    if parameters.offset is not None:
+        a = a + parameters.offset
+    if parameters.margin is not None:
         is_target = torch.nn.functional.one_hot(target, logits.shape[1])
-        a = a - is_target * tilt.margin
+        a = a - is_target * parameters.margin
     p_t = torch.softmax(a, dim=1).gather(1, target[:, None]).squeeze(1)
-    loss = (1 - p_t) ** tilt.gamma * -torch.log(p_t)
-    return weight[target] * (loss + tilt.poly * (1 - p_t) ** (tilt.gamma + 1))
+    loss = (1 - p_t) ** parameters.gamma * -torch.log(p_t)
+    return weight[target] * (loss + parameters.poly * (1 - p_t) ** (parameters.gamma + 1))

@@ -11,7 +11,7 @@ and -1 at the target (times scale).
 
 import torch
 
-from counterpoise.kernels.tilted_cross_entropy._odds import (
+from counterpoise.kernels.adjusted_cross_entropy._odds import (
     Odds,
     ahead_of,
     exponentials,
@@ -19,13 +19,17 @@ from counterpoise.kernels.tilted_cross_entropy._odds import (
     power_of,
     summed,
 )
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
 
 FEW_CLASSES = 64  # up to here torch's softmax takes longer than its exp
 
 
 def losses_and_slopes(
-    z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
+    z: torch.Tensor,
+    place: torch.Tensor,
+    factor: torch.Tensor,
+    parameters: Parameters,
+    into: torch.Tensor,
 ) -> torch.Tensor:
     """The losses (N, 1, ...) of logits z (N, C, ...), whose slopes are written to `into`.
 
@@ -33,32 +37,34 @@ def losses_and_slopes(
     computation.
     """
     quick = z.device.type == "cpu" and z.dtype != torch.float64  # which the rest is for
-    odds = _quick(z, place, tilt, into) if quick else None
+    odds = _quick(z, place, parameters, into) if quick else None
     if odds is None:
-        odds, hopeless = _careful(z, place, factor, tilt, into)
+        odds, is_inf_loss = _careful(z, place, factor, parameters, into)
     else:
-        hopeless = None
-    loss, slope = _bent(odds, tilt)
+        is_inf_loss = None
+    loss, slope = _loss_and_derivative(odds, parameters)
     slope = slope.mul_(factor).to(into.dtype)
     into.mul_(slope / odds.total).scatter_(1, place, slope.neg_())
-    if tilt.scale is not None:
-        into.mul_(_along_classes(tilt.scale, into))
+    if parameters.scale is not None:
+        into.mul_(_along_classes(parameters.scale, into))
     loss = loss.mul_(factor).to(into.dtype)
-    return loss if hopeless is None else loss.masked_fill_(hopeless, torch.inf)
+    return loss if is_inf_loss is None else loss.masked_fill_(is_inf_loss, torch.inf)
 
 
-def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> Odds | None:
+def _quick(
+    z: torch.Tensor, place: torch.Tensor, parameters: Parameters, into: torch.Tensor
+) -> Odds | None:
     """The odds by the shortest way, or None where they overflow or are not a number."""
-    a = _tilted(z, tilt, into)
+    a = _adjusted(z, parameters, into)
     a_t = a.gather(1, place)
-    if tilt.margin is not None:
-        a_t = a_t - tilt.margin.to(a.dtype)[place]
+    if parameters.margin is not None:
+        a_t = a_t - parameters.margin.to(a.dtype)[place]
     if a.shape[1] <= FEW_CLASSES:
         torch.sub(a, a_t, out=into).exp_()
         into.scatter_(1, place, a_t.sub_(a_t))  # 0, but NaN for an infinite a_t, as torch has it
         odds = total = into.sum(1, keepdim=True)
     else:
-        if tilt.margin is not None:
+        if parameters.margin is not None:
             a = into.copy_(a).scatter_(1, place, a_t)
         torch.softmax(a, 1, out=into)
         p_t = into.gather(1, place)
@@ -72,13 +78,19 @@ def _quick(z: torch.Tensor, place: torch.Tensor, tilt: Tilt, into: torch.Tensor)
 
 
 def _careful(
-    z: torch.Tensor, place: torch.Tensor, factor: torch.Tensor, tilt: Tilt, into: torch.Tensor
+    z: torch.Tensor,
+    place: torch.Tensor,
+    factor: torch.Tensor,
+    parameters: Parameters,
+    into: torch.Tensor,
 ) -> tuple[Odds, torch.Tensor]:
     """The odds of every logit, shifted by the largest of the others; and where they are infinite.
 
     These are left finite in the odds, so that the slopes are those of a target far behind.
     """
-    a = into.copy_(_tilted(z, tilt, into)).masked_fill_(factor == 0, 0.0)  # inf * 0 would be NaN
+    a = into.copy_(_adjusted(z, parameters, into)).masked_fill_(
+        factor == 0, 0.0
+    )  # inf * 0 would be NaN
     limits = torch.finfo(a.dtype)
     a_t, wild = a.gather(1, place), a.amax(1, keepdim=True).isinf()
     a.scatter_(1, place, limits.min)  # not -inf: there may be no other class
@@ -88,32 +100,34 @@ def _careful(
     else:
         a.sub_(top).exp_()
     total, rest_of_total = summed(a)
-    ahead, rest = ahead_of(top, a_t, None if tilt.margin is None else tilt.margin[place])
+    ahead, rest = ahead_of(
+        top, a_t, None if parameters.margin is None else parameters.margin[place]
+    )
     ahead = ahead.masked_fill(wild, torch.nan)  # as in torch's softmax
-    hopeless = ahead == torch.inf
+    is_inf_loss = ahead == torch.inf
     wide = ahead.dtype
     odds = odds_of(ahead.clamp_(max=limits.max), rest, total.to(wide), rest_of_total.to(wide))
-    return odds._replace(total=total), hopeless
+    return odds._replace(total=total), is_inf_loss
 
 
-def _tilted(z: torch.Tensor, tilt: Tilt, into: torch.Tensor) -> torch.Tensor:
+def _adjusted(z: torch.Tensor, parameters: Parameters, into: torch.Tensor) -> torch.Tensor:
     """The logits that the softmax is of: z itself, or in `into`."""
-    if tilt.scale is None and tilt.offset is None:
+    if parameters.scale is None and parameters.offset is None:
         return z if z.dtype == into.dtype else into.copy_(z)
-    if tilt.scale is None:
+    if parameters.scale is None:
         into.copy_(z)
     else:
-        torch.mul(z, _along_classes(tilt.scale, into), out=into)
-    return into if tilt.offset is None else into.add_(_along_classes(tilt.offset, into))
+        torch.mul(z, _along_classes(parameters.scale, into), out=into)
+    return into if parameters.offset is None else into.add_(_along_classes(parameters.offset, into))
 
 
 def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 2))
 
 
-def _bent(odds: Odds, tilt: Tilt) -> tuple[torch.Tensor, torch.Tensor]:
+def _loss_and_derivative(odds: Odds, parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor]:
     """The losses, and their derivatives by the margin."""
-    loss, miss, hit, gamma, poly = odds.loss, odds.miss, odds.hit, tilt.gamma, tilt.poly
+    loss, miss, hit, gamma, poly = odds.loss, odds.miss, odds.hit, parameters.gamma, parameters.poly
     if not gamma and not poly:
         return loss, miss
     slope = torch.addcmul(miss, hit, loss, value=gamma)

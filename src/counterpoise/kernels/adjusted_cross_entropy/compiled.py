@@ -7,14 +7,14 @@ import torch
 
 from counterpoise.kernels._backend import asked
 from counterpoise.kernels._compiled import LIBRARY, address, addressable, prototype
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
+from counterpoise.kernels.adjusted_cross_entropy._samples import Samples
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
 TYPES = {torch.float32: "float", torch.float64: "double"}
 _KERNELS = {
-    wide: prototype(f"tilted_cross_entropy_{name}", "ppppppppp" + "iiii" + "dd" + "idii")
+    wide: prototype(f"adjusted_cross_entropy_{name}", "ppppppppp" + "iiii" + "dd" + "idii")
     for wide, name in TYPES.items()
 }
 _EXPECTED = {
@@ -23,13 +23,13 @@ _EXPECTED = {
 }
 
 
-def suits(z: torch.Tensor, samples: Samples, tilt: Tilt) -> bool:
+def suits(z: torch.Tensor, samples: Samples, parameters: Parameters) -> bool:
     """True where the kernel takes these logits, and all that comes with them is in their memory."""
     if LIBRARY is None or z.dtype not in KINDS or asked():
         return False
-    if samples.spread and tilt.margin is not None:
+    if samples.spread and parameters.margin is not None:
         return False
-    for x in (z, samples.target, samples.weight, samples.sample_weight, *tilt[:3]):
+    for x in (z, samples.target, samples.weight, samples.sample_weight, *parameters[:3]):
         if x is not None and not addressable(x):
             return False
     return True
@@ -38,7 +38,7 @@ def suits(z: torch.Tensor, samples: Samples, tilt: Tilt) -> bool:
 def loss_and_slopes(
     z: torch.Tensor,
     samples: Samples,
-    tilt: Tilt,
+    parameters: Parameters,
     reduction: str,
     normalizer: torch.Tensor | float | None,
     with_slopes: bool,
@@ -49,7 +49,7 @@ def loss_and_slopes(
         IndexError: a class number out of range.
     """
     target, ignore_index, weight, sample_weight, smoothing = samples
-    scale, offset, margin, gamma, poly = tilt
+    scale, offset, margin, gamma, poly = parameters
     _, classes, *rest = z.shape
     class_last = bool(rest) and z.movedim(1, -1).is_contiguous()
     z, pixels = (z, 1) if class_last else (z.contiguous(), math.prod(rest))
@@ -68,18 +68,18 @@ def loss_and_slopes(
     )
     kernel: Any = _KERNELS[wide]
     given = (z, slopes, numbers, weight, sample_weight, scale, offset, margin, loss)
-    letters: tuple[float, ...] = (gamma, poly)
+    scalars: tuple[float, ...] = (gamma, poly)
     if samples.spread:
         kernel = _EXPECTED[wide]
         given = (z, slopes, numbers, probabilities, weight, sample_weight, scale, offset, loss)
-        letters = (smoothing, gamma, poly)
+        scalars = (smoothing, gamma, poly)
     status = kernel(
         *map(address, given),
         size.numel() // pixels,
         classes,
         pixels,
         ignore_index,
-        *letters,
+        *scalars,
         REDUCTIONS[reduction],
         -1.0 if normalizer is None else float(normalizer),
         KINDS[z.dtype],

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from counterpoise.kernels._eager import batched, straight
-from counterpoise.kernels.tilted_cross_entropy import compiled, composed
-from counterpoise.kernels.tilted_cross_entropy._piece import losses_and_slopes
-from counterpoise.kernels.tilted_cross_entropy._samples import MEANS, Samples, guarded
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
-from counterpoise.kernels.tilted_cross_entropy._twice import twice
+from counterpoise.kernels.adjusted_cross_entropy import compiled, composed
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
+from counterpoise.kernels.adjusted_cross_entropy._piece import losses_and_slopes
+from counterpoise.kernels.adjusted_cross_entropy._samples import MEANS, Samples, guarded
+from counterpoise.kernels.adjusted_cross_entropy._twice import twice
 
 SMALL = 1 << 16  # numbers for which memory does not matter, but the time to call the operators
 # Samples. What has fewer than 2^15 numbers torch computes with one thread: of several threads some
@@ -22,28 +22,28 @@ SMALL = 1 << 16  # numbers for which memory does not matter, but the time to cal
 ALONE = 22000
 
 Normalizer = torch.Tensor | float | None
-Arguments = tuple[Samples, Tilt, str, Normalizer]
+Arguments = tuple[Samples, Parameters, str, Normalizer]
 
 
-def tilted_cross_entropy(
+def adjusted_cross_entropy(
     logits: torch.Tensor,
     samples: Samples,
-    tilt: Tilt,
+    parameters: Parameters,
     reduction: str = "none",
     normalizer: Normalizer = None,
 ) -> torch.Tensor:
     """As the dispatcher's; see there."""
-    return _one_pass(logits, (samples, tilt, reduction, normalizer))  # type: ignore[no-any-return]
+    return _one_pass(logits, (samples, parameters, reduction, normalizer))  # type: ignore[no-any-return]
 
 
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-        samples, tilt, _, normalizer = arguments
+        samples, parameters, _, normalizer = arguments
         divisor = normalizer if isinstance(normalizer, torch.Tensor) else None
         # All of them, so that torch tells if one was changed in place before it is needed again.
         ctx.save_for_backward(
-            logits, samples.target, samples.weight, samples.sample_weight, *tilt[:3], divisor
+            logits, samples.target, samples.weight, samples.sample_weight, *parameters[:3], divisor
         )
         ctx.arguments = arguments
         loss, ctx.slopes = _run(logits, *arguments, with_slopes=ctx.needs_input_grad[0])
@@ -68,16 +68,18 @@ _one_pass = straight(_OnePass)
 def _run(
     logits: torch.Tensor,
     samples: Samples,
-    tilt: Tilt,
+    parameters: Parameters,
     reduction: str,
     normalizer: Normalizer,
     with_slopes: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The loss, in the dtype of computation, and, when asked for, the slopes by logit."""
-    if compiled.suits(logits, samples, tilt):
-        return compiled.loss_and_slopes(logits, samples, tilt, reduction, normalizer, with_slopes)
+    if compiled.suits(logits, samples, parameters):
+        return compiled.loss_and_slopes(
+            logits, samples, parameters, reduction, normalizer, with_slopes
+        )
     if samples.spread:
-        return _by_autograd(logits, (samples, tilt, reduction, normalizer), with_slopes)
+        return _by_autograd(logits, (samples, parameters, reduction, normalizer), with_slopes)
     whole = logits.detach()
     wide = torch.promote_types(whole.dtype, torch.float32)
     if not (whole.dim() == 2 or _class_last(whole)):
@@ -99,7 +101,9 @@ def _run(
         into = end if in_place else torch.empty_like(end, dtype=wide)
         numbers, mass, _ = samples.at(some).weighed(wide)
         factor = (mass / divisor).unsqueeze(1)
-        losses = losses_and_slopes(z[rows, :, *columns], numbers.unsqueeze(1), factor, tilt, into)
+        losses = losses_and_slopes(
+            z[rows, :, *columns], numbers.unsqueeze(1), factor, parameters, into
+        )
         if reduction == "none":
             flat[some] = losses.squeeze(1)
         else:

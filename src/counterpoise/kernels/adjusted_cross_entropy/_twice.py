@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from counterpoise.kernels.tilted_cross_entropy import composed
+from counterpoise.kernels.adjusted_cross_entropy import composed
 
 
 def twice(logits: torch.Tensor, grad: torch.Tensor, *arguments: Any) -> torch.Tensor:

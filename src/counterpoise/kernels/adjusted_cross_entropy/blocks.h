@@ -16,7 +16,7 @@ typedef struct {
 } OF(Samples);
 
 /* From a_t, top and total the losses, the slopes, and what turns exponentials into gradients. */
-static void OF(bend)(OF(Samples) *s, int64_t n, const OF(Problem) *p) {
+static void OF(losses_and_gradients)(OF(Samples) *s, int64_t n, const OF(Problem) *p) {
     const double gamma = p->gamma, poly = p->poly;
     W margin[BLOCK], power[BLOCK];
 #pragma omp simd
@@ -95,7 +95,7 @@ INLINE void OF(across_samples)(
         }
         for (int64_t i = 0; i < n; i++) s->total[i] += sum[i];
     }
-    OF(bend)(s, n, p);
+    OF(losses_and_gradients)(s, n, p);
     if (!p->slopes) return;
     for (int64_t c = 0; c < classes; c++) {
         T scale = p->scale ? p->scale[c] : 1;
@@ -148,7 +148,7 @@ INLINE void OF(across_classes)(
         s->top[i] = top;
         s->total[i] = total;
     }
-    OF(bend)(s, n, p);
+    OF(losses_and_gradients)(s, n, p);
     if (!p->slopes) return;
     for (int64_t i = 0; i < n; i++) {
         T *row = e + i * classes, ratio = s->ratio[i];
@@ -210,7 +210,7 @@ static int OF(run)(const OF(Work) *work, int64_t first, int64_t end) {
 
 /* Writes the losses, (n, pixels), or their sum, and the slopes. `divisor` < 0: what the reduction
 asks for. Returns 0; 1 for a class number out of range; 2 without memory. */
-int64_t OF(tilted_cross_entropy)(
+int64_t OF(adjusted_cross_entropy)(
     const void *z, void *slopes, const int64_t *target, const T *weight, const T *sample_weight,
     const T *scale, const T *offset, const T *margin, T *losses, int64_t n, int64_t classes,
     int64_t pixels, int64_t ignore_index, double gamma, double poly, int64_t reduction,

@@ -19,8 +19,8 @@ typedef struct {
     double smoothing, gamma, poly;
 } OF(Drawn);
 
-/* q[c] *= (1 - e[c] * inverse)^gamma */
-INLINE void OF(bent)(T *restrict q, const T *restrict e, T inverse, int64_t n, double gamma) {
+/* The modulating factor: q[c] *= (1 - e[c] * inverse)^gamma. */
+INLINE void OF(modulate)(T *restrict q, const T *restrict e, T inverse, int64_t n, double gamma) {
     if (gamma == 1)
 #pragma omp simd
         for (int64_t c = 0; c < n; c++) q[c] *= 1 - e[c] * inverse;
@@ -68,7 +68,7 @@ INLINE W OF(expect)(const OF(Drawn) *d, int64_t sample, W factor, T *a, int kind
     const W total = 1 + rest, log_total = LOG1P(rest), miss = rest / total, q_k = q[k];
     const T log_of = log_total, inverse = 1 / total;
     q[k] = 0;
-    OF(bent)(q, e, inverse, classes, d->gamma);
+    OF(modulate)(q, e, inverse, classes, d->gamma);
     for (int64_t from = 0; from < classes; from += 16 * CHUNK) {
         int64_t to = from + 16 * CHUNK < classes ? from + 16 * CHUNK : classes;
         SUM some = 0, sum = 0;
@@ -256,7 +256,7 @@ static W OF(expect_each)(const OF(Drawn) *d, T *losses, W by, int64_t first, int
     return sum;
 }
 
-/* As tilted_cross_entropy in blocks.h, without a margin. */
+/* As adjusted_cross_entropy in blocks.h, without a margin. */
 int64_t OF(expected_cross_entropy)(
     const void *z, void *slopes, const int64_t *target, const T *q, const T *weight,
     const T *sample_weight, const T *scale, const T *offset, T *losses, int64_t n, int64_t classes,

@@ -6,15 +6,15 @@ Probabilities are given, or made of class numbers by label smoothing. `expected.
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels.tilted_cross_entropy._margin import along_classes, of_margin, tilted
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples, guarded, harmless
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
+from counterpoise.kernels.adjusted_cross_entropy._margin import adjusted, along_classes, of_margin
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
+from counterpoise.kernels.adjusted_cross_entropy._samples import Samples, guarded, harmless
 
 
 def of_samples(
     logits: torch.Tensor,
     samples: Samples,
-    tilt: Tilt,
+    parameters: Parameters,
     reduction: str = "none",
     normalizer: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
@@ -26,15 +26,17 @@ def of_samples(
     if q.is_floating_point():
         mass = torch.ones_like(logits[:, 0], dtype=wide)
         mass = mass if samples.sample_weight is None else mass * samples.sample_weight
-        losses = _expected(harmless(logits, mass).to(wide), q.to(wide), weight, smoothing, tilt)
+        losses = _expected(
+            harmless(logits, mass).to(wide), q.to(wide), weight, smoothing, parameters
+        )
     else:
         numbers, mass, _ = samples._replace(weight=None).weighed(wide)
         z = harmless(logits, mass).to(wide)
-        if tilt.gamma or tilt.poly or tilt.margin is not None:
+        if parameters.gamma or parameters.poly or parameters.margin is not None:
             q = torch.zeros_like(z).scatter(1, numbers.unsqueeze(1), 1.0)
-            losses = _expected(z, q, weight, smoothing, tilt)
+            losses = _expected(z, q, weight, smoothing, parameters)
         else:
-            losses = _smoothed(z, numbers, smoothing, weight, tilt)
+            losses = _smoothed(z, numbers, smoothing, weight, parameters)
     divisor, nothing = guarded(normalizer)
     losses = losses * (mass / divisor)
     return (losses if reduction == "none" else losses.sum() + nothing).to(logits.dtype)
@@ -45,31 +47,31 @@ def _expected(
     q: torch.Tensor,
     weight: torch.Tensor | None,
     smoothing: float,
-    tilt: Tilt,
+    parameters: Parameters,
 ) -> torch.Tensor:
     """The losses where q (N, C, ...) is drawn from, of which a share is spread over all classes."""
     q = q * (1 - smoothing) + smoothing / q.shape[1]
     if weight is not None:
         q = q * along_classes(weight, q)
-    return (q * _of_every_class(logits, tilt)).sum(1)
+    return (q * _of_every_class(logits, parameters)).sum(1)
 
 
-def _of_every_class(logits: torch.Tensor, tilt: Tilt) -> torch.Tensor:
+def _of_every_class(logits: torch.Tensor, parameters: Parameters) -> torch.Tensor:
     """The loss that each class would have as the target: (N, C, ...) to (N, C, ...).
 
     For the class that is ahead, the others' sum is taken without it: the whole minus it would lose
     all digits.
     """
-    a = tilted(logits, tilt)
+    a = adjusted(logits, parameters)
     top, place = a.max(1, keepdim=True)
     ahead = torch.zeros_like(a, dtype=torch.bool).scatter(1, place, value=True)
     shifted = (a - top).exp()
     rest = torch.where(ahead, 1.0, shifted.sum(1, keepdim=True) - shifted)
     behind = (a - top).masked_fill(ahead, float("-inf")).logsumexp(1, keepdim=True)
     d = torch.where(ahead, behind, (top - a) + rest.log())
-    if tilt.margin is not None:
-        d = d + along_classes(tilt.margin, a)
-    return of_margin(d, tilt)
+    if parameters.margin is not None:
+        d = d + along_classes(parameters.margin, a)
+    return of_margin(d, parameters)
 
 
 def _smoothed(
@@ -77,13 +79,13 @@ def _smoothed(
     target: torch.Tensor,
     share: float,
     weight: torch.Tensor | None,
-    tilt: Tilt,
+    parameters: Parameters,
 ) -> torch.Tensor:
     """Without gamma, poly and margin: the loss of a class that has a share spread over all.
 
     As torch's, from softmax's logarithm: no such loss is so small that this would lose digits.
     """
-    log_p = F.log_softmax(tilted(logits, tilt), 1)
+    log_p = F.log_softmax(adjusted(logits, parameters), 1)
     own = log_p.gather(1, target.unsqueeze(1)).squeeze(1)
     if weight is not None:
         log_p, own = log_p * along_classes(weight, log_p), own * weight[target]

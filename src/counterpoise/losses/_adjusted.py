@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from counterpoise.kernels.tilted_cross_entropy import Samples
+from counterpoise.kernels.adjusted_cross_entropy import Samples
 from counterpoise.losses._check import (
     Values,
     as_vector,
@@ -11,24 +11,24 @@ from counterpoise.losses._check import (
     check_settings,
     check_tensors,
 )
-from counterpoise.losses._functional import tilted_cross_entropy
+from counterpoise.losses._functional import adjusted_cross_entropy
 
 
-class TiltedCrossEntropyLoss(nn.Module):
-    r"""Cross entropy with every letter that the losses for imbalanced classes put into it.
+class AdjustedCrossEntropyLoss(nn.Module):
+    r"""Cross entropy with class-wise scale, offset, margin and weight, focusing γ and poly term.
 
         a = scale * logits + offset
         p_t = exp(a_t - margin_t) / (exp(a_t - margin_t) + sum of exp(a_j) over j != t)
         loss = weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t))
 
-    The other softmax losses of this package are this one with letters computed from the counts of
-    the classes; with no letter it is `torch.nn.CrossEntropyLoss`. The vectors are buffers: they
-    move with the module and are in its state_dict, as CrossEntropyLoss's weight is. What is
-    computed from counts is in the default dtype; for all digits of float64 logits, make that
+    The other softmax losses of this package are this one with parameters computed from the class
+    counts; without any parameter it is `torch.nn.CrossEntropyLoss`. The vectors are buffers: they
+    move with the module and are in its state_dict, as CrossEntropyLoss's weight is. Vectors
+    computed from counts have the default dtype; for the full precision of float64 logits, make that
     float64 (`torch.set_default_dtype`) when the loss is built.
 
     Sources, arguments, reductions, rules for nothing-counts and errors:
-    `counterpoise.losses.tilted_cross_entropy`, the same as a function.
+    `counterpoise.losses.adjusted_cross_entropy`, the same as a function.
 
     Args:
         scale, offset, margin, weight: one number per class, or None.
@@ -43,10 +43,10 @@ class TiltedCrossEntropyLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> from counterpoise.losses import TiltedCrossEntropyLoss
-        >>> loss = TiltedCrossEntropyLoss(offset=[0.0, 0.0, -2.0], gamma=1.0)
+        >>> from counterpoise.losses import AdjustedCrossEntropyLoss
+        >>> loss = AdjustedCrossEntropyLoss(offset=[0.0, 0.0, -2.0], gamma=1.0)
         >>> loss
-        TiltedCrossEntropyLoss(offset of 3 classes, gamma=1)
+        AdjustedCrossEntropyLoss(offset of 3 classes, gamma=1)
         >>> round(loss(torch.zeros(1, 3), torch.tensor([2])).item(), 4)
         2.5838
     """
@@ -80,7 +80,7 @@ class TiltedCrossEntropyLoss(nn.Module):
         self.ignore_index, self.reduction = ignore_index, reduction
 
     def extra_repr(self) -> str:
-        """What print(loss) shows: the letters that differ from cross entropy's."""
+        """Return the parameters that differ from plain cross entropy's, for print(loss)."""
         shown = [f"{name} of {len(v)} classes" for name, v in self.named_buffers(recurse=False)]
         numbers = {"gamma": 0.0, "poly": 0.0, "label_smoothing": 0.0}
         shown += [f"{n}={getattr(self, n):g}" for n, d in numbers.items() if getattr(self, n) != d]
@@ -96,8 +96,8 @@ class TiltedCrossEntropyLoss(nn.Module):
         sample_weight: torch.Tensor | None = None,
         normalizer: torch.Tensor | float | None = None,
     ) -> torch.Tensor:
-        """Return the reduced loss; see `tilted_cross_entropy`."""
-        return tilted_cross_entropy(
+        """Return the reduced loss; see `adjusted_cross_entropy`."""
+        return adjusted_cross_entropy(
             logits,
             target,
             scale=self.scale,
@@ -130,8 +130,8 @@ class TiltedCrossEntropyLoss(nn.Module):
         >>> bool(torch.isclose(sum(parts), loss(logits, target)))
         True
 
-        Class numbers out of range are refused as by the loss itself; without any letter, the loss
-        knows no number of classes, and refuses negative ones.
+        Class numbers out of range are refused as by the loss itself; without a vector, the loss
+        does not know the number of classes, and refuses negative ones only.
         """
         check_tensors(target=target, sample_weight=sample_weight)
         if target.is_floating_point():  # probabilities: every sample counts, classes in axis 1

@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 
 from counterpoise.kernels._eager import batched
-from counterpoise.kernels.tilted_cross_entropy._samples import Samples
-from counterpoise.kernels.tilted_cross_entropy._tilt import Tilt
-from counterpoise.kernels.tilted_cross_entropy._twice import twice
+from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
+from counterpoise.kernels.adjusted_cross_entropy._samples import Samples
+from counterpoise.kernels.adjusted_cross_entropy._twice import twice
 
 WIDEST = 2048  # classes that a program holds at a time
 # Numbers of a program's tile where several samples fit: four a thread, so that no thread has the
@@ -98,8 +98,8 @@ def _losses_or_gradient(
     wide = a_t.to(tl.float64)
     d = (top.to(tl.float64) - wide) + tl.log(total.to(tl.float64))
     d = tl.where((a_t == float("inf")) | ((a_t == float("-inf")) & (total == 0)), nothing, d)
-    hopeless = d == float("inf")
-    d = tl.where(hopeless, 1.7976931348623157e308, d)
+    is_inf_loss = d == float("inf")
+    d = tl.where(is_inf_loss, 1.7976931348623157e308, d)
     if margin is not None:
         d += tl.load(margin + t).to(tl.float64)
     x = tl.exp(-tl.abs(d))
@@ -139,7 +139,7 @@ def _losses_or_gradient(
             to = grad_z + start[:, None] + c[None, :] * class_stride
             tl.store(to, slopes, mask=(c < classes)[None, :] & inside[:, None])
     else:
-        loss = tl.where(hopeless, float("inf"), softplus + poly * miss) * power
+        loss = tl.where(is_inf_loss, float("inf"), softplus + poly * miss) * power
         loss = tl.where(plain, loss, 0.0)
         if EACH:
             tl.store(losses + at, loss.to(tl.float32), mask=inside)
@@ -171,26 +171,26 @@ def _finish(sums, blocks, given, loss, divisor, fine, REDUCTION: tl.constexpr, S
         tl.store(loss, mean.to(tl.float32))
 
 
-def tilted_cross_entropy(
+def adjusted_cross_entropy(
     logits: torch.Tensor,
     samples: Samples,
-    tilt: Tilt,
+    parameters: Parameters,
     reduction: str = "none",
     normalizer: Normalizer = None,
 ) -> torch.Tensor:
     """As the dispatcher's; see there. A class number out of range stops the device, as torch's."""
-    return _Fused.apply(logits, (samples, tilt, reduction, normalizer))  # type: ignore[no-any-return]
+    return _Fused.apply(logits, (samples, parameters, reduction, normalizer))  # type: ignore[no-any-return]
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, arguments: Any) -> torch.Tensor:
-        samples, tilt, reduction, normalizer = arguments
+        samples, parameters, reduction, normalizer = arguments
         given = normalizer
         if given is not None:
             given = torch.as_tensor(given, dtype=torch.float64, device=logits.device)
         each = reduction == "none"
-        launch = _Launch(logits.detach(), samples, tilt)
+        launch = _Launch(logits.detach(), samples, parameters)
         losses = logits.new_empty(samples.target.shape if each else ())
         sums = torch.empty((launch.blocks, 4), dtype=torch.float64, device=logits.device)
         divisor = torch.empty((), dtype=torch.float64, device=logits.device)
@@ -203,7 +203,7 @@ class _Fused(torch.autograd.Function):
         torch._assert_async(fine, "a class number of the target is out of range")
         own = normalizer if isinstance(normalizer, torch.Tensor) else None
         ctx.save_for_backward(
-            logits, samples.target, samples.weight, samples.sample_weight, *tilt[:3], own
+            logits, samples.target, samples.weight, samples.sample_weight, *parameters[:3], own
         )
         ctx.arguments, ctx.divisor = arguments, divisor
         return losses
@@ -214,8 +214,8 @@ class _Fused(torch.autograd.Function):
         logits = ctx.saved_tensors[0]
         if torch.is_grad_enabled() or batched(grad):
             return twice(logits, grad, *ctx.arguments), None
-        samples, tilt, reduction, _ = ctx.arguments
-        launch = _Launch(logits.detach(), samples, tilt)
+        samples, parameters, reduction, _ = ctx.arguments
+        launch = _Launch(logits.detach(), samples, parameters)
         slopes = torch.empty_like(launch.z)
         with launch.device():
             launch(None, None, slopes, grad.contiguous(), ctx.divisor, reduction == "none")
@@ -225,7 +225,7 @@ class _Fused(torch.autograd.Function):
 class _Launch:
     """How the logits are cut into programs: lines of samples, beside each other or not."""
 
-    def __init__(self, z: torch.Tensor, samples: Samples, tilt: Tilt) -> None:
+    def __init__(self, z: torch.Tensor, samples: Samples, parameters: Parameters) -> None:
         class_last = z.dim() > 2 and z.movedim(1, -1).is_contiguous()
         self.z = z = z if class_last else z.contiguous()
         self.classes = z.shape[1]
@@ -239,10 +239,14 @@ class _Launch:
             self.columns = self.columns if self.columns <= 64 else 16
             self.rows = max(32, TILE // self.columns)
         self.blocks = -(-self.line // self.rows) * images
-        vectors = (samples.weight, samples.sample_weight, *tilt[:3])
+        vectors = (samples.weight, samples.sample_weight, *parameters[:3])
         vectors = (samples.target.long(), *vectors)
         self.given = [None if v is None else v.contiguous() for v in vectors]
-        self.ignore_index, self.gamma, self.poly = samples.ignore_index, tilt.gamma, tilt.poly
+        self.ignore_index, self.gamma, self.poly = (
+            samples.ignore_index,
+            parameters.gamma,
+            parameters.poly,
+        )
 
     def device(self) -> Any:
         return torch.cuda.device_of(self.z)
