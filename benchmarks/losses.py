@@ -78,8 +78,8 @@ def cblosses(weight):
 
 PEERS = {
     "cross entropy": lambda weight: F.cross_entropy,
-    "ours": lambda weight: FocalLoss(GAMMA, weight),
-    "ours, smoothed": lambda weight: FocalLoss(GAMMA, weight, label_smoothing=0.1),
+    "ours": lambda weight: FocalLoss(GAMMA, alpha=weight),
+    "ours, smoothed": lambda weight: FocalLoss(GAMMA, alpha=weight, label_smoothing=0.1),
     "textbook": textbook,
     "compiled": lambda weight: torch.compile(textbook(weight)),
     "kornia": kornias,

@@ -167,7 +167,7 @@ def test_pieces_of_every_layout_are_the_loss_in_float64(
 def test_threads_change_no_bit(shape, dtype):
     logits = torch.randn(shape).to(dtype)
     target = torch.randint(shape[1], (shape[0], *shape[2:]))
-    loss, found = FocalLoss(2.5, weight=torch.rand(shape[1])), []
+    loss, found = FocalLoss(2.5, alpha=torch.rand(shape[1])), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         found.append(outcome(loss, logits, target))
@@ -302,7 +302,7 @@ def test_logits_may_be_changed_in_place_after_the_loss_as_with_torchs(size):
 def test_class_numbers_of_every_integer_dtype(dtype, samples):
     logits, target = torch.randn(samples, 100), torch.arange(samples) % 100
     for ignored in (-100, 3, 255):
-        loss = FocalLoss(weight=torch.rand(100), ignore_index=ignored)
+        loss = FocalLoss(alpha=torch.rand(100), ignore_index=ignored)
         assert_same(outcome(loss, logits, target.to(dtype)), outcome(loss, logits, target))
 
 
@@ -375,7 +375,7 @@ def test_where_values_are_only_imitated_or_traced_torchs_operators_are_used():
 
 def test_compiles_once_for_every_batch_size():
     torch.compiler.reset()
-    loss = FocalLoss(weight=[1.0, 2.0, 3.0, 4.0])
+    loss = FocalLoss(alpha=[1.0, 2.0, 3.0, 4.0])
     whole = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=True)
     for n in (6, 9, 11):
         logits, target = torch.randn(n, 4), torch.arange(n) % 4

@@ -168,7 +168,7 @@ def test_wild_logits_are_what_torch_makes_of_them(backend, wild, place):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_threads_change_no_bit(dtype):
     logits, target = torch.randn(700, 100).to(dtype), torch.randint(100, (700,))
-    loss, found = FocalLoss(2.5, weight=torch.rand(100), label_smoothing=0.1), []
+    loss, found = FocalLoss(2.5, alpha=torch.rand(100), label_smoothing=0.1), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         found.append(outcome(loss, logits, target))

@@ -250,11 +250,11 @@ def test_poly_of_its_authors():
         (lambda: FocalLoss(-1.0), ValueError, "gamma must be a number >= 0, but got -1"),
         (lambda: FocalLoss(float("nan")), ValueError, "gamma must be"),
         (lambda: FocalLoss(reduction="avg"), ValueError, "reduction must be one of"),
-        (lambda: FocalLoss(weight=[1.0, float("nan")]), ValueError, "finite number"),
-        (lambda: FocalLoss(weight=[1.0] * 3)(*made(5, 4)), ValueError, r"\(3,\) for 4 classes"),
+        (lambda: FocalLoss(alpha=[1.0, float("nan")]), ValueError, "alpha must be one finite"),
+        (lambda: FocalLoss(alpha=[1.0] * 3)(*made(5, 4)), ValueError, r"\(3,\) for 4 classes"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.tensor([0, 1, 2, 3, 4])), ValueError, "0 .. 4"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.tensor([0, 1, 2, 3, -1])), ValueError, "-1 .. 3"),
-        (lambda: FocalLoss(weight=WEIGHT)(made(5, 4)[0], torch.full((5,), -1)), ValueError, "-1"),
+        (lambda: FocalLoss(alpha=WEIGHT)(made(5, 4)[0], torch.full((5,), -1)), ValueError, "-1"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.rand(5)), TypeError, "float32"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(5).bool()), TypeError, "bool"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(4).long()), ValueError, r"\(4,\)"),
@@ -300,8 +300,8 @@ def test_poly_of_its_authors():
         (lambda: FocalLoss()(made(5, 4)[0], torch.eye(5, 4).long()), ValueError, r"argmax\(1\)"),
         (lambda: FocalLoss()(made(5, 4)[0], torch.zeros(5)), TypeError, r"target.long\(\)"),
         (lambda: FocalLoss().normalizer(torch.tensor([-1])), ValueError, "must be >= 0"),
-        (lambda: FocalLoss(weight=WEIGHT).normalizer(torch.tensor([-1])), ValueError, "-1 .. -1"),
-        (lambda: FocalLoss(weight=WEIGHT).normalizer(torch.tensor([4])), ValueError, "0 .. 3"),
+        (lambda: FocalLoss(alpha=WEIGHT).normalizer(torch.tensor([-1])), ValueError, "-1 .. -1"),
+        (lambda: FocalLoss(alpha=WEIGHT).normalizer(torch.tensor([4])), ValueError, "0 .. 3"),
         (lambda: LogitAdjustedLoss(COUNTS, float("nan")), ValueError, "tau must be a finite"),
         (lambda: VSLoss(COUNTS, power=-1), ValueError, "power must be a number >= 0"),
         (lambda: VSLoss(COUNTS, tau=float("inf")), ValueError, "number, but got inf"),
@@ -357,7 +357,7 @@ def test_vectors_of_the_counts_are_exact_in_the_default_dtype():
 
 
 def test_the_normalizer_is_as_exact_as_the_weights():
-    loss = FocalLoss(weight=[0.1, 0.7]).double()
+    loss = FocalLoss(alpha=[0.1, 0.7]).double()
     loss.weight = torch.tensor([0.1, 0.7], dtype=torch.float64)
     assert loss.normalizer(torch.tensor([0, 1, 1])).item() == pytest.approx(1.5, abs=1e-15)
     own = torch.tensor([0.1, 0.2], dtype=torch.float64)

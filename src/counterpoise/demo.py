@@ -125,7 +125,7 @@ def _focal(counts: "Tensor", alpha_sum: float) -> "nn.Module":
 
     alpha = counts.double().reciprocal()
     alpha = alpha_sum * alpha / alpha.sum()
-    return FocalLoss(gamma=2.0, weight=alpha.float(), reduction="batchmean")
+    return FocalLoss(gamma=2.0, alpha=alpha.float(), reduction="batchmean")
 
 
 def first_fashion_mnist() -> "Data":

@@ -76,7 +76,7 @@ class FocalLoss(losses.FocalLoss):
     """
 
     def __init__(self, alpha: Tensor | Sequence[float] | None = None, gamma: float = 2.0) -> None:
-        super().__init__(gamma, weight=alpha, reduction="batchmean")
+        super().__init__(gamma, alpha, reduction="batchmean")
 
     def forward(self, logits: Tensor, target: Tensor, **settings: Any) -> Tensor:
         """Return the mean of -α_t (1 - p_t)^γ log(p_t)."""

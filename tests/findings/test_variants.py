@@ -219,6 +219,8 @@ def with_weight(make, loss, sampler="shuffle", seen=(900.0, 90.0, 9.0), **settin
         ({"loss": "logit_adjusted", "weight": [1, 2, 3], "tau": 0.5}, False),
         ({"loss": "ldam", "weight": [1, 2, 3], "sampler": "balanced", "seen": EVEN}, True),
         ({"loss": "ldam", "weight": [1, 2, 3]}, False),
+        ({"loss": "focal", "alpha": [1, 2, 3], "sampler": "balanced", "seen": EVEN}, True),
+        ({"loss": "focal", "alpha": [1, 2, 3]}, False),
         ({"loss": "balanced_softmax+drw"}, True),
         ({"loss": "balanced_softmax+drw", "sampler": "balanced", "seen": EVEN}, False),
         ({"loss": "ldam+drw"}, False),

@@ -30,7 +30,7 @@ def balanced_already(study: Study) -> list[Finding]:
     return [
         sentence("CP335", template, {"label": label, "sampler": v.sampler, "rest": rest})
         for label, v in _variants(study)
-        if (rest := _REST.get(v.plain_loss)) and "weight" not in v.settings
+        if (rest := _REST.get(v.plain_loss)) and not _class_weights(v)
         if _saw_alike(study, label, v)
     ]
 
@@ -40,7 +40,7 @@ def balanced_twice(study: Study) -> list[Finding]:
     found = []
     for label, v in _variants(study):
         alike = _saw_alike(study, label, v)
-        weights = "weight in its settings" if "weight" in v.settings else ""
+        weights = f"{name} in its settings" if (name := _class_weights(v)) else ""
         if v.deferred and not alike:
             weights = "+drw"
         shifted = v.plain_loss in _SHIFTING and v.settings.get("tau", 1) == 1
@@ -84,6 +84,12 @@ def edge_of_the_grid(study: Study) -> list[Finding]:
 
 def _variants(study: Study) -> Iterator[tuple[str, Variant]]:
     return ((study.plan.label(v), v) for v in study.plan.variants)
+
+
+def _class_weights(variant: Variant) -> str:
+    """Return the name of the setting that holds class weights; "" without one."""
+    name = "alpha" if variant.plain_loss == "focal" else "weight"
+    return name if name in variant.settings else ""
 
 
 def _saw_alike(study: Study, label: str, variant: Variant) -> bool:

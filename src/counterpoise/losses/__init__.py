@@ -66,7 +66,7 @@ ALL: dict[str, _Make] = {
     "cross_entropy": lambda counts, **s: AdjustedCrossEntropyLoss(**s),
     "weighted": lambda counts, **s: AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **s),
     "focal": lambda counts, **s: FocalLoss(**s),
-    "weighted_focal": lambda counts, **s: FocalLoss(weight=inverse_weights(counts), **s),
+    "weighted_focal": lambda counts, **s: FocalLoss(alpha=inverse_weights(counts), **s),
     "poly": lambda counts, **s: PolyLoss(**s),
     "class_balanced": ClassBalancedLoss,
     "balanced_softmax": BalancedSoftmaxLoss,

@@ -123,7 +123,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
 
         >>> import torch
         >>> from counterpoise.losses import FocalLoss
-        >>> loss, logits = FocalLoss(weight=[1.0, 9.0]), torch.tensor([[1.0, 0.0], [0.5, 0.0]])
+        >>> loss, logits = FocalLoss(alpha=[1.0, 9.0]), torch.tensor([[1.0, 0.0], [0.5, 0.0]])
         >>> target = torch.tensor([0, 1])
         >>> total = loss.normalizer(target)
         >>> parts = [loss(logits[i:i+1], target[i:i+1], normalizer=total) for i in range(2)]

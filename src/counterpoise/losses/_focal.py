@@ -1,26 +1,26 @@
 """The focal loss."""
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Values
+from counterpoise.losses._check import Values, as_vector
 
 
 class FocalLoss(AdjustedCrossEntropyLoss):
-    r"""The α-balanced multi-class focal loss.
+    r"""Focal loss, α-balanced, for multi-class classification.
 
-        loss = -weight_t * (1 - p_t)^gamma * log(p_t),    p = softmax(logits)
+        loss = -alpha_t * (1 - p_t)^gamma * log(p_t),    p = softmax(logits)
 
-    where t is the target class. `gamma` takes weight off the samples that are already classified
-    well, `weight` (the paper's α) balances the classes. With gamma = 0 it is
-    `torch.nn.CrossEntropyLoss(weight)`.
+    where t is the target class. `gamma` down-weights the samples that are already classified well,
+    `alpha` balances the classes. With gamma = 0 it is `torch.nn.CrossEntropyLoss(alpha)`.
 
     Source: Lin et al. 2017, arXiv 1708.02002, eq. 5. Shapes, dtypes, reductions and errors:
     `AdjustedCrossEntropyLoss`. Formula: `kernels/adjusted_cross_entropy/reference.py`.
 
     Args:
-        gamma: how strongly easy samples are taken back, at least 0; 2 in the paper.
-        weight: one weight per class, None for all 1.
-        reduction: "mean" divides by the sum of the targets' weights, as torch's cross entropy does,
-            "batchmean" by the number of samples, as the paper does; "sum"; "none".
+        gamma: focusing parameter, at least 0: it down-weights easy samples; 2 in the paper.
+        alpha: class weights α, (C), None for all 1; kept in the buffer `weight`, as torch's losses
+            keep theirs.
+        reduction: "mean" divides by the sum of the targets' α, as torch's cross entropy does with
+            its weights, "batchmean" by the number of samples, as the paper does; "sum"; "none".
         label_smoothing, ignore_index: as in `torch.nn.CrossEntropyLoss`.
 
     Example:
@@ -34,7 +34,7 @@ class FocalLoss(AdjustedCrossEntropyLoss):
     def __init__(
         self,
         gamma: float = 2.0,
-        weight: Values = None,
+        alpha: Values = None,
         reduction: str = "mean",
         *,
         label_smoothing: float = 0.0,
@@ -42,7 +42,7 @@ class FocalLoss(AdjustedCrossEntropyLoss):
     ) -> None:
         super().__init__(
             gamma=gamma,
-            weight=weight,
+            weight=as_vector("alpha", alpha),
             reduction=reduction,
             label_smoothing=label_smoothing,
             ignore_index=ignore_index,
