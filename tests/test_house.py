@@ -15,6 +15,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "counterpoise"
 MAX_LINES = 400
 VAGUE = {"utils", "util", "core", "base", "common", "helpers", "misc"}
+BINARY = {".so", ".png", ".pyc"}
+OUR_OWN = (  # words that stood for the field's: each a pattern
+    r"(?<!digits, )letters",  # of a formula: parameters; of a text: characters
+    r"tilt(s|ed|ing)?",
+    r"bend(s|ing)?",
+    r"bent",
+    r"hopeless",
+    r"patient",
+    r"likewise",
+    r"gone on with",  # resumed
+    r"taken back",  # down-weighted
+    r"of one['’]s own",
+)
 
 HELP = """
 import sys
@@ -62,6 +75,40 @@ def test_no_file_is_too_long() -> None:
 def test_no_name_is_vague() -> None:
     vague = [path for path in SRC.rglob("*") if path.stem.strip("_") in VAGUE]
     assert vague == []
+
+
+def words_of_our_own(text: str) -> list[tuple[int, str]]:
+    """Return line and word of each, also in names, and where a comment's line ends within one."""
+    pattern = "|".join(re.sub(r"(?<=\w) ", r"[\\s#*]+", word) for word in OUR_OWN)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)  # TiltLoss is two words
+    found = re.finditer(rf"(?<![a-z])({pattern})(?![a-z])", apart, re.IGNORECASE)
+    return [(apart.count("\n", 0, match.start()) + 1, match[0]) for match in found]
+
+
+def test_the_fields_words_are_used() -> None:
+    paths = [path for top in (SRC, ROOT / "docs") for path in top.rglob("*") if path.is_file()]
+    texts = [path for path in paths if path.suffix not in BINARY]
+    assert len(texts) > 100
+    assert [path for path in paths if words_of_our_own(path.stem)] == []
+    found = {
+        f"{path.relative_to(ROOT)}:{line}": word
+        for path in texts
+        for line, word in words_of_our_own(path.read_text(encoding="utf-8"))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The letters of the formula", [(1, "letters")]),
+        ("a\nTiltLoss(_bent, HOPELESS)", [(2, "Tilt"), (2, "bent"), (2, "HOPELESS")]),
+        ("# a study is gone\n# on with; Likewise", [(1, "gone\n# on with"), (2, "Likewise")]),
+        ("digits, letters, organs; letter-spacing; benthic; patients", []),
+    ],
+)
+def test_a_word_of_our_own_is_found(text: str, found: list[tuple[int, str]]) -> None:
+    assert words_of_our_own(text) == found
 
 
 def test_all_writing_goes_through_one_file() -> None:

@@ -1,4 +1,4 @@
-"""A loss for imbalanced classes in a loop of one's own, with gradient accumulation done right."""
+"""A loss for imbalanced classes in your own loop, with gradient accumulation done right."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -21,7 +21,7 @@ def printable(value: Any) -> str:
         '\\x1b[2J and a class named [/b]'
     """
     text = str(value)
-    if text.isprintable():  # nearly all is, and a page holds a million letters
+    if text.isprintable():  # nearly all is, and a page holds a million characters
         return text
     return "".join(ascii(c)[1:-1] if _obeyed(c) else c for c in text)
 

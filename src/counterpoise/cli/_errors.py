@@ -23,7 +23,7 @@ from counterpoise.words import owner, raised
 
 DEBUG = "COUNTERPOISE_DEBUG"
 BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141
-_LONGEST = 2000  # letters of a line
+_LONGEST = 2000  # characters of a line
 _PRINTERS = (os.path.dirname(__file__), os.path.dirname(rich.__file__))
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch says it
 

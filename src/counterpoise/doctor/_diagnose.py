@@ -107,13 +107,13 @@ def diagnose(
         batch_dim,
         samples,
     )
-    patient = _Patient(net, first, make, lr, steps, min(batch_size, samples))
-    trial = patient.treated(None, lr)[0]
+    experiment = _Experiment(net, first, make, lr, steps, min(batch_size, samples))
+    trial = experiment.try_on_copy(None, lr)[0]
     n = numbers(trial)
     verdict, sure = judge(n)
     cause, place, why = (None, None, losses(n)) if verdict == LEARNS else blame(verdict, n, trial)
-    ill = remedies and verdict != LEARNS and cause != NOTHING
-    tried, notes = _try_all(patient, verdict, cause) if ill else ([], [])
+    failing = remedies and verdict != LEARNS and cause != NOTHING
+    tried, notes = _try_all(experiment, verdict, cause) if failing else ([], [])
     if not net.training:
         notes.append("The net is in evaluation mode; this is about training mode.")
     rows_after = trial.after.rows if trial.after else ()
@@ -133,7 +133,7 @@ def diagnose(
 
 
 @dataclass(frozen=True)
-class _Patient:
+class _Experiment:
     net: nn.Module
     case: Case
     make: MakeOptimizer
@@ -141,7 +141,7 @@ class _Patient:
     steps: int
     batch_size: int
 
-    def treated(self, change: Change | None, lr: float) -> tuple[Trial, str]:
+    def try_on_copy(self, change: Change | None, lr: float) -> tuple[Trial, str]:
         """Try a changed copy: what became of it, and what was changed.
 
         Raises:
@@ -173,33 +173,35 @@ def _changed(place: Bench, change: Change, case: Case) -> str:
     return done
 
 
-def _try_all(patient: _Patient, verdict: str, cause: str | None) -> tuple[list[Remedy], list[str]]:
+def _try_all(
+    experiment: _Experiment, verdict: str, cause: str | None
+) -> tuple[list[Remedy], list[str]]:
     """Try single changes, and pairs of them until one helps where no single one does."""
-    slower, faster = patient.lr / 10, patient.lr * 10
+    slower, faster = experiment.lr / 10, experiment.lr * 10
     too_fast = verdict == DIVERGES or cause == TOO_HIGH
     tried, notes = [], []
     for change, lr in [
-        *((change, patient.lr) for change in (add_norms, kaiming, add_shortcuts)),
+        *((change, experiment.lr) for change in (add_norms, kaiming, add_shortcuts)),
         *((None, rate) for rate in ([slower] if too_fast else [slower, faster])),
     ]:
-        _try(patient, change, lr, tried, notes)
+        _try(experiment, change, lr, tried, notes)
     for change, lr in [
-        (_norms_and_kaiming, patient.lr),
+        (_norms_and_kaiming, experiment.lr),
         (add_norms, slower),
         (kaiming, slower),
         (None, slower / 10),
     ]:
         if not any(remedy.worked for remedy in tried):
-            _try(patient, change, lr, tried, notes)
+            _try(experiment, change, lr, tried, notes)
     return sorted(tried, key=_rank), notes
 
 
 def _try(
-    patient: _Patient, change: Change | None, lr: float, tried: list[Remedy], notes: list[str]
+    experiment: _Experiment, change: Change | None, lr: float, tried: list[Remedy], notes: list[str]
 ) -> None:
     """Try one change, and add what became of it to `tried` or why it could not be to `notes`."""
     try:
-        trial, words = patient.treated(change, lr)
+        trial, words = experiment.try_on_copy(change, lr)
     except _NotFeasible:
         return
     except (RuntimeError, ValueError, TypeError) as error:

@@ -82,7 +82,7 @@ class Remedy:
         verdict: on the changed copy.
         worked: whether the verdict is now "will learn".
         numbers: of the changed copy; the diagnosis has those of the net as it is.
-        steps: how many it was trained; 0 when its promise was hopeless from the start.
+        steps: how many it was trained; 0 when its promise was too small from the start.
     """
 
     change: str
@@ -106,7 +106,7 @@ class Diagnosis:
         remedies: everything that was tried, what worked first, the lowest loss foremost.
         rows: a dict a layer before the steps, as `counterpoise.probe.watch` has them.
         rows_after: the same after the steps; empty when they could not be finished.
-        steps: how many were taken; 0 when the promise was hopeless from the start.
+        steps: how many were taken; 0 when the promise was too small from the start.
         notes: what else the reader should know.
     """
 
@@ -149,6 +149,8 @@ class Diagnosis:
 def _line(remedy: Remedy) -> str:
     n = remedy.numbers
     loss = "not finite" if n.loss_after is None else f"{n.loss_after:.3g}"
-    steps = f"loss {n.loss:.3g} -> {loss} in {remedy.steps} steps" if remedy.steps else "hopeless"
+    steps = "not trained"
+    if remedy.steps:
+        steps = f"loss {n.loss:.3g} -> {loss} in {remedy.steps} steps"
     share = "below 1e-10" if n.visible_share < 1e-10 else f"{n.visible_share:.2g}"
     return f"{remedy.change}: {remedy.verdict} (visible share {share}, {steps})"

@@ -11,7 +11,7 @@ FALL = 0.02  # share of guessing's loss: after a fall by so much it is learning 
 SIGNAL = 8e-4  # of `Numbers.signal`, now or, as it grows, after AHEAD rounds; then it is on its way
 AHEAD = 7  # rounds still to come, of the ten within which it is to learn
 CLEAR = 0.25  # share of guessing's loss: after a fall by so much no more steps are taken
-HOPELESS = 1e-9  # promise below which none are either
+TOO_SMALL = 1e-9  # promise below which none are either
 SURE = 3.0  # how many times past a threshold counts as far from it
 
 BLIND = 1e-3  # visible share of the output below which the signal is the cause
@@ -47,7 +47,7 @@ def is_open(n: Numbers) -> bool:
     """Whether further steps could change the verdict."""
     if n.fall is None or n.promise_after is None:
         return False
-    return n.fall < CLEAR and n.promise_after > HOPELESS
+    return n.fall < CLEAR and n.promise_after > TOO_SMALL
 
 
 def blame(verdict: str, n: Numbers, trial: Trial) -> Blame:

@@ -11,7 +11,7 @@ def count_cells(targets: Ints, predicted: Ints, num_classes: int) -> Ints:
 
     Args:
         targets: true class per sample, from 0 to num_classes - 1, (N).
-        predicted: the predicted class, likewise.
+        predicted: predicted class per sample, in the same range, (N).
         num_classes: how many classes there are.
     """
     places, counts = np.unique(targets * num_classes + predicted, return_counts=True)

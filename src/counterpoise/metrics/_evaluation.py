@@ -37,8 +37,8 @@ class Evaluation(Scores):
         worst_class: which class that is, the first of several.
         many_shot_recall: mean recall of the classes with more than 100 training samples; None if
             no class with test samples is in the group.
-        medium_shot_recall: likewise, 20 to 100 training samples.
-        few_shot_recall: likewise, fewer than 20.
+        medium_shot_recall: mean recall of the classes with 20 to 100 training samples, or None.
+        few_shot_recall: mean recall of the classes with fewer than 20 training samples, or None.
         nll: negative log-likelihood, in nats.
         brier: Brier score.
         expected_calibration_error: how far the confidence is from the accuracy.

@@ -81,7 +81,7 @@ def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) ->
 
     Args:
         targets: true class per image, integers from 0 to num_classes - 1, one axis.
-        predicted: predicted class per image, likewise, of the same length.
+        predicted: predicted class per image, in the same range and of the same length.
         num_classes: how many classes there are, at least 2, also those that do not occur here.
 
     Returns:

@@ -91,7 +91,7 @@ def confusion_matrix(
     title: str = "",
     cmap: str = "Blues",
 ) -> Axes:
-    """Draw a confusion matrix as `draw_confusion` does, on axes of one's own or new ones.
+    """Draw a confusion matrix as `draw_confusion` does, on your own axes or on new ones.
 
     Args:
         confusion: counts [true, predicted].

@@ -26,7 +26,7 @@ DPI = 130
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-LONGEST = 40  # letters of a name; of a longer one the beginning is drawn
+LONGEST = 40  # characters of a name; a longer one is cut off
 CAPTION = {"fontsize": 9, "color": "#444444"}
 
 
@@ -41,7 +41,7 @@ def plain(text: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a class or variant likewise, in one line and of bounded length."""
+    """Return the name of a class or variant as Matplotlib has to get it: one line, not too long."""
     line = one_line(name)
     return plain(line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…")
 

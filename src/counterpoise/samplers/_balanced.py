@@ -23,7 +23,8 @@ class BalancedSampler(ClassSampler):
         seed: one order per seed and epoch.
         num_replicas: processes that share the samples; None for those of torch.distributed if it
             is initialised, or else 1. Give 1 where a framework shares them (Accelerate).
-        rank: this process's number; None likewise, and 0 there.
+        rank: this process's number; None for that of torch.distributed if it is initialised, or
+            else 0.
         num_classes: the length of `seen_counts`; None stops at the highest class in targets.
 
     Raises:

@@ -62,7 +62,7 @@ def noise_sources(
 
     Args:
         correct_baseline: Right or wrong, [seed, test sample], as bool, 0 and 1, or shares between.
-        correct_other: Likewise of the other variant, on the same seeds and samples.
+        correct_other: The same of the other variant, on the same seeds and samples.
         targets: True class index of each test sample.
 
     Returns:

@@ -78,7 +78,7 @@ def compare_paired(
 
     Args:
         baseline: Score by seed. None, NaN or infinity: no score, the seed is left out.
-        other: Likewise.
+        other: Score by seed of the variant that is compared with it.
         margin: The smallest difference that matters, above 0.
         confidence: Of the interval.
         higher_is_better: False for losses and errors; it decides what a win is, and no more.

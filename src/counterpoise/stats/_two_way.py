@@ -39,7 +39,7 @@ def two_way_bootstrap(
     Args:
         correct_baseline: Right or wrong, [seed, test sample], as for `noise_sources`; at least two
             seeds.
-        correct_other: Likewise of the other variant, on the same seeds and samples.
+        correct_other: The same of the other variant, on the same seeds and samples.
         targets: True class index of each test sample.
         label: The class whose recall is compared; None for the mean over the classes that occur.
         confidence: The share of studies whose interval holds the true difference.

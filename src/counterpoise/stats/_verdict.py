@@ -31,9 +31,9 @@ class Verdict:
             matter; 0 where it is not.
         by_margin: the whole interval is beyond the margin.
         collapsed: seeds in which the variant did not learn; empty where chance is not given.
-        baseline_collapsed: likewise of the baseline.
+        baseline_collapsed: seeds in which the baseline did not learn; empty in the same case.
         missing: seeds in which the variant has no score: the run failed, or is not there yet.
-        baseline_missing: likewise of the baseline.
+        baseline_missing: seeds in which the baseline has no score.
         seeds_needed: about how many in all would tell; above `MAX_SEEDS`: more than that. None
             where there is a verdict, fewer than two seeds, or no seed in which anything learned.
     """

@@ -67,8 +67,8 @@ def compare(
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
             `data.Data`; or a `Plan` or the path of a plan.toml, which then say all the rest.
         norms: words ("none", "batch", "layer", ...), or importable functions like theirs.
-        losses: likewise; "+drw" behind one sets class weights in late.
-        samplers: likewise.
+        losses: words or importable functions; with "+drw" behind one, class weights set in late.
+        samplers: words or importable functions.
         seeds: how many, or which.
         out: the study's folder; None for that in which the plan.toml lies, or else for studies/
             and the name of the data.

@@ -37,7 +37,7 @@ MODELS = ("auto", "deeper_cnn", "resnet8", "resnet20", "mlp")
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
-_MOST_LETTERS = 4096
+_MOST_CHARACTERS = 4096
 _short = Repr()
 _short.maxstring = _short.maxother = 120
 
@@ -245,8 +245,8 @@ def _check_texts(plan: "Plan") -> None:
     for text in texts:
         if isinstance(text, str) and not _is_writable(text):
             raise ValueError(
-                f"text in a plan must be UTF-8 without NUL, of {_MOST_LETTERS} characters at most, "
-                f"but got {shown(text)}"
+                "text in a plan must be UTF-8 without NUL, of "
+                f"{_MOST_CHARACTERS} characters at most, but got {shown(text)}"
             )
     if not plan.data:
         raise ValueError("data must name what the study is about, but is empty; '.' is this folder")
@@ -257,7 +257,7 @@ def _is_writable(text: str) -> bool:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return "\0" not in text and len(text) <= _MOST_LETTERS
+    return "\0" not in text and len(text) <= _MOST_CHARACTERS
 
 
 def _check_size(plan: "Plan") -> None:

@@ -18,7 +18,7 @@ from counterpoise.study import record
 
 _BINS = 15
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
-_LETTERS = 10_000
+_CHARACTERS = 10_000
 Fits = Callable[[Any], bool]
 
 
@@ -149,7 +149,7 @@ def _count(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _LETTERS
+    return isinstance(value, str) and len(value) <= _CHARACTERS
 
 
 def _plain(value: Any) -> bool:

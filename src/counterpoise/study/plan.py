@@ -95,7 +95,7 @@ class Imbalance:
     factor: float = _field(10.0, "how many times larger the largest class is than the smallest")
     largest: int = _field(0, "samples of the largest class; 0: as many as the data allow")
     test: bool = _field(False, "cut the test part as well")
-    test_largest: int = _field(0, "likewise for the test part")
+    test_largest: int = _field(0, "as largest, for the test part")
     draw: str = _field("random", "which samples of a class: random or first")
 
     def __post_init__(self) -> None:

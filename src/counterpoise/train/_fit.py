@@ -69,7 +69,7 @@ def fit(
 
     The data stay as they are (uint8 images are scaled to 0 .. 1 a batch at a time); batches go to
     the net's device, images in `channels_last`. The same arguments give the same net, whether the
-    training was interrupted and gone on with or not.
+    training was interrupted and resumed or not.
 
     Args:
         net: (N, ...) to logits (N, C); trained in place, on the device where it is.
