@@ -254,6 +254,7 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
         "beside/runs/{run}/weights.safetensors",
         "linked",
         "hard",
+        "mine.csv",
         "{tmp}/study/study.json",
         "study",
         "study/..",
@@ -266,6 +267,7 @@ def test_a_report_replaces_nothing_but_a_report(out, answer, study, tmp_path):
     (tmp_path / "beside").symlink_to("study")
     (tmp_path / "linked").symlink_to("study/study.json")
     os.link(study / "study.json", tmp_path / "hard")
+    (tmp_path / "mine.csv").write_text("precious")
     os.mkfifo(tmp_path / "pipe")
     (run, *_) = sorted(p.name for p in (study / "runs").iterdir())
     told = refused(answer, tmp_path, "report", "study", "--out", out.format(run=run, tmp=tmp_path))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -120,3 +122,31 @@ def test_as_many_runs_as_are_asked_for_share_the_gpus(tmp_path, monkeypatch):
     ends = [e.kind for e in run_all(work, runs, workers=4) if e.kind in ("finished", "failed")]
     assert ends == ["finished"] * 4
     assert placed[:4] == ["0", "1", "0", "1"]
+
+
+def end_wildly(kind, emit):
+    if kind == "long":
+        raise ValueError("q" * 100_000)
+    if kind == "stop":
+        raise KeyboardInterrupt("\x1b[2J")
+
+
+def test_whatever_ends_a_run_is_one_reason_of_bearable_length(capfd):
+    ends = {e.run: e for e in run_all(end_wildly, {"long": "long", "stop": "stop"}, workers=1)}
+    assert ends["long"].kind == ends["stop"].kind == "failed"
+    assert len(ends["long"].value) < 3000
+    assert ends["stop"].value.startswith("KeyboardInterrupt")
+    assert capfd.readouterr().err == ""
+
+
+def test_no_process_imports_from_the_current_folder_by_itself(tmp_path):
+    """Not even modules that Python's own need, such as `signal` in the fork server."""
+    for name in ("secrets", "signal", "random", "tempfile", "selectors"):
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)"
+        )
+    command = [sys.executable, "-P", "-m", "counterpoise", "compare", "digits", "--model", "mlp"]
+    command += ["--epochs", "1", "--seeds", "1", "--lr", "0.1", "--out", "study", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran").exists()

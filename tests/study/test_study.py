@@ -626,3 +626,35 @@ def test_what_was_put_together_with_the_right_digests_is_refused_or_shown(finish
             raise AssertionError(where) from error
     assert refused > 10
     assert shown > 0
+
+
+def test_a_net_of_float32_and_a_loss_that_is_a_function_are_trained(tmp_path, monkeypatch):
+    """The look at the first step is in float64 only where the net can be."""
+    from counterpoise.study import one_run
+
+    (tmp_path / "narrow.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Narrow(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.last = nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n"
+        "        return self.last(x.flatten(1)) @ torch.eye(10)\n"
+        "def net(norm, shape, classes):\n"
+        "    return Narrow()\n"
+        "def loss(counts):\n"
+        "    return nn.functional.cross_entropy\n"
+        "def vector(counts):\n"
+        "    return nn.CrossEntropyLoss(reduction='none')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    training = Training("narrow:net", epochs=1, lr=0.1)
+    made = Plan("digits", losses=("narrow:loss", "narrow:vector"), seeds=(0,), training=training)
+    (tmp_path / "study").mkdir()
+    work = prepared(made, tmp_path / "study")
+    fine, vector = work.added
+    one_run.train_run(work.job(fine), lambda news: None)
+    with pytest.raises(RuntimeError, match="scalar"):
+        one_run.train_run(work.job(vector), lambda news: None)

@@ -29,7 +29,7 @@ def path_of(text: str) -> Path:
     if "\0" in text or not text:
         raise ValueError(f"must be the name of a file or folder, but got {text!r}")
     try:
-        return Path(text).expanduser()
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:  # of pathlib, for a home that cannot be found
         user = text.partition("/")[0]
         raise ValueError(f"{text!r} begins with {user}, but there is no such user here") from error

@@ -118,7 +118,7 @@ def _reader(path: Path) -> Callable[[Path, int], Data]:
 def _path(word: str) -> Path:
     """Return a word as a path, with ~ as the home folder."""
     try:
-        return Path(word).expanduser()
+        return Path(word).expanduser() if word.startswith("~") else Path(word)
     except RuntimeError as error:
         raise ValueError(f"data must be found, got {word!r}, but: {error}; give a path") from error
 

@@ -115,8 +115,14 @@ def _check_header(path: Path, header: list[str], tab: bool) -> None:
 
 def _separator(line: str) -> str:
     """Comma, or semicolon where the names stand apart by these."""
-    fields = {s: len(next(csv.reader([line], delimiter=s), [])) for s in (",", ";")}
-    return max(fields, key=lambda s: fields[s])
+    return max((",", ";"), key=lambda separator: _fields(line, separator))
+
+
+def _fields(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:  # one field, longer than csv takes: it is another separator
+        return 1
 
 
 def _target_column(path: Path, header: list[str], target: str) -> int:

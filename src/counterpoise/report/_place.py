@@ -33,6 +33,11 @@ def check_place(study: Path, out: Path) -> None:
             f"{out} must be a file or a new name, but is {kind or 'a pipe or a device'}; choose "
             "another --out"
         )
+    if found is not None and place.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(
+            f"{out} is there already, and is no page; choose another --out, or a name that ends in "
+            ".html"
+        )
     within = _is_same(place.parent, study) and place.name != PAGE
     taken = found is not None or place.name.startswith(".") or place.suffix in _STUDYS_OWN
     if (within and taken) or (found is not None and _is_below(found, study)):

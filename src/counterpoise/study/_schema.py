@@ -18,7 +18,7 @@ from counterpoise.study import record
 
 _BINS = 15
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
-_CHARACTERS = 10_000
+_CHARACTERS = 10**6
 Fits = Callable[[Any], bool]
 
 
@@ -121,7 +121,8 @@ def _of_scores(classes: int) -> dict[str, Fits]:
     wanted: dict[str, Fits] = {}
     for name, kind in typing.get_type_hints(Evaluation).items():
         if name == "confusion_cells":
-            wanted[name] = _list(_cell(classes))
+            cells = _list(_cell(classes))
+            wanted[name] = lambda value, cells=cells: bool(value) and cells(value)
         elif kind in (float, int) or isinstance(kind, types.UnionType):
             wanted[name] = _maybe
         else:

@@ -22,6 +22,7 @@ Target = Callable[[Any, Emit], None]
 
 # What every worker needs and would import for itself: optimizers load _dynamo, scores sklearn.
 _PRELOADED = ["torch", "torch._dynamo", "sklearn.metrics", "counterpoise.study.one_run"]
+_MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
 _ATTEMPTS = 2  # a worker that was killed is started once more
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
@@ -125,7 +126,7 @@ def _start(target: Target, payload: Any, threads: int, device: str | None) -> tu
     here, there = context.Pipe(duplex=False)
     work = (target, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
-    with _without_main():
+    with _without_main(), _without_current_folder():
         for pause in (0.1, 0.5, 2.0, None):
             try:
                 process.start()
@@ -155,6 +156,25 @@ def _without_main() -> Iterator[None]:
         main.__dict__.update(kept)
 
 
+@contextlib.contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Let the processes that are started import nothing from the current folder by themselves.
+
+    They begin as `python -c`, which would look there first, for `signal` or `secrets`, too. What a
+    plan names is found there later, as in the parent.
+    """
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def _receive(connection: Any) -> tuple[str, Any]:
     """The next message of a process, or that it died without a last one."""
     try:
@@ -174,11 +194,14 @@ def _work(
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
         target(payload, lambda value: connection.send(("news", value)))
-    except (Exception, SystemExit) as error:  # the user's net may call sys.exit
+    except BaseException as error:  # the user's net may call sys.exit
         reason = raised(error)
-        connection.send(("failed", (reason, isinstance(error, OSError))))
+        reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
+        answer: Any = ("failed", (reason, isinstance(error, OSError)))
     else:
-        connection.send(("finished", None))
+        answer = ("finished", None)
+    with contextlib.suppress(OSError):  # nobody hears it
+        connection.send(answer)
 
 
 def _die_with_parent() -> None:

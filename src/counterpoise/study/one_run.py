@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def train_run(job: dict[str, Any], emit: Emit) -> None:
             return
         try:
             _Training(job["spec"], Path(job["study"]), job["num_classes"]).run(folder, emit)
-        except (Exception, SystemExit):
+        except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
@@ -108,8 +109,7 @@ class _Training:
         torch.manual_seed(spec["seed"])  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(variant["norm"], t["model"]).to(self.device)
         if ":" in t["model"]:
-            inputs = self.parts["train"].inputs[:2]
-            inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+            inputs = _fed(self.parts["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
         self.optimizer = train.make_optimizer(
             self.net,
@@ -180,7 +180,7 @@ class _Training:
         elif variant["sampler"] == "progressive":
             loss = _Following(lambda counts: make(counts, **settings), self.sampler, self.device)
             self.each_epoch.append(loss)
-        return loss.to(self.device)
+        return loss.to(self.device) if isinstance(loss, nn.Module) else loss
 
     def _make_net(self, norm: str, model: str) -> nn.Module:
         shape = tuple(self.parts["train"].inputs.shape[1:])
@@ -190,12 +190,12 @@ class _Training:
     def _first_step(self) -> list[dict[str, Any]]:
         part = self.parts["train"]
         spread = torch.arange(0, len(part), max(1, len(part) // _PROBED))[:_PROBED]
-        inputs = part.inputs[spread]
-        inputs = inputs.double() / 255 if inputs.dtype == torch.uint8 else inputs.double()
-        targets = part.targets[spread]
-        return probe.first_step(
-            self.net, self.loss, inputs.to(self.device), targets.to(self.device)
-        )
+        inputs, targets = _fed(part.inputs[spread]), part.targets[spread]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the net (does not work in float64|cannot be copied)")
+            return probe.first_step(
+                self.net, self.loss, inputs.to(self.device), targets.to(self.device)
+            )
 
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], dict[str, Any]]:
         """Return the files of the record, and the scores; the test part is for the final runs."""
@@ -234,6 +234,11 @@ class _Training:
         if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
             return logits * self.loss.scale.cpu()  # of a cosine head
         return logits
+
+
+def _fed(inputs: Tensor) -> Tensor:
+    """Samples as a net gets them: uint8 images are scaled to 0 .. 1."""
+    return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
 
 
 class _Following(nn.Module):
