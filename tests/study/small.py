@@ -1,0 +1,43 @@
+"""A small study, and what must be the same of it."""
+
+import hashlib
+from pathlib import Path
+
+from counterpoise.study import (
+    Plan,
+    Training,
+    stream,
+)
+from counterpoise.study import _stream as streaming
+
+QUICK = Training("mlp", epochs=2, lr=0.1, batch_size=64)
+
+
+CHANGES = {"timing.json", ".lock", "error.txt", "report.html"}  # the report tells times
+
+
+def files(folder):
+    """The bytes of everything that must be the same."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in CHANGES
+    }
+
+
+def plan(**changes):
+    return Plan(
+        "digits",
+        **{"losses": ("cross_entropy", "focal"), "seeds": (0, 1), "training": QUICK, **changes},
+    )
+
+
+def run(made, folder, **settings):
+    return list(stream({Path(folder): made}, **settings))
+
+
+def prepared(made, folder):
+    """The final runs of a plan as jobs, without running them."""
+    work = streaming._Work(made, folder, streaming.keep(streaming.gather(made), folder))
+    work.add_final()
+    return work
