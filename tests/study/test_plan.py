@@ -362,37 +362,37 @@ def test_a_users_object_that_changes_makes_another_run(tmp_path, monkeypatch):
 def test_the_digest_of_the_users_code_follows_its_imports(tmp_path, monkeypatch):
     """Of an own module, package or namespace, absolute or relative; never of installed ones."""
     for name, text in {
-        "followed_net": "import followed_layers.conv\nfrom torch import nn\nimport surely.not_there\n",
-        "followed_layers/__init__": "from . import norm\nfrom .. import too_far\n",
-        "followed_layers/conv": "import os, sys\nfrom followed_loose import part\nfrom .act import act\n",
-        "followed_layers/norm": "import followed_net  # in a circle\n",
-        "followed_layers/act": "def broken(:\n",
-        "followed_layers/unused": "",
-        "followed_loose/part": "",
+        "f_net": "import f_layers.conv\nfrom torch import nn\nimport surely.not_there\n",
+        "f_layers/__init__": "from . import norm\nfrom .. import too_far\n",
+        "f_layers/conv": "import os, sys\nfrom f_loose import part\nfrom .act import act\n",
+        "f_layers/norm": "import f_net  # in a circle\n",
+        "f_layers/act": "def broken(:\n",
+        "f_layers/unused": "",
+        "f_loose/part": "",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").write_text(text)
-    (tmp_path / "followed_layers" / "act.py").write_text("act = 1\n")
+    (tmp_path / "f_layers" / "act.py").write_text("act = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = digest_of("followed_net:net")
-    assert digest_of("followed_net:other") == before
+    before = digest_of("f_net:net")
+    assert digest_of("f_net:other") == before
     for name in (
-        "followed_net",
-        "followed_layers/__init__",
-        "followed_layers/conv",
-        "followed_layers/norm",
+        "f_net",
+        "f_layers/__init__",
+        "f_layers/conv",
+        "f_layers/norm",
     ):
         path = tmp_path / f"{name}.py"
         path.write_text(path.read_text() + "# changed\n")
-        assert digest_of("followed_net:net") != before, name
-        before = digest_of("followed_net:net")
-    for name in ("followed_layers/act", "followed_loose/part"):
+        assert digest_of("f_net:net") != before, name
+        before = digest_of("f_net:net")
+    for name in ("f_layers/act", "f_loose/part"):
         (tmp_path / f"{name}.py").write_text("changed = (:\n")  # told when it is imported
-        assert digest_of("followed_net:net") != before, name
-        before = digest_of("followed_net:net")
-    (tmp_path / "followed_layers" / "unused.py").write_text("changed = 1\n")
-    assert digest_of("followed_net:net") == before
+        assert digest_of("f_net:net") != before, name
+        before = digest_of("f_net:net")
+    (tmp_path / "f_layers" / "unused.py").write_text("changed = 1\n")
+    assert digest_of("f_net:net") == before
     assert digest_of("surely_not_there:net") is None
 
 
