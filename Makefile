@@ -23,8 +23,8 @@ setup: $(VENV)/.stamp-run  ## make .venv and install the project in it
 demo: $(VENV)/.stamp-run  ## run the exercise sheet on FashionMNIST
 	$(BIN)/counterpoise demo --apt $(ARGS)
 
-test: $(VENV)/.stamp-dev  ## run the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+test: $(VENV)/.stamp-dev  ## run the tests, but for the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 faults: $(VENV)/.stamp-dev  ## let every operation on a file fail, and change every byte (40 min)
 	COUNTERPOISE_FAULTS=all $(BIN)/python -m pytest -n 2 tests/faults $(ARGS)

@@ -78,6 +78,7 @@ def exact(row, gamma):
     return mpmath.log(odds), miss**gamma * loss, -slope, slope * others[0] / odds
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="is what runs")
 def test_the_kernel_for_gpus_in_tritons_interpreter():
     pytest.importorskip("triton")

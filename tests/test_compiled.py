@@ -72,6 +72,7 @@ def use(package, missing=False, **environment):
     )
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_every_library_is_right(hook, package):
     made = hook.compile_kernels(package)

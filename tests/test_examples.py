@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore")  # the notebook machinery's own
 def test_example_runs(path, monkeypatch):
@@ -62,7 +63,8 @@ def test_the_examples_of_the_docstrings_hold(path):
     assert not found.failed
 
 
-def test_the_python_of_the_readme_and_the_docs_runs():
+def test_the_python_of_the_readme_and_the_docs_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     text = "\n".join(page.read_text() for page in pages)
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

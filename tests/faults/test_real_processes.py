@@ -23,6 +23,7 @@ CALLS = {  # of strace, as `Operations` names them
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_an_operation_the_same_bytes(tmp_path, part):
     words = [str(tmp_path), str(CASES), str(part), str(PARTS)]

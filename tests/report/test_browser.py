@@ -14,7 +14,10 @@ from counterpoise import report
 from counterpoise.text import printable
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver"),
+]
 
 ALONE = (  # headless, and no word to anyone
     "--headless=new",

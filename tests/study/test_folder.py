@@ -172,6 +172,16 @@ def test_a_record_that_moved_is_not_taken_for_another_run(finished, tmp_path):
     assert files(folder) == files(finished)
 
 
+def test_a_study_that_lacks_what_is_said_of_its_data_is_written_again(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    content = record.unseal(folder / "study.json")
+    del content["data"]["bytes"]
+    (folder / "study.json").write_text(record.seal(content))
+    run(plan(), folder)
+    assert files(folder) == files(finished)
+
+
 @pytest.mark.parametrize("name", ["../../victim", "/etc", "a/b", ".", ".."])
 def test_runs_have_plain_names(finished, tmp_path, name):
     folder = tmp_path / "study"

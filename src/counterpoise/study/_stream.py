@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise import files
-from counterpoise.study import record
+from counterpoise.study import _schema, record
 from counterpoise.study._environment import differences, environment, run_environment
 from counterpoise.study._prepared import FILE, gather, keep
 from counterpoise.study.engines import Event, run_all
@@ -255,7 +255,9 @@ def _known_facts(folder: Path) -> dict[str, Any] | None:
         record.OtherFormat: another version of counterpoise made the study.
     """
     try:
-        return record.unseal(folder / STUDY)["data"]
+        kept = record.unseal(folder / STUDY)
+        _schema.check_study(folder / STUDY, kept)
+        return kept["data"]
     except record.OtherFormat:
         raise
     except (FileNotFoundError, record.Damaged):
