@@ -3,7 +3,8 @@
 write(path, content)    a temporary file of a random name beside it, synced, renamed, synced
 make_folder, remove     the same care for folders and for what is no longer needed
 lock(folder)            held by one process at a time
-read(path)              an ordinary file; a pipe or a device would hang, or never end
+open_ordinary, read     an ordinary file; a pipe or a device would hang, or never end
+digest(path, size)      its SHA-256, if it has that size
 check_tree(folder)      a folder from somebody else holds no link that leads out of it
 """
 
@@ -34,7 +35,6 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: the file cannot be written; what was there before is there still, unless only the
             last step failed, which makes the new name outlast a loss of power.
-        IsADirectoryError: `path` is a folder.
     """
     content = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
