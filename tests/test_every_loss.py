@@ -275,7 +275,7 @@ def test_an_error_within_vmap_is_not_hidden(monkeypatch):
     def fails(*_):
         raise RuntimeError("the real one")
 
-    monkeypatch.setattr("counterpoise.losses._functional.kernel", fails)
+    monkeypatch.setattr("counterpoise.losses._adjusted.choose", lambda *_: (fails, "a test"))
     with pytest.raises(RuntimeError, match="the real one"):
         torch.vmap(losses.FocalLoss())(torch.randn(2, 3, 4), torch.zeros(2, 3).long())
 

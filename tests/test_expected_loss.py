@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.kernels.adjusted_cross_entropy import Parameters, compiled
+from counterpoise.kernels.adjusted_cross_entropy import Arguments, cpu
 from counterpoise.kernels.adjusted_cross_entropy.reference import (
     adjusted_cross_entropy as reference,
 )
@@ -17,12 +17,12 @@ from counterpoise.losses import FocalLoss, adjusted_cross_entropy
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.fixture(params=["compiled", "operators"])
+@pytest.fixture(params=["cpu", "eager"])
 def backend(request):
     """What does the work."""
-    if request.param == "compiled" and compiled.LIBRARY is None:
+    if request.param == "cpu" and cpu.LIBRARY is None:
         pytest.skip("no C compiler made the library")
-    with norms.backend("native") if request.param == "operators" else contextlib.nullcontext():
+    with norms.backend("native") if request.param == "eager" else contextlib.nullcontext():
         yield request.param
 
 
@@ -34,19 +34,10 @@ def outcome(loss, logits, *arguments, **keywords):
 
 
 def by_definition(logits, q, vectors, gamma, poly, smoothing):
-    """Sum over the classes of what each would cost as the target, by the papers' formula."""
-    classes = logits.shape[1]
-    rows = logits.movedim(1, -1).reshape(-1, classes)
-    q = q.movedim(1, -1).reshape(-1, classes) * (1 - smoothing) + smoothing / classes
-    weight = vectors.get("weight", torch.ones(classes, dtype=rows.dtype))
-    parameters = Parameters(
-        vectors.get("scale"), vectors.get("offset"), vectors.get("margin"), gamma, poly
-    )
-    each = [
-        reference(rows, torch.full((len(rows),), c, dtype=torch.long), weight, parameters)
-        for c in range(classes)
-    ]
-    return (q * torch.stack(each, 1)).sum(1).view(logits.movedim(1, -1).shape[:-1])
+    """Return the papers' formula of every sample."""
+    rows, q = (x.movedim(1, -1).reshape(-1, logits.shape[1]) for x in (logits, q))
+    arguments = Arguments(q, gamma=gamma, poly=poly, label_smoothing=smoothing, **vectors)
+    return reference(rows, arguments).view(logits.movedim(1, -1).shape[:-1])
 
 
 TARGETS = [(0.1, "numbers"), (0, "probabilities"), (0.3, "both")]  # smoothing, and of what
@@ -135,7 +126,7 @@ def test_reductions_are_of_the_samples_that_count(backend, reduction, probabilit
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_certain_targets_lose_no_digits(gamma, dtype):
     """Where p_t is next to 1, in the kernel in C."""
-    if compiled.LIBRARY is None:
+    if cpu.LIBRARY is None:
         pytest.skip("no C compiler made the library")
     logits = torch.zeros(81, 3, dtype=dtype)
     logits[:, 0] = torch.linspace(0, 60, 81)

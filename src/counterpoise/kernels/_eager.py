@@ -138,3 +138,13 @@ def as_channels_last(y: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return y.new_empty(0).set_(
         y.untyped_storage(), y.storage_offset(), (n, c, h, w), (c * h * w, 1, w * c, c)
     )
+
+
+# True for a tensor that was kept from a torch.func transform which has ended.
+is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def readable(x: torch.Tensor) -> bool:
+    """True where the values of a tensor can be looked at without waiting for a device."""
+    own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
+    return own and x.is_cpu and plain_eager() and not x.is_neg() and not is_wrapped(x)

@@ -11,7 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
+from counterpoise.losses._adjusted import (
+    AdjustedCrossEntropyLoss,
+    adjusted_cross_entropy,
+    explain,
+)
 from counterpoise.losses._asymmetric import AsymmetricLoss
 from counterpoise.losses._class_balanced import ClassBalancedLoss
 from counterpoise.losses._class_weights import (
@@ -22,7 +26,6 @@ from counterpoise.losses._class_weights import (
 )
 from counterpoise.losses._deferred import DeferredReweighting
 from counterpoise.losses._focal import FocalLoss
-from counterpoise.losses._functional import adjusted_cross_entropy
 from counterpoise.losses._ldam import LDAMLoss
 from counterpoise.losses._logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from counterpoise.losses._poly import PolyLoss
@@ -51,6 +54,7 @@ __all__ = [
     "choose_tau",
     "count_classes",
     "effective_number_weights",
+    "explain",
     "inverse_weights",
     "median_frequency_weights",
 ]

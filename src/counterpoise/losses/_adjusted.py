@@ -1,25 +1,131 @@
-"""The whole family of softmax losses for imbalance, as a module."""
+"""The whole family of softmax losses for imbalance, as a function and as a module."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 
-from counterpoise.kernels.adjusted_cross_entropy import Samples
+from counterpoise.kernels._eager import autocasting
+from counterpoise.kernels.adjusted_cross_entropy import Arguments, choose, eager
 from counterpoise.losses._check import (
     Values,
+    as_number,
     as_vector,
+    check_call,
     check_range,
     check_settings,
     check_tensors,
 )
-from counterpoise.losses._functional import adjusted_cross_entropy
+
+Vector = torch.Tensor | None
+HALF = (torch.float16, torch.bfloat16)
+
+
+def adjusted_cross_entropy(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    scale: Vector = None,
+    offset: Vector = None,
+    margin: Vector = None,
+    weight: Vector = None,
+    gamma: torch.Tensor | float = 0.0,
+    poly: float = 0.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    normalizer: torch.Tensor | float | None = None,
+    sample_weight: Vector = None,
+) -> torch.Tensor:
+    r"""Cross entropy with class-wise scale, offset, margin and weight, focusing γ and poly term.
+
+    .. math::
+        a = \text{scale} \cdot \text{logits} + \text{offset}, \qquad
+        p_t = \frac{e^{a_t - \text{margin}_t}}{e^{a_t - \text{margin}_t} + \sum_{j \ne t} e^{a_j}}
+
+        \text{loss} = \text{weight}_t \, (1 - p_t)^{\gamma_t} \,
+        \bigl(-\log p_t + \text{poly} \, (1 - p_t)\bigr)
+
+    With the defaults it is `torch.nn.functional.cross_entropy`, in every reduction and shape.
+    Computed from the log-odds between target and others, so that value and gradient are exact and
+    finite for every gamma >= 0, also where p_t rounds to 1. Where a kernel runs (`losses.explain`
+    says whether), one pass over the logits, and no memory of their size but the gradient's.
+
+    Class probabilities q as the target, and label smoothing (which makes probabilities of class
+    numbers), give the sum over the classes j of q_j times the loss that j would have as the target:
+    kornia's convention; torchvision and fvcore put q into p_t instead.
+
+    Sources: focal, arXiv 1708.02002; class weights, 1901.05555; offsets, 2007.07314 and 2007.10740;
+    margins, 1906.07413; scales, 2001.01385 and 2103.01550; poly, 2204.12511.
+
+    Args:
+        logits: (C), (N, C) or (N, C, d1, ...), floating.
+        target: class numbers (int64) of the logits' shape without C, or probabilities of the
+            logits' shape and a floating dtype.
+        scale: (C), what each class's logit is multiplied with.
+        offset: (C), what is added to each class's logit.
+        margin: (C), what is taken from the logit of the target alone.
+        weight: (C), what the samples of a class count.
+        gamma: focusing parameter of the focal loss, at least 0: it down-weights easy samples. One
+            number, or (C), one per class.
+        poly: the first coefficient of PolyLoss, at least -1.
+        label_smoothing: within 0 .. 1, the share spread over all classes.
+        ignore_index: the class number that says that a sample does not count.
+        reduction: "mean" divides by the sum of the samples' weights (torch's rule: their class's
+            weight, times sample_weight; for probabilities, sample_weight alone), "batchmean" by
+            the number of samples, "sum" by nothing, "none" returns one loss a sample. Where nothing
+            counts, mean and batchmean are 0 / 0 = NaN, as in torch: a mean of nothing is no number.
+            "sum" is 0 there. The gradient is zeros in either case, as torch's is.
+        normalizer: what "mean" and "batchmean" divide by instead, say the sum of the weights of all
+            micro-batches or ranks.
+        sample_weight: of the target's shape (without C), at least 0.
+
+    Returns:
+        A number, or with "none" one per sample; in the logits' dtype. Half precision is computed in
+        float32; under autocast the result is float32, as torch's.
+
+    Raises:
+        ValueError: shapes that do not match, class numbers out of range (on a CPU; a GPU reports
+            them by its own assertion, without waiting), gamma negative, ...: the message says it.
+        TypeError: logits that are not floating, class numbers that are not integers.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import adjusted_cross_entropy
+        >>> logits, target = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> round(adjusted_cross_entropy(logits, target, gamma=2.0).item(), 4)
+        0.0109
+    """
+    return _loss(
+        logits,
+        Arguments(
+            target,
+            weight,
+            sample_weight,
+            scale,
+            offset,
+            margin,
+            gamma,
+            normalizer,
+            poly,
+            label_smoothing,
+            ignore_index,
+            reduction,
+        ),
+    )
 
 
 class AdjustedCrossEntropyLoss(nn.Module):
     r"""Cross entropy with class-wise scale, offset, margin and weight, focusing γ and poly term.
 
-        a = scale * logits + offset
-        p_t = exp(a_t - margin_t) / (exp(a_t - margin_t) + sum of exp(a_j) over j != t)
-        loss = weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t))
+    .. math::
+        a = \text{scale} \cdot \text{logits} + \text{offset}, \qquad
+        p_t = \frac{e^{a_t - \text{margin}_t}}{e^{a_t - \text{margin}_t} + \sum_{j \ne t} e^{a_j}}
+
+        \text{loss} = \text{weight}_t \, (1 - p_t)^{\gamma_t} \,
+        \bigl(-\log p_t + \text{poly} \, (1 - p_t)\bigr)
 
     The other softmax losses of this package are this one with parameters computed from the class
     counts; without any parameter it is `torch.nn.CrossEntropyLoss`. The vectors are buffers: they
@@ -32,7 +138,8 @@ class AdjustedCrossEntropyLoss(nn.Module):
 
     Args:
         scale, offset, margin, weight: one number per class, or None.
-        gamma, poly, label_smoothing, ignore_index, reduction: as in the function.
+        gamma: one number, or one per class.
+        poly, label_smoothing, ignore_index, reduction: as in the function.
 
     Shape: logits (C), (N, C) or (N, C, d1, ...); target class numbers without the C, or
     probabilities with it; sample_weight without it. Output a number, or with reduction "none" one
@@ -55,6 +162,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
     offset: torch.Tensor | None
     margin: torch.Tensor | None
     weight: torch.Tensor | None
+    gamma: torch.Tensor | float
 
     def __init__(
         self,
@@ -63,27 +171,34 @@ class AdjustedCrossEntropyLoss(nn.Module):
         offset: Values = None,
         margin: Values = None,
         weight: Values = None,
-        gamma: float = 0.0,
+        gamma: float | torch.Tensor | Sequence[float] = 0.0,
         poly: float = 0.0,
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        check_settings(gamma, poly, label_smoothing, reduction)
-        self.register_buffer("scale", as_vector("scale", scale))
-        self.register_buffer("offset", as_vector("offset", offset))
-        self.register_buffer("margin", as_vector("margin", margin))
-        self.register_buffer("weight", as_vector("weight", weight))
-        self.gamma, self.poly = float(gamma), float(poly)
+        per_class = isinstance(gamma, Sequence | torch.Tensor | np.ndarray) and np.ndim(gamma) > 0
+        check_settings(0.0 if per_class else gamma, poly, label_smoothing, reduction)
+        vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}
+        buffers = {name: as_vector(name, v) for name, v in vectors.items()}
+        if per_class:
+            buffers["gamma"] = as_vector("gamma", gamma, least=0)
+        else:
+            self.gamma = as_number("gamma", gamma, 0)
+        # The empty ones last: torch.export counts them among the graph's inputs (2.13).
+        for name in sorted(buffers, key=lambda name: buffers[name] is None):
+            self.register_buffer(name, buffers[name])
+        self.poly = float(poly)
         self.label_smoothing = float(label_smoothing)
         self.ignore_index, self.reduction = ignore_index, reduction
 
     def extra_repr(self) -> str:
         """Return the parameters that differ from plain cross entropy's, for print(loss)."""
         shown = [f"{name} of {len(v)} classes" for name, v in self.named_buffers(recurse=False)]
-        numbers = {"gamma": 0.0, "poly": 0.0, "label_smoothing": 0.0}
-        shown += [f"{n}={getattr(self, n):g}" for n, d in numbers.items() if getattr(self, n) != d]
+        numbers = ("poly", "label_smoothing")
+        numbers = numbers if isinstance(self.gamma, torch.Tensor) else ("gamma", *numbers)
+        shown += [f"{n}={getattr(self, n):g}" for n in numbers if getattr(self, n)]
         others = {"ignore_index": -100, "reduction": "mean"}
         shown += [f"{n}={getattr(self, n)!r}" for n, d in others.items() if getattr(self, n) != d]
         return ", ".join(shown)
@@ -97,26 +212,12 @@ class AdjustedCrossEntropyLoss(nn.Module):
         normalizer: torch.Tensor | float | None = None,
     ) -> torch.Tensor:
         """Return the reduced loss; see `adjusted_cross_entropy`."""
-        return adjusted_cross_entropy(
-            logits,
-            target,
-            scale=self.scale,
-            offset=self.offset,
-            margin=self.margin,
-            weight=self.weight,
-            gamma=self.gamma,
-            poly=self.poly,
-            label_smoothing=self.label_smoothing,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            normalizer=normalizer,
-            sample_weight=sample_weight,
-        )
+        return _loss(logits, self._arguments(target, sample_weight, normalizer))
 
     def normalizer(
         self, target: torch.Tensor, sample_weight: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What this loss divides by on a batch with these targets: a number.
+        """Return what this loss divides by on a batch with these targets: a number.
 
         A mean over micro-batches or ranks is their sums over the sum of their normalizers, not the
         mean of their means. Add these up (and all-reduce the sum), and hand it to every call:
@@ -134,15 +235,105 @@ class AdjustedCrossEntropyLoss(nn.Module):
         does not know the number of classes, and refuses negative ones only.
         """
         check_tensors(target=target, sample_weight=sample_weight)
-        if target.is_floating_point():  # probabilities: every sample counts, classes in axis 1
-            target = torch.zeros_like(target.select(min(1, target.dim() - 1), 0), dtype=torch.long)
-            samples = Samples(target, sample_weight=sample_weight)
-        else:
+        if not target.is_floating_point():
             classes = next((len(v) for v in self.buffers(recurse=False)), None)
             check_range(target, classes, self.ignore_index)
-            samples = Samples(target, self.ignore_index, self.weight, sample_weight)
+        elif target.dim() == 1:
+            target = target.unsqueeze(0)
         dtype = torch.float32
-        for x in (samples.weight, sample_weight):
+        for x in (self.weight, sample_weight):
             dtype = dtype if x is None else torch.promote_types(dtype, x.dtype)
         by = "batchmean" if self.reduction == "batchmean" else "mean"
-        return samples.normalizer(by, dtype)
+        found = eager.denominator(self._arguments(target, sample_weight), by, dtype)
+        return torch.as_tensor(found)
+
+    def _arguments(
+        self,
+        target: torch.Tensor,
+        sample_weight: torch.Tensor | None,
+        normalizer: torch.Tensor | float | None = None,
+    ) -> Arguments:
+        return Arguments(
+            target,
+            self.weight,
+            sample_weight,
+            self.scale,
+            self.offset,
+            self.margin,
+            self.gamma,
+            normalizer,
+            self.poly,
+            self.label_smoothing,
+            self.ignore_index,
+            self.reduction,
+        )
+
+
+def explain(
+    loss: AdjustedCrossEntropyLoss,
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    sample_weight: torch.Tensor | None = None,
+) -> str:
+    """Say in one line which implementation computes `loss` of these tensors, and why.
+
+    Args:
+        loss: an AdjustedCrossEntropyLoss, as all softmax losses of this package are.
+        logits: what would be given to it, as the rest; nothing is computed.
+        target: the same.
+        sample_weight: the same.
+
+    Raises:
+        TypeError: another loss.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.losses import FocalLoss, explain
+        >>> explain(FocalLoss(), torch.zeros(2, 3, dtype=torch.float16), torch.tensor([0, 1]))
+        'eager: the kernel in C is not for torch.float16'
+    """
+    if not isinstance(loss, AdjustedCrossEntropyLoss):
+        kind = f"{type(loss).__module__}.{type(loss).__name__}"
+        raise TypeError(f"explain knows the softmax losses of this package, but got {kind}")
+    implementation, reason = choose(*_ready(logits, loss._arguments(target, sample_weight)))
+    return f"{implementation.__module__.rpartition('.')[2]}: {reason}"
+
+
+def _loss(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    logits, arguments = _ready(logits, arguments)
+    implementation, _ = choose(logits, arguments)
+    try:
+        return implementation(logits, arguments)
+    except (IndexError, RuntimeError) as error:
+        if not arguments.target.is_floating_point():
+            check_range(arguments.target, logits.shape[1], arguments.ignore_index, error)
+        raise
+
+
+def _ready(logits: torch.Tensor, arguments: Arguments) -> tuple[torch.Tensor, Arguments]:
+    """Check them, and return them as the kernels take them: (N, C, ...), vectors in one dtype."""
+    check_call(logits, arguments)
+    changed: dict[str, Any] = {}
+    if logits.dim() == 1:
+        logits = logits.unsqueeze(0)
+        changed["target"] = arguments.target.unsqueeze(0)
+        if arguments.sample_weight is not None:
+            changed["sample_weight"] = arguments.sample_weight.unsqueeze(0)
+        if arguments.reduction == "none":  # of one sample: its loss
+            changed["reduction"] = "sum"
+    if logits.dtype in HALF and autocasting(logits):
+        logits = logits.float()
+    wide = torch.float32 if logits.dtype in HALF else logits.dtype
+    _, weight, _, scale, offset, margin, gamma, normalizer = arguments[:8]
+    if type(gamma) is not float and not (isinstance(gamma, torch.Tensor) and gamma.dim()):
+        changed["gamma"] = gamma = float(gamma)
+    for k, v in enumerate((weight, scale, offset, margin, gamma)):
+        if isinstance(v, torch.Tensor) and (v.dtype != wide or v.device != logits.device):
+            name = ("weight", "scale", "offset", "margin", "gamma")[k]
+            changed[name] = v.to(logits.device, wide)
+    if isinstance(normalizer, np.number):
+        changed["normalizer"] = normalizer.item()
+    elif isinstance(normalizer, torch.Tensor) and normalizer.dim():
+        changed["normalizer"] = normalizer.reshape(())
+    return logits, arguments._replace(**changed) if changed else arguments

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
+import numpy as np
 import torch
 
-from counterpoise.kernels.adjusted_cross_entropy import PART, readable
+from counterpoise.kernels._eager import readable
+from counterpoise.kernels.adjusted_cross_entropy import Arguments
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
@@ -44,9 +46,9 @@ def as_number(name: str, value: object, least: float = -math.inf, hint: str = ""
     return number
 
 
-def check_settings(gamma: float, poly: float, label_smoothing: float, reduction: str) -> None:
+def check_settings(gamma: object, poly: float, label_smoothing: float, reduction: str) -> None:
     """Refuse numbers for which the family has no loss."""
-    if type(gamma) is type(poly) is type(label_smoothing) is float:  # at every call, so at once
+    if isinstance(gamma, float) and type(poly) is type(label_smoothing) is float:  # at once, often
         in_range = 0 <= gamma < math.inf and -1 <= poly < math.inf and 0 <= label_smoothing <= 1
         if in_range and reduction in REDUCTIONS:
             return
@@ -57,48 +59,48 @@ def check_settings(gamma: float, poly: float, label_smoothing: float, reduction:
     check_reduction(reduction)
 
 
-def check_call(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    sample_weight: torch.Tensor | None,
-    ignore_index: int,
-    vectors: Mapping[str, torch.Tensor | None],
-    reduction: str,
-    normalizer: torch.Tensor | float | None,
-) -> None:
-    """Refuse tensors that do not fit together; looks at shapes and dtypes only."""
+def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
+    """Refuse what does not fit together; of tensors, looks at shapes and dtypes only."""
+    (target, weight, sample_weight, scale, offset, margin, gamma, normalizer, poly) = arguments[:9]
+    label_smoothing, ignore_index, reduction = arguments[9:]
+    per_class = gamma if isinstance(gamma, torch.Tensor) and gamma.dim() else None
+    check_settings(0.0 if per_class is not None else gamma, poly, label_smoothing, reduction)
     if not (isinstance(logits, torch.Tensor) and isinstance(target, torch.Tensor)):
         check_tensors(logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
-    if logits.dim() == 0:
+    shape = logits.shape
+    if not shape:
         raise ValueError("logits must be (C), (N, C) or (N, C, d1, ...), but got a single number")
-    shape, axis = logits.shape, min(1, logits.dim() - 1)
-    samples = shape[:axis] + shape[axis + 1 :]
+    axis = 1 if len(shape) > 1 else 0
+    classes, samples = shape[axis], shape[:axis] + shape[axis + 1 :]
     if target.dtype != torch.int64 or target.shape != samples:
         _check_target(logits, target, tuple(samples), ignore_index)
-    classes = shape[axis]
     if classes == 0:
-        raise ValueError(f"logits need at least one class, but got {tuple(logits.shape)}")
+        raise ValueError(f"logits need at least one class, but got {tuple(shape)}")
+    for v in (weight, scale, offset, margin, per_class):
+        if v is not None and (not isinstance(v, torch.Tensor) or v.shape != (classes,)):
+            vectors = {"weight": weight, "scale": scale, "offset": offset, "margin": margin}
+            _explain_vectors({**vectors, "gamma": per_class}, classes)
+    if sample_weight is not None:
+        check_tensors(sample_weight=sample_weight)
+        if sample_weight.shape != samples:
+            raise ValueError(
+                f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
+                f"shape {tuple(sample_weight.shape)}"
+            )
+    if normalizer is not None:
+        _check_normalizer(normalizer, reduction)
+
+
+def _explain_vectors(vectors: Mapping[str, torch.Tensor | None], classes: int) -> None:
+    check_tensors(**vectors)
     for name, vector in vectors.items():
-        if vector is None:
-            continue
-        if not isinstance(vector, torch.Tensor):
-            check_tensors(**{name: vector})
-        if vector.shape != (classes,):
+        if vector is not None and vector.shape != (classes,):
             raise ValueError(
                 f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
                 f"{classes} classes"
             )
-    if sample_weight is not None and not isinstance(sample_weight, torch.Tensor):
-        check_tensors(sample_weight=sample_weight)
-    if sample_weight is not None and sample_weight.shape != samples:
-        raise ValueError(
-            f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
-            f"shape {tuple(sample_weight.shape)}"
-        )
-    if normalizer is not None:
-        _check_normalizer(normalizer, reduction)
 
 
 def _check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
@@ -113,7 +115,7 @@ def _check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
                 f"normalizer must be one number, but got shape {tuple(normalizer.shape)}; give the "
                 "sum of the weights"
             )
-    elif not isinstance(normalizer, int | float | torch.SymInt | torch.SymFloat):
+    elif not isinstance(normalizer, int | float | np.number | torch.SymInt | torch.SymFloat):
         raise TypeError(f"normalizer must be a number or a tensor, but got {normalizer!r}")
     elif not normalizer >= 0:
         raise ValueError(f"normalizer must be a number >= 0, but got {normalizer}")
@@ -149,16 +151,15 @@ def check_range(
     """Refuse class numbers out of range, where they can be read; None: any that is not negative."""
     if not readable(target):
         return
-    for part in target.reshape(-1).split(PART):
-        numbers = part.long()
-        numbers = numbers[numbers != ignore_index]
-        low, high = (int(x) for x in numbers.aminmax()) if numbers.numel() else (0, 0)
-        if low < 0 or (classes is not None and high >= classes):
-            allowed = ">= 0" if classes is None else f"within 0 .. {classes - 1}"
-            raise ValueError(
-                f"target must be {allowed} (or {ignore_index}, which is ignored), but holds "
-                f"{low} .. {high}"
-            ) from error
+    numbers = target.long()
+    numbers = numbers[numbers != ignore_index]
+    low, high = (int(x) for x in numbers.aminmax()) if numbers.numel() else (0, 0)
+    if low < 0 or (classes is not None and high >= classes):
+        allowed = ">= 0" if classes is None else f"within 0 .. {classes - 1}"
+        raise ValueError(
+            f"target must be {allowed} (or {ignore_index}, which is ignored), but holds "
+            f"{low} .. {high}"
+        ) from error
 
 
 def by_default(vector: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,7 @@
 
 import torch
 
-from counterpoise.kernels._eager import autocasting
-from counterpoise.kernels.adjusted_cross_entropy import readable
+from counterpoise.kernels._eager import autocasting, readable
 from counterpoise.losses._check import check_reduction, check_tensors
 
 

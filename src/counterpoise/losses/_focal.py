@@ -1,5 +1,9 @@
 """The focal loss."""
 
+from collections.abc import Sequence
+
+import torch
+
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values, as_vector
 
@@ -7,7 +11,9 @@ from counterpoise.losses._check import Values, as_vector
 class FocalLoss(AdjustedCrossEntropyLoss):
     r"""Focal loss, α-balanced, for multi-class classification.
 
-        loss = -alpha_t * (1 - p_t)^gamma * log(p_t),    p = softmax(logits)
+    .. math::
+        \text{loss} = -\alpha_t \, (1 - p_t)^\gamma \log p_t, \qquad
+        p = \text{softmax}(\text{logits})
 
     where t is the target class. `gamma` down-weights the samples that are already classified well,
     `alpha` balances the classes. With gamma = 0 it is `torch.nn.CrossEntropyLoss(alpha)`.
@@ -16,7 +22,8 @@ class FocalLoss(AdjustedCrossEntropyLoss):
     `AdjustedCrossEntropyLoss`. Formula: `kernels/adjusted_cross_entropy/reference.py`.
 
     Args:
-        gamma: focusing parameter, at least 0: it down-weights easy samples; 2 in the paper.
+        gamma: focusing parameter, at least 0: it down-weights easy samples; 2 in the paper. One
+            number, or one per class, (C).
         alpha: class weights α, (C), None for all 1; kept in the buffer `weight`, as torch's losses
             keep theirs.
         reduction: "mean" divides by the sum of the targets' α, as torch's cross entropy does with
@@ -33,7 +40,7 @@ class FocalLoss(AdjustedCrossEntropyLoss):
 
     def __init__(
         self,
-        gamma: float = 2.0,
+        gamma: float | torch.Tensor | Sequence[float] = 2.0,
         alpha: Values = None,
         reduction: str = "mean",
         *,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from counterpoise.kernels.adjusted_cross_entropy._margin import LINEAR
+from counterpoise.kernels.adjusted_cross_entropy.eager import LINEAR
 from counterpoise.losses._check import Values, as_number, as_vector, check_reduction
 from counterpoise.losses._elements import prepared, reduced, result_dtype
 

@@ -1,4 +1,8 @@
-"""The family of softmax losses for imbalance: exact, and with finite gradients at every logit."""
+"""The family of softmax losses for imbalance: exact, and with finite gradients at every logit.
+
+`reference.py` is the specification, `eager.py` a composite of torch's operators, `cpu.py` a kernel
+in C, `gpu.py` one in Triton. `choose` says which one runs, and why.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -7,62 +11,65 @@ from functools import cache
 import torch
 
 from counterpoise.kernels._backend import asked
-from counterpoise.kernels.adjusted_cross_entropy import composed, one_pass
-from counterpoise.kernels.adjusted_cross_entropy._parameters import Parameters
-from counterpoise.kernels.adjusted_cross_entropy._samples import (
-    PART,
-    Samples,
-    ordinary,
-    readable,
-)
+from counterpoise.kernels._eager import is_wrapped, plain_eager
+from counterpoise.kernels.adjusted_cross_entropy import cpu, eager
+from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 
-__all__ = ["PART", "Parameters", "Samples", "adjusted_cross_entropy", "readable"]
+__all__ = ["Arguments", "adjusted_cross_entropy", "choose", "eager"]
+
+Implementation = Callable[[torch.Tensor, Arguments], torch.Tensor]
 
 
-def adjusted_cross_entropy(
-    logits: torch.Tensor,
-    samples: Samples,
-    parameters: Parameters,
-    reduction: str = "none",
-    normalizer: torch.Tensor | float | None = None,
-) -> torch.Tensor:
-    """weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t)) for each sample, or reduced.
-
-    `compiled.c` on the CPU and `fused.py` on a GPU are quick and take no memory but the gradient's;
-    `one_pass.py` is that out of torch's operators, for where they do not run and other dtypes;
-    `composed.py` is for torch.compile, torch.func, forward-mode AD and parameters that require a
-    gradient; `expected.py` beside it for probabilities and label smoothing.
+def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    """Return weight_t * (1 - p_t)^gamma * (-log(p_t) + poly * (1 - p_t)), reduced.
 
     Args:
         logits: (N, C, ...), any floating dtype; half precision is computed in float32.
-        samples: class numbers (N, ...) or probabilities (N, C, ...), and what they weigh.
-        parameters: scale, offset, margin, gamma and poly.
-        reduction: "none", "sum", "mean" (over the weights) or "batchmean" (over what counts).
-        normalizer: what mean and batchmean divide by instead.
-
-    Returns:
-        The logits' dtype.
+        arguments: see `reference.py`.
     """
-    plain = (
-        ordinary(logits) and logits.numel() > 0 and not _learned(samples, parameters, normalizer)
-    )
-    way = one_pass.adjusted_cross_entropy if plain else composed.of_samples
-    of_gpu = logits.is_cuda and logits.dtype != torch.float64 and not samples.spread
-    if plain and of_gpu and not asked():
-        given = (samples.target, samples.weight, samples.sample_weight, *parameters[:3])
-        if all(x is None or x.device == logits.device for x in given):
-            way = _fused() or way
-    return way(logits, samples, parameters, reduction, normalizer)
+    implementation, _ = choose(logits, arguments)
+    return implementation(logits, arguments)
+
+
+def choose(logits: torch.Tensor, arguments: Arguments) -> tuple[Implementation, str]:
+    """Return the implementation that runs, and the reason in a sentence."""
+    if not plain_eager():
+        return eager.adjusted_cross_entropy, "torch.compile, torch.func and tracing need operators"
+    if asked():
+        return eager.adjusted_cross_entropy, "asked for by norms.backend"
+    for x in (logits, *arguments[:8]):
+        if not isinstance(x, torch.Tensor):
+            continue
+        if (type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter) or is_wrapped(x):
+            return eager.adjusted_cross_entropy, f"a {type(x).__name__} knows torch's operators"
+        if x.requires_grad and x is not logits:
+            return eager.adjusted_cross_entropy, "a parameter of the loss needs a gradient"
+        if x.is_neg():
+            return eager.adjusted_cross_entropy, "a tensor's memory holds its numbers negated"
+        if x.is_cpu != logits.is_cpu and x.dim():  # a number may lie anywhere
+            return eager.adjusted_cross_entropy, "the tensors are on several devices"
+    if not logits.numel():
+        return eager.adjusted_cross_entropy, "there are no logits"
+    if logits.is_cpu:
+        if (reason := cpu.missing(logits, arguments)) is not None:
+            return eager.adjusted_cross_entropy, reason
+        return cpu.adjusted_cross_entropy, "the kernel in C takes one pass over the logits"
+    if not logits.is_cuda or logits.dtype == torch.float64 or arguments.soft:
+        return eager.adjusted_cross_entropy, "no kernel for this device, dtype or soft targets"
+    on_gpu = _on_gpu()
+    if on_gpu is None:
+        return eager.adjusted_cross_entropy, "the kernel in Triton does not run here"
+    return on_gpu, "the kernel in Triton keeps nothing of the logits' size"
 
 
 @cache
-def _fused() -> Callable[..., torch.Tensor] | None:
-    """The kernel in Triton, if it runs here: it wants a C compiler of its own, say."""
+def _on_gpu() -> Implementation | None:
+    """Return the kernel in Triton, if it runs here: it needs a C compiler of its own, say."""
     try:
-        from counterpoise.kernels.adjusted_cross_entropy import fused
+        from counterpoise.kernels.adjusted_cross_entropy import gpu
 
         logits, target = torch.zeros(1, 2, device="cuda"), torch.zeros(1, dtype=torch.long)
-        fused.adjusted_cross_entropy(logits, Samples(target.cuda()), Parameters())
+        gpu.adjusted_cross_entropy(logits, Arguments(target.cuda()))
     except Exception as error:
         warnings.warn(
             f"the losses' GPU kernel does not run here ({type(error).__name__}: {error}); torch's "
@@ -70,13 +77,4 @@ def _fused() -> Callable[..., torch.Tensor] | None:
             stacklevel=2,
         )
         return None
-    return fused.adjusted_cross_entropy
-
-
-def _learned(
-    samples: Samples, parameters: Parameters, normalizer: torch.Tensor | float | None
-) -> bool:
-    for x in (samples.target, samples.weight, samples.sample_weight, *parameters[:3], normalizer):
-        if isinstance(x, torch.Tensor) and x.requires_grad:
-            return True
-    return False
+    return gpu.adjusted_cross_entropy

@@ -10,7 +10,7 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from counterpoise.kernels.adjusted_cross_entropy import fused  # noqa: E402
+from counterpoise.kernels.adjusted_cross_entropy import gpu  # noqa: E402
 
 POINTERS = {
     "z": "*fp32",
@@ -19,11 +19,11 @@ POINTERS = {
     "losses": "*fp32",
     "sums": "*fp64",
     "grad_z": "*fp32",
-    "grad": "*fp32",
-    "divisor": "*fp64",
+    "grad_loss": "*fp32",
+    "denominator": "*fp64",
 }
-NONE = ("own", "scale", "offset", "margin")
-FLOATS = ("gamma", "poly", "poly_slope")
+NONE = ("sample_weight", "scale", "offset", "margin", "gammas")
+FLOATS = ("gamma", "poly")
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
@@ -39,7 +39,7 @@ FLOATS = ("gamma", "poly", "poly_slope")
     ],
 )
 def test_nothing_spills(rows, columns, once, neighbours, gradient, architecture, tmp_path):
-    kernel = fused._losses_or_gradient
+    kernel = gpu._losses_or_gradient
     constants = dict.fromkeys(NONE) | {neighbours: 1, "POWER": 3, "GRADIENT": gradient}
     constants |= {"EACH": False, "ONCE": once, "ROWS": rows, "COLUMNS": columns}
     signature = dict.fromkeys(kernel.arg_names, "i32") | {"ignore_index": "i64"}

@@ -1,18 +1,28 @@
-/* The family's losses and their slopes by logit, as `_piece.py` has them, block by block of samples.
+/* Losses and their gradients with respect to the logits, one block of samples after the other.
 
-With a = scale * z + offset and t a sample's class, over the other classes
+With a = scale * z + offset and t a sample's class, over the other classes j
 
-    top = max a_j      total = sum exp(a_j - top)      d = top - a_t + log(total) + margin_t
-    miss = sigmoid(d)  hit = sigmoid(-d)               loss = miss^gamma * (softplus(d) + poly * miss)
-    slope = miss^gamma * (miss + hit * (gamma * softplus(d) + poly * (gamma + 1) * miss))
+    row_max = max a_j       sum_exp = sum exp(a_j - row_max)
+    d       = row_max - a_t + log(sum_exp) + margin_t          (so p_t = sigmoid(-d))
+    loss    = (1 - p_t)^gamma * (softplus(d) + poly * (1 - p_t))
+    dloss/dd = (1 - p_t)^gamma * (1 - p_t + p_t * (gamma * softplus(d) + poly * (gamma + 1) * (1 - p_t)))
 
-and the gradient is slope * exp(a_j - top) / total for the others, -slope for t, times scale and the
-sample's factor. What belongs to a sample is in the next wider type: gamma multiplies what rounding
-does to d. `blocks.h` is the work, here included for the two types of computation; `expected.h` that
-for probabilities as targets.
+and the gradient is dloss/dd * exp(a_j - row_max) / sum_exp for the other classes, -dloss/dd for t,
+times scale and the sample's weight. What belongs to a sample, and not to a logit, is computed in the
+next wider type, since gamma multiplies the rounding error of d.
 
-A block's numbers lie in a scratch of a core's nearest cache, samples side by side where these are
-what fills a vector (images, or few classes), else classes side by side. */
+For soft targets q (class probabilities, given or made by label smoothing), with the class weights in q,
+
+    loss = sum of q_c * (1 - p_c)^gamma * (L_c + poly * (1 - p_c))        L_c = -log(p_c)
+    h_c  = q_c * (1 - p_c)^gamma * (1 + p_c * (gamma * L_c / (1 - p_c) + poly * (gamma + 1)))
+    gradient by logit c = p_c * (sum of h_j) - h_c
+
+Of all classes only the largest, k, has a p above one half: what rounding would take from its 1 - p and
+log(p) is kept by working from the sum over the others, in the wider type.
+
+`kernel.h` is the work, included once for each type of computation. A block's numbers lie in a scratch
+that fits the nearest cache: lane-major, with one sample a lane of the vectors, where classes are few or
+the samples lie side by side in memory (images), and else class by class. */
 
 #include <float.h>
 #include <math.h>
@@ -30,7 +40,7 @@ __attribute__((simd("notinbranch"))) float powf(float, float);
 
 enum { FLOAT32, BFLOAT16, FLOAT64 };
 enum { NONE, SUM, MEAN, BATCHMEAN };
-enum { BLOCK = 64, SIDE_BY_SIDE = 64, SCRATCH = 1 << 13 };
+enum { BLOCK = 64, LANE_MAJOR_CLASSES = 64, SCRATCH = 1 << 13, PARALLEL = 1 << 15 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -72,20 +82,19 @@ INLINE float exp_below_0(float x) {
     return p * a.value * b.value;
 }
 
-/* exp(a - top) for a <= top, without the error of the difference. */
-INLINE double exp_of_difference(double a, double top) {
-    double d = a - top, back = d - a, lost = (a - (d - back)) - (top + back);
+/* exp(a - row_max) for a <= row_max, without the rounding error of the difference. */
+INLINE double exp_of_difference(double a, double row_max) {
+    double d = a - row_max, back = d - a, lost = (a - (d - back)) - (row_max + back);
     double e = exp(d);
     return lost == lost ? e + e * lost : e; /* not so for infinite numbers */
 }
 
 #define T float
 #define W double
-#define SUM float
-#define CHUNK 32 /* numbers that are added in T before their sum is in W */
+#define SUM_T float
 #define OF(name) name##_float
 #define KIND FLOAT32
-#define EXP_BELOW(a, top) exp_below_0((a) - (top))
+#define EXP_BELOW(a, row_max) exp_below_0((a) - (row_max))
 #define EXP exp
 #define LOG log
 #define POW pow
@@ -94,12 +103,11 @@ INLINE double exp_of_difference(double a, double top) {
 #define FABS fabs
 #define TINY FLT_MIN
 #define LARGEST FLT_MAX
-#include "blocks.h"
+#include "kernel.h"
 
 #define T double
 #define W long double
-#define SUM long double
-#define CHUNK 32
+#define SUM_T long double
 #define OF(name) name##_double
 #define KIND FLOAT64
 #define EXP_BELOW exp_of_difference
@@ -111,4 +119,4 @@ INLINE double exp_of_difference(double a, double top) {
 #define FABS fabsl
 #define TINY DBL_MIN
 #define LARGEST DBL_MAX
-#include "blocks.h"
+#include "kernel.h"

@@ -1,0 +1,121 @@
+"""The family on a CPU, by `cpu.c`: the loss and its gradient in one pass over the logits.
+
+The only memory of the logits' size is that of the gradient.
+"""
+
+import math
+from typing import Any
+
+import torch
+
+from counterpoise.kernels._compiled import LIBRARY, prototype
+from counterpoise.kernels._eager import batched, straight
+from counterpoise.kernels.adjusted_cross_entropy import eager
+from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+
+REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
+_SIGNATURE = "p" * 11 + "ddd" + "iiiii" + "d" + "ii"
+_FLOAT = prototype("adjusted_cross_entropy_float", _SIGNATURE)
+_DOUBLE = prototype("adjusted_cross_entropy_double", _SIGNATURE)
+_KERNELS: dict[torch.dtype, tuple[Any, torch.dtype, int]] = {  # dtype of computation, kind
+    torch.float32: (_FLOAT, torch.float32, 0),
+    torch.bfloat16: (_FLOAT, torch.float32, 1),
+    torch.float64: (_DOUBLE, torch.float64, 2),
+}
+
+
+def missing(logits: torch.Tensor, arguments: Arguments) -> str | None:
+    """Return why the kernel does not take these plain CPU tensors; None where it does."""
+    if LIBRARY is None:
+        return "no kernel in C was compiled for this CPU"
+    if logits.dtype not in _KERNELS:
+        return f"the kernel in C is not for {logits.dtype}"
+    of_classes = arguments.margin is not None or isinstance(arguments.gamma, torch.Tensor)
+    if of_classes and arguments.soft:
+        return "the kernel in C has neither margin nor gamma per class for soft targets"
+    return None
+
+
+def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    """Return the reduced loss in the logits' dtype; arguments as in `reference.py`.
+
+    Raises:
+        IndexError: a class number out of range.
+    """
+    if logits.requires_grad and torch.is_grad_enabled():
+        return _apply(logits, arguments)  # type: ignore[no-any-return]
+    return _loss_and_gradient(logits, arguments, with_gradient=False)[0]
+
+
+class _AdjustedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+        # All tensors, so that torch reports one that was changed in place and is needed again.
+        ctx.save_for_backward(logits, *(x for x in arguments[:8] if isinstance(x, torch.Tensor)))
+        ctx.arguments = arguments
+        loss, ctx.grad = _loss_and_gradient(logits, arguments, with_gradient=True)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad_loss,) = grads
+        if torch.is_grad_enabled() or batched(grad_loss):  # leave what is unusual to autograd
+            return eager.gradient(ctx.saved_tensors[0], grad_loss, ctx.arguments), None
+        grad, ctx.grad = ctx.grad, None  # the first backward pass takes it and needs no more memory
+        if grad is None:
+            grad = _loss_and_gradient(ctx.saved_tensors[0], ctx.arguments, with_gradient=True)[1]
+        if grad_loss.dim() == 0 and grad_loss.item() == 1:
+            return grad, None
+        return grad.mul_(grad_loss.unsqueeze(1) if grad_loss.dim() else grad_loss), None
+
+
+_apply = straight(_AdjustedCrossEntropy)
+
+
+def _loss_and_gradient(
+    logits: torch.Tensor, arguments: Arguments, with_gradient: bool
+) -> tuple[torch.Tensor, Any]:
+    """Return the loss and, when asked for, its gradient by the logits (N, C, ...)."""
+    (target, *vectors, gamma, normalizer, poly, smoothing, ignore_index, reduction) = arguments
+    kernel, wide, kind = _KERNELS[logits.dtype]
+    shape = logits.shape
+    classes = shape[1]
+    class_last = len(shape) > 2 and logits.movedim(1, -1).is_contiguous()
+    z = logits if class_last else logits.contiguous()
+    inner_size = 1 if class_last else math.prod(shape[2:])
+    num_samples = z.numel() // classes
+    loss = z.new_empty(shape[:1] + shape[2:] if reduction == "none" else (), dtype=wide)
+    grad = torch.empty_like(z) if with_gradient else None
+    numbers = probabilities = None
+    if target.is_floating_point():
+        probabilities = _dense(target.movedim(1, -1) if class_last else target, wide)
+    else:
+        numbers = _dense(target, torch.int64)
+    gammas = gamma if isinstance(gamma, torch.Tensor) else None
+    given = [None if v is None else _dense(v, wide) for v in (*vectors, gammas)]
+    status = kernel(
+        *[
+            None if x is None else x.data_ptr()
+            for x in (z, grad, loss, numbers, probabilities, *given)
+        ],
+        0.0 if gammas is not None else gamma,
+        poly,
+        smoothing,
+        ignore_index,
+        num_samples,
+        classes,
+        inner_size,
+        REDUCTIONS[reduction],
+        -1.0 if normalizer is None else float(normalizer),
+        kind,
+        torch.get_num_threads(),
+    )
+    if status == 1:
+        raise IndexError("a class number is out of range")
+    if status:
+        raise MemoryError("no memory for a cross entropy's scratch")
+    return loss if loss.dtype == logits.dtype else loss.to(logits.dtype), grad
+
+
+def _dense(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x if x.dtype == dtype and x.is_contiguous() else x.to(dtype).contiguous()
