@@ -9,6 +9,7 @@ relative error of up to 2 (1 + gamma) (1 + |d|) eps.
 import torch
 import torch.nn.functional as F
 
+from counterpoise.kernels._eager import readable
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64, too; torch's default, 20, is for float32
@@ -19,8 +20,10 @@ def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.
     wide = torch.promote_types(logits.dtype, torch.float32)
     sample_weight, class_weight = _weights(arguments, wide)
     weight = sample_weight if arguments.soft else sample_weight * class_weight
-    # 0 * NaN is NaN, so what is infinite or NaN in a sample that does not count becomes 0.
-    z = logits.masked_fill((weight == 0).unsqueeze(1) & ~logits.isfinite(), 0.0).to(wide)
+    z = logits.to(wide)
+    if not (readable(weight) and bool(weight.all())):
+        # 0 * NaN is NaN, so what is infinite or NaN in a sample that does not count becomes 0.
+        z = z.masked_fill((weight == 0).unsqueeze(1) & ~z.isfinite(), 0.0)
     losses = weight * (_of_soft_target if arguments.soft else _of_class)(z, arguments)
     if arguments.reduction == "none":
         return losses.to(logits.dtype)
@@ -73,7 +76,8 @@ def _of_class(z: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     index = _class_numbers(arguments).unsqueeze(1)
     a = _adjusted(z, arguments)
     a_t, others = a.gather(1, index), a.scatter(1, index, float("-inf"))
-    row_max = others.detach().amax(1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+    largest = others.detach().amax(1, keepdim=True)
+    row_max = largest.nan_to_num(0.0, 0.0, 0.0)
     sum_exp = (others - row_max).exp().sum(1, keepdim=True)
     alone = (sum_exp == 0) & a_t.isfinite()  # no other class, or none that is possible
     sum_exp = torch.where(alone, 1.0, sum_exp)
@@ -82,7 +86,8 @@ def _of_class(z: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     if arguments.margin is not None:
         d = d + arguments.margin[index].to(exact)
     d = torch.where(alone, -torch.inf, d + sum_exp.to(exact).log())
-    d = d * torch.where(a.detach().amax(1, keepdim=True).isinf(), torch.nan, 1.0)  # as softmax
+    undefined = torch.maximum(largest, a_t.detach()).isinf()  # as in softmax
+    d = d * torch.where(undefined, torch.nan, 1.0)
     gamma = arguments.gamma
     gamma = gamma[index].to(exact) if isinstance(gamma, torch.Tensor) else gamma
     return _loss_of_margin(d, gamma, arguments.poly).squeeze(1)
