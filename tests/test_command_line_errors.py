@@ -15,7 +15,8 @@ import pytest
 import counterpoise
 from counterpoise.cli import main
 from counterpoise.cli._errors import explain
-from counterpoise.words import find, name_of, source_file
+from counterpoise.registry import name_of, resolve
+from counterpoise.user_code import source_file
 
 PATIENCE = 20  # seconds
 COMPARE = ["--model", "mlp", "--epochs", "1", "--seeds", "1", "--lr", "0.1"]
@@ -399,7 +400,7 @@ def test_words_that_name_no_module_have_no_source():
     for word in (":x", ".mine:x", "surely_not_there.mine:x", "a\0b:x"):
         assert source_file(word.partition(":")[0]) is None
         with pytest.raises(ValueError, match="must name something that can be imported"):
-            find("loss", word, {})
+            resolve("loss", word, {})
 
 
 def test_a_package_that_raises_has_no_source(tmp_path, monkeypatch):

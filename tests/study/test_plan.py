@@ -16,8 +16,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from counterpoise import losses, models, norms, samplers, train
-from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, _check, compare
+from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare
 from counterpoise.study._sources import digest_of
 from counterpoise.study.plan import (
     GRIDS,
@@ -76,17 +75,6 @@ def test_single_variants_alone_are_not_crossed():
     assert read({"variant": [{"norm": "group", "loss": "focal"}]}).variants == (
         Variant("group", "focal"),
     )
-
-
-def test_the_words_of_a_plan_are_those_of_the_families():
-    """They are listed twice so that a plan is checked without torch."""
-    from counterpoise.study.one_run import NORMS
-
-    assert set(_check.NORMS) == set(NORMS) >= set(norms.ALL)
-    assert list(_check.LOSSES) == list(losses.ALL)
-    assert list(_check.SAMPLERS) == list(samplers.ALL)
-    assert set(_check.MODELS) == {"auto", *models.ALL}
-    assert list(_check.AUGMENTS) == list(train.AUGMENTS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Kinds of arguments: what the command line reads more strictly than cyclopts."""
 
 import re
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +49,11 @@ def check_name(name: str) -> None:
         raise ValueError(f"names must be UTF-8, but got {name!r}; rename it") from None
     if name.startswith("~"):
         path_of(name)
+
+
+def of(*tables: Iterable[str], more: str = "", default: str) -> Parameter:
+    """Return the help of an option that names members of families."""
+    return Parameter(help=f"{', '.join(chain(*tables))}{more} [default: {default}].")
 
 
 Flag = Annotated[bool, Parameter(negative="")]

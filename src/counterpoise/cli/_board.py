@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Column, Table
 
 from counterpoise.cli._shown import shown
-from counterpoise.cli._words import METRIC_WORDS
+from counterpoise.registry import METRICS
 from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
 from counterpoise.text import one_line
@@ -168,7 +168,7 @@ class Board:
         return Group(*parts)
 
     def _table(self) -> Table:
-        table = Table("", f"{METRIC_WORDS[self.metric]} on the test part", "seeds")
+        table = Table("", f"{METRICS[self.metric].label} on the test part", "seeds")
         for label, by_seed in self._scores.items():
             found = mean_and_interval(list(by_seed.values()))
             table.add_row(shown(self._title(label)), found, str(len(by_seed)))

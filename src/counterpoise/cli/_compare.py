@@ -5,9 +5,18 @@ import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from counterpoise.cli._arguments import Flag, MaybePlace, MaybeWhole, Place, Words, check_name
+from counterpoise.cli._arguments import (
+    Flag,
+    MaybePlace,
+    MaybeWhole,
+    Place,
+    Words,
+    check_name,
+    of,
+)
+from counterpoise.registry import LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
 
 if TYPE_CHECKING:
     from counterpoise.study import Plan
@@ -16,11 +25,13 @@ if TYPE_CHECKING:
 def compare(
     data: str,
     *,
-    norms: Words = None,
-    losses: Words = None,
-    samplers: Words = None,
+    norms: Annotated[Words, of(PLAIN_NORMS, NORMS, default="none")] = None,
+    losses: Annotated[Words, of(LOSSES, more="; +drw behind one", default="cross_entropy")] = None,
+    samplers: Annotated[Words, of(SAMPLERS, default="shuffle")] = None,
     seeds: MaybeWhole = None,
-    model: str | None = None,
+    model: Annotated[
+        str | None, of(MODELS, more=" or package.module:name", default="by the data")
+    ] = None,
     epochs: MaybeWhole = None,
     batch_size: MaybeWhole = None,
     lr: str | None = None,
@@ -40,17 +51,8 @@ def compare(
     data
         fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv (of classes in
         its last column, or file.csv:COLUMN), package.module:name; or a plan.toml.
-    norms
-        none, batch, layer, group, rms, layer2d, instance [default: none].
-    losses
-        cross_entropy, weighted, focal, weighted_focal, poly, class_balanced, balanced_softmax,
-        logit_adjusted, ldam, cdt, vs; +drw behind one [default: cross_entropy].
-    samplers
-        shuffle, balanced, square_root, progressive [default: shuffle].
     seeds
         How many [default: 5].
-    model
-        deeper_cnn, resnet8, resnet20, mlp or package.module:name [default: by the data].
     epochs
         Passes over the training part [default: 20].
     batch_size

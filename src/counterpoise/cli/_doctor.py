@@ -34,12 +34,12 @@ def doctor(
     Parameters
     ----------
     model
-        deeper_cnn, resnet8, resnet20, mlp; or package.module:name of a net, of a class or function
+        As in `compare`; or package.module:name of a net, of a class or function
         without arguments that makes one, or of a function (norm, input_shape, num_classes).
     data
         As in `compare`.
     norm
-        For models that take one: none, batch, layer, group, ...
+        For models that take one: as in `compare`.
     loss
         As in `compare`.
     lr
@@ -56,9 +56,10 @@ def doctor(
     from counterpoise import losses
     from counterpoise.data import count_classes, load
     from counterpoise.doctor import diagnose
+    from counterpoise.registry import resolve
     from counterpoise.study.one_run import check_logits
     from counterpoise.study.record import to_json
-    from counterpoise.words import find, raised
+    from counterpoise.user_code import raised
 
     if not 0 <= seed < _SEEDS:
         raise ValueError(f"--seed must be within 0 .. {_SEEDS - 1}, but got {seed}")
@@ -68,7 +69,7 @@ def doctor(
     torch.manual_seed(seed)
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
     inputs, targets = _samples(found.train)
-    criterion = _made("loss", loss, find("loss", loss, losses.ALL), counts)
+    criterion = _made("loss", loss, resolve("loss", loss, losses.ALL), counts)
     if not callable(criterion):
         raise ValueError(f"{loss} must make a loss, but made a {type(criterion).__name__}")
     try:
@@ -93,12 +94,12 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     """The net behind a word, or the one that the user has, or makes."""
     from torch import nn
 
+    from counterpoise.registry import resolve
     from counterpoise.study.one_run import build
-    from counterpoise.words import find
 
     if ":" not in model:
         return build(model, norm, shape, num_classes)
-    net = find("model", model, {})
+    net = resolve("model", model, {})
     if callable(net) and not isinstance(net, nn.Module):
         if _needs_arguments(net):
             net = _made("model", model, build, model, norm, shape, num_classes)
@@ -126,7 +127,7 @@ def _made(kind: str, word: str, make: Any, *arguments: Any) -> Any:
     Raises:
         ValueError: it raised; the message says what and where.
     """
-    from counterpoise.words import raised
+    from counterpoise.user_code import raised
 
     if ":" not in word:
         return make(*arguments)

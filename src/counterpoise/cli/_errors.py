@@ -19,7 +19,7 @@ import rich
 import counterpoise
 from counterpoise.cli._streams import drop_output, tell
 from counterpoise.text import one_line, printable
-from counterpoise.words import owner, raised
+from counterpoise.user_code import owner, raised
 
 DEBUG = "COUNTERPOISE_DEBUG"
 BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoise import findings
 from counterpoise.cli._board import mean_and_interval
 from counterpoise.cli._shown import shown
-from counterpoise.cli._words import METRIC_WORDS
+from counterpoise.registry import METRICS
 from counterpoise.study.record import to_json
 from counterpoise.text import one_line
 
@@ -47,8 +47,8 @@ def results_json(study: "Study") -> str:
                     "label": label,
                     "lr": study.choices.get(label),
                     "scores": {str(seed): value for seed, value in primary[label].items()},
-                    "mean": {m: _mean(study, label, m) for m in METRIC_WORDS},
-                    "mean_adjusted": {m: _mean(study, label, m, "adjusted") for m in METRIC_WORDS},
+                    "mean": {m: _mean(study, label, m) for m in METRICS},
+                    "mean_adjusted": {m: _mean(study, label, m, "adjusted") for m in METRICS},
                 }
                 for label in study.labels
             ],
@@ -76,7 +76,7 @@ def _table(study: "Study") -> Any:
     others = [m for m in _BESIDE if m != first]
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
-    words = [METRIC_WORDS[m] for m in (first, *others)]
+    words = [METRICS[m].label for m in (first, *others)]
     rates = ["lr"] if study.plan.grid else []
     for title in ("seeds", *words, "after adjusting", *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")

@@ -16,8 +16,9 @@ from counterpoise.data._npz import read_npz
 from counterpoise.data._part import Data, Part
 from counterpoise.data._split import as_data
 from counterpoise.data._table import read_table
+from counterpoise.registry import resolve
 from counterpoise.text import one_line
-from counterpoise.words import find, raised
+from counterpoise.user_code import raised
 
 _NAMED: dict[str, Callable[[], Data]] = {"fashion_mnist": fashion_mnist, "digits": digits}
 _TABLES = (".csv", ".tsv")
@@ -86,7 +87,7 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
         if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
             return read_table(_path(file), seed, column)
         if ":" in word:
-            return _from_object(word, find("data", word, {}), seed)
+            return _from_object(word, resolve("data", word, {}), seed)
         raise ValueError(
             f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) "
             f"or package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"

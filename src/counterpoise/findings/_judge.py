@@ -15,8 +15,8 @@ from counterpoise.findings import (
 )
 from counterpoise.findings._codes import CODES, SEVERITIES
 from counterpoise.findings._finding import Finding
+from counterpoise.registry import unknown
 from counterpoise.study import Study
-from counterpoise.words import unknown
 
 Check = Callable[[Study], list[Finding]]
 

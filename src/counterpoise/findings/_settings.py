@@ -3,21 +3,11 @@
 from collections.abc import Iterator
 
 from counterpoise.findings._finding import Finding, listed, sentence
+from counterpoise.registry import LOSSES
 from counterpoise.study import Study, Variant
 
 ALIKE = 1.01  # class sizes within this factor count as equal
 
-# What is left of the losses that are built from class sizes where these are all alike.
-_REST = {
-    "weighted": "plain cross entropy",
-    "weighted_focal": "plain focal loss",
-    "class_balanced": "plain cross entropy, or focal loss if it has a gamma",
-    "balanced_softmax": "plain cross entropy",
-    "logit_adjusted": "plain cross entropy",
-    "cdt": "plain cross entropy",
-    "vs": "plain cross entropy",
-    "ldam": "one margin for all classes",
-}
 _SHIFTING = ("balanced_softmax", "logit_adjusted")  # to the full extent, if tau is 1
 
 
@@ -30,7 +20,8 @@ def balanced_already(study: Study) -> list[Finding]:
     return [
         sentence("CP335", template, {"label": label, "sampler": v.sampler, "rest": rest})
         for label, v in _variants(study)
-        if (rest := _REST.get(v.plain_loss)) and not _class_weights(v)
+        if (member := LOSSES.get(v.plain_loss)) is not None
+        if (rest := member.balanced) and not _class_weights(v)
         if _saw_alike(study, label, v)
     ]
 

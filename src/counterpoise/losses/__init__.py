@@ -1,9 +1,9 @@
 """Losses for imbalanced classes, each an `nn.Module` called as `loss(logits, target)`.
 
-`ALL` maps the word used everywhere (`counterpoise compare --losses`, the tests, the table in the
+`ALL` maps the name used everywhere (`counterpoise compare --losses`, the tests, the table in the
 docs) to a function from the samples per class, and the loss's settings, to the loss: the softmax
 losses, for one class per sample. `MULTI_LABEL` does so for independent yes/no decisions. A new
-member is one file, and one line here.
+member is one file, and one row in `counterpoise/registry.py`.
 """
 
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from counterpoise import registry
 from counterpoise.losses._adjusted import (
     AdjustedCrossEntropyLoss,
     adjusted_cross_entropy,
@@ -32,6 +33,7 @@ from counterpoise.losses._poly import PolyLoss
 from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
 from counterpoise.losses._sigmoid_focal import SigmoidFocalLoss
 from counterpoise.losses._vs import CDTLoss, VSLoss
+from counterpoise.registry import Member
 
 __all__ = [
     "ALL",
@@ -66,21 +68,12 @@ class _Make(Protocol):
         ...
 
 
-ALL: dict[str, _Make] = {
-    "cross_entropy": lambda counts, **s: AdjustedCrossEntropyLoss(**s),
-    "weighted": lambda counts, **s: AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **s),
-    "focal": lambda counts, **s: FocalLoss(**s),
-    "weighted_focal": lambda counts, **s: FocalLoss(alpha=inverse_weights(counts), **s),
-    "poly": lambda counts, **s: PolyLoss(**s),
-    "class_balanced": ClassBalancedLoss,
-    "balanced_softmax": BalancedSoftmaxLoss,
-    "logit_adjusted": LogitAdjustedLoss,
-    "ldam": LDAMLoss,
-    "cdt": CDTLoss,
-    "vs": VSLoss,
-}
+def _from_counts(member: Member) -> _Make:
+    make = member.load()
+    return make if "counts" in member.needs else lambda counts, /, **settings: make(**settings)
 
+
+ALL: dict[str, _Make] = {name: _from_counts(row) for name, row in registry.LOSSES.items()}
 MULTI_LABEL: dict[str, _Make] = {
-    "sigmoid_focal": lambda counts, **s: SigmoidFocalLoss(**s),
-    "asymmetric": lambda counts, **s: AsymmetricLoss(**s),
+    name: _from_counts(row) for name, row in registry.MULTI_LABEL_LOSSES.items()
 }

@@ -1,11 +1,14 @@
 """How many samples each class has, and weights made of that."""
 
 import math
+from typing import Any
 
 import torch
 
 from counterpoise.labels import Labels, count_labels, read_labels
+from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Values, as_counts, by_default
+from counterpoise.losses._focal import FocalLoss
 
 
 def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
@@ -135,3 +138,13 @@ def _read(counts: Values) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the counts in float64, empty classes as the rarest of the others, and which occur."""
     given = torch.as_tensor([] if counts is None else counts).to(torch.float64)
     return as_counts(given), given > 0
+
+
+def weighted_cross_entropy(counts: Values, **settings: Any) -> AdjustedCrossEntropyLoss:
+    """Return cross entropy with inverse class weights; settings as `AdjustedCrossEntropyLoss`'s."""
+    return AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **settings)
+
+
+def weighted_focal_loss(counts: Values, **settings: Any) -> FocalLoss:
+    """Return the focal loss with inverse class weights; settings as `FocalLoss`'s."""
+    return FocalLoss(alpha=inverse_weights(counts), **settings)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoise.kernels.conv2d import conv2d
+from counterpoise.models._images import image_settings
 
 Norm = Callable[[tuple[int, int, int]], nn.Module]
 
@@ -117,3 +118,8 @@ class Halve(nn.MaxPool2d):
         h, w = input.shape[2] // 2 * 2, input.shape[3] // 2 * 2
         lines = torch.maximum(input[:, :, 0:h:2], input[:, :, 1:h:2])
         return torch.maximum(lines[..., 0:w:2], lines[..., 1:w:2])
+
+
+def for_shape(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> DeeperCNN:
+    """Return the net for samples of a shape (C, H, W)."""
+    return DeeperCNN(norm, num_classes=num_classes, **image_settings("deeper_cnn", shape))

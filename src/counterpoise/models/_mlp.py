@@ -74,3 +74,8 @@ class MLP(nn.Module):
                 f"inputs {tuple(x.shape)}; pass in_features when building it"
             )
         return self.layers(x)
+
+
+def for_shape(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> MLP:
+    """Return the net for samples of any shape, which it flattens."""
+    return MLP(norm, in_features=math.prod(shape), num_classes=num_classes)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from counterpoise.models._images import image_settings
+
 Shape = tuple[int, int, int]
 Norm = Callable[[Shape], nn.Module]
 
@@ -157,3 +159,13 @@ def _check(depth: int, width: int, shortcut: str, height: int, wide: int) -> Non
             "ResNet needs width >= 1 and images of 8x8 at least (it halves them twice), but got "
             f"width {width} and {height}x{wide}; enlarge the images"
         )
+
+
+def resnet8(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> ResNet:
+    """Return the net of depth 8 for samples of a shape (C, H, W)."""
+    return ResNet(norm, depth=8, num_classes=num_classes, **image_settings("resnet8", shape))
+
+
+def resnet20(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> ResNet:
+    """Return the net of depth 20 for samples of a shape (C, H, W)."""
+    return ResNet(norm, depth=20, num_classes=num_classes, **image_settings("resnet20", shape))

@@ -7,14 +7,15 @@ dtype; here they are those of float64, rounded once to the parameter's. In C (`e
 "compiled") the terms are in float32, which may be seen where they cancel to 1e-4 of their sizes and
 less.
 
-`ALL` maps the word used everywhere (in `DeeperCNN`, in `counterpoise demo`) to a function from the
-shape (C, H, W) of the tensors to be normalized to a module.
+`ALL` maps the name used everywhere (in plans, in `counterpoise demo`) to a function from the shape
+(C, H, W) of the tensors to be normalized to a module.
 """
 
 from collections.abc import Callable
 
 from torch import nn
 
+from counterpoise import registry
 from counterpoise.kernels._backend import backend
 from counterpoise.norms._explain import explain
 from counterpoise.norms._group import GroupNorm
@@ -38,12 +39,6 @@ __all__ = [
     "swap_norm",
 ]
 
-Shape = tuple[int, int, int]
-
-ALL: dict[str, Callable[[Shape], nn.Module]] = {
-    "layer": lambda shape: LayerNorm(list(shape)),
-    "group": lambda shape: GroupNorm(2, shape[0]),
-    "rms": lambda shape: RMSNorm(list(shape)),
-    "layer2d": lambda shape: LayerNorm2d(shape[0]),
-    "instance": lambda shape: InstanceNorm(shape[0], affine=True),
+ALL: dict[str, Callable[[tuple[int, ...]], nn.Module]] = {
+    name: member.load() for name, member in registry.NORMS.items()
 }

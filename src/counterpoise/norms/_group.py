@@ -103,3 +103,8 @@ def check_channels(name: str, x: torch.Tensor, channels: int) -> None:
         raise ValueError(
             f"{name} needs an input (N, C, ...) of {channels} channels, but got {tuple(x.shape)}"
         )
+
+
+def for_shape(shape: tuple[int, ...]) -> GroupNorm:
+    """Return the layer for tensors of shape (C, H, W)."""
+    return GroupNorm(2, shape[0])

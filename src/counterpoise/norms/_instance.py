@@ -92,3 +92,8 @@ def _checked(
             "or GroupNorm with fewer groups"
         )
     return group_norm(x, channels, weight, bias, eps)
+
+
+def for_shape(shape: tuple[int, ...]) -> InstanceNorm:
+    """Return the layer for tensors of shape (C, H, W)."""
+    return InstanceNorm(shape[0], affine=True)

@@ -66,3 +66,8 @@ def check_last_axes(name: str, x: torch.Tensor, shape: tuple[int, ...]) -> None:
             f"{name}({shape}) needs an input whose last {len(shape)} axes are {shape}, but got "
             f"{tuple(x.shape)}; build the layer with the shape of what it normalizes"
         )
+
+
+def for_shape(shape: tuple[int, ...]) -> LayerNorm:
+    """Return the layer for tensors of shape (C, H, W)."""
+    return LayerNorm(list(shape))

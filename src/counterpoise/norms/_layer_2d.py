@@ -72,3 +72,8 @@ def _checked(
             f"{tuple(x.shape)}"
         )
     return layer_norm_2d(x, weight, bias, eps)
+
+
+def for_shape(shape: tuple[int, ...]) -> LayerNorm2d:
+    """Return the layer for tensors of shape (C, H, W)."""
+    return LayerNorm2d(shape[0])

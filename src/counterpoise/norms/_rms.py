@@ -54,3 +54,8 @@ def _checked(
 ) -> torch.Tensor:
     check_last_axes(name, x, shape)
     return rms_norm(x, shape, weight, eps)
+
+
+def for_shape(shape: tuple[int, ...]) -> RMSNorm:
+    """Return the layer for tensors of shape (C, H, W)."""
+    return RMSNorm(list(shape))

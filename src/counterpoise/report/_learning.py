@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from counterpoise.report._numbers import METRICS, mean, percent, short, whole_percent
+from counterpoise.registry import METRICS
+from counterpoise.report._numbers import mean, percent, short, whole_percent
 from counterpoise.report._panels import Panel, calibration, lines_of_all
 from counterpoise.report._svg import STYLES
 from counterpoise.report._variants import Entry
@@ -56,7 +57,7 @@ def watched(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
     """Return the primary metric where it was watched, or the nearest thing, and the loss."""
     rows = [row for v in variants for r in v.records[:1] for row in r.history]
     there = {key for row in rows for key, value in row.items() if value is not None}
-    primary = (f"validation_{metric}", f"validation: {METRICS.get(metric, metric)}")
+    primary = (f"validation_{metric}", f"validation: {METRICS[metric].label}")
     watched = [c for c in dict.fromkeys((primary, *_CURVES[:-1])) if c[0] in there]
     return [*watched[:1], *([_CURVES[-1]] if "loss" in there else [])]
 

@@ -127,12 +127,3 @@ def cut(name: str, most: int = 28) -> str:
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean; None of nothing."""
     return sum(values) / len(values) if values else None
-
-
-METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "worst_recall": "recall of the worst class",
-    "mean_average_precision": "mean average precision",
-}

@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from counterpoise import files, findings
+from counterpoise.registry import METRICS
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
-from counterpoise.report._numbers import METRICS
 from counterpoise.report._place import PAGE, check_place, write_page
 from counterpoise.report._svg import plain
 from counterpoise.report._variants import Entry, entries
@@ -124,7 +124,7 @@ def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "unfinished": _story.unfinished(study),
         "headline": _story.headline(study, verdicts),
         "failed": _story.failures(study),
-        "metric": METRICS[study.plan.metric],
+        "metric": METRICS[study.plan.metric].label,
         "margin": f"{100 * study.plan.margin:g}",
     }
 

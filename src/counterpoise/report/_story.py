@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
-    METRICS,
     count,
     duration,
     mean,
@@ -28,7 +28,6 @@ _CSS = {
     "no difference that matters": "same",
     "cannot tell yet": "open",
 }
-_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall", "mean_average_precision")
 
 
 def lede(study: Study) -> str:
@@ -36,8 +35,8 @@ def lede(study: Study) -> str:
     plan = study.plan
     variants, seeds = count(len(study.labels), "variant"), count(len(plan.seeds), "seed")
     return (
-        f"{variants}, {seeds} each, judged by {METRICS[plan.metric]} on the test part, which was "
-        f"read once. Differences of less than {_margin(plan.margin)} do not matter."
+        f"{variants}, {seeds} each, judged by {METRICS[plan.metric].label} on the test part, which "
+        f"was read once. Differences of less than {_margin(plan.margin)} do not matter."
     )
 
 
@@ -48,7 +47,7 @@ def _margin(margin: float) -> str:
 
 def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
     """Return the study in a sentence."""
-    base, metric = study.labels[0], METRICS[study.plan.metric]
+    base, metric = study.labels[0], METRICS[study.plan.metric].label
     if len(study.labels) == 1:
         return f"{base} was trained alone, so there is nothing to compare it with."
     words = {v.verdict for v in verdicts}
@@ -99,13 +98,17 @@ def ranking(study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
     known, margin = {v.variant: v for v in verdicts}, study.plan.margin
     scale = _forest_scale([v.interval for v in verdicts if v.interval], margin)
     metric = study.plan.metric
-    names = [m for m in _METRICS if any(v.scores(m) for v in variants)]
+    names = [m for m in PRIMARY if any(v.scores(m) for v in variants)]
     rows = []
     for v in sorted(variants, key=lambda v: -(v.mean(metric) or -1.0)):
         row = _difference(v, known.get(v.label), scale, margin)
         row |= {"variant": v, "score": percent(v.mean(metric))}
         rows.append(row | {"cells": [percent(v.mean(m)) for m in names]})
-    return {"rows": rows, "axis": axis(scale, tick_points), "metrics": [METRICS[m] for m in names]}
+    return {
+        "rows": rows,
+        "axis": axis(scale, tick_points),
+        "metrics": [METRICS[m].label for m in names],
+    }
 
 
 def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:

@@ -20,13 +20,15 @@ come down to what they are on balanced data: plain cross entropy. With `ShuffleS
 data set's. With `ProgressiveSampler` they are other ones in each epoch: build the loss anew from
 `seen_counts(epoch)`, or take plain cross entropy.
 
-`ALL` maps the word used everywhere to a function (targets, epochs=None, **settings) -> sampler.
+`ALL` maps the name used everywhere to a function (targets, epochs=None, **settings) -> sampler.
 `epochs` is the length of the training, which only "progressive" asks for.
 """
 
 from typing import Any, Protocol
 
+from counterpoise import registry
 from counterpoise.labels import Labels
+from counterpoise.registry import Member
 from counterpoise.samplers._balanced import BalancedSampler
 from counterpoise.samplers._by_class import ClassSampler
 from counterpoise.samplers._progressive import ProgressiveSampler
@@ -42,13 +44,11 @@ class _Make(Protocol):
         ...
 
 
-def _progressive(targets: Labels, epochs: Any = None, **settings: Any) -> ClassSampler:
-    return ProgressiveSampler(targets, epochs=epochs, **settings)
+def _for_targets(member: Member) -> _Make:
+    make = member.load()
+    if "epochs" in member.needs:
+        return lambda targets, epochs=None, **settings: make(targets, epochs=epochs, **settings)
+    return lambda targets, epochs=None, **settings: make(targets, **settings)
 
 
-ALL: dict[str, _Make] = {
-    "shuffle": lambda targets, epochs=None, **settings: ShuffleSampler(targets, **settings),
-    "balanced": lambda targets, epochs=None, **settings: BalancedSampler(targets, **settings),
-    "square_root": lambda targets, epochs=None, **settings: SquareRootSampler(targets, **settings),
-    "progressive": _progressive,
-}
+ALL: dict[str, _Make] = {name: _for_targets(row) for name, row in registry.SAMPLERS.items()}

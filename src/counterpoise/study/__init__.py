@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from counterpoise.registry import name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.engines import Event
 from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant, read_file
-from counterpoise.words import name_of, unknown
 
 __all__ = [
     "Event",

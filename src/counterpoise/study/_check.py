@@ -7,33 +7,16 @@ from numbers import Integral
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
+from counterpoise import registry
+from counterpoise.registry import unknown
 from counterpoise.text import one_line
-from counterpoise.words import unknown
 
 if TYPE_CHECKING:
     from counterpoise.study.plan import Plan
 
-# The words, here as well as in the families' tables, so that a plan is checked without torch;
-# a test holds the two together.
-NORMS = ("none", "batch", "layer", "group", "rms", "layer2d", "instance")
-LOSSES = (
-    "cross_entropy",
-    "weighted",
-    "focal",
-    "weighted_focal",
-    "poly",
-    "class_balanced",
-    "balanced_softmax",
-    "logit_adjusted",
-    "ldam",
-    "cdt",
-    "vs",
-)
-SAMPLERS = ("shuffle", "balanced", "square_root", "progressive")
-AUGMENTS = ("none", "flip", "crop", "flip+crop")
 NAMED_DATA = ("fashion_mnist", "digits")
-MODELS = ("auto", "deeper_cnn", "resnet8", "resnet20", "mlp")
-
+NORMS = (*registry.PLAIN_NORMS, *registry.NORMS)
+MODELS = ("auto", *registry.MODELS)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
@@ -44,17 +27,15 @@ _short.maxstring = _short.maxother = 120
 
 def check_plan(plan: "Plan") -> None:
     """Raise ValueError for the first thing that cannot be run."""
-    from counterpoise.study.plan import METRICS
-
     _check_types(plan)
     _check_settings(plan)
     _check_texts(plan)
     _check_size(plan)
     for v in plan.variants:
         _word("norm", v.norm, NORMS)
-        _word("loss", v.plain_loss, LOSSES)
-        _word("sampler", v.sampler, SAMPLERS)
-    _word("metric", plan.metric, METRICS, imports=False)
+        _word("loss", v.plain_loss, registry.LOSSES)
+        _word("sampler", v.sampler, registry.SAMPLERS)
+    _word("metric", plan.metric, registry.PRIMARY, imports=False)
     _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if not plan.variants or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(
@@ -131,9 +112,9 @@ def _check_imbalance(plan: "Plan") -> None:
 def _check_training(plan: "Plan") -> None:
     t = plan.training
     _word("training.model", t.model, MODELS)
-    _word("training.augment", t.augment, AUGMENTS)
-    _word("training.optimizer", t.optimizer, ("sgd", "adamw"), imports=False)
-    _word("training.schedule", t.schedule, ("cosine", "constant"), imports=False)
+    _word("training.augment", t.augment, registry.AUGMENTS)
+    _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
+    _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for part in t.watch:
         _word("training.watch", part, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
@@ -172,7 +153,7 @@ def _check_training(plan: "Plan") -> None:
         )
 
 
-def _word(kind: str, word: Any, known: tuple[str, ...], imports: bool = True) -> None:
+def _word(kind: str, word: Any, known: Iterable[str], imports: bool = True) -> None:
     if word not in known and not (imports and ":" in str(word)):
         more = (*known, "module:name") if imports else known
         raise ValueError(unknown(kind, word, more))

@@ -6,11 +6,11 @@ from counterpoise import losses, samplers, train
 from counterpoise.data import Data, count_classes
 from counterpoise.data._memory import free_memory
 from counterpoise.data._part import check_pair
+from counterpoise.registry import resolve
 from counterpoise.study._check import shown
 from counterpoise.study.one_run import build
 from counterpoise.study.plan import Plan, Variant, write
 from counterpoise.text import one_line
-from counterpoise.words import find
 
 _MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square
 
@@ -80,7 +80,7 @@ def check_parts(plan: Plan, data: Data) -> None:
         words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
     for kind, word in sorted(words):
         if ":" in word:
-            find(kind, word, {})
+            resolve(kind, word, {})
     counts = count_classes(data.train.targets, data.num_classes)
     if t.validation and max(counts) < 2:
         raise ValueError(

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoise.words import owner, source_file
+from counterpoise.user_code import owner, source_file
 
 
 def digest_of(word: str) -> str | None:

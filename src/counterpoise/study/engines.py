@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from counterpoise.study._gpus import Gpus
-from counterpoise.words import raised
+from counterpoise.user_code import raised
 
 Emit = Callable[[Any], None]
 Target = Callable[[Any, Emit], None]

@@ -11,20 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from counterpoise import data, files, losses, models, norms, probe, samplers, train
+from counterpoise import data, files, losses, models, norms, probe, registry, samplers, train
 from counterpoise.metrics import adjust, evaluate
+from counterpoise.registry import resolve
 from counterpoise.study import record
 from counterpoise.study._environment import run_environment
 from counterpoise.study._prepared import load_parts
 from counterpoise.study.engines import Emit, peak_memory_mb
 from counterpoise.text import printable
-from counterpoise.words import find
 
-NORMS: dict[str, Any] = {
-    "none": None,
-    "batch": lambda s: nn.BatchNorm2d(s[0]) if len(s) == 3 else nn.BatchNorm1d(s[0]),
-    **norms.ALL,
-}
+_NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.ALL
 _TOLD_EVERY = 15  # times that a lock is waited for, two seconds each
 _PROBED = 64  # samples of the look at the first step
 
@@ -61,7 +57,7 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
     """Return the net that a plan's words mean, for samples of a shape."""
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"
-    net = find("model", model, models.ALL)(find("norm", norm, NORMS), shape, num_classes)
+    net = resolve("model", model, models.ALL)(resolve("norm", norm, _NORMS), shape, num_classes)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{model} must make a torch.nn.Module, but made a {type(net).__name__}")
     return net
@@ -98,7 +94,7 @@ class _Training:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._read_data(study, t["validation"])
-        self.sampler = find("sampler", variant["sampler"], samplers.ALL)(
+        self.sampler = resolve("sampler", variant["sampler"], samplers.ALL)(
             self.parts["train"].targets,
             epochs=t["epochs"],
             seed=spec["seed"],
@@ -136,7 +132,7 @@ class _Training:
             clip_norm=t["clip_norm"] or None,
             seed=self.spec["seed"],
             sampler=self.sampler,
-            augment=find("augment", t["augment"], train.AUGMENTS),
+            augment=resolve("augment", t["augment"], train.AUGMENTS),
             each_epoch=self.each_epoch,
             watch={name: self.parts[name] for name in t["watch"]},
             state=record.load_checkpoint(folder, self.environment),
@@ -170,7 +166,7 @@ class _Training:
     def _make_loss(self, variant: dict[str, Any], t: dict[str, Any]) -> nn.Module:
         """The loss, built from the counts that it will see."""
         word, settings = variant["loss"].removesuffix("+drw"), variant["settings"]
-        make = find("loss", word, losses.ALL)
+        make = resolve("loss", word, losses.ALL)
         self.seen_counts = self.sampler.seen_counts(t["epochs"] - 1)
         loss = make(self.seen_counts, **settings)
         if variant["loss"] != word:

@@ -6,25 +6,18 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from counterpoise import files
-from counterpoise.study._check import as_seeds, check_plan, shown
+from counterpoise import files, registry
+from counterpoise.registry import unknown
+from counterpoise.study._check import NORMS, as_seeds, check_plan, shown
 from counterpoise.study._sources import digest_of
-from counterpoise.words import unknown
 
-METRICS = (
-    "balanced_accuracy",
-    "accuracy",
-    "macro_f1",
-    "worst_recall",
-    "mean_average_precision",
-)
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 _DRW = "+drw"
@@ -35,6 +28,10 @@ _MOST_BYTES = 1_000_000  # of a plan on disk
 
 def _field(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
+
+
+def _names(table: Iterable[str]) -> str:
+    return ", ".join(table)
 
 
 def _settle(part: Any) -> None:
@@ -106,22 +103,20 @@ class Imbalance:
 class Training:
     """How every variant is trained."""
 
-    model: str = _field(
-        "auto", "deeper_cnn, resnet8, resnet20, mlp, module:name; auto: by the data"
-    )
+    model: str = _field("auto", f"{_names(registry.MODELS)}, module:name; auto: by the data")
     image_size: int = _field(32, "to which a folder of images is scaled")
     epochs: int = _field(20, "passes over the training part")
     batch_size: int = _field(128, "samples a step")
-    optimizer: str = _field("sgd", "sgd or adamw")
+    optimizer: str = _field("sgd", _names(registry.OPTIMIZERS))
     lr: float | str = _field("auto", "a number, or auto: from the grid of [tuning], per variant")
     momentum: float = _field(0.9, "of sgd")
     weight_decay: float = _field(5e-4, "not on norms and biases")
-    schedule: str = _field("cosine", "cosine or constant")
+    schedule: str = _field("cosine", _names(registry.SCHEDULES))
     warmup: float = _field(0.05, "share of the training over which the rate rises")
     clip_norm: float = _field(0.0, "largest norm of a step's gradient; 0: any")
     deferred: float = _field(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = _field(
-        "none", "flip, crop, flip+crop, module:name; how images are changed at random, or none"
+        "none", f"{_names(registry.AUGMENTS)}, module:name: how images are changed at random"
     )
     validation: float = _field(0.1, "share of the training part that choices are made on")
     watch: tuple[str, ...] = _field(
@@ -158,15 +153,20 @@ class Plan:
     """
 
     data: str = _field("fashion_mnist", "fashion_mnist, digits, a folder, .npz, .csv, module:name")
-    norms: tuple[str, ...] = _field(("none",), "none, batch, layer, group, ...; or module:name")
+    norms: tuple[str, ...] = _field(("none",), f"{_names(NORMS)}; or module:name")
     losses: tuple[str, ...] = _field(
-        ("cross_entropy",), "+drw behind one: weights that set in late"
+        ("cross_entropy",), f"{_names(registry.LOSSES)}; +drw: weights that set in late"
     )
-    samplers: tuple[str, ...] = _field(("shuffle",), "shuffle, balanced, square_root, progressive")
+    samplers: tuple[str, ...] = _field(("shuffle",), _names(registry.SAMPLERS))
     variant: tuple[Variant, ...] = ()
     seeds: tuple[int, ...] = _field((0, 1, 2, 3, 4), "a number of seeds, or a list of them")
-    metric: str = _field("balanced_accuracy", "the one that verdicts are about; chosen beforehand")
-    margin: float = _field(0.01, "differences below it do not matter")
+    metric: str = _field(
+        registry.PRIMARY[0],
+        f"{_names(registry.PRIMARY)}: what verdicts are about, chosen beforehand",
+    )
+    margin: float = _field(
+        registry.METRICS[registry.PRIMARY[0]].margin, "differences below it do not matter"
+    )
     baseline: str = _field("", "label of what the others are compared with; empty: the first")
     on_other_environment: str = _field(
         "keep", "keep or rerun: what was trained with another torch, processor or set of kernels"

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from counterpoise import registry
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """From a batch of the training part, and what draws, to the batch that is trained on."""
 
@@ -84,8 +86,5 @@ def _check(images: Tensor) -> None:
 
 
 AUGMENTS: dict[str, Augment | None] = {
-    "none": None,
-    "flip": flip,
-    "crop": crop,
-    "flip+crop": flip_and_crop,
+    name: member.load() for name, member in registry.AUGMENTS.items()
 }

@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from counterpoise import registry
+
 NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
     nn.modules.batchnorm._NormBase,  # all batch and instance norms
 )
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = tuple(registry.OPTIMIZERS)
 
 
 def make_optimizer(

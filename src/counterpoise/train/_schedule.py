@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+from counterpoise import registry
+
 Schedule = Callable[[float], float]
 """From the share of the training that is done, 0 .. 1, to the factor of the learning rate."""
 
@@ -62,4 +64,6 @@ def _check(warmup: float) -> None:
         raise ValueError(f"warmup must be a share of the training, 0 .. 1, but got {warmup}")
 
 
-SCHEDULES: dict[str, Callable[[float], Schedule]] = {"constant": constant, "cosine": cosine}
+SCHEDULES: dict[str, Callable[[float], Schedule]] = {
+    name: member.load() for name, member in registry.SCHEDULES.items()
+}

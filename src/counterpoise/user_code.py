@@ -1,4 +1,4 @@
-"""Words that people type, turned into what they mean."""
+"""Code of users: imported by name, and named in messages when it fails."""
 
 import difflib
 import importlib
@@ -7,79 +7,12 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 _OURS = Path(__file__).parent
 _PYTHON = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")}
 _INSTALLED = {"site-packages", "dist-packages"}
-
-
-def find(kind: str, word: str, table: Mapping[str, Any]) -> Any:
-    """Return the entry of a table, or the object that `package.module:name` names.
-
-    Args:
-        kind: what the word stands for, for the error message: "loss", "norm".
-        word: a key of the table, or `package.module:name`; modules in the current folder count.
-        table: the words that need no import.
-
-    Raises:
-        ValueError: neither; the message holds the nearest valid word.
-
-    Example:
-        >>> find("number", "one", {"one": 1, "two": 2})
-        1
-        >>> find("number", "math:pi", {}) > 3
-        True
-    """
-    if word in table:
-        return table[word]
-    if ":" in word:
-        return _import(kind, word)
-    raise ValueError(unknown(kind, word, table))
-
-
-def unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    """Say that a word is not known, and which one may be meant.
-
-    Example:
-        >>> unknown("loss", "focl", ["focal", "ldam"])
-        "loss must be one of focal, ldam, but got 'focl'; did you mean 'focal'?"
-    """
-    known = list(known)
-    begins = [k for k in known if word and k.startswith(str(word))]
-    near = begins or difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{kind} must be one of {', '.join(known)}, but got {word!r}{meant}"
-
-
-def name_of(thing: Any) -> str:
-    """Return the word for a thing: itself if it is a word, else `package.module:name`.
-
-    Raises:
-        ValueError: what cannot be imported by a name, such as a lambda or what a script defines.
-
-    Example:
-        >>> import math
-        >>> name_of("focal"), name_of(math.sqrt)
-        ('focal', 'math:sqrt')
-    """
-    if isinstance(thing, str):
-        return thing
-    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
-    if module in (None, "__main__") or "<" in name:
-        raise ValueError(
-            f"{_kind(thing)} must be importable, as every run has a process of its own; put it "
-            "into a module (a file beside the script will do) and give 'module:name'"
-        )
-    return f"{module}:{name}"
-
-
-def _kind(thing: Any) -> str:
-    """Say what a thing is, without showing what it holds."""
-    name = getattr(thing, "__qualname__", None)
-    return f"a {type(thing).__name__}{f' called {name}' if isinstance(name, str) else ''}"
 
 
 def source_file(module: str) -> Path | None:
@@ -155,7 +88,16 @@ def _shortened(file: str) -> str:
         return file
 
 
-def _import(kind: str, word: str) -> Any:
+def import_name(kind: str, word: str) -> Any:
+    """Return the object that `package.module:name` names; the current folder counts.
+
+    Args:
+        kind: what the name stands for, for the error message.
+        word: the name.
+
+    Raises:
+        ValueError: there is no such module or name, or the module raises.
+    """
     module, _, name = word.partition(":")
     _look_here()
     found: Any = None
