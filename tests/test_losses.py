@@ -11,6 +11,7 @@ from torch import nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_inputs_torch_nn_CrossEntropyLoss
 
+from counterpoise import losses
 from counterpoise.losses import (
     AdjustedCrossEntropyLoss,
     AsymmetricLoss,
@@ -377,3 +378,17 @@ def test_learned_letters_get_their_gradients():
     found = torch.autograd.grad(adjusted_cross_entropy(logits, target, offset=offset), offset)[0]
     wanted = torch.autograd.grad(F.cross_entropy(logits + offset, target), offset)[0]
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: losses.LogitAdjustedLoss([1, 2], tua=1.0), "LogitAdjustedLoss .* mean 'tau'"),
+        (lambda: losses.CDTLoss([1, 2], reductoin="sum"), "CDTLoss .* mean 'reduction'"),
+        (lambda: losses.AdjustedCrossEntropyLoss(weigth=[1, 2]), "CrossEntropyLoss .*'weight'"),
+        (lambda: losses.FocalLoss(gama=2.0), "gama"),
+    ],
+)
+def test_a_misspelled_setting_names_the_loss_and_what_was_meant(make, says):
+    with pytest.raises(TypeError, match=says):
+        make()

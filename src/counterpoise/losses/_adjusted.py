@@ -1,7 +1,7 @@
 """The whole family of softmax losses for imbalance, as a function and as a module."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from counterpoise.losses._check import (
     check_range,
     check_settings,
     check_tensors,
+    refuse_settings,
 )
 
 Vector = torch.Tensor | None
@@ -146,6 +147,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
     per sample; in the logits' dtype.
 
     Raises:
+        TypeError: a setting that the loss does not have; the message asks which was meant.
         ValueError: vectors that are not one finite number per class, and what the function refuses.
 
     Example:
@@ -176,8 +178,10 @@ class AdjustedCrossEntropyLoss(nn.Module):
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
         reduction: str = "mean",
+        **unknown: Never,
     ) -> None:
         super().__init__()
+        refuse_settings(self, unknown)
         per_class = isinstance(gamma, Sequence | torch.Tensor | np.ndarray) and np.ndim(gamma) > 0
         check_settings(0.0 if per_class else gamma, poly, label_smoothing, reduction)
         vectors = {"scale": scale, "offset": offset, "margin": margin, "weight": weight}

@@ -1,18 +1,51 @@
 """What the losses ask of their arguments, and what they answer to a mistake."""
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from numbers import Real
+from typing import TypedDict
 
 import numpy as np
 import torch
 
 from counterpoise.kernels._eager import readable
 from counterpoise.kernels.adjusted_cross_entropy import Arguments
+from counterpoise.registry import unknown
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
 LEAST_POLY = "; below -1 a better answer could cost more"
+
+
+class Reducing(TypedDict, total=False):
+    """The settings that every softmax loss takes."""
+
+    label_smoothing: float
+    ignore_index: int
+    reduction: str
+
+
+class Weighting(Reducing, total=False):
+    """The same, and class weights."""
+
+    weight: Values
+
+
+class Focusing(Weighting, total=False):
+    """The same, and the focal loss's γ."""
+
+    gamma: float | torch.Tensor | Sequence[float]
+
+
+def refuse_settings(loss: object, names: Iterable[str]) -> None:
+    """Refuse settings that a loss does not have, and ask which was meant."""
+    for name in names:
+        parameters = [inspect.signature(c.__init__).parameters for c in type(loss).__mro__[:-2]]
+        known = dict.fromkeys(chain(*parameters))
+        known = [n for n in known if n not in ("self", "args", "kwargs", "settings", "unknown")]
+        raise TypeError(unknown(f"a setting of {type(loss).__name__}", name, known))
 
 
 def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:

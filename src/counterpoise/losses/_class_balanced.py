@@ -1,9 +1,9 @@
 """The class-balanced loss."""
 
-from typing import Any
+from typing import Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Values
+from counterpoise.losses._check import Reducing, Values
 from counterpoise.losses._class_weights import effective_number_weights
 
 
@@ -31,7 +31,7 @@ class ClassBalancedLoss(AdjustedCrossEntropyLoss):
     """
 
     def __init__(
-        self, counts: Values, beta: float = 0.9999, gamma: float = 0.0, **settings: Any
+        self, counts: Values, beta: float = 0.9999, gamma: float = 0.0, **settings: Unpack[Reducing]
     ) -> None:
         super().__init__(weight=effective_number_weights(counts, beta), gamma=gamma, **settings)
         self.beta = beta

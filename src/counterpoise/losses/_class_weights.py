@@ -1,13 +1,13 @@
 """How many samples each class has, and weights made of that."""
 
 import math
-from typing import Any
+from typing import Unpack
 
 import torch
 
 from counterpoise.labels import Labels, count_labels, read_labels
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Values, as_counts, by_default
+from counterpoise.losses._check import Focusing, Reducing, Values, as_counts, by_default
 from counterpoise.losses._focal import FocalLoss
 
 
@@ -140,11 +140,15 @@ def _read(counts: Values) -> tuple[torch.Tensor, torch.Tensor]:
     return as_counts(given), given > 0
 
 
-def weighted_cross_entropy(counts: Values, **settings: Any) -> AdjustedCrossEntropyLoss:
+def weighted_cross_entropy(
+    counts: Values, **settings: Unpack[Focusing]
+) -> AdjustedCrossEntropyLoss:
     """Return cross entropy with inverse class weights; settings as `AdjustedCrossEntropyLoss`'s."""
     return AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **settings)
 
 
-def weighted_focal_loss(counts: Values, **settings: Any) -> FocalLoss:
+def weighted_focal_loss(
+    counts: Values, gamma: float = 2.0, **settings: Unpack[Reducing]
+) -> FocalLoss:
     """Return the focal loss with inverse class weights; settings as `FocalLoss`'s."""
-    return FocalLoss(alpha=inverse_weights(counts), **settings)
+    return FocalLoss(gamma, alpha=inverse_weights(counts), **settings)

@@ -1,9 +1,9 @@
 """The label-distribution-aware margin loss."""
 
-from typing import Any
+from typing import Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Values, as_counts, as_number, by_default
+from counterpoise.losses._check import Focusing, Values, as_counts, as_number, by_default
 
 
 class LDAMLoss(AdjustedCrossEntropyLoss):
@@ -35,7 +35,11 @@ class LDAMLoss(AdjustedCrossEntropyLoss):
     """
 
     def __init__(
-        self, counts: Values, max_margin: float = 0.5, scale: float = 30.0, **settings: Any
+        self,
+        counts: Values,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        **settings: Unpack[Focusing],
     ) -> None:
         max_margin, scale = as_number("max_margin", max_margin, 0), as_number("scale", scale, 1e-6)
         n = as_counts(counts)

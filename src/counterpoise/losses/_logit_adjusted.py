@@ -1,11 +1,11 @@
 """The logit-adjusted loss, and its special case, the balanced softmax."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Values, as_counts, as_number, by_default
+from counterpoise.losses._check import Focusing, Values, as_counts, as_number, by_default
 
 
 def log_prior(counts: Values) -> torch.Tensor:
@@ -39,7 +39,7 @@ class LogitAdjustedLoss(AdjustedCrossEntropyLoss):
         2.3026
     """
 
-    def __init__(self, counts: Values, tau: float = 1.0, **settings: Any) -> None:
+    def __init__(self, counts: Values, tau: float = 1.0, **settings: Unpack[Focusing]) -> None:
         tau = as_number("tau", tau)
         super().__init__(offset=by_default(tau * log_prior(counts)), **settings)
         self.tau = tau
@@ -65,5 +65,5 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
         2.3026
     """
 
-    def __init__(self, counts: Values, **settings: Any) -> None:
+    def __init__(self, counts: Values, **settings: Unpack[Focusing]) -> None:
         super().__init__(counts, tau=1.0, **settings)

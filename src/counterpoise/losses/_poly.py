@@ -1,9 +1,9 @@
 """The poly loss."""
 
-from typing import Any
+from typing import Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import LEAST_POLY, as_number
+from counterpoise.losses._check import LEAST_POLY, Weighting, as_number
 
 
 class PolyLoss(AdjustedCrossEntropyLoss):
@@ -26,6 +26,8 @@ class PolyLoss(AdjustedCrossEntropyLoss):
         1.1931
     """
 
-    def __init__(self, epsilon: float = 1.0, gamma: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self, epsilon: float = 1.0, gamma: float = 0.0, **settings: Unpack[Weighting]
+    ) -> None:
         epsilon = as_number("epsilon", epsilon, -1, LEAST_POLY)
         super().__init__(poly=epsilon, gamma=gamma, **settings)
