@@ -10,10 +10,12 @@ from counterpoise.losses._class_weights import effective_number_weights
 class ClassBalancedLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy (or focal loss) weighted by the effective number of samples of a class.
 
-        loss = weight_t * (1 - p_t)^gamma * -log(p_t)
-        weight_j ~ (1 - beta) / (1 - beta^counts_j)
+    .. math::
+        \text{loss} = -w_t \, (1 - p_t)^\gamma \log p_t, \qquad
+        w_j \propto \frac{1 - \beta}{1 - \beta^{n_j}}
 
-    with the weights scaled to mean 1. beta = 0 weighs all classes alike, beta -> 1 by 1 / counts.
+    where n_j is the count of class j and the weights are scaled to mean 1. beta = 0 weighs all
+    classes alike, beta -> 1 by 1 / counts.
 
     Source: Cui et al. 2019, arXiv 1901.05555, eq. 4 and 8 (their softmax variant).
 

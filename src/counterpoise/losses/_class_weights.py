@@ -1,4 +1,4 @@
-"""How many samples each class has, and weights made of that."""
+"""Class counts, and class weights computed from them."""
 
 import math
 from typing import Unpack
@@ -13,8 +13,6 @@ from counterpoise.losses._focal import FocalLoss
 
 def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
     """Count the samples of each class.
-
-        counts_j = number of targets that are j
 
     Args:
         targets: class numbers: an integer tensor, array or list of any shape (dense targets
@@ -38,9 +36,10 @@ def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tens
 
 
 def inverse_weights(counts: Values) -> torch.Tensor:
-    """Weigh every class by the inverse of its share, so that all classes weigh the same in sum.
+    r"""Weigh every class by the inverse of its share, so that all classes weigh the same in sum.
 
-        weight_j = N / (C * counts_j),    N = sum of counts
+    .. math::
+        w_j = \frac{N}{C \, n_j}, \qquad N = \sum_k n_k
 
     The mean over the samples is 1 (over the classes it is more). An empty class gets the weight of
     the rarest of the others and changes nothing for them: N and C count the classes that occur.
@@ -67,11 +66,12 @@ def inverse_weights(counts: Values) -> torch.Tensor:
 
 
 def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tensor:
-    """Weigh every class by the inverse of its effective number of samples.
+    r"""Weigh every class by the inverse of its effective number of samples.
 
-        weight_j = c * (1 - beta) / (1 - beta^counts_j),    c so that the mean over the classes is 1
+    .. math::
+        w_j = c \, \frac{1 - \beta}{1 - \beta^{n_j}}
 
-    beta = 0 weighs all classes alike, beta -> 1 as 1 / counts. Keep it near 1: where counts are
+    with c such that the mean over the classes is 1. beta = 0 weighs all classes alike, beta -> 1 as 1 / counts. Keep it near 1: where counts are
     far above 1 / (1 - beta), beta^counts is 0 and all weights are equal. An empty class gets the
     weight of the rarest of the others and changes nothing for them: the mean is over the classes
     that occur. Computed as -expm1(counts * log(beta)), which is exact for beta near 1 as well.
@@ -105,9 +105,10 @@ def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tens
 
 
 def median_frequency_weights(counts: Values) -> torch.Tensor:
-    """Weigh every class by how much rarer it is than the middle one.
+    r"""Weigh every class by how much rarer it is than the median class.
 
-        weight_j = median(counts) / counts_j
+    .. math::
+        w_j = \frac{\text{median}(n)}{n_j}
 
     with the mean of the two middle counts for an even number of classes. An empty class gets the
     weight of the rarest of the others and changes nothing for them: the median is of the classes

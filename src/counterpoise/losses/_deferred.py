@@ -1,4 +1,4 @@
-"""Class weights that set in late."""
+"""Deferred re-weighting: class weights from some epoch on."""
 
 import itertools
 import operator
@@ -16,18 +16,18 @@ Stages = Sequence[tuple[int, Weight]]
 
 
 class DeferredReweighting:
-    r"""Give a loss its class weights only from some epoch on.
+    r"""Give a loss its class weights only from some epoch on: deferred re-weighting (DRW).
 
-        weight(epoch) = 1 for every class,   epoch < start
-                        weight,              start <= epoch
+    .. math::
+        w(\text{epoch}) = \begin{cases} 1 & \text{epoch} < \text{start} \\
+        w & \text{epoch} \ge \text{start} \end{cases}
 
-    The net first learns its features from the data as they are, then the classifier is balanced:
-    "deferred re-weighting" (DRW). What is set depends on the epoch alone, so that a training that
-    goes on from epoch 170 of 200 has the weights of one that was never stopped, and an epoch after
-    the last is like the last.
+    The net first learns its features from the data as they are, then the classifier is balanced.
+    The weight depends on the epoch alone, so that a training resumed at epoch 170 of 200 has the
+    weights of one that was never stopped, and an epoch after the last is like the last.
 
-    The loss has a weight for every class from the start on (1, where it was built without, so that
-    its state_dict has the same keys throughout); what weight it was built with is replaced. The
+    The loss has a weight for every class from the start on (1 where it was built without, so that
+    its state_dict has the same keys throughout); a weight that it was built with is replaced. The
     schedule sets new tensors and never writes into those it or the loss was given.
 
     Source: Cao et al. 2019, arXiv 1906.07413, algorithm 1 (there 160 of 200 epochs, then
@@ -36,7 +36,7 @@ class DeferredReweighting:
     Args:
         loss: a module with a buffer `weight` of (C) or None, such as every softmax loss of this
             package and `torch.nn.CrossEntropyLoss`.
-        weight: what a sample of each class weighs, (C), at least 0; or several stages, as a list of
+        weight: the class weights, (C), at least 0; or several stages, as a list of
             (start, weight) with rising starts.
         start: the epoch, counted from 0, from which on `weight` holds; leave it out for stages.
 
@@ -86,11 +86,11 @@ class DeferredReweighting:
         self.loss.weight = weight.to(self._like(), copy=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on: the epoch."""
+        """Return the state to resume from: the epoch."""
         return {"epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state: set the weight of its epoch."""
+        """Resume from a saved state: set the weight of its epoch."""
         if "epoch" not in state:
             raise ValueError(
                 f"the state must hold an `epoch`, but holds {sorted(state)}; give what "

@@ -9,8 +9,11 @@ from counterpoise.losses._check import Focusing, Values, as_counts, as_number, b
 class LDAMLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy in which the target's logit has to win by a margin, larger for rare classes.
 
-        loss = -log softmax(scale * (logits - m_t * onehot_t))_t
-        m_j = max_margin * (min(counts) / counts_j)^(1/4)
+    .. math::
+        \text{loss} = -\log \text{softmax}\bigl(s \, (z - m_t \mathbb{1}_t)\bigr)_t, \qquad
+        m_j = m_\text{max} \Bigl(\frac{\min_k n_k}{n_j}\Bigr)^{1/4}
+
+    with logits z, scale s, and the count n_j of class j.
 
     Made for cosines as logits: give the net a `models.NormedLinear` as its last layer, or it will
     not learn. The authors' recipe weighs the classes from late in the training on:
@@ -22,7 +25,7 @@ class LDAMLoss(AdjustedCrossEntropyLoss):
         counts: training samples of each class as the loss sees them, (C). An empty class counts as
             the rarest of the others.
         max_margin: the margin of the rarest class, at least 0: 0.5 for small sets, 0.3 for large.
-        scale: what cosines are multiplied with, above 0.
+        scale: the factor of the cosines, above 0.
         **settings: `weight`, `gamma`, `label_smoothing`, `ignore_index`, `reduction` of
             `AdjustedCrossEntropyLoss`, where shapes, dtypes, reductions and errors stand.
 

@@ -9,7 +9,7 @@ from counterpoise.losses._check import Focusing, Values, as_counts, as_number, b
 
 
 def log_prior(counts: Values) -> torch.Tensor:
-    """The logarithm of each class's share in float64; an empty class counts as the rarest."""
+    """Return the logarithm of each class's share in float64; an empty class counts as the rarest."""
     n = as_counts(counts)
     return (n / n.sum()).log()
 
@@ -17,10 +17,13 @@ def log_prior(counts: Values) -> torch.Tensor:
 class LogitAdjustedLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy of logits to which tau times the log of the class's share is added.
 
-        loss = -log softmax(logits + tau * log(counts / sum(counts)))_t
+    .. math::
+        \text{loss} = -\log \text{softmax}(z + \tau \log \pi)_t, \qquad
+        \pi_j = \frac{n_j}{\sum_k n_k}
 
-    The net learns what is left to explain when the shares are known, so that its bare logits, at
-    evaluation, are those for balanced classes: take their argmax without the offset.
+    with logits z and the count n_j of class j. The offset explains the class sizes, so that the net
+    need not: its bare logits, at evaluation, are those for balanced classes. Take their argmax
+    without the offset.
 
     Source: Menon et al. 2020, arXiv 2007.07314, eq. 10.
 
@@ -48,9 +51,11 @@ class LogitAdjustedLoss(AdjustedCrossEntropyLoss):
 class BalancedSoftmaxLoss(LogitAdjustedLoss):
     r"""Cross entropy of logits to which the log of the class's count is added.
 
-        loss = -log(counts_t * exp(z_t) / sum of counts_j * exp(z_j)),    z = logits
+    .. math::
+        \text{loss} = -\log \frac{n_t e^{z_t}}{\sum_j n_j e^{z_j}}
 
-    which is `LogitAdjustedLoss` with tau = 1: a constant more or less changes no softmax.
+    with logits z and the count n_j of class j. It is `LogitAdjustedLoss` with tau = 1, since a
+    constant added to all logits changes no softmax.
 
     Source: Ren et al. 2020, arXiv 2007.10740, eq. 4.
 

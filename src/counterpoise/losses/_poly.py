@@ -9,7 +9,8 @@ from counterpoise.losses._check import LEAST_POLY, Weighting, as_number
 class PolyLoss(AdjustedCrossEntropyLoss):
     r"""Poly-1: cross entropy (or focal loss) with a changed first coefficient of its series.
 
-        loss = (1 - p_t)^gamma * (-log(p_t) + epsilon * (1 - p_t))
+    .. math::
+        \text{loss} = (1 - p_t)^\gamma \, \bigl(-\log p_t + \epsilon \, (1 - p_t)\bigr)
 
     Source: Leng et al. 2022, arXiv 2204.12511, eq. 4 (gamma = 0) and table 1 (focal).
 

@@ -1,4 +1,4 @@
-"""Balancing after the training: what to take from the logits."""
+"""Post-hoc logit adjustment: balance a net that was trained with a plain loss."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,15 @@ def adjust_logits(
     target_prior: Values = None,
     axis: int = 1,
 ) -> torch.Tensor:
-    r"""Take the training data's prior from the logits of a trained net, after training.
+    r"""Replace the prior of the training data in the logits of a trained net by another.
 
-        adjusted_j = logits_j - tau * log(pi_j) + tau * log(target_j),    pi = counts / sum(counts)
+    .. math::
+        z'_j = z_j - \tau \log \pi_j + \tau \log \pi^\text{target}_j, \qquad
+        \pi_j = \frac{n_j}{\sum_k n_k}
 
-    With tau = 1 this is Bayes' rule for data whose classes occur as `target` says instead of as in
-    training; other tau make up for a net that over- or understates its certainty (`choose_tau`).
+    with logits z and the count n_j of class j. With tau = 1 this is Bayes' rule for data whose
+    classes occur as `target_prior` says instead of as in training; other tau correct a net that
+    over- or understates its certainty (`choose_tau`).
     It is for nets trained with a plain loss: one trained with `LogitAdjustedLoss` or
     `BalancedSoftmaxLoss` is adjusted already.
 
@@ -73,12 +76,12 @@ def adjust_logits(
 
 @dataclass(frozen=True)
 class TauChoice:
-    """What `choose_tau` found.
+    """The result of `choose_tau`.
 
     Attributes:
-        tau: the chosen one.
-        score: what it scores.
-        scores: what every tau of the grid scores, in the grid's order.
+        tau: the chosen tau.
+        score: its score.
+        scores: the score of every tau of the grid, in the grid's order.
     """
 
     tau: float
@@ -94,9 +97,7 @@ def choose_tau(
     grid: Sequence[float] | None = None,
     target_prior: Values = None,
 ) -> TauChoice:
-    """Choose `adjust_logits`' tau on held-out data: the one whose predictions score best.
-
-        tau = argmax over the grid of metric(argmax_j adjust_logits(logits, counts, tau)_j, target)
+    """Choose the tau of `adjust_logits` whose predictions score best on validation data.
 
     Of several that score the same (within 1e-12), the one closest to 1 is chosen, which is the
     value that theory gives; of two as close, the smaller. Choose on validation data: on the test
@@ -150,7 +151,7 @@ def _find_axis(logits: torch.Tensor, axis: int) -> int:
 
 
 def _shift(counts: Values, target_prior: Values) -> torch.Tensor:
-    """Return what is added to each class's logit for tau = 1, in float64."""
+    """Return the term added to each class's logit for tau = 1, in float64."""
     shift = -log_prior(counts)
     if target_prior is None:
         return shift

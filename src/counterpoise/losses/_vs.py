@@ -10,9 +10,12 @@ from counterpoise.losses._logit_adjusted import log_prior
 class VSLoss(AdjustedCrossEntropyLoss):
     r"""Cross entropy of logits that are both scaled and offset by the size of their class.
 
-        loss = -log softmax(scale * logits + offset)_t
-        scale = (counts / max(counts))^power,    offset = tau * log(counts / sum(counts))
+    .. math::
+        \text{loss} = -\log \text{softmax}(s \cdot z + b)_t, \qquad
+        s_j = \Bigl(\frac{n_j}{\max_k n_k}\Bigr)^{\text{power}}, \qquad
+        b_j = \tau \log \frac{n_j}{\sum_k n_k}
 
+    with logits z and the count n_j of class j.
     The offset helps early in the training and the scale late, when every sample is fitted. At
     evaluation take the argmax of the bare logits.
 
@@ -48,7 +51,9 @@ class VSLoss(AdjustedCrossEntropyLoss):
 class CDTLoss(VSLoss):
     r"""Class-dependent temperatures: cross entropy of logits scaled by the size of their class.
 
-        loss = -log softmax((counts / max(counts))^power * logits)_t
+    .. math::
+        \text{loss} = -\log \text{softmax}\Bigl(
+        \Bigl(\frac{n_j}{\max_k n_k}\Bigr)^{\text{power}} z_j\Bigr)_t
 
     Source: Ye et al. 2020, arXiv 2001.01385, eq. 4 (`power` is their γ).
 
