@@ -71,10 +71,11 @@ def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tens
     .. math::
         w_j = c \, \frac{1 - \beta}{1 - \beta^{n_j}}
 
-    with c such that the mean over the classes is 1. beta = 0 weighs all classes alike, beta -> 1 as 1 / counts. Keep it near 1: where counts are
-    far above 1 / (1 - beta), beta^counts is 0 and all weights are equal. An empty class gets the
-    weight of the rarest of the others and changes nothing for them: the mean is over the classes
-    that occur. Computed as -expm1(counts * log(beta)), which is exact for beta near 1 as well.
+    with c such that the mean over the classes is 1. beta = 0 weighs all classes alike, beta -> 1 as
+    1 / counts. Keep it near 1: where counts are far above 1 / (1 - beta), beta^counts is 0 and all
+    weights are equal. An empty class gets the weight of the rarest of the others and changes
+    nothing for them: the mean is over the classes that occur. Computed as
+    -expm1(counts * log(beta)), which is exact for beta near 1 as well.
 
     Source: Cui et al. 2019, arXiv 1901.05555, section 4.
 

@@ -9,7 +9,7 @@ from counterpoise.losses._check import Focusing, Values, as_counts, as_number, b
 
 
 def log_prior(counts: Values) -> torch.Tensor:
-    """Return the logarithm of each class's share in float64; an empty class counts as the rarest."""
+    """Return the logarithm of each class's share in float64; an empty class is as the rarest."""
     n = as_counts(counts)
     return (n / n.sum()).log()
 
