@@ -115,7 +115,7 @@ INLINE void sum_lanes(const void *restrict x, int64_t rows, float *restrict sum,
             sum[j] += (get(x, r * width + j, half) + get(x, b + j, half)) +
                       (get(x, c + j, half) + get(x, d + j, half));
     }
-    for (; r < rows; r++)
+    for (r = rows / 4 * 4; r < rows; r++) /* as r is, but gcc may warn of a loop that never runs */
         for (int64_t j = 0; j < width; j++) sum[j] += get(x, r * width + j, half);
 }
 
