@@ -3,6 +3,7 @@
 #   PYTHON       the Python (3.11 or newer) that .venv is made from
 #   ARGS         handed on to the command, as in `make demo ARGS=--quick`
 #   TORCH_INDEX  a package index for torch alone, say one with CPU builds
+#   CC           the C compiler, as in `make setup CC="ccache gcc"`; hatch_build.py says what else
 
 PYTHON ?= python3
 VENV   := .venv
@@ -44,6 +45,7 @@ format: $(VENV)/.stamp-dev  ## let ruff put the code in order
 
 clean:  ## remove .venv and everything built or cached (keeps runs/)
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(addprefix src/counterpoise/kernels/_compiled/,*.so .compiling-*)
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp in .venv stands for one finished install; it is redone when what it depends on is newer.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,52 @@ for function, given in (
 """
 
 
-@pytest.fixture(scope="module")
+SANITIZED = """
+import itertools
+import torch
+from torch import nn
+from counterpoise.kernels import _compiled
+
+called, look_up = set(), _compiled.prototype
+def prototype(name, signature):
+    kernel = look_up(name, signature)
+    return kernel and (lambda *given: (called.add(name), kernel(*given))[1])
+_compiled.prototype = prototype
+from counterpoise import losses, models, norms
+
+def use(function, x, *more):
+    y = function(x.requires_grad_(), *more)
+    y.backward(torch.ones_like(y))
+
+torch.manual_seed(0)
+floats = torch.float32, torch.bfloat16
+shapes = (1, 2), (5, 3), (70, 33), (300, 10), (9, 1000), (4, 5, 3, 7), (2, 19, 65)
+for shape, dtype in itertools.product(shapes, (*floats, torch.float64)):
+    target = torch.randint(shape[1], (shape[0], *shape[2:]))
+    target.view(-1)[::3] = -100
+    given = {name: torch.rand(shape[1]) + 0.5 for name in ("scale", "offset", "margin", "weight")}
+    for reduction, smoothing in itertools.product(("mean", "none"), (0.0, 0.1)):
+        many = {"gamma": 1.5, "reduction": reduction, "label_smoothing": smoothing}
+        for vectors in ({}, given if smoothing == 0 else given | {"margin": None}):
+            loss = losses.AdjustedCrossEntropyLoss(**many, **vectors)
+            for axis in (1, -1):
+                logits = torch.randn(shape).movedim(1, axis).contiguous().movedim(axis, 1)
+                use(loss, logits.to(dtype), target)
+shapes = (2, 4, 5, 9), (3, 6, 1, 1), (1, 16, 7, 3), (21, 8, 9, 9), (2, 320, 3, 3), (1, 16, 80, 80)
+for shape, dtype in itertools.product((*shapes, (2, 6, 3, 4, 5)), floats):
+    c, layout = shape[1], torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    for norm in norms.GroupNorm(2, c), norms.GroupNorm(c, c), norms.LayerNorm(shape[1:]):
+        use(norm.to(dtype), torch.randn(shape).to(dtype, memory_format=layout))
+convs = [m for m in models.DeeperCNN().modules() if isinstance(m, nn.Conv2d)]
+for conv, size in itertools.product(convs, ((28, 28), (5, 7), (1, 1), (33, 17))):
+    x = torch.randn(3, conv.in_channels, *size)
+    use(conv, x.to(memory_format=torch.channels_last))
+there = {name for name, found in _compiled.FOUND.items() if found}
+assert called == there != set(), there - called
+"""
+
+
+@pytest.fixture
 def hook():
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     module = importlib.util.module_from_spec(spec)
@@ -63,9 +109,24 @@ def package(tmp_path):
     return tmp_path
 
 
-def use(package, missing=False, **environment):
+@pytest.fixture
+def imitated(package, monkeypatch):
+    """A compiler that writes "new", if the old libraries are there and it is not into one."""
+    folder = package / KERNELS / "_compiled"
+    for name in ("AVX2.so", "DEFAULT.so"):
+        (folder / name).write_text("old")
+    script = package / "imitated compiler"
+    script.write_text(
+        f'for to; do :; done; cd "{folder}"; [ "$(dirname "$to")" != "$PWD" ] || exit 1\n'
+        'grep -q old AVX2.so && grep -q old DEFAULT.so && echo new > "$to"\n'
+    )
+    monkeypatch.setenv("CC", f"sh '{script}'")
+    return folder
+
+
+def run(code, package, **environment):
     return subprocess.run(
-        [sys.executable, "-c", USE.format(missing=missing)],
+        [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(package / "src"), **environment},
         capture_output=True,
         text=True,
@@ -74,33 +135,89 @@ def use(package, missing=False, **environment):
 
 @pytest.mark.slow
 @needs_compiler
-def test_every_library_is_right(hook, package):
-    made = hook.compile_kernels(package)
+def test_every_library_is_right_and_compiles_without_a_warning(hook, package, monkeypatch, capfd):
+    monkeypatch.setenv("COUNTERPOISE_ALL_ISA", "1")
+    made = hook.compile_kernels(package, hook.instruction_sets(editable=True))
     folder = package / KERNELS / "_compiled"
     assert made
+    assert capfd.readouterr().err == ""
     assert sorted(folder.glob("*.*o")) == sorted(made)
     capability = torch.backends.cpu.get_cpu_capability()
     for name in ("AVX512", "AVX2", "DEFAULT"):
         path = folder / f"{name}.so"
         if path in made and (name == capability or name != "AVX512"):
-            run = use(package, ATEN_CPU_CAPABILITY=name.lower())
-            assert run.returncode == 0, name + run.stderr
+            done = run(USE.format(missing=False), package, ATEN_CPU_CAPABILITY=name.lower())
+            assert done.returncode == 0, name + done.stderr
             path.unlink()  # so that no other can have been taken in its stead
+
+
+@needs_compiler
+def test_no_kernel_leaves_its_memory_or_what_c_defines(hook, package, monkeypatch):
+    """Under AddressSanitizer and UBSan, which see the memory of torch's tensors, too."""
+    found = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True)
+    sanitizer = Path(found.stdout.strip())
+    if not sanitizer.is_absolute():
+        pytest.skip("cc has no AddressSanitizer")
+    monkeypatch.setenv("CC", "cc -fsanitize=address,undefined -fno-sanitize-recover=undefined -g")
+    monkeypatch.setattr(hook, "FLAGS", [*hook.FLAGS, "-O0"])
+    assert hook.compile_kernels(package, hook.instruction_sets(editable=True))
+    done = run(SANITIZED, package, LD_PRELOAD=str(sanitizer), ASAN_OPTIONS="detect_leaks=0")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("compiler", ["there-is-none", "false"])
 def test_without_a_compiler_torchs_operators_do_the_work(hook, package, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
     (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"of other sources")
-    assert hook.compile_kernels(package) == []
-    run = use(package, missing=True)
-    assert run.returncode == 0, run.stderr
+    assert hook.compile_kernels(package, hook.instruction_sets(editable=False)) == []
+    done = run(USE.format(missing=True), package)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_libraries_are_replaced_when_the_new_ones_are_whole(hook, package, imitated):
+    before = {path.name for path in imitated.iterdir()}
+    assert hook.compile_kernels(package, {"DEFAULT": []}) == [imitated / "DEFAULT.so"]
+    assert (imitated / "DEFAULT.so").read_text() == "new\n"
+    assert {path.name for path in imitated.iterdir()} == before - {"AVX2.so"}
+
+
+@pytest.mark.skipif("ATEN_CPU_CAPABILITY" in os.environ, reason="torch is told what to use")
+@pytest.mark.skipif(sys.platform != "linux", reason="compiled for Linux alone")
+def test_an_editable_install_is_for_this_machine_and_a_wheel_for_all(hook, package, imitated):
+    def artifacts(version):
+        data = {"artifacts": []}
+        hook.Compile(str(package), {}, None, None, "", "wheel").initialize(version, data)
+        assert (data["pure_python"], data["tag"][:14]) == (False, "py3-none-linux")
+        for name in ("AVX2.so", "DEFAULT.so"):
+            (imitated / name).write_text("old")
+        return {Path(path).stem for path in data["artifacts"]}
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    assert artifacts("editable") == {capability if "AVX" in capability else "DEFAULT"}
+    assert artifacts("standard") == set(hook.INSTRUCTIONS[platform.machine()])
+
+
+@needs_compiler
+def test_the_next_library_is_tried_where_one_does_not_load(package):
+    capability, folder = torch.backends.cpu.get_cpu_capability(), package / KERNELS / "_compiled"
+    name = capability if "AVX" in capability else "DEFAULT"
+    code = "from counterpoise.kernels._compiled import *; print(INSTRUCTIONS, REASON, sep='\\n')"
+    assert run(code, package).stdout == f"\nnone was compiled for {capability}\n"
+    (folder / f"{name}.so").write_bytes(b"no library")
+    assert run(code, package).stdout.startswith(f"\n{name}.so does not load: ")
+    if name != "DEFAULT":
+        empty = ["cc", "-shared", "-x", "c", "/dev/null", "-o", str(folder / "DEFAULT.so")]
+        subprocess.run(empty, check=True)
+        taken, reason = run(code, package).stdout.splitlines()
+        assert taken == "DEFAULT"
+        assert reason.startswith(f"{name}.so does not load: ")
+        assert reason.endswith(f"{folder}/DEFAULT.so is the best for {capability}")
 
 
 def test_a_library_that_does_not_load_is_as_none(package):
     (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"no library")
-    run = use(package, missing=True, ATEN_CPU_CAPABILITY="default")
-    assert run.returncode == 0, run.stderr
+    done = run(USE.format(missing=True), package, ATEN_CPU_CAPABILITY="default")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
