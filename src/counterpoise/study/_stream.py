@@ -8,9 +8,9 @@ from typing import Any
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._environment import differences, environment, run_environment
 from counterpoise.study._prepared import FILE, gather, keep
 from counterpoise.study.engines import Event, run_all
+from counterpoise.study.environment import differences, environment, run_environment
 from counterpoise.study.plan import Plan, Run, choose, final_runs, run_id, tuning_runs, write
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"

@@ -12,9 +12,9 @@ import numpy as np
 
 from counterpoise import files, stats
 from counterpoise.study import _schema, record
-from counterpoise.study._environment import differences
 from counterpoise.study._prepared import find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
+from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, read, read_file, run_id
 
 

@@ -15,9 +15,9 @@ from counterpoise import data, files, losses, models, norms, probe, registry, sa
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
-from counterpoise.study._environment import run_environment
 from counterpoise.study._prepared import load_parts
 from counterpoise.study.engines import Emit, peak_memory_mb
+from counterpoise.study.environment import run_environment
 from counterpoise.text import printable
 
 _NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.ALL

@@ -30,7 +30,7 @@ def run_environment() -> dict[str, str]:
 
     Returns:
         counterpoise, torch and numpy: versions; device: of the net; instruction_set: of torch's
-        kernels on this processor; kernels: of ours, "C" or "torch operators".
+        kernels on this processor; kernels: of ours, such as "C for AVX2", or "torch operators".
     """
     import torch
 
@@ -43,7 +43,7 @@ def run_environment() -> dict[str, str]:
         "numpy": version("numpy"),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "kernels": "torch operators" if _compiled.LIBRARY is None else "C",
+        "kernels": f"C for {_compiled.INSTRUCTIONS}" if _compiled.LIBRARY else "torch operators",
     }
 
 
