@@ -8,6 +8,7 @@ import counterpoise
 from counterpoise.cli._compare import compare, plan, report, show
 from counterpoise.cli._demo import demo
 from counterpoise.cli._doctor import doctor
+from counterpoise.cli._env import env
 from counterpoise.cli._errors import DEBUG, without_debug
 from counterpoise.cli._shown import Output
 
@@ -20,7 +21,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # ours says how to go on
 )
-for command in (compare, plan, show, report, doctor, demo):
+for command in (compare, plan, show, report, doctor, demo, env):
     app.command(command)
 
 
