@@ -86,7 +86,7 @@ def compile_kernels(root: Path, variants: dict[str, list[str]]) -> list[Path]:
     else:
         sys.stderr.write("counterpoise: no C compiler, so torch's operators alone\n")
     for old in set(folder.glob("*.so")) - set(made):
-        old.unlink()
+        old.unlink(missing_ok=True)
     return made
 
 
