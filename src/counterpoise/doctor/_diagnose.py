@@ -1,33 +1,36 @@
-"""Examine a net, and try what could help."""
+"""Diagnose a net, and try remedies."""
 
-import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from counterpoise.doctor._diagnosis import (
-    DIVERGES,
-    LEARNS,
-    Diagnosis,
-    Remedy,
-    numbers,
+from counterpoise.doctor._diagnosis import Diagnosis, Remedy
+from counterpoise.doctor._remedies import (
+    Change,
+    add_norms,
+    add_shortcuts,
+    hidden_layers,
+    kaiming,
+    norms_and_kaiming,
 )
-from counterpoise.doctor._judge import NOTHING, TOO_HIGH, blame, is_open, judge, losses
-from counterpoise.doctor._look import Case
-from counterpoise.doctor._remedies import Place, add_norms, add_shortcuts, kaiming, places
-from counterpoise.doctor._trial import Rounds, Trial, run_trial
+from counterpoise.doctor._short_training import train_briefly
+from counterpoise.doctor._snapshot import MakeOptimizer, TrainingSetup
+from counterpoise.doctor._verdict import (
+    NOTHING,
+    TOO_HIGH,
+    WILL_DIVERGE,
+    WILL_LEARN,
+    decide_verdict,
+    describe_losses,
+    find_cause,
+)
 from counterpoise.probe import Loss
-from counterpoise.probe._bench import Bench, as_floats, bench, count_samples, detached
+from counterpoise.probe.inspection import Inspected, inspect
+from counterpoise.probe.nested import detach, scale_images
 
-MakeOptimizer = Callable[..., torch.optim.Optimizer]
 ROUNDS = 3  # of steps, for the net as it is; a remedy has to show within one
-
-Change = Callable[[nn.Module, list[Place]], str | None]
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd": torch.optim.SGD,
@@ -39,8 +42,8 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
 def diagnose(
     net: nn.Module,
     loss: Loss,
-    inputs: Any,
-    targets: Any,
+    inputs: object,
+    targets: object,
     *,
     lr: float,
     optimizer: str | MakeOptimizer = "sgd",
@@ -49,31 +52,32 @@ def diagnose(
     batch_dim: int = 0,
     remedies: bool = True,
 ) -> Diagnosis:
-    """Say whether a net will learn, and if not, where it breaks, why, and what helps.
+    """Diagnose whether a net will learn, and if not, in which layer it breaks, why, and what helps.
 
-    On a copy it looks at the net, takes a few real steps on batches drawn from the samples, and
-    looks again, up to three times for as long as it is not clear. Where that does not end well, a
-    norm after each hidden layer, Kaiming's initialization, shortcuts around the layers that keep
+    A copy is measured, trained for a few real steps on batches drawn from the samples, and measured
+    again, up to three times for as long as the verdict is undecided. Where that does not end well,
+    a norm after each hidden layer, Kaiming's initialization, shortcuts around the layers that keep
     their shape and other learning rates are each tried on a copy of their own, and recommended only
-    if the verdict then is "will learn". "Will learn" means: within some ten times `steps`. How it
-    decides, and how often it was right, docs/doctor.md tells.
+    if the verdict then is "will learn". "Will learn" means: within some ten times `steps`. How the
+    verdict is decided, and how often it was right: docs/doctor.md.
 
     The net, its gradients, buffers and modes and the state of the random numbers stay as they are;
-    the same call gives the same answer. The copies are in training mode.
+    the same call gives the same diagnosis. The copies are in training mode.
 
     Args:
         net: any module, as it is before the training.
-        loss: called as loss(what the net returns, targets), returns a number.
+        loss: called as loss(output of the net, targets); returns a scalar tensor.
         inputs: samples, a few batches if possible: a tensor, a tuple of arguments or a dict of
-            named ones. uint8 images are scaled to 0 .. 1.
-        targets: what the loss takes.
+            named ones, in the dtypes and on the device that the net takes. uint8 images are scaled
+            to 0 .. 1.
+        targets: passed to the loss; tensors in it have one entry a sample.
         lr: the learning rate.
         optimizer: "sgd" (plain), "adam", "adamw", or a function optimizer(weights, lr=...), such as
             `functools.partial(torch.optim.SGD, momentum=0.9)`.
-        steps: how many steps between two looks.
+        steps: how many steps there are between two measurements.
         batch_size: samples a step.
         batch_dim: the dimension of the inputs that counts the samples.
-        remedies: whether to try what could help.
+        remedies: whether to try remedies.
 
     Returns:
         The diagnosis; `print` shows it, its `rows` are the table by layer.
@@ -81,6 +85,7 @@ def diagnose(
     Raises:
         ValueError: fewer than two samples, an lr that is not above 0, steps or batch_size below 1,
             an unknown optimizer.
+        Exception: whatever the net or the loss raises.
 
     Example:
         >>> import torch
@@ -96,126 +101,98 @@ def diagnose(
         >>> found.recommended[0].change
         'Kaiming initialization of 21 layers'
     """
-    samples = count_samples(inputs, batch_dim)
-    _check(samples, lr, optimizer, steps, batch_size)
-    make = optimizer if callable(optimizer) else OPTIMIZERS[optimizer]
-    first = Case(
-        loss,
-        as_floats(detached(inputs)),
-        detached(targets),
-        partial(make, lr=lr),
-        batch_dim,
-        samples,
+    setup = TrainingSetup(
+        loss=loss,
+        inputs=scale_images(detach(inputs)),
+        targets=detach(targets),
+        make_optimizer=_make_optimizer(optimizer),
+        lr=lr,
+        steps=steps,
+        batch_size=batch_size,
+        batch_dim=batch_dim,
     )
-    experiment = _Experiment(net, first, make, lr, steps, min(batch_size, samples))
-    trial = experiment.try_on_copy(None, lr)[0]
-    n = numbers(trial)
-    verdict, sure = judge(n)
-    cause, place, why = (None, None, losses(n)) if verdict == LEARNS else blame(verdict, n, trial)
-    failing = remedies and verdict != LEARNS and cause != NOTHING
-    tried, notes = _try_all(experiment, verdict, cause) if failing else ([], [])
+    _check(setup)
+    with inspect(net, seed=0) as inspected:
+        training = train_briefly(inspected, setup, max_rounds=ROUNDS, in_float64=True)
+    n, before, after = training.numbers, training.before, training.after
+    verdict, sure = decide_verdict(n)
+    if verdict == WILL_LEARN:
+        cause, layer, why = None, None, describe_losses(n)
+    else:
+        cause, layer, why = find_cause(verdict, n, before, after)
+    tried, notes = [], []
+    if remedies and verdict != WILL_LEARN and cause != NOTHING:
+        too_fast = verdict == WILL_DIVERGE or cause == TOO_HIGH
+        tried, notes = _try_remedies(net, setup, too_fast)
     if not net.training:
         notes.append("The net is in evaluation mode; this is about training mode.")
-    rows_after = trial.after.rows if trial.after else ()
     return Diagnosis(
         verdict=verdict,
         sure=sure,
         cause=cause,
-        place=place,
+        layer=layer,
         why=why,
         numbers=n,
         remedies=tuple(tried),
-        rows=trial.before.rows,
-        rows_after=rows_after,
-        steps=len(trial.losses),
-        notes=(*(f"{note[0].upper()}{note[1:]}." for note in trial.notes), *notes),
+        rows=before.rows,
+        rows_after=after.rows if after else (),
+        steps=len(training.losses),
+        notes=(*(f"{note[0].upper()}{note[1:]}." for note in training.notes), *notes),
     )
 
 
-@dataclass(frozen=True)
-class _Experiment:
-    net: nn.Module
-    case: Case
-    make: MakeOptimizer
-    lr: float
-    steps: int
-    batch_size: int
-
-    def try_on_copy(self, change: Change | None, lr: float) -> tuple[Trial, str]:
-        """Try a changed copy: what became of it, and what was changed.
-
-        Raises:
-            _NotFeasible: the net has no place for the change, or cannot be copied.
-            Exception: whatever the changed copy raises.
-        """
-        case = dataclasses.replace(self.case, make_optimizer=partial(self.make, lr=lr))
-        with bench(self.net, seed=0) as place:
-            words = [_changed(place, change, case)] if change else []
-            if lr != self.lr:
-                words.append(f"learning rate {lr:g}")
-            most = 1 if words else ROUNDS
-            rounds = Rounds(self.steps, most, lambda trial: is_open(numbers(trial)), not words)
-            return run_trial(place, case, self.batch_size, rounds), " and ".join(words)
-
-
-class _NotFeasible(Exception):
-    pass
-
-
-def _changed(place: Bench, change: Change, case: Case) -> str:
-    if not place.copied:
-        raise _NotFeasible
-    with bench(place.net, seed=0) as other:
-        found = places(other.net, case.spread().inputs)
-    done = change(place.net, found)
-    if done is None:
-        raise _NotFeasible
-    return done
-
-
-def _try_all(
-    experiment: _Experiment, verdict: str, cause: str | None
+def _try_remedies(
+    net: nn.Module, setup: TrainingSetup, too_fast: bool
 ) -> tuple[list[Remedy], list[str]]:
-    """Try single changes, and pairs of them until one helps where no single one does."""
-    slower, faster = experiment.lr / 10, experiment.lr * 10
-    too_fast = verdict == DIVERGES or cause == TOO_HIGH
-    tried, notes = [], []
-    for change, lr in [
-        *((change, experiment.lr) for change in (add_norms, kaiming, add_shortcuts)),
-        *((None, rate) for rate in ([slower] if too_fast else [slower, faster])),
-    ]:
-        _try(experiment, change, lr, tried, notes)
-    for change, lr in [
-        (_norms_and_kaiming, experiment.lr),
-        (add_norms, slower),
-        (kaiming, slower),
-        (None, slower / 10),
-    ]:
-        if not any(remedy.worked for remedy in tried):
-            _try(experiment, change, lr, tried, notes)
-    return sorted(tried, key=_rank), notes
+    """Try single changes, and pairs of them until one helps where no single one does.
+
+    Returns:
+        The remedies, best first, and notes on those that could not be tried.
+    """
+    lr = setup.lr
+    rates = [lr / 10] if too_fast else [lr / 10, lr * 10]
+    single: list[tuple[Change | None, float]] = [
+        *((change, lr) for change in (add_norms, kaiming, add_shortcuts)),
+        *((None, rate) for rate in rates),
+    ]
+    pairs = [(norms_and_kaiming, lr), (add_norms, lr / 10), (kaiming, lr / 10), (None, lr / 100)]
+    outcomes = [_try_remedy(net, setup, change, rate) for change, rate in single]
+    for change, rate in pairs:
+        if not any(isinstance(outcome, Remedy) and outcome.worked for outcome in outcomes):
+            outcomes.append(_try_remedy(net, setup, change, rate))
+    tried = [outcome for outcome in outcomes if isinstance(outcome, Remedy)]
+    return sorted(tried, key=_rank), [outcome for outcome in outcomes if isinstance(outcome, str)]
 
 
-def _try(
-    experiment: _Experiment, change: Change | None, lr: float, tried: list[Remedy], notes: list[str]
-) -> None:
-    """Try one change, and add what became of it to `tried` or why it could not be to `notes`."""
+def _try_remedy(
+    net: nn.Module, setup: TrainingSetup, change: Change | None, lr: float
+) -> Remedy | str | None:
+    """Train a modified copy: its outcome, why it could not be trained, or None without a place."""
+    setup, changes = replace(setup, lr=lr), [] if lr == setup.lr else [f"learning rate {lr:g}"]
     try:
-        trial, words = experiment.try_on_copy(change, lr)
-    except _NotFeasible:
-        return
+        with inspect(net, seed=0) as modified:
+            if change is not None:
+                done = _apply(change, modified, setup)
+                if done is None:
+                    return None
+                changes = [done, *changes]
+            training = train_briefly(modified, setup, max_rounds=1, in_float64=False)
     except (RuntimeError, ValueError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        notes.append(f"Could not try {getattr(change, '__name__', 'the change')}: {reason}")
-        return
-    n = numbers(trial)
-    verdict = judge(n)[0]
-    tried.append(Remedy(words, verdict, verdict == LEARNS, n, len(trial.losses)))
+        return f"Could not try {getattr(change, '__name__', 'the change')}: {reason}"
+    n = training.numbers
+    verdict, _ = decide_verdict(n)
+    steps = len(training.losses)
+    return Remedy(" and ".join(changes), verdict, verdict == WILL_LEARN, n, steps)
 
 
-def _norms_and_kaiming(net: nn.Module, found: list[Place]) -> str | None:
-    first, second = kaiming(net, found), add_norms(net, found)
-    return f"{second} and {first}" if first and second else None
+def _apply(change: Change, modified: Inspected, setup: TrainingSetup) -> str | None:
+    """Change a copy of the net in place; its description, or None where that is not possible."""
+    if not modified.is_copy:
+        return None
+    with inspect(modified.net, seed=0) as other:
+        hidden = hidden_layers(other.net, setup.subset().inputs)
+    return change(modified.net, hidden)
 
 
 def _rank(remedy: Remedy) -> tuple[bool, float]:
@@ -223,21 +200,26 @@ def _rank(remedy: Remedy) -> tuple[bool, float]:
     return not remedy.worked, math.inf if after is None or math.isnan(after) else after
 
 
-def _check(
-    samples: int, lr: float, optimizer: str | MakeOptimizer, steps: int, batch_size: int
-) -> None:
-    if samples < 2:
-        raise ValueError(
-            f"diagnose compares samples and needs two at least, but got {samples}; pass a few "
-            "batches, and batch_dim if the samples do not lie along the first dimension"
-        )
-    if not 0 < lr < math.inf or steps < 1 or batch_size < 1:
-        raise ValueError(
-            "diagnose needs an lr above 0, and steps and batch_size of at least 1, but got "
-            f"{lr}, {steps} and {batch_size}"
-        )
-    if not callable(optimizer) and optimizer not in OPTIMIZERS:
+def _make_optimizer(optimizer: str | MakeOptimizer) -> MakeOptimizer:
+    if callable(optimizer):
+        return optimizer
+    if optimizer not in OPTIMIZERS:
         raise ValueError(
             f"optimizer must be one of {sorted(OPTIMIZERS)} or a function of weights and learning "
             f"rate, but got {optimizer!r}"
+        )
+    return OPTIMIZERS[optimizer]
+
+
+def _check(setup: TrainingSetup) -> None:
+    if setup.samples < 2:
+        raise ValueError(
+            "diagnose compares samples and needs two at least, but got "
+            f"{setup.samples}; pass a few batches, and batch_dim if the samples do not lie along "
+            "the first dimension"
+        )
+    if not 0 < setup.lr < math.inf or setup.steps < 1 or setup.batch_size < 1:
+        raise ValueError(
+            "diagnose needs an lr above 0, and steps and batch_size of at least 1, but got "
+            f"{setup.lr}, {setup.steps} and {setup.batch_size}"
         )

@@ -1,88 +1,72 @@
-"""The doctor's findings as data, and how they read."""
+"""The diagnosis as data and as text."""
 
-import itertools
 from dataclasses import dataclass
-from typing import Any
 
-from counterpoise.doctor._trial import Trial
-from counterpoise.probe._table import table
-
-LEARNS, IDLES, DIVERGES = "will learn", "will not learn", "will diverge"
+from counterpoise.probe import LayerRow
+from counterpoise.probe.layer import format_rows
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the verdict rests on.
+    r"""The numbers that a verdict rests on.
+
+    With the loss gradients of the outputs, less their mean over the samples, backpropagated to the
+    weights w as g, and one optimizer step along g from w to w',
+
+    .. math::
+        \text{first-order decrease} = \frac{\langle g, w - w' \rangle}{|L_\text{constant}|}, \qquad
+        \text{learning signal} = \text{first-order decrease} \cdot \sqrt{\text{visible share}}
 
     Attributes:
-        guess: the lowest loss of an output that is the same for every sample.
+        constant_loss: the lowest loss of an output that is the same for every sample.
         loss: before the steps.
         loss_after: after them, on the same samples; None when they could not be finished.
         highest_loss: of all steps; infinite when one was not finite.
-        visible_share: of the net's output: its variance over the samples / its second moment.
+        visible_share: of the net's output: its variance over the inputs divided by its second
+            moment.
         visible_share_after: the same after the steps.
-        promise: the share of `guess` by which one step along the part of the gradient that tells
-            samples apart would lower the loss, to first order.
-        promise_after: the same after the steps.
-        signal: promise_after * sqrt(visible_share_after), what the next steps have to go by.
-        growth: the least factor by which `signal` grew from one round of steps to the next; 1 if
-            there were less than three rounds, or if it shrank.
+        first_order_decrease: the share of the constant loss that one step removes, to first order,
+            by distinguishing the samples.
+        first_order_decrease_after: the same after the steps.
+        learning_signal: after the steps.
+        growth: the smallest factor by which the learning signal grew from one round of steps to the
+            next; 1 if there were less than three rounds, or if it shrank.
     """
 
-    guess: float
+    constant_loss: float
     loss: float
     loss_after: float | None
     highest_loss: float
     visible_share: float
     visible_share_after: float | None
-    promise: float
-    promise_after: float | None
-    signal: float | None
+    first_order_decrease: float
+    first_order_decrease_after: float | None
+    learning_signal: float | None
     growth: float
 
     @property
-    def fall(self) -> float | None:
-        """By what share of guessing's loss the steps brought the loss below it."""
-        return None if self.loss_after is None else (self.guess - self.loss_after) / self.scale
+    def improvement(self) -> float | None:
+        """(constant_loss - loss_after) / scale, a skill score; R² for the squared error."""
+        if self.loss_after is None:
+            return None
+        return (self.constant_loss - self.loss_after) / self.scale
 
     @property
     def scale(self) -> float:
-        """The size of guessing's loss, or 1 where that is 0."""
-        return abs(self.guess) or 1.0
-
-
-def numbers(trial: Trial) -> Numbers:
-    """Put a trial's numbers together."""
-    before, after = trial.before, trial.after
-    return Numbers(
-        guess=before.guess,
-        loss=before.loss,
-        loss_after=after.loss if after else None,
-        highest_loss=trial.highest_loss,
-        visible_share=before.visible_share,
-        visible_share_after=after.visible_share if after else None,
-        promise=before.promise,
-        promise_after=after.promise if after else None,
-        signal=after.signal if after else None,
-        growth=_growth([look.signal for look in trial.looks[1:]]),
-    )
-
-
-def _growth(signals: list[float]) -> float:
-    factors = [b / a if a else 1.0 for a, b in itertools.pairwise(signals)]
-    return max(1.0, min(factors)) if len(factors) > 1 else 1.0
+        """|constant_loss|, or 1 where that is 0."""
+        return abs(self.constant_loss) or 1.0
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change that was tried on a copy, and what became of the copy.
+    """A change that was tried on a copy of the net, and its outcome.
 
     Attributes:
-        change: what was changed, in words.
-        verdict: on the changed copy.
-        worked: whether the verdict is now "will learn".
-        numbers: of the changed copy; the diagnosis has those of the net as it is.
-        steps: how many it was trained; 0 when its promise was too small from the start.
+        change: a description, such as "learning rate 0.01".
+        verdict: on the modified copy.
+        worked: whether that verdict is "will learn".
+        numbers: of the modified copy; the diagnosis has those of the net as it is.
+        steps: of the modified copy's training; 0 when its first-order decrease was too small.
     """
 
     change: str
@@ -91,34 +75,43 @@ class Remedy:
     numbers: Numbers
     steps: int
 
+    def __str__(self) -> str:
+        n = self.numbers
+        share = "below 1e-10" if n.visible_share < 1e-10 else f"{n.visible_share:.2g}"
+        loss = "not finite" if n.loss_after is None else f"{n.loss_after:.3g}"
+        trained = (
+            f"loss {n.loss:.3g} -> {loss} in {self.steps} steps" if self.steps else "not trained"
+        )
+        return f"{self.change}: {self.verdict} (visible share {share}, {trained})"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a net, if anything, where, and what was seen to help.
+    """Whether a net will learn; if not, the cause, the layer, and the remedies that were tried.
 
     Attributes:
         verdict: "will learn", "will not learn" or "will diverge".
         sure: False when the numbers are close to a threshold.
-        cause: one of the causes that docs/doctor.md names; None for a net that will learn.
-        place: the name of the layer where it breaks, or None where no layer stands out.
+        cause: one of `CAUSES`; None for a net that will learn.
+        layer: the name of the layer where it breaks, or None where no layer stands out.
         why: the numbers behind it, in a sentence.
-        numbers: what the verdict rests on.
-        remedies: everything that was tried, what worked first, the lowest loss foremost.
-        rows: a dict a layer before the steps, as `counterpoise.probe.watch` has them.
+        numbers: those that the verdict rests on.
+        remedies: all that were tried, those that worked first, the lowest loss foremost.
+        rows: one dict a layer before the steps, as `counterpoise.probe.watch` has them.
         rows_after: the same after the steps; empty when they could not be finished.
-        steps: how many were taken; 0 when the promise was too small from the start.
-        notes: what else the reader should know.
+        steps: how many were taken; 0 when the first-order decrease was too small from the start.
+        notes: on the net's mode, and on measurements and remedies that were not possible.
     """
 
     verdict: str
     sure: bool
     cause: str | None
-    place: str | None
+    layer: str | None
     why: str
     numbers: Numbers
     remedies: tuple[Remedy, ...]
-    rows: tuple[dict[str, Any], ...]
-    rows_after: tuple[dict[str, Any], ...]
+    rows: tuple[LayerRow, ...]
+    rows_after: tuple[LayerRow, ...]
     steps: int
     notes: tuple[str, ...] = ()
 
@@ -128,29 +121,20 @@ class Diagnosis:
         return tuple(remedy for remedy in self.remedies if remedy.worked)
 
     def __str__(self) -> str:
-        parts = [self._verdict(), self.why, *self._tried(), *self.notes]
-        return "\n".join([*parts, "", table(self.rows)])
+        lines = [self._verdict_line(), self.why, *self._remedy_lines(), *self.notes]
+        return "\n".join([*lines, "", format_rows(self.rows)])
 
-    def _verdict(self) -> str:
-        words = self.verdict.capitalize() if self.sure else f"Close, but {self.verdict}"
-        where = f" at {self.place}" if self.place else ""
-        return f"{words}: {self.cause}{where}." if self.cause else f"{words}."
+    def _verdict_line(self) -> str:
+        verdict = self.verdict.capitalize() if self.sure else f"Close, but {self.verdict}"
+        where = f" at {self.layer}" if self.layer else ""
+        return f"{verdict}: {self.cause}{where}." if self.cause else f"{verdict}."
 
-    def _tried(self) -> list[str]:
+    def _remedy_lines(self) -> list[str]:
         if not self.remedies:
             return []
-        worked = [f"  {i}. {_line(remedy)}" for i, remedy in enumerate(self.recommended, 1)]
-        failed = [f"  - {_line(remedy)}" for remedy in self.remedies if not remedy.worked]
-        head = ["What helps, tried on copies:" if worked else "Nothing of what was tried helps:"]
-        between = ["What does not:"] if worked and failed else []
-        return [*head, *worked, *between, *failed]
-
-
-def _line(remedy: Remedy) -> str:
-    n = remedy.numbers
-    loss = "not finite" if n.loss_after is None else f"{n.loss_after:.3g}"
-    steps = "not trained"
-    if remedy.steps:
-        steps = f"loss {n.loss:.3g} -> {loss} in {remedy.steps} steps"
-    share = "below 1e-10" if n.visible_share < 1e-10 else f"{n.visible_share:.2g}"
-    return f"{remedy.change}: {remedy.verdict} (visible share {share}, {steps})"
+        worked = [f"  {i}. {remedy}" for i, remedy in enumerate(self.recommended, 1)]
+        failed = [f"  - {remedy}" for remedy in self.remedies if not remedy.worked]
+        if not worked:
+            return ["None of the remedies tried on copies helps:", *failed]
+        other = ["Remedies that do not:", *failed] if failed else []
+        return ["Remedies that help, tried on copies:", *worked, *other]

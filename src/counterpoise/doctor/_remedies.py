@@ -1,45 +1,53 @@
-"""What can be changed about a net that does not learn; each change is made on a copy."""
+"""Changes that may help a net that does not learn; each is made to a copy, in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from counterpoise.norms import GroupNorm, LayerNorm
-from counterpoise.probe._bench import call
-from counterpoise.probe._layer import is_norm
+from counterpoise.probe.layer import is_norm
+from counterpoise.probe.nested import call
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
 _NORM = "norm_after"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A convolution or linear layer within the net, as one forward pass met it."""
+class HiddenLayer:
+    """A convolution or linear layer, not the last, as one forward pass called it.
+
+    Attributes:
+        name: of the module within the net.
+        has_norm: whether a norm is the next module called.
+        keeps_shape: whether its output has the shape of its input.
+    """
 
     name: str
-    normed: bool
+    has_norm: bool
     keeps_shape: bool
 
 
-def places(net: nn.Module, inputs: Any) -> list[Place]:
-    """Every convolution and linear layer that is called, in order, but for the last of them."""
+Change = Callable[[nn.Module, Sequence[HiddenLayer]], str | None]  # a description; None: no place
+
+
+def hidden_layers(net: nn.Module, inputs: object) -> list[HiddenLayer]:
+    """Return every convolution and linear layer that is called, in order, except the last."""
     calls: list[tuple[str, nn.Module, bool]] = []
 
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            first = args[0] if args else None
-            same = isinstance(first, Tensor) and isinstance(output, Tensor)
-            calls.append((name, module, same and first.shape == output.shape))
+    def record(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, args: tuple[object, ...], output: object) -> None:
+            x = args[0] if args else None
+            both = isinstance(x, Tensor) and isinstance(output, Tensor)
+            calls.append((name, module, both and x.shape == output.shape))
 
         return hook
 
     handles = [
-        module.register_forward_hook(note(name))
+        module.register_forward_hook(record(name))
         for name, module in net.named_modules()
-        if _is_step(module)
+        if _is_operation(module)
     ]
     try:
         with torch.no_grad():
@@ -47,30 +55,30 @@ def places(net: nn.Module, inputs: Any) -> list[Place]:
     finally:
         for handle in handles:
             handle.remove()
+    following = [*(module for _, module, _ in calls[1:]), nn.Identity()]
     found = {
-        name: Place(name, is_norm(_successor(calls, i)), same)
-        for i, (name, module, same) in enumerate(calls)
+        name: HiddenLayer(name, is_norm(successor), keeps_shape)
+        for (name, module, keeps_shape), successor in zip(calls, following, strict=True)
         if isinstance(module, Weighted)
     }
     return list(found.values())[:-1]
 
 
-def _is_step(module: nn.Module) -> bool:
-    """Whether a module is one step of the way: a layer or a norm, and nothing that passes on."""
-    idle = isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd)
-    return isinstance(module, Weighted) or (next(module.children(), None) is None and not idle)
+def _is_operation(module: nn.Module) -> bool:
+    """Return whether a module is a layer, norm or activation; containers and dropout are not."""
+    passes_on = isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd)
+    return isinstance(module, Weighted) or (next(module.children(), None) is None and not passes_on)
 
 
-def _successor(calls: list[tuple[str, nn.Module, bool]], i: int) -> nn.Module:
-    return calls[i + 1][1] if i + 1 < len(calls) else nn.Identity()
+def add_norms(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
+    """Normalize the output of each hidden layer: GroupNorm for convolutions, LayerNorm for linear.
 
-
-def add_norms(net: nn.Module, found: list[Place]) -> str | None:
-    """Normalize what each hidden layer gives: GroupNorm for convolutions, LayerNorm for linear."""
+    Layers that a norm follows already are left alone.
+    """
     count = 0
-    for place in found:
-        layer = net.get_submodule(place.name)
-        if place.normed or not isinstance(layer, Weighted):
+    for found in hidden:
+        layer = net.get_submodule(found.name)
+        if found.has_norm or not isinstance(layer, Weighted):
             continue
         layer.add_module(_NORM, _norm_for(layer))
         layer.register_forward_hook(_normalize)
@@ -78,44 +86,53 @@ def add_norms(net: nn.Module, found: list[Place]) -> str | None:
     return f"a norm after each of {count} layers" if count else None
 
 
-def _norm_for(layer: nn.Module) -> nn.Module:
+def _norm_for(layer: Weighted) -> nn.Module:
     if isinstance(layer, nn.Linear):
         norm: nn.Module = LayerNorm(layer.out_features)
     else:
-        channels = int(layer.out_channels)  # pyrefly: ignore
+        channels = layer.out_channels
         fits = [g for g in range(1, 33) if channels % g == 0 and channels // g >= 2]
         norm = GroupNorm(max(fits, default=1), channels)
     weight = next(layer.parameters())
     return norm.to(weight.device, weight.dtype)
 
 
-def _normalize(layer: nn.Module, _: Any, output: Tensor) -> Tensor:
+def _normalize(layer: nn.Module, _: object, output: Tensor) -> Tensor:
     return layer.get_submodule(_NORM)(output)
 
 
-def add_shortcuts(net: nn.Module, found: list[Place]) -> str | None:
-    """Add a layer's input to its output wherever the shapes agree."""
-    fitting = [place for place in found if place.keeps_shape]
-    for place in fitting:
-        net.get_submodule(place.name).register_forward_hook(_add_input)
+def add_shortcuts(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
+    """Add a hidden layer's input to its output wherever the shapes agree."""
+    fitting = [layer for layer in hidden if layer.keeps_shape]
+    for layer in fitting:
+        net.get_submodule(layer.name).register_forward_hook(_add_input)
     return f"a shortcut around each of {len(fitting)} layers" if fitting else None
 
 
-def _add_input(_: nn.Module, args: Any, output: Tensor) -> Tensor:
+def _add_input(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return output + args[0]
 
 
 @torch.no_grad()
-def kaiming(net: nn.Module, found: list[Place]) -> str | None:
-    """Draw hidden layers anew with variance 2 / fan_in, the last with 1 / fan_in; biases 0."""
-    hidden = {place.name for place in found}
+def kaiming(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
+    """Initialize hidden layers with variance 2 / fan_in, the last with 1 / fan_in, biases with 0.
+
+    Source: He et al. 2015, arXiv 1502.01852.
+    """
+    names = {layer.name for layer in hidden}
     count = 0
     for name, layer in net.named_modules():
         if not isinstance(layer, Weighted) or not layer.weight.requires_grad:
             continue
-        nonlinearity = "relu" if name in hidden else "linear"
+        nonlinearity = "relu" if name in names else "linear"
         nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         count += 1
     return f"Kaiming initialization of {count} layers" if count else None
+
+
+def norms_and_kaiming(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
+    """Apply `add_norms` and `kaiming`; None unless both have a place."""
+    initialized, normed = kaiming(net, hidden), add_norms(net, hidden)
+    return f"{normed} and {initialized}" if initialized and normed else None

@@ -1,9 +1,10 @@
-"""What reaches each layer: activations forward, gradients backward, updates by the optimizer.
+"""Measure each layer: activations forward, gradients backward, updates by the optimizer.
 
-`watch` looks on while you train; `first_step` makes one pass of its own and leaves no trace.
+`watch` measures while you train; `first_step` makes one pass of its own and leaves no trace.
 """
 
 from counterpoise.probe._first_step import Loss, first_step
 from counterpoise.probe._flow import Flow, watch
+from counterpoise.probe.layer import LayerRow
 
-__all__ = ["Flow", "Loss", "first_step", "watch"]
+__all__ = ["Flow", "LayerRow", "Loss", "first_step", "watch"]

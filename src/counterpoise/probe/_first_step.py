@@ -1,40 +1,41 @@
 """One forward and backward pass, measured and undone."""
 
 import warnings
-from collections.abc import Callable
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from counterpoise.probe._bench import as_floats, bench, call, detached, in_double
 from counterpoise.probe._flow import Flow
-
-Loss = Callable[[Any, Any], Tensor]
+from counterpoise.probe.inspection import Loss, inspect, run_in_float64
+from counterpoise.probe.layer import LayerRow
+from counterpoise.probe.nested import call, detach, scale_images
 
 
 def first_step(
-    net: nn.Module, loss: Loss, inputs: Any, targets: Any, *, batch_dim: int = 0
-) -> list[dict[str, Any]]:
+    net: nn.Module, loss: Loss, inputs: object, targets: object, *, batch_dim: int = 0
+) -> list[LayerRow]:
     """Measure every layer in one forward and backward pass.
 
     The pass runs on a copy in float64, where products of many small factors do not underflow; the
     net itself, its gradients, its mode and the state of the random numbers are left alone. A net
-    that cannot be copied is put back afterwards, and one that does not work in float64 is measured
+    that cannot be copied is restored afterwards, and one that does not work in float64 is measured
     in its own dtype; a warning says so.
 
     Args:
-        net: the net, as it is.
-        loss: called as loss(what the net returns, targets).
+        net: any module, in the mode and on the device to measure it in.
+        loss: called as loss(output of the net, targets); returns a scalar tensor.
         inputs: a batch of at least two samples: one tensor, a tuple of arguments or a dict of named
             ones. uint8 images are scaled to 0 .. 1.
-        targets: what the loss takes.
+        targets: passed to the loss.
         batch_dim: the dimension of the inputs that counts the samples.
 
     Returns:
         One dict a layer, in the order of the forward pass, as `watch` has them: name, kind, calls,
-        activation_rms (root mean square of its output), visible_share (the output's variance over
-        the samples divided by its mean square: 0 means that the output no longer depends on the
-        input), dead_share, grad_norm (L2 norm of the loss gradient with respect to its weights).
+        activation_rms (root mean square of its output), visible_share (variance of its output over
+        the inputs, divided by the second moment: at 0 the output no longer depends on the input),
+        dead_share and grad_norm (L2 norm of the loss gradient with respect to its weights).
+
+    Raises:
+        Exception: whatever the net or the loss raises.
 
     Example:
         >>> import torch
@@ -45,7 +46,7 @@ def first_step(
         ['Conv3x3', 'Conv3x3', 'Conv3x3', 'Conv3x3', 'Linear']
     """
 
-    def one_pass(net: nn.Module, loss: Loss, inputs: Any, targets: Any) -> Flow:
+    def one_pass(net: nn.Module, loss: Loss, inputs: object, targets: object) -> Flow:
         net.zero_grad()
         with Flow(net, batch_dim) as flow:
             value = loss(call(net, inputs), targets)
@@ -53,9 +54,9 @@ def first_step(
                 value.backward()
         return flow
 
-    with bench(net) as place:
-        given = detached(as_floats(inputs))
-        flow, notes = in_double(place, one_pass, loss, given, targets)
+    with inspect(net) as inspected:
+        given = detach(scale_images(inputs))
+        flow, notes = run_in_float64(inspected, one_pass, loss, given, targets)
         rows = flow.rows
     for note in notes:
         warnings.warn(note, stacklevel=2)

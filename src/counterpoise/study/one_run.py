@@ -183,7 +183,7 @@ class _Training:
         net = build(model, norm, shape, self.num_classes)
         return _with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
 
-    def _first_step(self) -> list[dict[str, Any]]:
+    def _first_step(self) -> list[probe.LayerRow]:
         part = self.parts["train"]
         spread = torch.arange(0, len(part), max(1, len(part) // _PROBED))[:_PROBED]
         inputs, targets = _fed(part.inputs[spread]), part.targets[spread]
