@@ -3,8 +3,8 @@
     python benchmarks/doctor_time.py              on all cores
     python benchmarks/doctor_time.py --threads 1
 
-Each is told to be ill (the norms are left out), so that every remedy is tried. Wall time and the
-time of the processor, which does not depend on what else the machine does.
+The nets have no norms, except the last, so that they fail and every remedy is tried. Wall time, and
+processor time, which hardly depends on other load.
 """
 
 import argparse
@@ -30,10 +30,10 @@ class Bottleneck(nn.Module):
         layers = [part for conv, n in steps for part in (conv, norm(n), nn.ReLU())]
         self.body = nn.Sequential(*layers[:-1])
         same = wide == out and stride == 1
-        self.way = nn.Identity() if same else nn.Conv2d(wide, out, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if same else nn.Conv2d(wide, out, 1, stride, bias=False)
 
     def forward(self, x):
-        return (self.body(x) + self.way(x)).relu_()
+        return (self.body(x) + self.shortcut(x)).relu_()
 
 
 def resnet_50(norm=lambda channels: nn.Identity()):
@@ -47,12 +47,12 @@ def resnet_50(norm=lambda channels: nn.Identity()):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 1000))
 
 
-def cases():
-    part = data.fashion_mnist().train
+def examples():
+    train = data.fashion_mnist().train
     for depth in (8, 16):
         net = models.DeeperCNN(convs_per_block=depth)
-        yield f"DeeperCNN, {2 * depth} convs", net, part.inputs[:256], part.targets[:256], {}
-    few = {"steps": 10, "batch_size": 8}  # enough for what is plainly ill
+        yield f"DeeperCNN, {2 * depth} convs", net, train.inputs[:256], train.targets[:256], {}
+    few = {"steps": 10, "batch_size": 8}  # enough for a net that plainly fails
     images = torch.randn(16, 3, 64, 64)
     yield "ResNet-50 without norms, 64x64", resnet_50(), images, torch.arange(16), few
     images = torch.randn(16, 3, 64, 64)
@@ -64,7 +64,7 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     torch.set_num_threads(parser.parse_args().threads)
     torch.manual_seed(0)
-    for name, net, inputs, targets, options in cases():
+    for name, net, inputs, targets, options in examples():
         begin, used = time.perf_counter(), time.process_time()
         found = doctor.diagnose(net, nn.CrossEntropyLoss(), inputs, targets, lr=0.1, **options)
         wall, used = time.perf_counter() - begin, time.process_time() - used

@@ -1,4 +1,4 @@
-"""The doctor, on patients whose illness is known."""
+"""The doctor, on nets whose fault is known."""
 
 import copy
 import math
@@ -34,7 +34,7 @@ def sides(samples=128):
 
 
 def trace(net):
-    """All that the doctor could have left behind."""
+    """Everything that the doctor could have changed in a net."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
         "state": {k: v.clone() for k, v in net.state_dict().items()},
@@ -61,33 +61,33 @@ def train(net, x, y, lr, steps):
 
 def test_a_sound_net_is_left_alone():
     found = diagnose(mlp(2), CE, *sides(), lr=0.5)
-    assert (found.verdict, found.cause, found.place) == ("will learn", None, None)
+    assert (found.verdict, found.cause, found.layer) == ("will learn", None, None)
     assert found.remedies == ()
     assert str(found).startswith("Will learn.")
 
 
-def test_a_blind_net_is_found_and_cured():
+def test_a_vanishing_signal_is_found_and_remedied():
     net, (x, y) = mlp(20), sides()
     found = diagnose(net, CE, x, y, lr=0.1)
     assert (found.verdict, found.cause) == ("will not learn", "the signal vanishes")
     rows = {row["name"]: row["visible_share"] for row in found.rows}
     names = list(rows)
-    before = names[names.index(found.place) - 1]
-    assert rows[found.place] < 1e-3 <= rows[before]
+    before = names[names.index(found.layer) - 1]
+    assert rows[found.layer] < 1e-3 <= rows[before]
     verdicts = {remedy.change: remedy.worked for remedy in found.remedies}
     assert verdicts["Kaiming initialization of 21 layers"]
     assert not verdicts["a norm after each of 20 layers"]
     assert found.recommended[0].numbers.visible_share > 1e9 * found.numbers.visible_share
 
 
-def test_what_it_recommends_helps_and_what_it_does_not_does_not():
+def test_a_recommended_remedy_helps_and_another_does_not():
     x, y = sides()
-    drawn, normed = mlp(20), mlp(20, norm=True)
-    for layer in drawn:
+    initialized, normed = mlp(20), mlp(20, norm=True)
+    for layer in initialized:
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
-    learned = [train(net, x, y, 0.1, 400) for net in (drawn, normed, mlp(20))]
+    learned = [train(net, x, y, 0.1, 400) for net in (initialized, normed, mlp(20))]
     assert learned[0] > 0.9
     assert max(learned[1:]) < 0.7
 
@@ -112,15 +112,15 @@ def test_a_signal_that_explodes():
     found = diagnose(net, CE, *sides(), lr=0.1)
     assert (found.verdict, found.cause) == ("will diverge", "the signal explodes")
     rms = {row["name"]: row["activation_rms"] for row in found.rows}
-    assert rms[found.place] > 100 * rms["0"]
+    assert rms[found.layer] > 100 * rms["0"]
     assert [r.change for r in found.recommended]
 
 
-def test_dead_units_are_named():
+def test_dead_units_are_found():
     net = mlp(3)
     net[2].bias.data.fill_(-100.0)
     found = diagnose(net, CE, *sides(), lr=0.1)
-    assert (found.verdict, found.cause, found.place) == (
+    assert (found.verdict, found.cause, found.layer) == (
         "will not learn",
         "the units are dead",
         "2",
@@ -132,7 +132,7 @@ def test_dead_units_behind_which_no_weight_gets_a_gradient():
     net = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2, bias=False))
     net[0].bias.data.fill_(-100.0)
     found = diagnose(net, CE, *sides(), lr=0.1)
-    assert (found.cause, found.place) == ("the units are dead", "0")
+    assert (found.cause, found.layer) == ("the units are dead", "0")
 
 
 def test_nothing_to_train():
@@ -148,7 +148,7 @@ def test_a_learning_rate_too_low():
     assert not found.recommended  # tenfold is not enough, and it does not say so
 
 
-def test_a_learning_rate_that_kills():
+def test_a_learning_rate_too_high():
     x, y = sides()
     found = diagnose(mlp(6, activation=nn.ReLU), CE, x, y, lr=30.0)
     assert found.verdict != "will learn"
@@ -157,7 +157,7 @@ def test_a_learning_rate_that_kills():
 
 
 class Faint(nn.Module):
-    """What could learn hardly counts, and what counts is the same for every sample."""
+    """A layer of almost no weight in the output, and a shift that is the same for every sample."""
 
     def __init__(self):
         super().__init__()
@@ -173,7 +173,7 @@ def test_a_gradient_that_vanishes():
     torch.manual_seed(0)
     found = diagnose(Faint(), CE, *sides(), lr=0.1, remedies=False)
     assert (found.verdict, found.cause) == ("will not learn", "the gradient vanishes")
-    assert found.place == "faint"
+    assert found.layer == "faint"
 
 
 @pytest.mark.parametrize("depth", [1, 8])
@@ -188,7 +188,7 @@ def test_the_deep_cnn(depth):
 
 
 class Reads(nn.Module):
-    """A recurrent net with a norm, batch normalization and dropout in training mode."""
+    """A recurrent net with batch normalization and dropout in training mode."""
 
     def __init__(self):
         super().__init__()
@@ -224,7 +224,7 @@ class Tied(nn.Module):
         return self.head(x)
 
 
-def patients():
+def examples():
     draw = torch.Generator().manual_seed(0)
     series = torch.randn(6, 128, 5, generator=draw)
     words = torch.randint(7, (128, 5), generator=draw)
@@ -240,20 +240,20 @@ def patients():
     }
 
 
-@pytest.mark.parametrize("name", list(patients()))
-@pytest.mark.parametrize("ill", [False, True])
-def test_nets_of_other_kinds_and_no_trace(name, ill):
-    kind, loss, inputs, targets, options = patients()[name]
+@pytest.mark.parametrize("name", list(examples()))
+@pytest.mark.parametrize("failing", [False, True])
+def test_nets_of_other_kinds_and_no_trace(name, failing):
+    kind, loss, inputs, targets, options = examples()[name]
     torch.manual_seed(0)
     net = kind()
-    if ill:
+    if failing:
         net.head.weight.data.zero_()
         net.head.requires_grad_(False)
     before = trace(net)
     found = diagnose(net, loss, inputs, targets, optimizer="adam", **options)
     assert_same(trace(net), before)
-    assert found.verdict == ("will not learn" if ill else "will learn"), str(found)
-    assert found.cause in (CAUSES if ill else (None,))
+    assert found.verdict == ("will not learn" if failing else "will learn"), str(found)
+    assert found.cause in (CAUSES if failing else (None,))
     again = diagnose(net, loss, inputs, targets, optimizer="adam", **options)
     assert again.numbers == found.numbers
 
@@ -291,33 +291,39 @@ def test_other_optimizers_change_the_step():
     assert adam.rows[0]["update_ratio"] > plain.rows[0]["update_ratio"]
 
 
-def test_guessing_is_the_entropy_of_the_classes():
+def test_the_constant_loss_is_the_entropy_of_the_classes_or_the_variance_of_the_targets():
     x, y = sides(64)
     share = y.double().mean().item()
     entropy = -(share * math.log(share) + (1 - share) * math.log(1 - share))
     found = diagnose(mlp(2), CE, x, y, lr=0.1, remedies=False)
-    assert found.numbers.guess == pytest.approx(entropy, rel=1e-6)
+    assert found.numbers.constant_loss == pytest.approx(entropy, rel=1e-6)
     squared = diagnose(mlp(2, classes=1), nn.MSELoss(), x, x[:, :1], lr=0.1, remedies=False)
-    assert squared.numbers.guess == pytest.approx(x[:, 0].var(correction=0).item(), rel=1e-5)
+    assert squared.numbers.constant_loss == pytest.approx(
+        x[:, 0].var(correction=0).item(), rel=1e-5
+    )
 
 
-def test_the_promise_is_the_first_order_fall_of_plain_descent():
+def test_the_first_order_decrease_of_gradient_descent():
     x, _ = sides(64)
     net = mlp(2, classes=1).double()
     found = diagnose(net, nn.MSELoss(), x.double(), x[:, :1].double(), lr=1e-3, remedies=False)
     output = net(x.double())
-    pull = 2 * (output - x[:, :1]).detach() / 64
-    output.backward(pull - pull.mean(0))
-    fall = 1e-3 * sum(float(p.grad.square().sum()) for p in net.parameters() if p.grad is not None)
-    assert found.numbers.promise == pytest.approx(fall / found.numbers.guess, rel=1e-6)
+    grad_output = 2 * (output - x[:, :1]).detach() / 64
+    output.backward(grad_output - grad_output.mean(0))
+    decrease = 1e-3 * sum(
+        float(p.grad.square().sum()) for p in net.parameters() if p.grad is not None
+    )
+    expected = decrease / found.numbers.constant_loss
+    assert found.numbers.first_order_decrease == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_report_reads():
+def test_the_printed_diagnosis():
     found = diagnose(mlp(20), CE, *sides(), lr=0.1)
     lines = str(found).splitlines()
-    assert lines[0] == f"Will not learn: the signal vanishes at {found.place}."
-    assert "What helps, tried on copies:" in lines
+    assert lines[0] == f"Will not learn: the signal vanishes at {found.layer}."
+    assert "Remedies that help, tried on copies:" in lines
     assert sum(line.split()[1:2] == ["Linear"] for line in lines) == 21
+    assert lines[-1] == "visible share: variance over the inputs divided by the second moment"
 
 
 def test_the_rows_make_a_figure():
@@ -326,7 +332,7 @@ def test_the_rows_make_a_figure():
     assert len(figure.axes[0].lines) >= 2
 
 
-def test_evaluation_mode_is_told_of():
+def test_evaluation_mode_is_noted():
     net = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
     before = trace(net)
     found = diagnose(net, CE, *sides(), lr=0.1)
@@ -343,7 +349,7 @@ def test_evaluation_mode_is_told_of():
         ({"batch_dim": 3}, "two at least, but got 0"),
     ],
 )
-def test_it_says_what_it_needs(change, words):
+def test_invalid_arguments_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
         diagnose(mlp(1), CE, *sides(), **{"lr": 0.1, **change})
 

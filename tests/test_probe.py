@@ -1,4 +1,4 @@
-"""What the probe measures, on nets whose answer is known, and that it leaves no trace."""
+"""The probe's measurements, on nets where they are known, and that it leaves no trace."""
 
 import copy
 import random
@@ -130,7 +130,7 @@ HOOKS = [key for key in vars(nn.Linear(1, 1)) if key.endswith("hooks")]
 
 
 def trace(net):
-    """All that a probe could have left behind."""
+    """Everything that a probe could have changed in a net."""
     return {
         "state": {k: v.clone() for k, v in net.state_dict().items()},
         "grads": [None if p.grad is None else p.grad.clone() for p in net.parameters()],
@@ -161,7 +161,7 @@ def test_numbers_of_one_linear_layer():
     assert row["grad_norm"] == pytest.approx(10**0.5)  # gradient (1, 3)
 
 
-def test_a_constant_layer_is_blind():
+def test_a_constant_layer_has_no_visible_share():
     net = nn.Linear(2, 1)
     net.weight.data.zero_()
     net.bias.data.fill_(1.0)
@@ -169,16 +169,16 @@ def test_a_constant_layer_is_blind():
     assert row["visible_share"] == 0
 
 
-def test_the_deep_plain_net_is_blind_and_a_norm_cures_it():
+def test_the_signal_vanishes_in_the_deep_plain_net_but_not_behind_norms():
     x, y = torch.rand(32, 1, 28, 28), torch.randint(10, (32,))
     share, ratio = {}, {}
-    for word in (None, "layer", "group"):
+    for name in (None, "layer", "group"):
         torch.manual_seed(0)
-        net = models.DeeperCNN(norms.ALL[word] if word else None, convs_per_block=8)
+        net = models.DeeperCNN(norms.ALL[name] if name else None, convs_per_block=8)
         rows = probe.first_step(net, nn.CrossEntropyLoss(), x, y)
         assert len(rows) == 17
-        share[word] = rows[-1]["visible_share"]
-        ratio[word] = rows[0]["grad_norm"] / rows[-1]["grad_norm"]
+        share[name] = rows[-1]["visible_share"]
+        ratio[name] = rows[0]["grad_norm"] / rows[-1]["grad_norm"]
     assert share[None] < 1e-10 < 1e-3 < min(share["layer"], share["group"])
     assert ratio[None] < 1e-6 < 1e-2 < min(ratio["layer"], ratio["group"])
 
@@ -295,7 +295,7 @@ def test_hooks_go_when_watching_cannot_begin():
     assert not any(m._forward_hooks for m in net.modules())
 
 
-def test_a_probe_within_a_watch_is_not_seen():
+def test_a_watch_does_not_see_a_probe_within_it():
     net, x, y, loss = zoo()["images"]
     with probe.watch(net) as flow:
         loss(net(x), y).backward()
@@ -340,7 +340,7 @@ def test_a_net_of_fixed_dtype_is_measured_in_it():
     assert rows[0]["grad_norm"] > 0
 
 
-def test_a_net_that_cannot_be_copied_is_put_back():
+def test_a_net_that_cannot_be_copied_is_restored():
     net, x, y, loss = zoo()["images"]
     net.cache = x * net[0].weight.sum()  # torch refuses to copy what has a history
     loss(net(x), y).backward()

@@ -1,8 +1,9 @@
 """`counterpoise doctor`: will this net learn, and if not, why?"""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from counterpoise.cli._arguments import Flag, Whole, check_name
 from counterpoise.cli._errors import is_out_of_memory
@@ -11,6 +12,7 @@ from counterpoise.cli._shown import write, write_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Made = TypeVar("Made")
 _SAMPLES = 512
 _SEEDS = 2**63  # from here on torch knows none
 
@@ -26,10 +28,10 @@ def doctor(
     seed: Whole = 0,
     json: Flag = False,
 ) -> int:
-    """Say whether a net will learn, where it breaks if not, why, and what would help.
+    """Diagnose whether a net will learn; if not, in which layer it breaks, why, and what helps.
 
-    Nothing is trained but copies, for a few steps each; seconds for a small net. The exit code is
-    1 where the net will not learn or will diverge.
+    Only copies are trained, for a few steps each: seconds for a small net. The exit code is 1 where
+    the net will not learn or will diverge.
 
     Parameters
     ----------
@@ -68,8 +70,8 @@ def doctor(
     counts = torch.tensor(count_classes(found.train.targets, found.num_classes))
     torch.manual_seed(seed)
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
-    inputs, targets = _samples(found.train)
-    criterion = _made("loss", loss, resolve("loss", loss, losses.ALL), counts)
+    inputs, targets = _samples(found.train.inputs, found.train.targets)
+    criterion = _make("loss", loss, resolve("loss", loss, losses.ALL), counts)
     if not callable(criterion):
         raise ValueError(f"{loss} must make a loss, but made a {type(criterion).__name__}")
     try:
@@ -91,7 +93,7 @@ def doctor(
 
 
 def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> "nn.Module":
-    """The net behind a word, or the one that the user has, or makes."""
+    """Return the net of a registered name, or the user's own, made where it is not one yet."""
     from torch import nn
 
     from counterpoise.registry import resolve
@@ -102,9 +104,9 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     net = resolve("model", model, {})
     if callable(net) and not isinstance(net, nn.Module):
         if _needs_arguments(net):
-            net = _made("model", model, build, model, norm, shape, num_classes)
+            net = _make("model", model, build, model, norm, shape, num_classes)
         else:
-            net = _made("model", model, net)
+            net = _make("model", model, net)
     if not isinstance(net, nn.Module):
         raise ValueError(
             f"{model} must be a torch.nn.Module, or a class or function that makes one, but is or "
@@ -113,37 +115,37 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     return net
 
 
-def _needs_arguments(make: Any) -> bool:
+def _needs_arguments(make: Callable[..., object]) -> bool:
     try:
         parameters = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError):  # of what is written in C
+    except (TypeError, ValueError):  # of a function written in C
         return True
     return any(p.default is p.empty for p in parameters)
 
 
-def _made(kind: str, word: str, make: Any, *arguments: Any) -> Any:
-    """Call what a word names; whatever that raises is of the user's own making.
+def _make(kind: str, name: str, factory: Callable[..., Made], *arguments: object) -> Made:
+    """Call the factory that a name stands for.
 
     Raises:
-        ValueError: it raised; the message says what and where.
+        ValueError: a factory of the user's raised; the message has its error and where it was.
     """
     from counterpoise.user_code import raised
 
-    if ":" not in word:
-        return make(*arguments)
+    if ":" not in name:
+        return factory(*arguments)
     try:
-        return make(*arguments)
+        return factory(*arguments)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
-        raise ValueError(f"{kind} {word!r} must make a {kind}, but {raised(error)}") from error
+        raise ValueError(f"{kind} {name!r} must make a {kind}, but {raised(error)}") from error
 
 
-def _samples(part: Any) -> tuple["Tensor", "Tensor"]:
-    """A few batches, spread over the part and scaled as a training scales them."""
+def _samples(inputs: "Tensor", targets: "Tensor") -> tuple["Tensor", "Tensor"]:
+    """Return a few batches, evenly spaced over the samples and scaled as a training scales them."""
     import torch
 
     from counterpoise.data import standardizer
 
-    spread = torch.arange(0, len(part), max(1, len(part) // _SAMPLES))[:_SAMPLES]
-    return standardizer(part.inputs)(part.inputs[spread]), part.targets[spread]
+    index = torch.arange(0, len(inputs), max(1, len(inputs) // _SAMPLES))[:_SAMPLES]
+    return standardizer(inputs)(inputs[index]), targets[index]

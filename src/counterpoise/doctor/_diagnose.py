@@ -167,7 +167,7 @@ def _try_remedies(
 def _try_remedy(
     net: nn.Module, setup: TrainingSetup, change: Change | None, lr: float
 ) -> Remedy | str | None:
-    """Train a modified copy: its outcome, why it could not be trained, or None without a place."""
+    """Train a modified copy; return the remedy, a note on failure, or None if nothing changes."""
     setup, changes = replace(setup, lr=lr), [] if lr == setup.lr else [f"learning rate {lr:g}"]
     try:
         with inspect(net, seed=0) as modified:
@@ -187,7 +187,7 @@ def _try_remedy(
 
 
 def _apply(change: Change, modified: Inspected, setup: TrainingSetup) -> str | None:
-    """Change a copy of the net in place; its description, or None where that is not possible."""
+    """Change a copy of the net; return a description, or None where no layer can be changed."""
     if not modified.is_copy:
         return None
     with inspect(modified.net, seed=0) as other:

@@ -29,7 +29,7 @@ class HiddenLayer:
     keeps_shape: bool
 
 
-Change = Callable[[nn.Module, Sequence[HiddenLayer]], str | None]  # a description; None: no place
+Change = Callable[[nn.Module, Sequence[HiddenLayer]], str | None]  # None: no layer fits
 
 
 def hidden_layers(net: nn.Module, inputs: object) -> list[HiddenLayer]:
@@ -133,6 +133,6 @@ def kaiming(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
 
 
 def norms_and_kaiming(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
-    """Apply `add_norms` and `kaiming`; None unless both have a place."""
+    """Apply `add_norms` and `kaiming`; None unless both change a layer."""
     initialized, normed = kaiming(net, hidden), add_norms(net, hidden)
     return f"{normed} and {initialized}" if initialized and normed else None
