@@ -67,7 +67,7 @@ def train_briefly(
         inspected: the net to train, in place.
         setup: its training.
         max_rounds: the most rounds to train.
-        in_float64: whether to take the first snapshot in float64; later ones never are.
+        in_float64: whether the first snapshot is in float64; later ones are in the net's own dtype.
     """
     inspected.net.train()
     before, notes = take_snapshot(inspected, setup, in_float64=in_float64)

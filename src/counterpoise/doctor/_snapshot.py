@@ -45,13 +45,13 @@ class TrainingSetup:
         """Return the inputs and targets of the samples at `index`."""
         samples = self.samples
 
-        def select(t: Tensor) -> Tensor:
+        def take(t: Tensor) -> Tensor:
             for dim in dict.fromkeys((self.batch_dim, 0)):
                 if t.dim() > dim and t.shape[dim] == samples:
                     return t.index_select(dim, index.to(t.device))
             return t
 
-        return map_tensors(self.inputs, select), map_tensors(self.targets, select)
+        return map_tensors(self.inputs, take), map_tensors(self.targets, take)
 
     def subset(self) -> Self:
         """Return the setup of a snapshot: evenly spaced samples, as they may be sorted by class."""
@@ -97,7 +97,7 @@ def take_snapshot(
 
     def measure(net: nn.Module, loss: Loss, inputs: object, targets: object) -> Snapshot:
         weights = [p for p in net.parameters() if p.requires_grad]
-        with _restored(weights), Flow(net, setup.batch_dim) as flow:
+        with _weights_restored(weights), Flow(net, setup.batch_dim) as flow:
             output = call(net, inputs)
             value = loss(output, targets)
             gradients = _centered_gradients(value, output, weights, setup)
@@ -111,15 +111,15 @@ def take_snapshot(
         share = flow.output["visible_share"] if flow.output else 0.0
         return Snapshot(tuple(flow.rows), share, value.item(), constant_loss, decrease / size)
 
-    low = any(p.dtype in (torch.float16, torch.bfloat16) for p in inspected.net.parameters())
-    if in_float64 or low:
+    is_half = any(p.dtype in (torch.float16, torch.bfloat16) for p in inspected.net.parameters())
+    if in_float64 or is_half:
         return run_in_float64(inspected, measure, setup.loss, setup.inputs, setup.targets)
     net = copy.deepcopy(inspected.net) if inspected.is_copy else inspected.net
     return measure(net, setup.loss, setup.inputs, setup.targets), []
 
 
 @contextlib.contextmanager
-def _restored(weights: list[nn.Parameter]) -> Iterator[None]:
+def _weights_restored(weights: list[nn.Parameter]) -> Iterator[None]:
     """Clear the gradients; restore values and gradients at the end."""
     values, gradients = [w.detach().clone() for w in weights], [w.grad for w in weights]
     _set_gradients(weights, [None] * len(weights))
@@ -158,7 +158,7 @@ def _first_order_decrease(
     """Return ⟨g, w - w'⟩ for one optimizer step from w to w' along g; the weights are restored."""
     if all(g is None for g in gradients):
         return 0.0
-    with _restored(weights):
+    with _weights_restored(weights):
         before = [w.detach().clone() for w in weights]
         _set_gradients(weights, gradients)
         setup.optimizer(weights).step()
