@@ -49,8 +49,8 @@ LOGITS = [  # shape, whether the classes lie side by side, dtype
 ]
 
 
-@pytest.mark.parametrize("names", ["", "weight", "scale offset weight", "margin"])
-@pytest.mark.parametrize(("gamma", "poly"), [(0, 0), (0.5, 0), (1, 0), (2, 1.5), (5, 0)])
+@pytest.mark.parametrize("names", ["", "scale offset weight", "margin"])
+@pytest.mark.parametrize(("gamma", "poly"), [(0, 0), (0.5, 0), (1, 0), (2, 1.5)])
 @pytest.mark.parametrize(("smoothing", "given"), TARGETS)
 @pytest.mark.parametrize(("shape", "last", "dtype"), LOGITS)
 def test_is_the_sum_over_the_classes(
