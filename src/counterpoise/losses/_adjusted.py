@@ -55,8 +55,8 @@ def adjusted_cross_entropy(
     says whether), one pass over the logits, and no memory of their size but the gradient's.
 
     Class probabilities q as the target, and label smoothing (which makes probabilities of class
-    numbers), give the sum over the classes j of q_j times the loss that j would have as the target:
-    kornia's convention; torchvision and fvcore put q into p_t instead.
+    numbers), give the expected loss: the sum over the classes j of q_j times the loss that j would
+    have as the target.
 
     Sources: focal, arXiv 1708.02002; class weights, 1901.05555; offsets, 2007.07314 and 2007.10740;
     margins, 1906.07413; scales, 2001.01385 and 2103.01550; poly, 2204.12511.
