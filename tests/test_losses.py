@@ -307,7 +307,7 @@ def test_poly_of_its_authors():
         (lambda: VSLoss(COUNTS, power=-1), ValueError, "power must be a number >= 0"),
         (lambda: VSLoss(COUNTS, tau=float("inf")), ValueError, "number, but got inf"),
         (lambda: CDTLoss(COUNTS, float("nan")), ValueError, ">= 0, but got nan"),
-        (lambda: AsymmetricLoss(clip=None), TypeError, "0 clips nothing"),
+        (lambda: AsymmetricLoss(clip="no"), TypeError, "None clips nothing"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), torch.tensor([0, 1.5])), ValueError, "0 .. 1.5"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), [0, 1]), TypeError, "target must be a tensor"),
         (lambda: AdjustedCrossEntropyLoss(label_smoothing=1.5), ValueError, "within 0 .. 1"),

@@ -1,5 +1,7 @@
 """Losses of independent yes/no decisions: their authors' formulas, exact, and harmless at NaN."""
 
+from functools import partial
+
 import mpmath
 import numpy as np
 import pytest
@@ -17,8 +19,23 @@ def logits(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
+def labels(*shape, share=0.3):
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(1)) < share).double()
+
+
+def shares(*shape):
+    """Soft targets; some are 0 or 1."""
+    return (2 * torch.rand(shape, generator=torch.Generator().manual_seed(2)) - 0.5).clamp(0, 1)
+
+
 def gradient(value, z):
-    return torch.autograd.grad(value.sum(), z)[0]
+    return torch.autograd.grad(value.sum(), z, retain_graph=True)[0]
+
+
+def assert_same(found, wanted, z, **tolerances):
+    """Values and gradients by z."""
+    torch.testing.assert_close(found, wanted, **tolerances)
+    torch.testing.assert_close(gradient(found, z), gradient(wanted, z), **tolerances)
 
 
 def torchvisions(z, y, alpha, gamma):
@@ -33,23 +50,102 @@ def torchvisions(z, y, alpha, gamma):
 @pytest.mark.parametrize("alpha", [None, 0.25])
 def test_sigmoid_focal_is_torchvisions_formula(alpha, gamma):
     z = logits(30, 5).double().requires_grad_()
-    y = (torch.rand(30, 5, generator=torch.Generator().manual_seed(1)) < 0.3).double()
-    found = SigmoidFocalLoss(gamma, alpha)(z, y)
-    wanted = torchvisions(z, y, alpha, gamma).mean()
-    torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(gradient(found, z), gradient(wanted, z))
+    for soft_targets in ("expected", "interpolated"):
+        found = SigmoidFocalLoss(gamma, alpha, soft_targets=soft_targets)(z, labels(30, 5))
+        assert_same(found, torchvisions(z, labels(30, 5), alpha, gamma).mean(), z)
+    y = shares(30, 5).double()
+    found = SigmoidFocalLoss(gamma, alpha, "none", soft_targets="interpolated")(z, y)
+    assert_same(found, torchvisions(z, y, alpha, gamma), z)
+    found = SigmoidFocalLoss(gamma, alpha, "none", soft_targets="expected")(z, y)
+    yes, no = (torchvisions(z, torch.full_like(z, t), alpha, gamma) for t in (1.0, 0.0))
+    assert_same(found, y * yes + (1 - y) * no, z)  # kornia's
 
 
-def test_asymmetric_is_its_authors_formula():
-    # Alibaba-MIIL/ASL losses.py: clip the negatives' 1 - p up by 0.05, log(max(., eps)), sum
-    z = logits(30, 5).double().requires_grad_()
-    y = (torch.rand(30, 5, generator=torch.Generator().manual_seed(1)) < 0.3).double()
-    p, kept = torch.sigmoid(z), (1 - torch.sigmoid(z) + 0.05).clamp(max=1)
-    loss = y * p.log() + (1 - y) * kept.log()
-    loss = loss * (1 - p * y - kept * (1 - y)) ** (1.0 * y + 4.0 * (1 - y))
-    found = AsymmetricLoss(reduction="sum")(z, y)
-    torch.testing.assert_close(found, -loss.sum())
-    torch.testing.assert_close(gradient(found, z), gradient(-loss.sum(), z))
+@pytest.mark.parametrize("clip", [None, 0.0, 0.05])
+@pytest.mark.parametrize("constant", [False, True])
+def test_asymmetric_is_its_authors_formula(clip, constant):
+    # Alibaba-MIIL/ASL losses.py: clip the negatives' 1 - p up, log(max(., eps)), sum; their
+    # disable_torch_grad_focal_loss takes the focal factors without a gradient.
+    z, y = logits(30, 5).double().requires_grad_(), labels(30, 5)
+    p, kept = torch.sigmoid(z), (1 - torch.sigmoid(z) + (clip or 0.0)).clamp(max=1)
+    loss = y * p.clamp(min=1e-8).log() + (1 - y) * kept.clamp(min=1e-8).log()
+    factor = (1 - p * y - kept * (1 - y)) ** (1.0 * y + 4.0 * (1 - y))
+    loss = loss * (factor.detach() if constant else factor)
+    made = AsymmetricLoss(clip=clip, reduction="sum", disable_torch_grad_focal_loss=constant)
+    assert_same(made(z, y), -loss.sum(), z)
+
+
+ONES = torch.ones(4, 5)
+PLAIN = {
+    "expected": partial(SigmoidFocalLoss, 0.0, None),
+    "interpolated": partial(SigmoidFocalLoss, 0.0, None, soft_targets="interpolated"),
+    "asymmetric": partial(AsymmetricLoss, 0.0, 0.0, None),
+}
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(30, 5), (5,), (3, 5, 4, 2)], ids=str)
+@pytest.mark.parametrize("names", [(), ("weight",), ("pos_weight",), ("weight", "pos_weight")])
+def test_without_focus_it_is_torchs_bce_with_its_weights(plain, reduction, shape, names):
+    z, y = logits(*shape).double().requires_grad_(), shares(*shape).double()
+    vectors = {name: (1 + torch.arange(5.0)) ** (len(name) - 7) for name in names}
+    found = PLAIN[plain](reduction=reduction, **vectors)(z, y)
+    dense = {n: v.double().view(5, *[1] * (len(shape) - 2)) for n, v in vectors.items()}
+    wanted = nn.BCEWithLogitsLoss(reduction=reduction, **dense)(z, y)
+    assert_same(found, wanted, z, rtol=1e-13, atol=1e-15)
+    if names == ("pos_weight",):  # one for all, as for a single decision per sample
+        wanted = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]).double())(z, y)
+        for three in (3.0, [3.0], torch.tensor(3.0)):
+            assert_same(PLAIN[plain](pos_weight=three)(z, y), wanted, z, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+def test_label_smoothing_is_keras_rule(plain):
+    z, y = logits(30, 5).double().requires_grad_(), labels(30, 5)
+    wanted = nn.BCEWithLogitsLoss()(z, y * 0.8 + 0.1)
+    assert_same(PLAIN[plain](label_smoothing=0.2)(z, y), wanted, z)
+    y[3:] = -100
+    assert_same(
+        PLAIN[plain](label_smoothing=0.2)(z, y), nn.BCEWithLogitsLoss()(z[:3], y[:3] * 0.8 + 0.1), z
+    )
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize(
+    ("shape", "given", "seen"),
+    [
+        ((6, 5), (6,), (6, 1)),
+        ((6, 5), (6, 5), (6, 5)),
+        ((6,), (6,), (6,)),
+        ((5,), (), ()),
+        ((4, 5, 3, 2), (4,), (4, 1, 1, 1)),
+        ((4, 5, 3, 2), (4, 3, 2), (4, 1, 3, 2)),
+        ((4, 5, 3, 2), (4, 5, 3, 2), (4, 5, 3, 2)),
+    ],
+)
+def test_sample_weight_multiplies_and_the_mean_still_divides_by_the_labels(
+    plain, shape, given, seen
+):
+    z, y = logits(*shape).double().requires_grad_(), labels(*shape)
+    own = torch.rand(given, generator=torch.Generator().manual_seed(4)).double()
+    each = own.view(seen) * F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    for reduction, wanted in {"none": each, "mean": each.mean(), "sum": each.sum()}.items():
+        assert_same(PLAIN[plain](reduction=reduction)(z, y, sample_weight=own), wanted, z)
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("reduction", ["mean", "batchmean"])
+def test_the_normalizer_is_what_is_divided_by(plain, reduction):
+    z, y = logits(6, 5).double().requires_grad_(), labels(6, 5)
+    y[0, :2] = -100
+    loss, total = PLAIN[plain](reduction=reduction), 28 if reduction == "mean" else 6
+    for by in (total, float(total), torch.tensor(total), torch.tensor([total])):
+        parts = [loss(z[p], y[p], normalizer=by) for p in (slice(0, 2), slice(2, 6))]
+        assert_same(sum(parts), loss(z, y), z)
+    nothing = loss(z, torch.full_like(z, -100), normalizer=0)
+    assert nothing.isnan()
+    assert (gradient(nothing, z) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -80,14 +176,47 @@ def test_asymmetric_negatives_against_50_digits(dtype, clip, gamma):
                     assert abs(f) <= 2 * limits.tiny
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.0, 1e-30, 0.1, 1 - 2**-20])
+@pytest.mark.parametrize("gamma", [0.5, 4.0])
+def test_interpolated_targets_against_50_digits(dtype, share, gamma):
+    z = torch.cat([torch.linspace(-80, 80, 161), torch.linspace(-4, 4, 33)]).to(dtype)
+    z.requires_grad_()
+    y = torch.full_like(z, share)
+    value = SigmoidFocalLoss(gamma, None, "none", soft_targets="interpolated")(z, y)
+    limits = torch.finfo(dtype)
+    with mpmath.workdps(50):
+        for row in zip(*[x.tolist() for x in (z, y, value, gradient(value, z))], strict=True):
+            x, t, *found = map(mpmath.mpf, row)
+            p, q = 1 / (1 + mpmath.exp(-x)), 1 / (1 + mpmath.exp(x))
+            error = t * q + (1 - t) * p  # 1 - p_t
+            cost = -t * mpmath.log(p) - (1 - t) * mpmath.log(q)
+            terms = [(1 - t) * p, -t * q, gamma * cost * (1 - t - t) * p * q / error]
+            wanted = [(cost, cost), (mpmath.fsum(terms), mpmath.fsum(map(abs, terms)))]
+            for f, (w, size) in zip(found, wanted, strict=True):
+                bound = 4 * (1 + gamma) * (1 + abs(x)) * limits.eps * size
+                assert abs(f - error**gamma * w) <= error**gamma * bound + 2 * limits.tiny
+
+
+SET = {
+    **losses.MULTI_LABEL,
+    "interpolated": lambda _: SigmoidFocalLoss(soft_targets="interpolated"),
+    "weighted": lambda _: AsymmetricLoss(weight=[1.0, 2, 3, 4, 5], pos_weight=3.0),
+    "smoothed": lambda _: SigmoidFocalLoss(alpha=None, label_smoothing=0.1, pos_weight=[2.0] * 5),
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("word", losses.MULTI_LABEL)
+@pytest.mark.parametrize("word", SET)
 def test_multi_label_losses_are_good_modules(word):
-    loss = losses.MULTI_LABEL[word](torch.tensor([9.0, 1.0]))
+    loss = SET[word](torch.tensor([9.0, 1.0]))
     z = logits(6, 5).double().requires_grad_()
     y = torch.linspace(0, 1, 30, dtype=torch.float64).view(6, 5)
     assert torch.autograd.gradcheck(lambda z: loss(z, y), z, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lambda z: loss(z, y), z)
+    tie = torch.zeros(1, 5, dtype=torch.float64, requires_grad=True)  # p = y
+    assert torch.autograd.gradcheck(lambda z: loss(z, torch.full_like(z, 0.5)), tie)
+    assert torch.autograd.gradgradcheck(lambda z: loss(z, torch.full_like(z, 0.5)), tie)
     unknown = y.clone()
     unknown[2:] = -100
     torch.testing.assert_close(loss(z, unknown), loss(z[:2], y[:2]))
@@ -98,9 +227,16 @@ def test_multi_label_losses_are_good_modules(word):
         assert loss(low, y.float()).dtype == dtype
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert loss(low, y.float()).dtype == torch.float32
-    if word == "sigmoid_focal":
-        plain = SigmoidFocalLoss(0.0, None)
-        torch.testing.assert_close(plain(z, y), nn.BCEWithLogitsLoss()(z, y))
+    own = torch.linspace(0, 2, 6).double()
+    by_hand = torch.stack([loss(z[[i]], y[[i]]) * w for i, w in enumerate(own)]).mean()
+    torch.testing.assert_close(loss(z, y, sample_weight=own), by_hand)
+    mapped = torch.vmap(loss)(z[:, None], y[:, None])
+    torch.testing.assert_close(
+        mapped, torch.stack([loss(*pair) for pair in zip(z[:, None], y[:, None], strict=True)])
+    )
+    fresh = SET[word](None)
+    fresh.load_state_dict(loss.state_dict())
+    assert repr(fresh) == repr(loss)
 
 
 @given(
@@ -111,22 +247,50 @@ def test_multi_label_losses_are_good_modules(word):
 def test_multi_label_gradients_are_finite_at_every_logit(gamma, clip, logit):
     z = torch.tensor([logit, logit], requires_grad=True)
     y = torch.tensor([0.0, 1.0])
-    for loss in (SigmoidFocalLoss(gamma), AsymmetricLoss(gamma, gamma, clip)):
-        value = loss(z, y)
-        assert value.isfinite()
-        assert gradient(value, z).isfinite().all()
+    every = [SigmoidFocalLoss(gamma), AsymmetricLoss(gamma, gamma, clip)]
+    every.append(SigmoidFocalLoss(gamma, soft_targets="interpolated"))
+    for loss in every:
+        for target in (y, y * 0.2 + 0.4, y * 0.999):
+            value = loss(z, target)
+            assert value.isfinite()
+            slope = torch.autograd.grad(value, z, create_graph=True)[0]
+            assert slope.isfinite().all()
+            assert gradient(slope, z).isfinite().all()
 
 
-@pytest.mark.parametrize("word", losses.MULTI_LABEL)
+@pytest.mark.parametrize("word", SET)
 @pytest.mark.parametrize("wild", [float("nan"), float("inf"), -float("inf")])
 def test_multi_label_logits_of_unknown_labels_do_no_harm(word, wild):
-    loss = losses.MULTI_LABEL[word](None)
-    z, y = torch.tensor([1.0, wild, -1.0], requires_grad=True), torch.tensor([1.0, -100.0, 0.0])
+    loss = SET[word](None)
+    z = torch.tensor([1.0, wild, -1.0]).repeat(5, 1).T.clone().requires_grad_()
+    y = torch.tensor([1.0, -100.0, 0.0]).repeat(5, 1).T
     value = loss(z, y)
     torch.testing.assert_close(value, loss(z[::2], y[::2]))
     grad = gradient(value, z)
-    assert grad[1] == 0
+    assert (grad[1] == 0).all()
     assert grad.isfinite().all()
+    value = loss(z, y.relu(), sample_weight=torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(value, loss(z[::2], y[::2]) * 2 / 3)
+    assert gradient(value, z).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: SigmoidFocalLoss(soft_targets="soft"), "'expected' or 'interpolated'"),
+        (lambda: SigmoidFocalLoss(pos_weight=-1.0), "pos_weight must be a number >= 0"),
+        (lambda: AsymmetricLoss(weight=[1.0, -1.0]), "weight must be one finite number >= 0 per"),
+        (lambda: AsymmetricLoss(label_smoothing=2.0), "label_smoothing must be within 0 .. 1"),
+        (lambda: AsymmetricLoss(weight=[1.0] * 3)(ONES, ONES), "weight must .* for the 5 classes"),
+        (lambda: AsymmetricLoss(pos_weight=[1.0] * 3)(ONES, ONES), "pos_weight must .* 5 classes"),
+        (lambda: AsymmetricLoss()(ONES, ONES, sample_weight=ONES[0]), "one entry per sample"),
+        (lambda: AsymmetricLoss(reduction="sum")(ONES, ONES, normalizer=2), "'sum'; leave it out"),
+        (lambda: AsymmetricLoss()(ONES, ONES, normalizer=ONES), "normalizer must be one number"),
+    ],
+)
+def test_bad_settings_are_explained(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
 
 
 @pytest.mark.parametrize("word", losses.MULTI_LABEL)

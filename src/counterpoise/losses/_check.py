@@ -123,7 +123,7 @@ def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
                 f"shape {tuple(sample_weight.shape)}"
             )
     if normalizer is not None:
-        _check_normalizer(normalizer, reduction)
+        check_normalizer(normalizer, reduction)
 
 
 def _explain_vectors(vectors: Mapping[str, torch.Tensor | None], classes: int) -> None:
@@ -136,7 +136,8 @@ def _explain_vectors(vectors: Mapping[str, torch.Tensor | None], classes: int) -
             )
 
 
-def _check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
+def check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
+    """Refuse what no mean can be divided by."""
     if reduction in ("sum", "none"):
         raise ValueError(
             f"normalizer is what 'mean' and 'batchmean' divide by, but reduction is {reduction!r}; "

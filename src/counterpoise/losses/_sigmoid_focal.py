@@ -1,21 +1,26 @@
 """The focal loss of independent yes/no decisions."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from counterpoise.kernels.adjusted_cross_entropy.eager import LINEAR
-from counterpoise.losses._check import Values, as_number, as_vector, check_reduction
-from counterpoise.losses._elements import prepared, reduced, result_dtype
+from counterpoise.losses._check import check_settings
+from counterpoise.losses._elements import PerClass, Vector, along_classes, keep, reduced_loss, shown
 
 
 class SigmoidFocalLoss(nn.Module):
-    r"""The focal loss for one or many yes/no decisions per sample: binary, multi-label, dense.
+    r"""Focal loss for one or many yes/no decisions per sample: binary, multi-label, dense.
 
-        loss = y * alpha * (1 - p)^gamma * -log(p) + (1 - y) * (1 - alpha) * p^gamma * -log(1 - p)
+    .. math::
+        \text{loss} = \text{weight} \cdot \bigl(-y \, \text{pos\_weight} \, \alpha \,
+        (1 - p)^\gamma \log p - (1 - y) (1 - \alpha) \, p^\gamma \log(1 - p)\bigr), \qquad
+        p = \text{sigmoid}(\text{logits})
 
-    with p = sigmoid(logits). Finite and exact at every logit for every gamma >= 0; with gamma = 0
-    and no alpha it is `torch.nn.BCEWithLogitsLoss`.
+    Finite and exact at every logit for every gamma >= 0; with gamma = 0 and alpha = None it is
+    `torch.nn.BCEWithLogitsLoss`, with its weight and pos_weight.
 
     Source: Lin et al. 2017, arXiv 1708.02002, eq. 5, the form they train detectors with.
 
@@ -23,16 +28,25 @@ class SigmoidFocalLoss(nn.Module):
         gamma: focusing parameter, at least 0: it down-weights easy decisions.
         alpha: share of the weight that "yes" gets, within 0 .. 1, one number or one per class (C);
             None weighs both sides by 1. The paper takes 0.25.
+        reduction: "mean" divides by the number of known labels, which no weight changes, as torch's
+            BCEWithLogitsLoss does; "batchmean" by the samples (axis 0); "sum"; "none". Detectors
+            divide by their number of boxes: hand that to the call as `normalizer`.
+        weight: what a class counts, one number or one per class (C), at least 0.
+        pos_weight: what "yes" counts beside "no", the same.
+        label_smoothing: s within 0 .. 1; y becomes y (1 - s) + s / 2, as in Keras.
+        soft_targets: what y between 0 and 1 means. "expected": the loss expected of a label that is
+            1 with probability y, the formula above, as in kornia. "interpolated": y within p_t, as
+            in torchvision and fvcore; with p_t = y p + (1 - y) (1 - p) the loss is
+            (α y + (1 - α) (1 - y)) (1 - p_t)^γ times the cross entropy. For 0 and 1 they are equal.
         ignore_index: the target that says that a label is not known.
-        reduction: "mean" over the known labels, as torch's; "sum"; "none"; "batchmean" divides by
-            the samples (axis 0). Detectors sum, and divide by their number of boxes.
 
-    Shape: logits and target alike, (N), (N, C) or any other; with a vector alpha, classes in axis 1
-    (the last for (C)). target may be soft, 0 .. 1. Output in the logits' dtype, float32 under
-    autocast; half precision is computed in float32.
+    Shape: logits and target alike, (N), (N, C) or any other; classes are in axis 1 (the last for
+    (C)). target may be soft, 0 .. 1. sample_weight (N), the logits' shape, or that without the
+    classes. Output in the logits' dtype, float32 under autocast; half precision is computed in
+    float32.
 
     Raises:
-        ValueError: gamma negative, alpha outside 0 .. 1 or not one per class, unknown reduction,
+        ValueError: a number outside its range or a vector not one per class, unknown reduction,
             shapes that differ, targets outside 0 .. 1 (on a CPU).
         TypeError: logits that are not floating, a setting that is no number.
 
@@ -44,65 +58,70 @@ class SigmoidFocalLoss(nn.Module):
         0.6404
     """
 
-    alpha: torch.Tensor | float | None
+    alpha: PerClass
+    weight: PerClass
+    pos_weight: PerClass
 
     def __init__(
         self,
         gamma: float = 2.0,
-        alpha: float | Values = 0.25,
+        alpha: Vector = 0.25,
         reduction: str = "mean",
         *,
+        weight: Vector = None,
+        pos_weight: Vector = None,
+        label_smoothing: float = 0.0,
+        soft_targets: Literal["expected", "interpolated"] = "expected",
         ignore_index: int = -100,
     ) -> None:
         super().__init__()
-        self.gamma = as_number("gamma", gamma, 0)
-        check_reduction(reduction)
-        self.reduction, self.ignore_index = reduction, ignore_index
-        if isinstance(alpha, int | float) or getattr(alpha, "ndim", 1) == 0:
-            self.alpha = largest = as_number("alpha", alpha, 0)
-        else:
-            values = as_vector("alpha", alpha, least=0)
-            self.register_buffer("alpha", values)
-            largest = 0.0 if values is None else float(values.max())
+        check_settings(gamma, 0.0, label_smoothing, reduction)
+        if soft_targets not in ("expected", "interpolated"):
+            raise ValueError(
+                f"soft_targets must be 'expected' or 'interpolated', but got {soft_targets!r}"
+            )
+        keep(self, alpha=alpha, weight=weight, pos_weight=pos_weight)
+        largest = self.alpha.max() if isinstance(self.alpha, torch.Tensor) else self.alpha or 0.0
         if largest > 1:
             raise ValueError(f"alpha must be within 0 .. 1, but got {largest:g}")
+        self.gamma, self.label_smoothing = float(gamma), float(label_smoothing)
+        self.soft_targets, self.ignore_index = soft_targets, ignore_index
+        self.reduction = reduction
+
+    forward = reduced_loss
 
     def extra_repr(self) -> str:
-        """What print(loss) shows."""
-        alpha = self.alpha
-        if isinstance(alpha, torch.Tensor):
-            alpha = [round(a, 4) for a in alpha.tolist()]
-        return f"gamma={self.gamma:g}, alpha={alpha}, reduction={self.reduction!r}"
+        """Return what print(loss) shows."""
+        return shown(self, "gamma", "alpha", "soft_targets")
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the reduced loss."""
-        z, y, known = prepared(logits, target, self.ignore_index)
+    def yes_and_no(self, z: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what each decision costs if yes, and if no, before weights."""
         u, v = costs(z)
-        yes, no = focused(v, u, self.gamma), focused(u, v, self.gamma)
-        if self.alpha is not None:
-            alpha = self.alpha
-            if isinstance(alpha, torch.Tensor):
-                _check_alpha(alpha, z)
-                alpha = alpha.to(z).view(-1, *[1] * max(0, z.dim() - 2))
-            yes, no = alpha * yes, (1 - alpha) * no
-        losses = y * yes + (1 - y) * no
-        return reduced(losses, known, self.reduction, result_dtype(logits))
+        alpha = along_classes("alpha", self.alpha, z)
+        of_yes, of_no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        if self.soft_targets == "expected":
+            return of_yes * focused(v, u, self.gamma), of_no * focused(u, v, self.gamma)
+        factor = focused(y * of_yes + (1 - y) * of_no, -_log_error(z, y, u, v), self.gamma)
+        return factor * v, factor * u
 
 
 def costs(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """-log(1 - p) and -log(p) of p = sigmoid(z): what each decision costs if no, and if yes."""
+    """Return -log(1 - p) and -log(p) of p = sigmoid(z): the cross entropy of no, and of yes."""
     return F.softplus(z, threshold=LINEAR), F.softplus(-z, threshold=LINEAR)
 
 
-def focused(cost: torch.Tensor, other: torch.Tensor, gamma: float) -> torch.Tensor:
-    """The cost of the truth, times its focal factor: exp(-other) is the probability of a miss."""
-    return cost * torch.exp(-gamma * other) if gamma else cost
+def focused(
+    cost: torch.Tensor, other: torch.Tensor, gamma: float, constant: bool = False
+) -> torch.Tensor:
+    """Return cost * (1 - p_t)^gamma, 1 - p_t = exp(-other); the factor may be without gradient."""
+    return cost * torch.exp(-gamma * (other.detach() if constant else other)) if gamma else cost
 
 
-def _check_alpha(alpha: torch.Tensor, z: torch.Tensor) -> None:
-    classes = z.shape[min(1, z.dim() - 1)] if z.dim() else 1
-    if len(alpha) != classes:
-        raise ValueError(
-            f"alpha must be one number or one per class, but has {len(alpha)} entries for the "
-            f"{classes} classes of logits {tuple(z.shape)}; the classes are in axis 1"
-        )
+def _log_error(z: torch.Tensor, y: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Return log(1 - p_t) = log(y (1 - p) + (1 - y) p), where u = -log(1 - p) and v = -log(p).
+
+    As logaddexp, but with derivatives of every order where a term is log(0).
+    """
+    d = torch.logit(y) - z  # the first term less the second
+    largest = torch.where(d > 0, y.log() - u, torch.log1p(-y) - v)
+    return largest + F.softplus(torch.where(d > 0, -d, d))

@@ -29,7 +29,7 @@ def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.
         return losses.to(logits.dtype)
     by = arguments.normalizer
     by = denominator(arguments, arguments.reduction, wide) if by is None else by
-    return _divided(losses.sum(), by).to(logits.dtype)
+    return divided(losses.sum(), by).to(logits.dtype)
 
 
 def gradient(logits: torch.Tensor, grad: torch.Tensor, arguments: Arguments) -> torch.Tensor:
@@ -148,7 +148,7 @@ def _along_classes(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 2))
 
 
-def _divided(total: torch.Tensor, by: torch.Tensor | float) -> torch.Tensor:
+def divided(total: torch.Tensor, by: torch.Tensor | float) -> torch.Tensor:
     """Return total / by, NaN by 0, and then with gradients of 0: torch's mean of nothing."""
     if isinstance(by, torch.Tensor):
         empty = by == 0
