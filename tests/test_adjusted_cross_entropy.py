@@ -21,6 +21,7 @@ from counterpoise.kernels.adjusted_cross_entropy import Arguments, choose, cpu, 
 from counterpoise.losses import (
     AdjustedCrossEntropyLoss,
     FocalLoss,
+    SeesawLoss,
     adjusted_cross_entropy,
     explain,
 )
@@ -421,6 +422,7 @@ def test_a_gamma_per_class_is_the_gamma_of_the_targets_class(reduction, smoothin
         FocalLoss(alpha=[1.0, 2.0, 3.0, 4.0]),
         FocalLoss(alpha=[1.0, 2.0, 3.0, 4.0], label_smoothing=0.1),
         AdjustedCrossEntropyLoss(gamma=[1.0, 2.0, 3.0, 4.0]),
+        SeesawLoss([1.0, 2.0, 3.0, 4.0]),
     ],
     ids=repr,
 )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise import losses
-from counterpoise.losses import AdjustedCrossEntropyLoss
+from counterpoise.losses import AdjustedCrossEntropyLoss, SeesawLoss
 
 COUNTS = torch.tensor([500.0, 100.0, 20.0, 4.0, 1.0])
 C = len(COUNTS)
@@ -52,6 +52,11 @@ def textbook(loss, logits, target):
         a = a + loss.offset.double()
     if loss.margin is not None:
         a = a - nn.functional.one_hot(target, C) * loss.margin.double()
+    if isinstance(loss, SeesawLoss):  # arXiv 2008.10032; the factors are constants
+        n, sigma, rows = loss.counts.double(), a.detach().softmax(1), torch.arange(len(a))
+        mitigation = (n / n[target, None]).clamp(max=1) ** loss.p
+        compensation = (sigma / sigma[rows, target, None]).clamp(min=1) ** loss.q
+        a = a + (mitigation * compensation).log()  # 0 at the target
     p = torch.softmax(a, 1).gather(1, target[:, None]).squeeze(1)
     weight = 1 if loss.weight is None else loss.weight.double()[target]
     return weight * (1 - p) ** loss.gamma * (-p.log() + loss.poly * (1 - p))
@@ -91,7 +96,8 @@ def test_dense_shapes_and_layouts_are_rows(word, shape, reduction):
 
 @every_loss
 def test_equal_counts_give_cross_entropy_up_to_what_counts_cannot_say(word):
-    loss = losses.ALL[word](torch.full((C,), 70.0))
+    settings = {"q": 0.0} if word == "seesaw" else {}  # its compensation is not of the counts
+    loss = losses.ALL[word](torch.full((C,), 70.0), **settings)
     logits, target = made((30, C))
     bare = AdjustedCrossEntropyLoss(gamma=loss.gamma, poly=loss.poly)
     if word == "ldam":  # a margin and a scale stay: those of equals
@@ -190,6 +196,10 @@ def test_certain_probabilities_are_class_numbers(word, smoothing):
     for shape in ((C,), (7, C), (2, C, 3, 2)):
         logits, target = made(shape)
         sure = nn.functional.one_hot(target, C).movedim(-1, min(1, len(shape) - 1)).float()
+        if word == "seesaw":  # its factors are those of one target
+            with pytest.raises(TypeError, match=r"must be class numbers .* target.argmax\(1\)"):
+                loss(logits, sure)
+            continue
         assert_same(
             outcome(loss, logits, sure), outcome(loss, logits, target), rtol=1e-5, atol=1e-5
         )
@@ -198,11 +208,12 @@ def test_certain_probabilities_are_class_numbers(word, smoothing):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 @every_loss
 def test_derivatives(word):
-    loss = losses.ALL[word](COUNTS).double()
+    settings = {"q": 0.0} if word == "seesaw" else {}  # its gradient takes the factor as constant
+    loss = losses.ALL[word](COUNTS, **settings).double()
     loss.scale = None if loss.scale is None else loss.scale / loss.scale.max()  # LDAM's 30 is steep
     logits, target = made((4, C), torch.float64)
     soft = torch.softmax(made((4, C), torch.float64, seed=1)[0].detach(), 1)
-    for t in (target, soft):
+    for t in (target,) if word == "seesaw" else (target, soft):
 
         def call(z, t=t):
             return loss(z, t)

@@ -22,6 +22,7 @@ from counterpoise.losses import (
     LDAMLoss,
     LogitAdjustedLoss,
     PolyLoss,
+    SeesawLoss,
     SigmoidFocalLoss,
     VSLoss,
     adjusted_cross_entropy,
@@ -307,6 +308,15 @@ def test_poly_of_its_authors():
         (lambda: VSLoss(COUNTS, power=-1), ValueError, "power must be a number >= 0"),
         (lambda: VSLoss(COUNTS, tau=float("inf")), ValueError, "number, but got inf"),
         (lambda: CDTLoss(COUNTS, float("nan")), ValueError, ">= 0, but got nan"),
+        (lambda: SeesawLoss(), ValueError, "needs counts, .* or num_classes"),
+        (lambda: SeesawLoss([1, 2], num_classes=2), ValueError, "counts .1, 2. and num_classes 2"),
+        (lambda: SeesawLoss([1, 2], q=-1), ValueError, "q must be a number >= 0"),
+        (lambda: SeesawLoss([1, 2])(*made(5, 4)), ValueError, "counts must .* has 2 for 4"),
+        (
+            lambda: SeesawLoss([1] * 3)(made(5, 3)[0], torch.arange(5)),
+            ValueError,
+            "0 .. 2 .* 0 .. 4",
+        ),
         (lambda: AsymmetricLoss(clip="no"), TypeError, "None clips nothing"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), torch.tensor([0, 1.5])), ValueError, "0 .. 1.5"),
         (lambda: SigmoidFocalLoss()(torch.ones(2), [0, 1]), TypeError, "target must be a tensor"),
@@ -366,10 +376,52 @@ def test_the_normalizer_is_as_exact_as_the_weights():
 
 
 def test_an_empty_class_counts_as_the_rarest_of_the_others():
-    for loss in (LogitAdjustedLoss, VSLoss, LDAMLoss):
+    for loss in (LogitAdjustedLoss, VSLoss, LDAMLoss, SeesawLoss):
         x, target = made(9, 4)
         found, wanted = loss([90, 10, 1, 0]), loss([90, 10, 1, 1])
         torch.testing.assert_close(found(x, target), wanted(x, target))
+
+
+def mmdetections_seesaw(logits, target, counts, p=0.8, q=2.0, eps=1e-2):
+    """mmdet.models.losses.seesaw_ce_loss, without reduction."""
+    n, rows = counts.clamp(min=1), torch.arange(len(target))
+    ratio = n[None, :] / n[:, None]
+    mitigation = torch.where(ratio < 1, ratio**p, 1.0)[target]
+    scores = logits.detach().softmax(1)
+    ratio = scores / scores[rows, target, None].clamp(min=eps)
+    compensation = torch.where(ratio > 1, ratio**q, 1.0)
+    others = 1 - F.one_hot(target, logits.shape[1])
+    changed = logits + (mitigation * compensation).log() * others
+    return F.cross_entropy(changed, target, reduction="none")
+
+
+def test_seesaw_is_mmdetections_and_counts_as_it_does():
+    loss, counts = SeesawLoss(num_classes=5, eps=1e-2, reduction="none"), torch.zeros(5)
+    resumed = SeesawLoss(num_classes=5, eps=1e-2, reduction="none")
+    for seed in range(4):
+        logits, _ = made(40, 5, seed=seed)
+        target = torch.tensor([0] * 30 + [1] * (9 - seed) + [2] * (1 + seed))
+        counts += target.bincount(minlength=5)
+        logits = (4 * logits.detach()).requires_grad_()
+        found, wanted = loss(logits, target), mmdetections_seesaw(logits, target, counts)
+        torch.testing.assert_close(found, wanted)
+        slopes = [torch.autograd.grad(x.sum(), logits)[0] for x in (found, wanted)]
+        torch.testing.assert_close(*slopes)
+        resumed.load_state_dict(loss.state_dict())
+        assert loss.counts.equal(counts.long())
+    ignored = loss.counts.clone()
+    loss(logits, torch.full_like(target, -100))
+    assert loss.counts.equal(ignored)
+    torch.testing.assert_close(loss.eval()(logits, target), found)  # counts nothing any more
+    torch.testing.assert_close(resumed.eval()(logits, target), found)
+    impossible = torch.tensor([[0.0, 1.0, 2.0, 3.0, float("-inf")]])
+    assert SeesawLoss(counts)(impossible, torch.tensor([4])) == float("inf")
+    weight = torch.arange(1.0, 6.0)
+    weighted = SeesawLoss(counts, weight=weight, gamma=2.0, reduction="none")(logits, target)
+    p_t = (-SeesawLoss(counts, reduction="none")(logits, target)).exp()
+    torch.testing.assert_close(
+        weighted, -weight[target] * (1 - p_t) ** 2 * p_t.log(), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_learned_letters_get_their_gradients():
@@ -386,6 +438,7 @@ def test_learned_letters_get_their_gradients():
         (lambda: losses.LogitAdjustedLoss([1, 2], tua=1.0), "LogitAdjustedLoss .* mean 'tau'"),
         (lambda: losses.CDTLoss([1, 2], reductoin="sum"), "CDTLoss .* mean 'reduction'"),
         (lambda: losses.AdjustedCrossEntropyLoss(weigth=[1, 2]), "CrossEntropyLoss .*'weight'"),
+        (lambda: losses.SeesawLoss([1, 2], num_clases=2), "SeesawLoss .* mean 'num_classes'"),
         (lambda: losses.FocalLoss(gama=2.0), "gama"),
     ],
 )

@@ -133,6 +133,16 @@ LOSSES: dict[str, Member] = {
         ("counts", "cosine head"),
         "one margin for all classes",
     ),
+    "seesaw": Member(
+        f"{_LOSSES}._seesaw:SeesawLoss",
+        "very many classes with a long tail, as in instance segmentation; it can count them itself "
+        "while training",
+        "-log softmax(z + log S_t)_t, S_tj = min(1, n_j / n_t)^p · max(1, p_j / p_t)^q",
+        "2008.10032",
+        "losses.SeesawLoss(counts, p, q)",
+        ("counts",),
+        "cross entropy that presses the more on what is more probable than the target",
+    ),
     "cdt": Member(
         f"{_LOSSES}._vs:CDTLoss",
         "long training that fits every sample",

@@ -31,6 +31,7 @@ from counterpoise.losses._ldam import LDAMLoss
 from counterpoise.losses._logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from counterpoise.losses._poly import PolyLoss
 from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
+from counterpoise.losses._seesaw import SeesawLoss
 from counterpoise.losses._sigmoid_focal import SigmoidFocalLoss
 from counterpoise.losses._vs import CDTLoss, VSLoss
 from counterpoise.registry import Member
@@ -48,6 +49,7 @@ __all__ = [
     "LDAMLoss",
     "LogitAdjustedLoss",
     "PolyLoss",
+    "SeesawLoss",
     "SigmoidFocalLoss",
     "TauChoice",
     "VSLoss",
