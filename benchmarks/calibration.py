@@ -3,9 +3,9 @@
 python benchmarks/calibration.py
 
 About a minute on one core. Each cell is thousands of studies with a fixed rng, through the
-functions that `stats.judge` and `stats.seeds_needed` call; tests/test_stats_by_simulation.py shows
-that they say the same, and takes its studies from here. A share near 5% of 4,000 studies is known
-to ± 0.7 points.
+functions that `stats.compare_variants` and `stats.seeds_needed` call;
+tests/test_stats_by_simulation.py shows that they agree, and takes its studies from here. A share
+near 5% of 4,000 studies is known to ± 0.7 points.
 """
 
 import warnings
@@ -114,7 +114,7 @@ def sign_flip_says(before: Any, after: Any) -> Any:
 
 
 RULES = {
-    "`judge`": lambda a, b: claimed(decisions(a, b, a.shape[-1])),
+    "`compare_variants`": lambda a, b: claimed(decisions(a, b, a.shape[-1])),
     "paired t, p < 0.05": lambda a, b: scipy.stats.ttest_rel(a, b, axis=-1).pvalue < 0.05,
     "Welch's t, p < 0.05": lambda a, b: (
         scipy.stats.ttest_ind(a, b, axis=-1, equal_var=False).pvalue < 0.05
@@ -201,7 +201,7 @@ def families() -> None:
             found = decisions(before, after + delta[:, None], n)
             row += [percent(wrong(found, delta).any(-1)), ""]
         rows.append(row)
-    head = [f"{rule}, n = {n}" for n in SEEDS for rule in ("judge", "any p < 0.05")]
+    head = [f"{rule}, n = {n}" for n in SEEDS for rule in ("compare_variants", "any p < 0.05")]
     table("Studies of eight variants with a false claim, %", ["truth", *head], rows)
 
 

@@ -31,7 +31,7 @@ def by_seed(values: Any) -> dict[int, Any]:
 
 def verdict_of(baseline: Any, other: Any, **settings: Any) -> stats.Verdict:
     scores = {"plain": by_seed(baseline), "other": by_seed(other)}
-    return stats.judge(scores, "plain", **settings)[0]
+    return stats.compare_variants(scores, "plain", **settings)[0]
 
 
 def bounds(interval: Any) -> tuple[float, float]:
@@ -214,7 +214,7 @@ def test_one_seed_and_no_seed_cannot_tell() -> None:
 def test_the_interval_is_as_wide_as_the_variants_are_many() -> None:
     a = np.array(BASELINE)
     scores = {"plain": by_seed(a)} | {f"v{k}": by_seed(OTHER) for k in range(4)}
-    found = stats.judge(scores, "plain")
+    found = stats.compare_variants(scores, "plain")
     t = scipy.stats.ttest_rel(OTHER, BASELINE)
     wanted = tuple(t.confidence_interval(1 - 0.05 / 4))
     assert [v.variant for v in found] == ["v0", "v1", "v2", "v3"]
@@ -227,7 +227,7 @@ def test_where_holm_settles_a_sign_the_interval_ends_at_zero() -> None:
     a = np.array(BASELINE[:5])
     clear, near = a + 0.1 + 0.01 * SPREAD, a + 0.0105 + 0.01 * SPREAD
     both = {"plain": by_seed(a), "clear": by_seed(clear), "near": by_seed(near)}
-    found = stats.judge(both, "plain")[1]
+    found = stats.compare_variants(both, "plain")[1]
     assert found.comparison.p_different == pytest.approx(found.p_holm)  # the last step of Holm
     assert 0.025 < found.p_holm < 0.05  # which Bonferroni alone would not settle
     assert (found.verdict, found.interval.low) == ("better", 0.0)
@@ -238,15 +238,15 @@ def test_runs_that_failed_or_did_not_learn_are_named() -> None:
         "plain": {0: 0.71, 1: 0.74, 2: None, 3: 0.101, 4: 0.7},
         "other": {0: 0.72, 1: 0.1, 2: 0.75, 3: math.nan, 4: 0.0},
     }
-    found = stats.judge(scores, "plain", chance=0.1, noise_sd=0.001)[0]
+    found = stats.compare_variants(scores, "plain", chance=0.1, noise_sd=0.001)[0]
     assert (found.missing, found.baseline_missing) == ((3,), (2,))
     assert (found.collapsed, found.baseline_collapsed) == ((1, 3, 4), (3,))
     assert found.comparison.seeds == (0, 1, 4)
-    assert stats.judge(scores, "plain")[0].collapsed == ()
+    assert stats.compare_variants(scores, "plain")[0].collapsed == ()
 
 
 def test_a_lone_baseline_has_no_verdicts() -> None:
-    assert stats.judge({"plain": by_seed(BASELINE)}, "plain") == []
+    assert stats.compare_variants({"plain": by_seed(BASELINE)}, "plain") == []
 
 
 numbers = st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 0.505, math.nan]))
@@ -256,7 +256,7 @@ numbers = st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 
 @example([[None, None, None, 0.0, None, 0.0]] * 2)  # neither learned: equal, and nothing is known
 def test_verdict_and_interval_never_contradict_each_other(rows: list[list[Any]]) -> None:
     scores = {f"v{k}": by_seed(row) for k, row in enumerate(rows)}
-    for found in stats.judge(scores, "v0", margin=0.05, chance=0.1):
+    for found in stats.compare_variants(scores, "v0", margin=0.05, chance=0.1):
         json.dumps(asdict(found), allow_nan=False)
         low, high = bounds(found.interval) if found.interval else (None, None)
         if low is None:
@@ -418,7 +418,7 @@ SAMPLES = np.ones((2, 3)), np.ones((2, 3)), np.zeros(3)
         (lambda: stats.compare_paired({0: 1.0}, {0: 1.0}, margin=0), "margin must be above 0"),
         (lambda: stats.holm([0.1, 1.2]), "from 0 to 1, but got 1.2"),
         (lambda: stats.holm([math.nan]), "from 0 to 1, but got nan"),
-        (lambda: stats.judge({"a": {}}, "b"), "but got 'b' and \\['a'\\]"),
+        (lambda: stats.compare_variants({"a": {}}, "b"), "but got 'b' and \\['a'\\]"),
         (lambda: stats.seeds_needed(1, 0.0, 0.1), "but got n = 1"),
         (lambda: stats.seeds_needed(3, 0.0, math.nan), "sd = nan"),
         (lambda: stats.guessing_noise(0.1, [0]), "a class with test samples"),
@@ -449,9 +449,11 @@ def test_a_difference_far_beyond_its_noise_asks_for_few_seeds() -> None:
 def test_where_neither_learned_there_is_nothing_to_say():
     chance = dict.fromkeys(range(5), 0.25)
     scores = {"plain": chance, "group": dict(chance), "focal": {s: 0.9 - 0.01 * s for s in chance}}
-    idle, learned = stats.judge(scores, "plain", chance=0.25)
+    idle, learned = stats.compare_variants(scores, "plain", chance=0.25)
     assert (idle.verdict, idle.reason) == ("cannot tell yet", stats.NEITHER_LEARNED)
     assert idle.seeds_needed is None
     assert idle.words.startswith("cannot tell: neither learned")
     assert learned.verdict == "better"
-    assert stats.judge(scores, "plain")[0].verdict == "no difference that matters"  # unknown chance
+    assert (
+        stats.compare_variants(scores, "plain")[0].verdict == "no difference that matters"
+    )  # unknown chance

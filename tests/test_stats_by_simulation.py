@@ -1,8 +1,8 @@
 """How often the verdicts of `counterpoise.stats` are right, where the truth is known.
 
 Each cell is some thousand studies, drawn by benchmarks/calibration.py and all at once through
-`decide` and `predict_seeds`, the functions that `judge` and `seeds_needed` call; that they say the
-same is tested first. The rng is fixed: a cell has one figure, not a new one in each run.
+`decide` and `predict_seeds`, the functions that `compare_variants` and `seeds_needed` call; that
+they agree is tested first. The rng is fixed: a cell has one figure, not a new one in each run.
 """
 
 import runpy
@@ -29,7 +29,7 @@ def test_the_simulated_rule_is_the_one_that_judges() -> None:
         for study in range(25):
             rows = [before[study, 0], *after[study]]
             scores = {str(k): dict(enumerate(map(float, row))) for k, row in enumerate(rows)}
-            for k, verdict in enumerate(stats.judge(scores, "0", margin=MARGIN)):
+            for k, verdict in enumerate(stats.compare_variants(scores, "0", margin=MARGIN)):
                 at = study, k
                 assert verdict.direction == found.direction[at]
                 assert verdict.by_margin == found.by_margin[at]

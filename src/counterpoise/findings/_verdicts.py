@@ -28,7 +28,7 @@ _ONE_SEED = (
 
 
 def verdicts(study: Study) -> list[Finding]:
-    """CP330: each variant against the baseline, as `stats.judge` has it."""
+    """CP330: each variant against the baseline, as `stats.compare_variants` has it."""
     return [
         _verdict(study, v, v.interval, v.comparison)
         for v in study.verdicts()

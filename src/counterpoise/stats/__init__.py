@@ -1,25 +1,25 @@
 """Statistics for few seeds: intervals, paired comparisons, verdicts, and the seeds still needed.
 
-Runs are paired: a seed fixes the split, the order of the samples and the initial weights for every
-variant alike, so that what is compared is the difference within each seed.
+Runs are paired: a seed fixes the split, the order of the samples and the initial weights, the same
+for every variant, so that differences within each seed are compared.
 
-    verdicts = stats.judge(scores, baseline="cross_entropy")   # scores[variant][seed]
+    verdicts = stats.compare_variants(scores, baseline="cross_entropy")   # scores[variant][seed]
     for verdict in verdicts:
         print(verdict.variant, verdict.words, verdict.interval)
 
-`judge` is the whole of it; `compare_paired`, `holm` and `seeds_needed` are its parts, `t_interval`
-and `wilson` describe one variant, and `noise_sources` and `two_way_bootstrap` tell how much of a
-difference the finite test set alone could make. How the verdict is made, how well the rules are
-calibrated and what they cannot do: docs/statistics.md.
+`compare_variants` combines `compare_paired`, `holm` and `seeds_needed`; `t_interval` and `wilson`
+describe one variant, and `noise_sources` and `two_way_bootstrap` estimate the share of the finite
+test set in a difference. The rules of the verdict, their calibration and their limits:
+docs/statistics.md.
 
-It works on numbers and needs no torch; every result holds plain Python numbers. What is unknown is
-None, never NaN or infinity, so that it goes into JSON.
+Inputs and results are numbers, without torch. Unknown values are None, never NaN or infinity, so
+that every result can be written as JSON.
 """
 
 from counterpoise.stats._collapse import collapsed, guessing_noise
+from counterpoise.stats._compare_variants import compare_variants
 from counterpoise.stats._holm import holm
 from counterpoise.stats._interval import Interval, t_interval, wilson
-from counterpoise.stats._judge import judge
 from counterpoise.stats._noise_sources import NoiseSources, noise_sources
 from counterpoise.stats._paired import PairedComparison, compare_paired
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_needed
@@ -36,9 +36,9 @@ __all__ = [
     "Verdict",
     "collapsed",
     "compare_paired",
+    "compare_variants",
     "guessing_noise",
     "holm",
-    "judge",
     "noise_sources",
     "seeds_needed",
     "t_interval",

@@ -1,4 +1,4 @@
-"""The rule that turns means and spreads into decisions, for one study or for thousands."""
+"""The decision rule: from means and standard deviations to decisions, vectorized over studies."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from counterpoise.stats._seeds import MIN_SEEDS
 
 
 class Decision(NamedTuple):
-    """Arrays, one entry a comparison; the last axis of `p_holm` is the family."""
+    """Decisions as arrays, one entry per comparison; the last axis is the family."""
 
     low: Any
     high: Any
@@ -21,7 +21,7 @@ class Decision(NamedTuple):
 
 
 def decide(n: Any, mean: Any, sd: Any, margin: float, confidence: float) -> Decision:
-    """Decide the comparisons of a family, along the last axis; many studies at a time if wanted."""
+    """Decide the comparisons of a family, along the last axis; the other axes are studies."""
     p, _ = t_test(n, mean, sd, confidence)
     _, half = t_test(n, mean, sd, 1 - (1 - confidence) / max(p.shape[-1], 1))
     p_holm = holm_adjusted(p)

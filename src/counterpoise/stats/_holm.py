@@ -1,4 +1,4 @@
-"""Many comparisons against one baseline."""
+"""Holm's correction for multiple comparisons."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,21 +9,22 @@ from counterpoise.stats._interval import Floats
 
 
 def holm(p_values: Iterable[float]) -> list[float]:
-    """Adjust p values for being many, by Holm's step-down rule.
+    r"""Adjust p values for multiple comparisons, by Holm's step-down procedure.
 
-    With the p values in rising order, p_1 <= ... <= p_m:
+    .. math::
+        \tilde{p}_k = \max_{j \le k} \min(1, (m - j + 1) \, p_j), \qquad p_1 \le \dots \le p_m
 
-        adjusted_k = max over j <= k of min(1, (m - j + 1) p_j)
+    Rejecting at an adjusted p of at most 0.05 makes any false claim in at most 5% of studies (the
+    family-wise error rate), for any dependence between the comparisons, as between those with one
+    baseline.
 
-    Calling different what has an adjusted p of at most 0.05 claims any difference that is not there
-    in at most 5% of studies, however the comparisons depend on each other, as those against one
-    baseline do. Holm 1979, Scand. J. Stat. 6, 65.
+    Source: Holm 1979, Scand. J. Stat. 6, 65.
 
     Args:
         p_values: One per comparison, from 0 to 1.
 
     Returns:
-        The adjusted p values, in the order given.
+        The adjusted p values, in the given order.
 
     Raises:
         ValueError: If a p value is not from 0 to 1.
@@ -43,7 +44,7 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def holm_adjusted(p: Any) -> Floats:
-    """`holm` along the last axis of an array."""
+    """Return `holm` along the last axis of an array."""
     order = np.argsort(p, axis=-1)
     left = np.arange(p.shape[-1], 0, -1)
     steps = np.minimum(np.take_along_axis(p, order, -1) * left, 1.0)

@@ -1,4 +1,4 @@
-"""Intervals for one variant: a mean over seeds, a share of test samples."""
+"""Confidence intervals of one variant: of a mean over seeds, of a share of test samples."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate between two bounds.
+    """Confidence interval: an estimate between two bounds.
 
     Attributes:
         low: lower bound, None where nothing bounds it.
@@ -28,16 +28,18 @@ class Interval:
 
 
 def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
-    """Return the mean over seeds with Student's interval.
+    r"""Return the mean over seeds with Student's t interval.
 
-        mean ± t(n - 1) sd / √n,    sd² = sum (x - mean)² / (n - 1)
+    .. math::
+        \bar{x} \pm t_{n-1} \frac{s}{\sqrt{n}}, \qquad
+        s^2 = \frac{1}{n - 1} \sum_i (x_i - \bar{x})^2
 
     Args:
         values: One score per seed, at least one, all finite.
-        confidence: The share of studies whose interval holds the true mean.
+        confidence: Share of studies whose interval holds the true mean.
 
     Returns:
-        The interval. Of one value the bounds are None: it tells nothing of its spread.
+        The interval. Of one value the bounds are None, as its spread is unknown.
 
     Raises:
         ValueError: If there is no value, one is not finite, or confidence is not inside (0, 1).
@@ -62,17 +64,22 @@ def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return a share with Wilson's interval: what a recall from n test samples may be worth.
+    r"""Return a share with Wilson's score interval, as for a recall from n test samples.
 
-        (k + z²/2) / (n + z²)  ±  z / (n + z²) · √(k (n - k) / n + z²/4)
+    .. math::
+        \frac{k + z^2 / 2}{n + z^2} \pm
+        \frac{z}{n + z^2} \sqrt{\frac{k (n - k)}{n} + \frac{z^2}{4}}
 
-    Never empty, never outside [0, 1], and near its confidence for small n too. Wilson 1927,
-    J. Am. Stat. Assoc. 22, 209; for its coverage see Brown, Cai and DasGupta 2001, Stat. Sci. 16.
+    where k is `successes` and z the quantile of the normal distribution. The interval is never
+    empty, never outside [0, 1], and its coverage is near the confidence for small n too.
+
+    Sources: Wilson 1927, J. Am. Stat. Assoc. 22, 209; coverage: Brown, Cai and DasGupta 2001,
+    Stat. Sci. 16, 101.
 
     Args:
-        successes: How many of them, from 0 to n.
-        n: How many samples, 1 or more.
-        confidence: The share of studies whose interval holds the true share.
+        successes: Number of successes, from 0 to n.
+        n: Number of samples, 1 or more.
+        confidence: Share of studies whose interval holds the true share.
 
     Returns:
         The interval around successes / n.
@@ -99,7 +106,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def quantile_t(df: Any, confidence: Any) -> Any:
-    """Return how many standard errors a two-sided interval reaches to each side."""
+    """Return half the width of a two-sided t interval, in standard errors."""
     return stdtrit(df, 0.5 + confidence / 2)
 
 

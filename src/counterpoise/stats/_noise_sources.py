@@ -1,4 +1,4 @@
-"""What of a difference the seeds may have made, and what the choice of the test samples."""
+"""Noise of a difference by source: the seeds and the choice of the test samples."""
 
 import math
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Source = Literal["seeds", "test set"]
 
 @dataclass(frozen=True)
 class NoiseSources:
-    """A difference of recall, other - baseline, and the standard error that each source gives it.
+    """Difference of recall, other - baseline, with its standard error from each source.
 
     Attributes:
         label: the class; None for the mean over the classes.
-        n: test samples of it.
+        n: its number of test samples.
         difference: mean over the seeds.
-        test_se: by the finite test set, for these very runs.
-        seed_se: by the seeds, on this very test set; None for one seed.
+        test_se: standard error from the finite test set, for these runs.
+        seed_se: standard error from the seeds, on this test set; None for one seed.
         classes: the same for every class.
     """
 
@@ -34,40 +34,47 @@ class NoiseSources:
 
     @property
     def larger(self) -> Source | None:
-        """The source that gives more noise; None for one seed."""
+        """Return the source of the larger standard error; None for one seed."""
         if self.seed_se is None:
             return None
         return "test set" if self.test_se > self.seed_se else "seeds"
 
     @property
     def total_se(self) -> float | None:
-        """For new seeds and a new test set; the interaction of the two is counted twice."""
+        """Return the standard error for new seeds and a new test set; None for one seed.
+
+        It counts the interaction of the two twice.
+        """
         return None if self.seed_se is None else math.hypot(self.test_se, self.seed_se)
 
 
 def noise_sources(
     correct_baseline: npt.ArrayLike, correct_other: npt.ArrayLike, targets: npt.ArrayLike
 ) -> NoiseSources:
-    """Split the noise of a difference of balanced accuracy, and of each class's recall, by source.
+    r"""Return the standard errors of a difference of balanced accuracy and recall, by source.
 
-    With d[s, i] = correct_other[s, i] - correct_baseline[s, i], d[i] its mean over the S seeds,
-    D_k[s] its mean over the n_k test samples of class k, and C classes:
+    .. math::
+        \text{test\_se}_k^2 &= \frac{1}{n_k} \operatorname{Var}_{i \in k}(\bar{d}_i), \qquad
+        \text{test\_se}^2 = \frac{1}{C^2} \sum_k \text{test\_se}_k^2 \\
+        \text{seed\_se}_k^2 &= \frac{1}{S} \operatorname{Var}_s(D_{sk}), \qquad
+        \text{seed\_se}^2 = \frac{1}{S} \operatorname{Var}_s\Big(\frac{1}{C} \sum_k D_{sk}\Big)
 
-        test_se²  of class k   var of d[i] over the samples of k / n_k
-        test_se²  of the mean  sum over k of that / C²                    (a stratified sample)
-        seed_se²               var over s of D_k[s], or of its mean over k / S
+    where d_si = correct_other - correct_baseline of seed s and test sample i, its mean over the S
+    seeds has a bar, D_sk is its mean over the n_k test samples of class k, and C the number of
+    classes: the test set is a stratified sample.
 
-    The paired-t interval over seeds speaks of this test set. Where the test set is the larger
-    source, more seeds do not make the answer surer: more test samples would.
+    The paired t interval over seeds is about this test set. Where the test set is the larger
+    source, more seeds do not narrow the uncertainty; more test samples would.
 
     Args:
-        correct_baseline: Right or wrong, [seed, test sample], as bool, 0 and 1, or shares between.
+        correct_baseline: Whether the baseline is right, [seed, test sample], as bool, 0 and 1, or
+            shares between.
         correct_other: The same of the other variant, on the same seeds and samples.
         targets: True class index of each test sample.
 
     Returns:
-        That of balanced accuracy, with those of the classes that occur in `classes`. The variance
-        within a class of one sample is unknown and taken as 1, the largest there is.
+        The noise of balanced accuracy, with that of each class in `classes`. The variance within a
+        class of one sample is unknown and taken as 1, the largest possible.
 
     Raises:
         ValueError: If the shapes do not fit, or an entry is not from 0 to 1.
@@ -100,7 +107,7 @@ def _seed_se(by_seed: Floats) -> float | None:
 
 
 def differences(baseline: Any, other: Any, targets: Any) -> tuple[Floats, Any]:
-    """Return other - baseline [seed, sample] and the targets, or say what does not fit."""
+    """Return other - baseline [seed, sample] and the targets, or raise ValueError."""
     before, after = np.asarray(baseline, dtype=float), np.asarray(other, dtype=float)
     labels = np.asarray(targets)
     if before.ndim != 2 or before.shape != after.shape or labels.shape != before.shape[1:]:

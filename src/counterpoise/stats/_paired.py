@@ -1,4 +1,4 @@
-"""Two variants on the same seeds."""
+"""Paired comparison of two variants on the same seeds."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ from counterpoise.stats._interval import (
 
 Scores = Mapping[Any, float | None]  # by seed; None where the run failed or is not there yet
 
-SIGN_FLIP_SEEDS = range(8, 17)  # below, its p cannot be small; above, too many signs to try all
-ROUNDING = 1e-9  # differences below this part of the scores are what rounding left
+SIGN_FLIP_SEEDS = range(8, 17)  # below, p cannot be small; above, there are too many sign patterns
+ROUNDING = 1e-9  # differences below this share of the scores are rounding errors
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What `compare_paired` found, on the seeds that both have. A difference is other - baseline.
+    """Paired comparison on the common seeds; a difference is other - baseline.
 
     Attributes:
-        n: how many seeds.
-        seeds: which ones, in the order of the baseline's.
-        difference: the mean difference with its paired-t interval.
+        n: number of common seeds.
+        seeds: the common seeds, in the order of the baseline's.
+        difference: the mean difference with its paired t interval.
         sd: of the differences; see `compare_paired` for equal ones. None for one seed.
         p_different: two-sided p of the paired t test. None for one seed.
         p_equivalent: p of the two one-sided tests against ± margin. None for one seed.
         wins: seeds in which the other is better.
         losses: seeds in which it is worse.
-        p_sign_flip: exact two-sided p of flipping signs, for 8 to 16 seeds; it asks for no normal
-            distribution. None elsewhere.
-        margin: the one asked for.
-        confidence: that of the interval.
+        p_sign_flip: exact two-sided p of the sign-flip test, which assumes no normal distribution;
+            for 8 to 16 seeds, else None.
+        margin: the smallest difference that matters.
+        confidence: confidence of the interval.
     """
 
     n: int
@@ -61,27 +61,30 @@ def compare_paired(
     confidence: float = 0.95,
     higher_is_better: bool = True,
 ) -> PairedComparison:
-    """Compare two variants on their common seeds.
+    r"""Compare two variants on their common seeds, by a paired t test and an equivalence test.
 
-    With d the differences by seed, and t the distribution of Student with n - 1 degrees:
+    .. math::
+        \text{interval} &= \bar{d} \pm t_{n-1} \frac{s}{\sqrt{n}} \\
+        p_\text{different} &= 2 P\left(T > \frac{|\bar{d}| \sqrt{n}}{s}\right), \qquad
+        p_\text{equivalent} = P\left(T > \frac{(\text{margin} - |\bar{d}|) \sqrt{n}}{s}\right)
 
-        interval      mean(d) ± t · sd(d) / √n
-        p_different   2 P(t > |mean(d)| √n / sd(d))
-        p_equivalent  P(t > (margin - |mean(d)|) √n / sd(d))      the larger of the two one-sided
+    where d are the n differences by seed, with a bar their mean, s their standard deviation, and T
+    has Student's t distribution with n - 1 degrees of freedom. The second p is the larger of two
+    one-sided tests.
 
-    Equivalence is Schuirmann's (1987) test, J. Pharmacokinet. Biopharm. 15, 657.
+    Where all differences are 0, the interval is [0, 0]. Where they are equal and not 0, as from
+    scores rounded to a few test samples, s = 0 would be certainty from two seeds; s is then taken
+    as |d| / √6, the spread of a difference of two scores that are rounded to steps of |d|, and a
+    difference is significant from four seeds on.
 
-    All differences 0: the interval is [0, 0], and the two are the same. All differences alike and
-    not 0, as from scores rounded to a few test samples: sd 0 would claim certainty from two seeds.
-    It is then taken as |d| / √6, the spread of a difference of two scores that are rounded to steps
-    of |d|, and it takes four seeds to be called different.
+    Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657, for equivalence.
 
     Args:
-        baseline: Score by seed. None, NaN or infinity: no score, the seed is left out.
-        other: Score by seed of the variant that is compared with it.
+        baseline: Score by seed. None, NaN or infinity is no score: the seed is left out.
+        other: Score by seed of the variant that is compared with the baseline.
         margin: The smallest difference that matters, above 0.
-        confidence: Of the interval.
-        higher_is_better: False for losses and errors; it decides what a win is, and no more.
+        confidence: Confidence of the interval.
+        higher_is_better: False for losses and errors; used for `wins` and `losses` only.
 
     Returns:
         The comparison.
@@ -135,19 +138,19 @@ def has_score(scores: Scores, seed: Any) -> bool:
 
 
 def bounded(estimate: float, half: float) -> Interval:
-    """Return estimate ± half, without bounds where half is infinite."""
+    """Return the interval estimate ± half; its bounds are None where half is infinite."""
     if np.isinf(half):
         return Interval(None, estimate, None)
     return Interval(estimate - half, estimate, estimate + half)
 
 
 def tiny(before: Floats, after: Floats) -> Any:
-    """Return the size, along the last axis, below which a difference is what rounding left."""
+    """Return the size, along the last axis, below which a difference is a rounding error."""
     return ROUNDING * np.maximum(np.abs(before).max(-1), np.abs(after).max(-1))
 
 
 def summarize(before: Floats, after: Floats) -> tuple[Any, Any]:
-    """Return mean and sd of the paired differences along the last axis, equal ones considered."""
+    """Return mean and sd of paired differences along the last axis; sd as in `compare_paired`."""
     d = after - before
     least = tiny(before, after)
     mean = d.mean(-1)
@@ -157,7 +160,7 @@ def summarize(before: Floats, after: Floats) -> tuple[Any, Any]:
 
 
 def t_test(n: Any, mean: Any, sd: Any, confidence: Any) -> tuple[Any, Any]:
-    """Return two-sided p of mean 0, and half the width of its interval; arrays broadcast.
+    """Return the two-sided p of mean 0, and half the width of the interval; arrays broadcast.
 
     One seed has p 1 and an infinite interval.
     """
@@ -176,7 +179,7 @@ def _p_equivalent(n: int, mean: float, sd: float, margin: float) -> float:
 
 
 def _p_sign_flip(d: Floats) -> float:
-    """Return the share of all sign patterns whose sum is at least as far from 0 as the one seen."""
+    """Return the share of all sign patterns whose sum is at least as far from 0 as the observed."""
     sums = np.zeros(1)
     for value in d:
         sums = np.concatenate([sums + value, sums - value])

@@ -1,4 +1,4 @@
-"""How many seeds a study needs before it can tell."""
+"""Sample size: the number of seeds that a decisive verdict needs."""
 
 from functools import cache
 from typing import Any
@@ -8,47 +8,56 @@ from scipy.special import chdtri, ndtr
 
 from counterpoise.stats._interval import Floats, check_confidence, check_margin, quantile_t
 
-MIN_SEEDS = 5  # below it, no small difference is claimed, and from two seeds none: see `judge`
+MIN_SEEDS = (
+    5  # below it, no small difference is claimed, and from two seeds none: see `compare_variants`
+)
 MAX_SEEDS = 200
-LIKELY = 0.85  # asked of the prediction; what it comes to is measured in benchmarks/calibration.py
-USUAL = 2.0  # margins: the standard deviation of the differences that are expected beforehand
-SPREADS = 24  # values that stand for all the true spreads a pilot leaves possible
-# Rounder the larger they are: no pilot tells 47 from 48.
+LIKELY = (
+    0.85  # required of the prediction; the resulting rate is measured in benchmarks/calibration.py
+)
+USUAL = 2.0  # margins: prior standard deviation of the true difference
+SPREADS = 24  # quadrature points over the true spread given the pilot's
+# Coarser the larger they are: no pilot can distinguish 47 from 48.
 SIZES = (*range(MIN_SEEDS, 20), *range(20, 40, 2), *range(40, 100, 5), *range(100, 201, 10))
 
 
 def seeds_needed(
     n: int, difference: float, sd: float, *, margin: float = 0.01, confidence: float = 0.95
 ) -> int:
-    """Return about how many seeds, in all, will likely be enough for a decisive verdict.
+    r"""Return the approximate total number of seeds for a decisive verdict.
 
-    The smallest N for which that is predicted with a chance of 0.85. From the n seeds so far, with
-    mean difference d and standard deviation s of the differences, it is predicted that
+    It is the smallest N at which one is predicted with probability 0.85, given the n seeds so far,
+    with mean difference d and standard deviation s of the differences:
 
-        σ²    ~  s² (n - 1) / χ²(n - 1)                 the true spread, so little known at n = 3
-        δ     ~  Normal(w d, w σ² / n),  w = v / (v + σ² / n),  v = max(4 margin², d² - σ² / n)
-                                                        the true difference: a few margins at most,
-                                                        unless the seeds show more than their noise
-        d_N   =  (n d + sum of N - n draws of Normal(δ, σ²)) / N
-        h_N   =  t(N - 1) √(((n - 1) s² + (N - n) σ²) / (N - 1) / N)      half the interval then
+    .. math::
+        \sigma^2 &\sim \frac{(n - 1) \, s^2}{\chi^2_{n-1}} \\
+        \delta &\sim N\left(w d, \frac{w \sigma^2}{n}\right), \qquad
+        w = \frac{v}{v + \sigma^2 / n}, \qquad
+        v = \max\left(4 \, \text{margin}^2, d^2 - \frac{\sigma^2}{n}\right) \\
+        d_N &= \frac{1}{N} \left(n d + \sum_{i=n+1}^{N} x_i\right), \qquad
+        x_i \sim N(\delta, \sigma^2) \\
+        h_N &= t_{N-1} \sqrt{\frac{(n - 1) s^2 + (N - n) \sigma^2}{(N - 1) \, N}}
 
-    and decided is |d_N| > h_N (better or worse) or |d_N| + h_N < margin (no difference that
-    matters). Once h_N < margin / 2 one of them holds whatever d_N is. This is predictive power
-    (Spiegelhalter, Freedman and Blackburn 1986, Control. Clin. Trials 7, 8), with the prior 1/σ for
-    the spread, for which the promise holds on average over pilots, and Normal(0, v) for the
-    difference.
+    where σ is the true spread, δ the true difference, d_N the mean difference of N seeds, and h_N
+    half the width of its interval. The verdict is decisive if |d_N| > h_N (better or worse) or
+    |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one of them always
+    holds. This is predictive power, with the prior 1/σ for the spread, under which the probability
+    holds on average over pilots, and Normal(0, v) for the difference: a few margins at most, unless
+    the seeds show more than their noise.
 
-    To look again after N seeds is a second chance to be wrong: docs/statistics.md has the figures.
+    Testing again after N seeds is a second chance of a false claim: figures in docs/statistics.md.
+
+    Source: Spiegelhalter, Freedman and Blackburn 1986, Control. Clin. Trials 7, 8.
 
     Args:
         n: Seeds so far, 2 or more.
         difference: Mean difference so far.
         sd: Standard deviation of the differences so far.
         margin: The smallest difference that matters.
-        confidence: Of the interval that decides, 1 - 0.05 / m for m variants.
+        confidence: Confidence of the interval that decides, 1 - 0.05 / m for m variants.
 
     Returns:
-        From 5 to 200; 201 means more than 200.
+        The number of seeds, from 5 to 200; 201 means more than 200.
 
     Raises:
         ValueError: If n < 2, sd < 0, or margin or confidence is out of its range.
@@ -69,7 +78,7 @@ def seeds_needed(
 
 
 def predict_seeds(n: int, mean: Floats, sd: Floats, confidence: float) -> Any:
-    """`seeds_needed` for many pilots of n seeds at a time, in units of the margin."""
+    """Return `seeds_needed` of many pilots of n seeds each, in units of the margin."""
     needed = np.full(mean.shape, MAX_SEEDS + 1)
     open_ = np.arange(mean.size)
     for size in SIZES:
@@ -96,6 +105,6 @@ def _chance_to_decide(n: int, size: int, mean: Floats, sd: Floats, confidence: f
 
 @cache
 def _spread_factors(df: int) -> Floats:
-    """Return σ / s at equally likely values of χ²(df), those in the middle of their share."""
+    """Return σ / s at equally probable values of χ²(df): the midpoints of quantile bins."""
     upper = (np.arange(SPREADS) + 0.5) / SPREADS
     return np.sqrt(df / chdtri(df, upper))

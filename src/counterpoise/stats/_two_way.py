@@ -1,4 +1,4 @@
-"""A bootstrap over seeds and test samples at once, for classes with few samples."""
+"""Two-way bootstrap over seeds and test samples, for classes with few samples."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,31 +20,33 @@ def two_way_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return a difference of recall with an interval for new seeds and new test samples.
+    """Return a difference of recall with a bootstrap interval for new seeds and new test samples.
 
     A resample draws the S seeds with replacement, and within each class its n_k test samples with
     replacement, the same ones for both variants and all seeds; its value is the difference of mean
-    recall, or of one class's. The bounds are the estimate plus quantiles of how far resamples are
-    from their centre. This is the multi-bootstrap of Sellam et al. 2022, arXiv 2106.16163, with two
-    corrections for small numbers, without which it would claim too much:
+    recall, or of one class's. The bounds are the estimate plus quantiles of the centred resamples.
+    This is the multi-bootstrap with two corrections for small numbers, without which the interval
+    would be too narrow:
 
-    - how far a draw of seeds is from all of them is stretched by t(S - 1) / z · √(S / (S - 1)), so
-      that with a test set that leaves no doubt it is near the paired-t interval (Hesterberg
-      2015, arXiv 1411.5279, on bootstraps from few values);
-    - each class gets two samples more, one won and one lost (Bonett and Price 2012, J. Educ. Behav.
-      Stat. 37, 479), so that eight samples without a difference are no proof that there is none.
+    - the deviation of the drawn seeds is stretched by t(S - 1) / z · √(S / (S - 1)), so that with
+      a very large test set the interval is near the paired t interval (Hesterberg 2015);
+    - each class gets two samples more, one won and one lost (Bonett and Price 2012), so that eight
+      samples without a difference do not prove that there is none.
 
-    It errs on the wide side, because what seed and sample make together is drawn twice.
+    The interval is conservative, because the interaction of seed and sample is counted twice.
+
+    Sources: Sellam et al. 2022, arXiv 2106.16163; Hesterberg 2015, arXiv 1411.5279, on bootstraps
+    from few values; Bonett and Price 2012, J. Educ. Behav. Stat. 37, 479.
 
     Args:
-        correct_baseline: Right or wrong, [seed, test sample], as for `noise_sources`; at least two
-            seeds.
+        correct_baseline: Whether the baseline is right, [seed, test sample], as for
+            `noise_sources`; at least two seeds.
         correct_other: The same of the other variant, on the same seeds and samples.
         targets: True class index of each test sample.
         label: The class whose recall is compared; None for the mean over the classes that occur.
-        confidence: The share of studies whose interval holds the true difference.
-        resamples: How many.
-        seed: Of the draws; the same one gives the same interval.
+        confidence: Share of studies whose interval holds the true difference.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
 
     Returns:
         The interval, inside [-1, 1].
@@ -62,29 +64,29 @@ def two_way_bootstrap(
     check_confidence(confidence)
     d, labels = differences(correct_baseline, correct_other, targets)
     wanted = np.unique(labels) if label is None else [label]
-    parts = [d[:, labels == k] for k in wanted]
-    if len(d) < 2 or not parts[0].size:
+    by_class = [d[:, labels == k] for k in wanted]
+    if len(d) < 2 or not by_class[0].size:
         raise ValueError(
             f"two_way_bootstrap needs two seeds or more and a sample of the class, but got "
-            f"{len(d)} seeds and {parts[0].shape[1]} samples; with one seed see noise_sources"
+            f"{len(d)} seeds and {by_class[0].shape[1]} samples; with one seed see noise_sources"
         )
     rng = np.random.default_rng(seed)
     away = _draw_seeds(rng, len(d), resamples, confidence)
-    off = np.mean([_draw_samples(rng, part, away) for part in parts], axis=0)
-    estimate = float(np.mean([part.mean() for part in parts]))
+    off = np.mean([_draw_samples(rng, part, away) for part in by_class], axis=0)
+    estimate = float(np.mean([part.mean() for part in by_class]))
     low, high = estimate + np.quantile(off, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(max(float(low), -1.0), estimate, min(float(high), 1.0))
 
 
 def _draw_seeds(rng: np.random.Generator, seeds: int, resamples: int, confidence: float) -> Floats:
-    """Return what each resample weighs the seeds more or less than all alike, stretched."""
+    """Return each resample's weights of the seeds minus uniform weights, stretched."""
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
     stretch = quantile_t(seeds - 1, confidence) / ndtri(0.5 + confidence / 2)
     return (drawn - 1 / seeds) * stretch * np.sqrt(seeds / (seeds - 1))
 
 
 def _draw_samples(rng: np.random.Generator, d: Floats, away: Floats) -> Floats:
-    """Return how far the mean over one class's drawn samples is from its centre, per resample."""
+    """Return the centred mean over the drawn samples of one class, per resample."""
     ends = np.broadcast_to([1.0, -1.0], (len(d), 2))
     padded = np.concatenate([d, ends], axis=1)
     drawn = []

@@ -1,4 +1,4 @@
-"""The answer to one comparison, with what it rests on."""
+"""The verdict on one variant, with its evidence."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ Word = Literal["better", "worse", "no difference that matters", "cannot tell yet
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `judge` says of one variant against the baseline. A difference is variant - baseline.
+    """Verdict of `compare_variants` on one variant; a difference is variant - baseline.
 
     Attributes:
-        variant: its name.
-        baseline: that of the baseline.
-        verdict: the word.
-        reason: why, in a sentence.
-        comparison: the two on their common seeds, by themselves; None without a common seed.
-        interval: the mean difference with bounds that hold for all variants at once; None without a
-            common seed. The verdict is about this one.
-        confidence: that of the bounds: 1 - 0.05 / m for m variants.
+        variant: name of the variant.
+        baseline: name of the baseline.
+        verdict: one of four; see `compare_variants`.
+        reason: the reason, as a clause.
+        comparison: the pair on its common seeds, unadjusted for other variants; None without a
+            common seed.
+        interval: the mean difference with bounds that hold for all variants at once, on which the
+            verdict rests; None without a common seed.
+        confidence: confidence of these bounds, 1 - 0.05 / m for m variants.
         p_holm: p of the difference, adjusted by Holm; None with fewer than two seeds.
         direction: 1 or -1 where the sign of the difference is settled, also of one that does not
             matter; 0 where it is not.
@@ -34,8 +35,9 @@ class Verdict:
         baseline_collapsed: seeds in which the baseline did not learn; empty in the same case.
         missing: seeds in which the variant has no score: the run failed, or is not there yet.
         baseline_missing: seeds in which the baseline has no score.
-        seeds_needed: about how many in all would tell; above `MAX_SEEDS`: more than that. None
-            where there is a verdict, fewer than two seeds, or no seed in which anything learned.
+        seeds_needed: approximate total number of seeds for a decisive verdict; above `MAX_SEEDS` it
+            means more than that. None where there is a verdict, fewer than two seeds, or no seed in
+            which anything learned.
     """
 
     variant: str
@@ -56,7 +58,7 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """The verdict, and what would help where there is none."""
+        """Return the verdict; where there is none, with the number of seeds that would help."""
         if self.verdict in ("better", "worse") and self.by_margin:
             return f"{self.verdict}, by at least the margin"
         if self.verdict != "cannot tell yet":

@@ -172,7 +172,7 @@ class Study:
             sizes = self.data["test_counts"]
             by_class = self.plan.metric == "balanced_accuracy"
             noise = stats.guessing_noise(self.chance, sizes if by_class else [sum(sizes)])
-        return stats.judge(
+        return stats.compare_variants(
             self.scores(),
             self.labels[0],
             margin=self.plan.margin,

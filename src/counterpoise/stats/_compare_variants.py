@@ -1,4 +1,4 @@
-"""Every variant against the baseline: what can be said, and what cannot yet."""
+"""Verdicts: every variant against the baseline."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from counterpoise.stats._seeds import MIN_SEEDS, seeds_needed
 from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict, Word
 
 
-def judge(
+def compare_variants(
     scores: Mapping[str, Scores],
     baseline: str,
     *,
@@ -29,40 +29,39 @@ def judge(
     noise_sd: float | None = None,
     higher_is_better: bool = True,
 ) -> list[Verdict]:
-    """Judge every variant against the baseline, over paired seeds.
+    """Compare every variant with the baseline, over paired seeds, and return the verdicts.
 
-    With m variants beside the baseline, p adjusted by Holm, and I the paired-t interval of
+    With m variants besides the baseline, p adjusted by Holm, and I the paired t interval of
     confidence 1 - (1 - confidence) / m:
 
-        no difference that matters   I lies inside ± margin
-        better, worse                else, if p_holm <= 1 - confidence
+        no difference that matters   if I lies inside ± margin
+        better, worse                else if p_holm <= 1 - confidence
         cannot tell yet              else
 
-    The three verdicts are claims, and all of a study are right together in about 95% of studies.
-    Where Holm settles a sign that I alone does not, I is cut off at 0: the two never contradict
-    each other. Equivalence asks for the whole 95% interval inside the margin, not the 90% one of
-    the customary test, and so errs in at most 2.5%. A difference whose sign is settled and which is
-    inside the margin does not matter; `direction` tells its sign.
+    All but the last are claims, and those of a study hold together in about 95% of studies.
+    Where Holm settles a sign that I alone does not, I ends at 0, so that the two never contradict
+    each other. Equivalence requires the whole 95% interval inside the margin, not the 90% interval
+    of the customary test, and so errs in at most 2.5%. A difference with a settled sign inside the
+    margin does not matter; `direction` is its sign. Where neither learned in any seed, the verdict
+    is "cannot tell yet".
 
-    Where neither learned in any seed, there is nothing to compare: cannot tell.
-
-    Below five seeds the normal distribution, on which small intervals rest, cannot be checked:
-    better or worse is then said only if all of I is beyond the margin, and from two seeds never.
-    (Where one run in five collapses, both runs of one variant do in 4% of studies.)
+    Below five seeds the assumption of a normal distribution cannot be checked: the verdict is then
+    better or worse only if all of I is beyond the margin, and never from two seeds. (Where one run
+    in five collapses, both runs of one variant do in 4% of studies.)
 
     Args:
-        scores: By variant, the score by seed. None, NaN or infinity: no score, and the pair is left
-            out and reported in `missing`.
+        scores: Score by variant and seed. None, NaN or infinity is no score: the pair is left out
+            and reported in `missing`.
         baseline: One of the variants.
         margin: The smallest difference that matters, in units of the metric: 0.01 is one point.
-        confidence: For the whole family.
-        chance: What guessing scores, to count the runs that did not learn. They stay in the
-            intervals. Give it only where higher is better.
-        noise_sd: Of the score of a guess, from `guessing_noise`; None for 0.
+        confidence: Of all the claims of a study together.
+        chance: Expected score of a guess, to report the runs that did not learn; they stay in the
+            intervals. Only where higher is better.
+        noise_sd: Standard deviation of that score, from `guessing_noise`; None for 0.
         higher_is_better: False for losses and errors.
 
     Returns:
-        A verdict for every other variant, in the order given.
+        A verdict for every other variant, in the given order.
 
     Raises:
         ValueError: If the baseline is not among the variants, or margin or confidence is out of its
@@ -74,7 +73,7 @@ def judge(
         ...     "focal": {0: 0.72, 1: 0.73, 2: 0.71, 3: 0.73, 4: 0.70},
         ...     "adjusted": {0: 0.78, 1: 0.80, 2: 0.76, 3: 0.78, 4: 0.79},
         ... }
-        >>> for verdict in judge(scores, "plain"):
+        >>> for verdict in compare_variants(scores, "plain"):
         ...     print(verdict.variant, "|", verdict.words)
         focal | cannot tell yet: about 45 seeds would
         adjusted | better, by at least the margin
@@ -83,7 +82,7 @@ def judge(
     check_confidence(confidence)
     if baseline not in scores:
         raise ValueError(
-            f"judge needs the baseline among the variants, but got {baseline!r} and "
+            f"compare_variants needs the baseline among the variants, but got {baseline!r} and "
             f"{list(scores)}; name one of them"
         )
     before = scores[baseline]
@@ -126,7 +125,7 @@ def _answer(
     higher_is_better: bool,
     neither_learned: bool,
 ) -> dict[str, Any]:
-    """Return the fields of a verdict that the numbers decide."""
+    """Return the fields of a verdict that follow from the numbers."""
     word, reason = _word(pair, found, higher_is_better)
     if pair is not None and neither_learned:
         word, reason = "cannot tell yet", NEITHER_LEARNED
@@ -150,7 +149,7 @@ def _answer(
 def _word(
     pair: PairedComparison | None, found: Decision, higher_is_better: bool
 ) -> tuple[Word, str]:
-    """Return the verdict, and why."""
+    """Return the verdict and its reason."""
     if pair is None or pair.n < 2:
         return "cannot tell yet", "fewer than two seeds are common to both"
     side = {1: ", above 0", 0: "", -1: ", below 0"}[int(found.direction)]
@@ -186,7 +185,7 @@ def _collapsed(
 
 
 def _columns(pairs: Iterable[PairedComparison | None]) -> tuple[Floats, Floats, Floats]:
-    """Return n, mean and sd of the pairs; no common seed says as little as one."""
+    """Return n, mean and sd of each comparison; no common seed counts as one."""
     rows = [(p.n, p.difference.estimate, p.sd or 0.0) if p else (1, 0.0, 0.0) for p in pairs]
     n, mean, sd = np.array(rows, dtype=float).reshape(-1, 3).T
     return n, mean, sd
