@@ -1,11 +1,20 @@
 """Metrics of one set of predictions: numbers in, numbers out, without torch.
 
-`score` judges predicted classes; `evaluate` judges logits, which say how sure the net was as well.
+`score` takes predicted classes; `evaluate` takes logits, from which it also computes likelihood and
+calibration. `balanced_accuracy` is that one number, without the cost of the others.
 """
 
 from counterpoise.metrics._adjust import adjust
 from counterpoise.metrics._confusion import dense_confusion
 from counterpoise.metrics._evaluation import Evaluation, evaluate
-from counterpoise.metrics._scores import Scores, score
+from counterpoise.metrics._scores import Scores, balanced_accuracy, score
 
-__all__ = ["Evaluation", "Scores", "adjust", "dense_confusion", "evaluate", "score"]
+__all__ = [
+    "Evaluation",
+    "Scores",
+    "adjust",
+    "balanced_accuracy",
+    "dense_confusion",
+    "evaluate",
+    "score",
+]

@@ -1,4 +1,4 @@
-"""Post-hoc logit adjustment of kept predictions."""
+"""Post-hoc logit adjustment, without torch."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,18 +7,21 @@ import numpy.typing as npt
 def adjust(
     logits: npt.ArrayLike, train_counts: npt.ArrayLike, tau: float
 ) -> npt.NDArray[np.floating]:
-    r"""Take the training data's prior from logits, as `losses.adjust_logits` does, without torch.
+    r"""Remove the training data's class prior from logits, as `losses.adjust_logits` does.
 
-        adjusted_j = logits_j - tau * log(pi_j),    pi = train_counts / sum(train_counts)
+    .. math::
+        \text{adjusted}_j = z_j - \tau \log \pi_j, \qquad \pi_j = \frac{n_j}{\sum_k n_k}
 
-    An empty class counts as the rarest of the others.
+    where z are the logits and n the `train_counts`; NumPy arrays, without torch. An empty class
+    counts as the rarest of the others.
 
     Source: Menon et al. 2021, arXiv 2007.07314, eq. 9.
 
     Args:
         logits: (N, C), floating.
         train_counts: samples of each class as the training saw them, (C).
-        tau: how far, at least 0; `losses.choose_tau` finds one on validation data.
+        tau: strength of the adjustment, at least 0; `losses.choose_tau` chooses it on validation
+            data.
 
     Returns:
         New logits, in the shape and dtype of the old ones (the adjustment in float32 or more).
@@ -45,7 +48,7 @@ def adjust(
 
 
 def check_logits(logits: npt.ArrayLike) -> npt.NDArray[np.floating]:
-    """Return logits as a floating array (N, C) of finite numbers, or say what is wrong."""
+    """Return logits as a floating array (N, C) of finite numbers, or raise ValueError."""
     z = np.asarray(logits)
     if z.ndim != 2 or z.dtype.kind != "f" or z.shape[1] < 2:
         raise ValueError(
@@ -65,11 +68,11 @@ def check_logits(logits: npt.ArrayLike) -> npt.NDArray[np.floating]:
 
 
 def check_counts(counts: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float64]:
-    """Return the training samples per class as float64, or say what is wrong."""
+    """Return the training samples per class as float64, or raise ValueError."""
     n = np.asarray(counts, np.float64)
     if n.shape != (num_classes,) or not (np.isfinite(n) & (n >= 0)).all():
         raise ValueError(
             f"train_counts must be one number >= 0 for each of the {num_classes} classes of the "
-            f"logits, but got {n.tolist()}; count the training part's targets"
+            f"logits, but got {n.tolist()}; count the targets of the training split"
         )
     return n

@@ -1,4 +1,4 @@
-"""Confusion matrices by their cells that are not 0, of which there are no more than samples."""
+"""Sparse confusion matrices: the cells that are not 0, at most as many as samples."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +12,19 @@ def count_cells(targets: Ints, predicted: Ints, num_classes: int) -> Ints:
     Args:
         targets: true class per sample, from 0 to num_classes - 1, (N).
         predicted: predicted class per sample, in the same range, (N).
-        num_classes: how many classes there are.
+        num_classes: the number of classes.
     """
-    places, counts = np.unique(targets * num_classes + predicted, return_counts=True)
-    return np.stack([*np.divmod(places, num_classes), counts], axis=1).astype(np.int64)
+    flat, counts = np.unique(targets * num_classes + predicted, return_counts=True)
+    return np.stack([*np.divmod(flat, num_classes), counts], axis=1).astype(np.int64)
 
 
 def dense_confusion(cells: npt.ArrayLike, num_classes: int) -> Ints:
-    """Return the whole confusion matrix of what `Scores.confusion_cells` holds.
+    """Return the dense confusion matrix of the cells in `Scores.confusion_cells`.
 
     Args:
         cells: rows [true, predicted, count], as an array or as the lists that `to_dict` makes of
             it; what occurs twice is summed.
-        num_classes: how many classes there are.
+        num_classes: the number of classes.
 
     Returns:
         The counts [true, predicted], int64 (num_classes, num_classes).
@@ -45,7 +45,7 @@ def dense_confusion(cells: npt.ArrayLike, num_classes: int) -> Ints:
 
 
 def check_cells(cells: npt.ArrayLike, num_classes: int) -> Ints:
-    """Return cells as int64 (n, 3), or say what is wrong."""
+    """Return cells as int64 (n, 3), or raise ValueError."""
     try:
         found = np.asarray(cells)
     except ValueError:  # rows of different lengths

@@ -18,30 +18,31 @@ from counterpoise.metrics._scores import Floats, Ints, Scores, score
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Scores):
-    """What `evaluate` found: `Scores`, and what needs logits or the sizes of the training classes.
+    r"""All metrics of `evaluate`: `Scores`, probabilistic metrics, and recall by class size.
 
-    With p = softmax(logits), t the true class, and the answer the most probable class:
+    .. math::
+        \text{nll} &= -\frac{1}{N} \sum_i \log p_{i,t_i} \\
+        \text{brier} &= \frac{1}{N} \sum_i \sum_j (p_{ij} - [j = t_i])^2 \\
+        \text{expected calibration error} &= \sum_{m=1}^{15} \frac{|B_m|}{N}
+            \, |\text{acc}(B_m) - \text{conf}(B_m)|
 
-        nll   = mean of -log p_t
-        brier = mean of sum_j (p_j - [j = t])^2                          0 .. 2
-        expected_calibration_error = sum over 15 bins of (bin's share of the samples)
-                                     * |its accuracy - its mean confidence|
-
-    where a sample's confidence is max_j p_j and the bins are ((m - 1) / 15, m / 15].
+    where p = softmax(logits), t_i is the true class of sample i, and N the number of samples. The
+    predicted class is the most probable one, its probability the confidence, and B_m holds the
+    samples whose confidence lies in ((m - 1) / 15, m / 15].
 
     Sources: the groups Liu et al. 2019, arXiv 1904.05160; the calibration error Guo et al. 2017,
-    arXiv 1706.04599, eq. 3; the score Brier 1950.
+    arXiv 1706.04599, eq. 3; the Brier score Brier 1950.
 
     Attributes:
         worst_recall: the lowest recall of the classes that occur in the targets.
-        worst_class: which class that is, the first of several.
+        worst_class: index of that class, the first of several.
         many_shot_recall: mean recall of the classes with more than 100 training samples; None if
             no class with test samples is in the group.
         medium_shot_recall: mean recall of the classes with 20 to 100 training samples, or None.
         few_shot_recall: mean recall of the classes with fewer than 20 training samples, or None.
         nll: negative log-likelihood, in nats.
-        brier: Brier score.
-        expected_calibration_error: how far the confidence is from the accuracy.
+        brier: Brier score, 0 to 2.
+        expected_calibration_error: mean distance of the confidence from the accuracy, 0 to 1.
         bin_count: samples in each bin, int64 (15): with the next two, a reliability diagram.
         bin_confidence: their mean confidence, float64; NaN in empty bins.
         bin_accuracy: the share of them that is right, float64; NaN in empty bins.
@@ -68,10 +69,10 @@ class Evaluation(Scores):
 def evaluate(
     targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: npt.ArrayLike
 ) -> Evaluation:
-    """Compare logits with the true classes.
+    """Compute all metrics of logits against the true classes.
 
-    The formulas stand at `Evaluation` and `Scores`. The answer is the class of the highest logit,
-    the first of several. Computed in float64.
+    Formulas: `Evaluation` and `Scores`. The predicted class is that of the highest logit, the first
+    of several. Computed in float64.
 
     Args:
         targets: true class per sample, integers from 0 to C - 1, (N).
@@ -79,7 +80,7 @@ def evaluate(
         train_counts: training samples of each class, (C).
 
     Returns:
-        The metrics; `to_dict()` gives plain lists, with None in the place of NaN.
+        The metrics; `to_dict()` gives plain lists, with None for NaN.
 
     Raises:
         ValueError: logits that are not (N, C) or not finite, targets that are no class numbers or
@@ -119,6 +120,6 @@ def evaluate(
 
 
 def _mean(recall: Floats) -> float | None:
-    """The mean of what is known."""
+    """Return the mean of the values that are not NaN; None if there are none."""
     known = recall[~np.isnan(recall)]
     return float(known.mean()) if known.size else None

@@ -1,4 +1,4 @@
-"""What the probabilities behind logits are worth."""
+"""Metrics of predicted probabilities: Brier score, calibration, average precision."""
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,16 @@ def brier(probabilities: Floats, targets: Ints) -> float:
 
 
 def reliability(probabilities: Floats, targets: Ints) -> tuple[Ints, Floats, Floats]:
-    """Sort the answers by confidence into bins ((m - 1) / 15, m / 15].
+    """Bin the predictions by confidence, into ((m - 1) / 15, m / 15].
 
     Returns:
         The number of samples, the mean confidence and the accuracy of each bin; the last two are
         NaN where a bin is empty.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
-    place = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence) - 1
+    index = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence) - 1
     count, sure, found = (
-        np.bincount(place, weights, minlength=BINS) for weights in (None, confidence, right)
+        np.bincount(index, weights, minlength=BINS) for weights in (None, confidence, right)
     )
     filled = np.where(count > 0, count, np.nan)
     return count.astype(np.int64), sure / filled, found / filled
@@ -47,7 +47,7 @@ def calibration_error(count: Ints, confidence: Floats, accuracy: Floats) -> floa
 def average_precision(log_probabilities: Floats, targets: Ints) -> Floats:
     """Return scikit-learn's average precision of each class against the rest; NaN if it is absent.
 
-    Logarithms rank as the probabilities do, and keep apart what would underflow to the same 0.
+    Log-probabilities rank as probabilities do, without the ties of those that underflow to 0.
     """
     # Imported here because it takes a second that reading finished scores should not cost.
     from sklearn.metrics import average_precision_score

@@ -1,7 +1,7 @@
-"""Metrics of predicted classes, per class and summed up.
+"""Metrics of predicted classes, per class and averaged.
 
-The counting is scikit-learn's; what is added is one fixed answer to 0/0 (it is 0, without a
-warning), summaries over the classes that occur, and errors that name the first offending entry.
+scikit-learn counts; added are one convention for 0/0 (0, without a warning), averages over the
+classes that occur, and errors that name the first offending entry.
 """
 
 from dataclasses import dataclass, fields
@@ -18,31 +18,29 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What `score` found; arrays have one entry per class, in the order of the class indices.
+    r"""Metrics of predicted classes; arrays have one entry per class, in order of class index.
 
-    With C = `confusion`, for class k:
+    .. math::
+        \text{support}_k &= \sum_j C_{kj} \\
+        \text{recall}_k &= \frac{C_{kk}}{\text{support}_k} \qquad
+        \text{precision}_k = \frac{C_{kk}}{\sum_i C_{ik}} \qquad
+        F_{1,k} = \frac{2 C_{kk}}{\text{support}_k + \sum_i C_{ik}} \\
+        \text{accuracy} &= \frac{\sum_k C_{kk}}{\sum_{ij} C_{ij}}
 
-        support[k]   = sum_j C[k, j]                      images whose true class is k
-        recall[k]    = C[k, k] / support[k]               share of class k that is found
-        precision[k] = C[k, k] / sum_i C[i, k]            share of the answers "k" that are right
-        f1[k]        = 2 C[k, k] / (support[k] + sum_i C[i, k])   harmonic mean of the two
-
-        accuracy          = sum_k C[k, k] / sum C
-        balanced_accuracy = mean of recall[k] over the classes with support[k] > 0
-        macro_f1          = mean of f1[k] over the classes that occur, as truth or as prediction
-
-    Every 0/0 is 0.
+    where C = `confusion`, the counts [true, predicted]. Balanced accuracy is the mean of recall
+    over the classes with samples, macro F1 the mean of F1 over the classes that occur, as truth or
+    as prediction. Every 0/0 is 0.
 
     Attributes:
-        accuracy: share of all images that are classified correctly.
-        balanced_accuracy: mean recall; each class counts alike, whatever its size.
-        macro_f1: mean F1; each class counts alike, and false alarms cost too.
+        accuracy: share of all samples that are classified correctly.
+        balanced_accuracy: mean recall; each class has the same weight, whatever its size.
+        macro_f1: mean F1; each class has the same weight, and false positives count too.
         recall: per class, float64.
         precision: per class, float64.
         f1: per class, float64.
-        support: true images per class, int64.
+        support: samples of each true class, int64.
         confusion_cells: the cells of C that are not 0, a row [true, predicted, count] each, in
-            order, int64: no more of them than images, however many classes there are.
+            order, int64: at most as many as samples, however many classes there are.
     """
 
     accuracy: float
@@ -56,7 +54,7 @@ class Scores:
 
     @property
     def confusion(self) -> Ints:
-        """Return C, the counts [true, predicted], int64 (classes, classes); made when asked for."""
+        """Return the dense confusion matrix, counts [true, predicted], int64 (C, C)."""
         return dense_confusion(self.confusion_cells, len(self.support))
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,14 +73,14 @@ class Scores:
 
 
 def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Scores:
-    """Compare predicted class indices with the true ones.
+    """Compute the metrics of predicted class indices against the true ones.
 
-    The formulas stand at `Scores`.
+    Formulas: `Scores`.
 
     Args:
-        targets: true class per image, integers from 0 to num_classes - 1, one axis.
-        predicted: predicted class per image, in the same range and of the same length.
-        num_classes: how many classes there are, at least 2, also those that do not occur here.
+        targets: true class per sample, integers from 0 to num_classes - 1, (N).
+        predicted: predicted class per sample, in the same range, (N).
+        num_classes: the number of classes, at least 2, also those that do not occur here.
 
     Returns:
         The metrics, with arrays of length `num_classes`.
@@ -104,13 +102,31 @@ def score(targets: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) ->
     if len(true) != len(answer):
         raise ValueError(
             f"score needs one prediction per target, but got {len(true)} targets and "
-            f"{len(answer)} predictions; pass both for the same images"
+            f"{len(answer)} predictions; pass both for the same samples"
         )
     return _scores(true, answer, np.arange(num_classes))
 
 
+def balanced_accuracy(targets: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Return the mean recall of the classes that occur in the targets, as `score` does.
+
+    Args:
+        targets: true class per sample, integers from 0, (N), at least one.
+        predicted: predicted class per sample, (N).
+
+    Example:
+        >>> from counterpoise.metrics import balanced_accuracy
+        >>> balanced_accuracy([0, 0, 1], [0, 1, 1])
+        0.75
+    """
+    true = np.asarray(targets)
+    support = np.bincount(true)
+    correct = np.bincount(true[true == np.asarray(predicted)], minlength=len(support))
+    return float((correct[support > 0] / support[support > 0]).mean())
+
+
 def _plain(value: Any) -> Any:
-    """Return arrays as lists, and what is not a number as None, which JSON has a word for."""
+    """Return arrays as lists, with None for NaN, which JSON cannot express."""
     if isinstance(value, np.ndarray):
         return [_plain(entry) for entry in value.tolist()]
     return None if value != value else value
@@ -123,11 +139,11 @@ def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
 
     per_class: Any = precision_recall_fscore_support(true, answer, labels=labels, zero_division=0)
     precision, recall, f1, support = per_class  # arrays; the declared type allows for averages
-    # Classes that nothing was asked about would otherwise pull the means down with their 0/0 = 0.
-    asked, occurs = support > 0, np.isin(labels, np.concatenate([true, answer]))
+    # Classes that do not occur would otherwise lower the mean with their 0/0 = 0.
+    occurs = np.isin(labels, np.concatenate([true, answer]))
     return Scores(
         accuracy=float(accuracy_score(true, answer)),
-        balanced_accuracy=float(recall[asked].mean()),
+        balanced_accuracy=balanced_accuracy(true, answer),
         macro_f1=float(f1[occurs].mean()),
         recall=recall,
         precision=precision,
@@ -138,12 +154,12 @@ def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
 
 
 def _class_indices(name: str, values: npt.ArrayLike, num_classes: int) -> Ints:
-    """Return the values as int64, or say which one is no class index."""
+    """Return class indices as int64, or raise ValueError."""
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
             f"score needs {name} with one axis and at least one entry, but got shape "
-            f"{array.shape}; pass one class index per image"
+            f"{array.shape}; pass one class index per sample"
         )
     if array.dtype.kind not in "iu":
         raise ValueError(

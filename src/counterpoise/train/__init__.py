@@ -1,12 +1,12 @@
-"""Training a classifier: one loop, one evaluation, and what they need.
+"""Training and evaluation of a classifier.
 
-`fit` trains, `predict` and `predict_logits` answer, `accuracy` scores; `make_optimizer` and
-`cosine`/`constant` are what a training is usually given, `AUGMENTS` what images may be.
+`fit` is the training loop; `predict`, `predict_logits` and `accuracy` evaluate. `make_optimizer`,
+the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are its usual arguments.
 """
 
 from counterpoise.train._augment import AUGMENTS
+from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, fit
-from counterpoise.train._look import accuracy, predict, predict_logits
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._schedule import SCHEDULES, constant, cosine
 

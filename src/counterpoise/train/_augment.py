@@ -1,4 +1,4 @@
-"""Images changed at random each time they are trained on."""
+"""Data augmentation: random changes of the training images."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from counterpoise import registry
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""From a batch of the training part, and what draws, to the batch that is trained on."""
+"""Function from a training batch and a random generator to the augmented batch."""
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right with probability 1/2.
+    """Flip each image horizontally with probability 1/2.
 
-    Not for images whose sides mean something: digits, letters, organs.
+    Not for images whose sides have a meaning: digits, letters, organs.
 
     Args:
         images: (N, C, H, W), any dtype.
-        generator: on the CPU, what draws.
+        generator: of random numbers, on the CPU.
 
     Raises:
-        ValueError: a batch that is not of images.
+        ValueError: a batch that does not hold images.
 
     Example:
         >>> import torch
@@ -38,17 +38,17 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to an eighth of its size, up or down and left or right.
+    """Shift each image by up to an eighth of its size, vertically and horizontally.
 
-    What comes in is 0. For 32 x 32 pixels: padded by 4, and a random 32 x 32 of that taken, the
-    usual treatment of CIFAR (He et al. 2015, arXiv 1512.03385, section 4.2).
+    New pixels are 0. For 32 x 32 pixels it is the usual augmentation of CIFAR, padding by 4 and a
+    random crop of 32 x 32 (He et al. 2015, arXiv 1512.03385, section 4.2).
 
     Args:
         images: (N, C, H, W), any dtype.
-        generator: on the CPU, what draws.
+        generator: of random numbers, on the CPU.
 
     Raises:
-        ValueError: a batch that is not of images.
+        ValueError: a batch that does not hold images.
 
     Example:
         >>> import torch
@@ -67,12 +67,12 @@ def crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def flip_and_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """`flip`, then `crop`."""
+    """Apply `flip`, then `crop`."""
     return crop(flip(images, generator), generator)
 
 
-def chance(seed: int, epoch: int) -> torch.Generator:
-    """Return what draws in an epoch; a sampler of the same seed draws otherwise."""
+def augmentation_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the random generator of an epoch, another one than a sampler's of the same seed."""
     words = np.random.SeedSequence([seed, epoch, 1]).generate_state(1)
     return torch.Generator().manual_seed(int(words[0]))
 

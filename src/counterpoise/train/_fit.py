@@ -10,36 +10,36 @@ from torch import Tensor, nn
 
 from counterpoise.data import Part
 from counterpoise.samplers import ShuffleSampler
-from counterpoise.train._augment import Augment, chance
-from counterpoise.train._look import Progress, device_of, look, prepared
+from counterpoise.train._augment import Augment, augmentation_generator
+from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
 from counterpoise.train._schedule import Schedule
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Any]
 
-# A sample trained on costs about three times one looked at; progress counts in the latter.
+# A sample costs about three times as much in training as in evaluation, the unit of progress.
 _TRAIN_COST = 3
 
 
 class Diverged(ArithmeticError):
-    """The loss of a training is no finite number any more."""
+    """Raised when the loss of an epoch is NaN or infinite."""
 
 
 class HasEpoch(Protocol):
-    """Whatever wants to know the epoch, counted from 0: samplers, `losses.DeferredReweighting`."""
+    """Object that depends on the epoch: a sampler, `losses.DeferredReweighting`."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Prepare for an epoch."""
+        """Set the epoch that begins, counted from 0."""
 
 
 class Sampler(HasEpoch, Protocol):
-    """Which samples an epoch shows, and in which order."""
+    """Sampler of an epoch's sample indices, as torch's `DistributedSampler`."""
 
     def __iter__(self) -> Any:
-        """The places of the epoch's samples."""
+        """Yield the indices of the epoch's samples."""
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Return the number of samples in an epoch."""
         ...
 
 
@@ -74,37 +74,40 @@ def fit(
     Args:
         net: (N, ...) to logits (N, C); trained in place, on the device where it is.
         loss: called as loss(logits, targets), returns a number.
-        train: what to learn from.
-        test: what to evaluate on besides; it has no influence on the training.
-        epochs: how often the sampler is gone through, at least 0.
+        train: the training split.
+        test: the test split, evaluated as well; it has no influence on the training.
+        epochs: the number of passes over the sampler, at least 0.
         lr: learning rate of plain SGD, if no optimizer is given.
-        batch_size: samples a step; the last batch of an epoch may be smaller. One sample left over
-            joins the batch before: batch norms cannot train on one alone.
-        seed: of the order of the samples, if no sampler is given, and of what augment draws.
+        batch_size: samples per step; the last batch of an epoch may be smaller. One sample left
+            over joins the batch before: batch norms cannot train on one alone.
+        seed: of the order of the samples, if no sampler is given, and of the augmentation.
         optimizer: any torch optimizer over the net's parameters.
-        schedule: from the share of the steps that is done to the factor of the learning rate, such
-            as `train.cosine(warmup=0.05)`; None leaves the learning rate alone.
-        clip_norm: the largest norm that a step's gradient may have; None for any.
-        sampler: which samples an epoch shows, such as one of `counterpoise.samplers` over
+        schedule: function from the share of the steps that is done to the factor of the learning
+            rate, such as `train.cosine(warmup=0.05)`; None leaves the learning rate alone.
+        clip_norm: the norm to which a step's gradient is clipped; None for no clipping.
+        sampler: yields the sample indices of an epoch, such as one of `counterpoise.samplers` over
             `train.targets`; None for each of them once, in a new order.
-        augment: changes each batch before it is trained on, such as `train.AUGMENTS["flip"]`;
-            what draws for it begins anew in each epoch.
-        each_epoch: told the epoch before it begins, such as `losses.DeferredReweighting`.
-        watch: the parts to evaluate on, by the name that their columns begin with; None for
+        augment: function of a batch and a random generator, applied to each training batch, such as
+            `train.AUGMENTS["flip"]`; the generator is seeded anew in each epoch.
+        each_epoch: `set_epoch` of each is called before an epoch, such as
+            `losses.DeferredReweighting`.
+        watch: the splits to evaluate, by the prefix of their columns; None for
             {"train": train, "test": test}.
-        state: what `on_state` was called with, to go on from there; None to begin.
+        state: the state that `on_state` was called with, to resume from it; None to begin.
         on_epoch: called with each row as soon as it is known.
-        on_progress: called with the share of the work that is done, 0 .. 1.
-        on_state: called after each epoch with all that a later call needs to go on: tensors, plain
-            numbers, lists and dicts. Valid until it returns; copy or write what is to be kept.
+        on_progress: called with the share of the work that is done, from 0 to 1.
+        on_state: called after each epoch with the state that a later call can resume from: tensors,
+            plain numbers, lists and dicts. Valid until it returns; copy or write what is to be
+            kept.
 
     Returns:
-        One row an epoch, row 0 being the untrained net: epoch, loss (mean over the epoch's samples,
-        None in row 0), seconds (since the start), and for each part that is watched, say "test":
+        One row per epoch, row 0 being the untrained net: epoch, loss (mean over the epoch's
+            samples,
+        None in row 0), seconds (since the start), and for each split that is watched, say "test":
         test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats).
 
     Raises:
-        ValueError: epochs < 0 or batch_size < 1 or an empty part.
+        ValueError: epochs < 0 or batch_size < 1 or an empty split.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -116,11 +119,11 @@ def fit(
         >>> [row["epoch"] for row in rows]
         [0, 1]
     """
-    watch = _parts(train, test) if watch is None else watch
-    sizes = {"train": len(train), **{name: len(part) for name, part in watch.items()}}
+    watch = _splits(train, test) if watch is None else watch
+    sizes = {"train": len(train), **{name: len(split) for name, split in watch.items()}}
     if epochs < 0 or batch_size < 1 or not all(sizes.values()):
         raise ValueError(
-            f"fit needs epochs >= 0, batch_size >= 1 and samples in every part, but got {epochs}, "
+            f"fit needs epochs >= 0, batch_size >= 1 and samples in every split, but got {epochs}, "
             f"{batch_size} and {sizes}"
         )
     sampler = ShuffleSampler(train.targets, seed=seed) if sampler is None else sampler
@@ -133,9 +136,9 @@ def fit(
         augment,
         total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
     )
-    looked_at = sum(len(part) for part in watch.values())
-    meter = _Meter((epochs + 1) * looked_at + epochs * _TRAIN_COST * len(sampler), on_progress)
-    rows, before = _take_up(state, net, steps, meter)
+    evaluated = sum(len(split) for split in watch.values())
+    meter = _Meter((epochs + 1) * evaluated + epochs * _TRAIN_COST * len(sampler), on_progress)
+    rows, before = _resume(state, net, steps, meter)
     start = time.perf_counter() - before
     for epoch in range(len(rows), epochs + 1):
         row: dict[str, Any] = {"epoch": epoch, "loss": None}
@@ -143,14 +146,14 @@ def fit(
             for listener in (sampler, *each_epoch):
                 listener.set_epoch(epoch - 1)
             order = torch.tensor(list(sampler), device=train.inputs.device)
-            draws = chance(seed, epoch)
+            draws = augmentation_generator(seed, epoch)
             row["loss"] = steps.take(train, _batches(order, batch_size), draws, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
                 )
-        for name, part in watch.items():
-            row |= {f"{name}_{k}": v for k, v in look(net, part, meter.add).items()}
+        for name, split in watch.items():
+            row |= {f"{name}_{k}": v for k, v in evaluate_split(net, split, meter.add).items()}
         row["seconds"] = time.perf_counter() - start
         rows.append(row)
         if on_epoch is not None:
@@ -166,7 +169,7 @@ def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     return *most, torch.cat((last, order[whole:]))
 
 
-def _parts(train: Part, test: Part | None) -> dict[str, Part]:
+def _splits(train: Part, test: Part | None) -> dict[str, Part]:
     return {"train": train} if test is None else {"train": train, "test": test}
 
 
@@ -183,10 +186,10 @@ def _state(rows: list[dict[str, Any]], net: nn.Module, steps: "_Steps", meter: "
     }
 
 
-def _take_up(
+def _resume(
     state: State | None, net: nn.Module, steps: "_Steps", meter: "_Meter"
 ) -> tuple[list[dict[str, Any]], float]:
-    """Put everything back to where `state` was taken; return its rows and the seconds so far."""
+    """Restore `state`, if there is one; return its rows and the seconds so far."""
     if state is None:
         return [], 0.0
     net.load_state_dict(state["net"])
@@ -200,7 +203,7 @@ def _take_up(
 
 
 class _Steps:
-    """Takes the steps of one epoch after the other, and knows how many there have been."""
+    """Optimizer steps, an epoch at a time, with their number so far."""
 
     def __init__(
         self,
@@ -230,7 +233,7 @@ class _Steps:
             x, y = (whole.index_select(0, index) for whole in (train.inputs, train.targets))
             if self.augment is not None:
                 x = self.augment(x, draws)
-            value = self.loss(self.net(prepared(x, device)), y.to(device))
+            value = self.loss(self.net(to_net_input(x, device)), y.to(device))
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
             value.backward()
@@ -252,14 +255,14 @@ class _Steps:
 
 
 class _Meter:
-    """Adds up work and reports the share that is done, at most 200 times."""
+    """Progress meter: sums work and reports the share that is done, at most 200 times."""
 
     def __init__(self, total: float, report: Progress | None) -> None:
-        self.total, self.report, self.done, self.told = total, report, 0.0, 0.0
+        self.total, self.report, self.done, self.reported = total, report, 0.0, 0.0
 
     def add(self, amount: float) -> None:
         """Count `amount` of work as done."""
         self.done += amount
-        if self.report is not None and self.done - self.told >= self.total / 200:
-            self.told = self.done
+        if self.report is not None and self.done - self.reported >= self.total / 200:
+            self.reported = self.done
             self.report(self.done / self.total)

@@ -1,4 +1,4 @@
-"""Optimizers that leave norms and biases undecayed."""
+"""Optimizers without weight decay on norms and biases."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,14 +25,14 @@ def make_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over a net's trainable parameters; norms and biases are not decayed.
+    """Return SGD or AdamW over a net's trainable parameters, without decay of norms and biases.
 
-    A norm's scale is no weight: to shrink it changes what the net computes without making it
-    simpler. It is told by the module (torch's norms, and whatever is derived from them) as well as
-    by its having one axis, since a LayerNorm over (C, H, W) has three.
+    Decay of a norm's scale changes the function of the net without making it simpler. Such a scale
+    is recognized by its module (torch's norms, and subclasses of them) or by having one axis; the
+    module counts because the scale of a LayerNorm over (C, H, W) has three.
 
     Args:
-        net: whose parameters are to be trained; frozen ones are left out.
+        net: the net to train; frozen parameters are left out.
         name: "sgd" (with momentum) or "adamw".
         lr: learning rate.
         momentum: of SGD.
@@ -65,7 +65,7 @@ def make_optimizer(
 
 
 def _sort(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters that are decayed and those that are not, each once."""
+    """Return the parameters with and without weight decay, each once."""
     undecayed = {id(p): p for p in _undecayed(net)}
     rest = [p for p in net.parameters() if p.requires_grad and id(p) not in undecayed]
     return rest, list(undecayed.values())

@@ -1,4 +1,4 @@
-"""How the learning rate changes in the course of a training."""
+"""Learning-rate schedules."""
 
 import math
 from collections.abc import Callable
@@ -6,19 +6,22 @@ from collections.abc import Callable
 from counterpoise import registry
 
 Schedule = Callable[[float], float]
-"""From the share of the training that is done, 0 .. 1, to the factor of the learning rate."""
+"""Function from the share of the steps that is done, 0 to 1, to the factor of the learning rate."""
 
 
 def constant(warmup: float = 0.0) -> Schedule:
-    """The same learning rate throughout, after a linear rise.
+    r"""Return a constant schedule with linear warm-up.
 
-        factor(t) = min(1, t / warmup),    t: the share of the steps that is done
+    .. math::
+        \text{factor}(t) = \min\left(1, \frac{t}{\text{warmup}}\right)
+
+    where t is the share of the steps that is done, from 0 to 1.
 
     Args:
-        warmup: the share of the training over which the rate rises from 0, 0 .. 1 (without 1).
+        warmup: the share of the steps over which the rate rises from 0, 0 <= warmup < 1.
 
     Raises:
-        ValueError: a warmup outside of that.
+        ValueError: a warmup outside of [0, 1).
 
     Example:
         >>> from counterpoise.train import constant
@@ -30,19 +33,25 @@ def constant(warmup: float = 0.0) -> Schedule:
 
 
 def cosine(warmup: float = 0.0) -> Schedule:
-    """Half a cosine from the full learning rate to 0, after a linear rise.
+    r"""Return a cosine decay to 0 with linear warm-up.
 
-        factor(t) = t / warmup                                        for t < warmup
-                    (1 + cos(pi * (t - warmup) / (1 - warmup))) / 2   otherwise
+    .. math::
+        \text{factor}(t) = \begin{cases}
+            t / \text{warmup} & \text{if } t < \text{warmup} \\
+            \frac{1}{2} \left(1 + \cos \pi \frac{t - \text{warmup}}{1 - \text{warmup}}\right)
+            & \text{otherwise}
+        \end{cases}
 
-    Source: Loshchilov and Hutter 2017, arXiv 1608.03983, eq. 5, without restarts; the rise: Goyal
+    where t is the share of the steps that is done, from 0 to 1.
+
+    Source: Loshchilov and Hutter 2017, arXiv 1608.03983, eq. 5, without restarts; warm-up: Goyal
     et al. 2017, arXiv 1706.02677, section 2.2.
 
     Args:
-        warmup: the share of the training over which the rate rises from 0, 0 .. 1 (without 1).
+        warmup: the share of the steps over which the rate rises from 0, 0 <= warmup < 1.
 
     Raises:
-        ValueError: a warmup outside of that.
+        ValueError: a warmup outside of [0, 1).
 
     Example:
         >>> from counterpoise.train import cosine
