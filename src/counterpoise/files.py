@@ -1,9 +1,9 @@
-"""Files that are written whole or not at all; nothing in this package writes in another way.
+"""Atomic file operations; all writing of this package goes through them.
 
 write(path, content)    a temporary file of a random name beside it, synced, renamed, synced
-make_folder, remove     the same care for folders and for what is no longer needed
+make_folder, remove     folders and removals that outlast a loss of power
 lock(folder)            held by one process at a time
-open_ordinary, read     an ordinary file; a pipe or a device would hang, or never end
+open_ordinary, read     ordinary files only; a pipe or a device could block, or never end
 digest(path, size)      its SHA-256, if it has that size
 check_tree(folder)      a folder from somebody else holds no link that leads out of it
 """
@@ -26,15 +26,15 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all; a link of that name is replaced, not followed.
+    """Write a file atomically; a link of that name is replaced, not followed.
 
     Args:
         path: the file; its folder must exist.
         content: bytes, or text to be written as UTF-8.
 
     Raises:
-        OSError: the file cannot be written; what was there before is there still, unless only the
-            last step failed, which makes the new name outlast a loss of power.
+        OSError: the file cannot be written; an older one is unchanged, unless only the last step
+            failed, which makes the new name outlast a loss of power.
     """
     content = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
@@ -59,7 +59,7 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def open_ordinary(path: Path) -> BufferedReader:
-    """Open an ordinary file, or a link to one, for reading; a pipe or a device would not end.
+    """Open an ordinary file, or a link to one, for reading; refuse pipes and devices.
 
     Raises:
         OSError: it cannot be read, or is a folder, a pipe or a device.
@@ -78,7 +78,7 @@ def read(path: Path, most: int | None = None) -> bytes:
 
     Args:
         path: the file, or a link to one.
-        most: bytes that it may have; None for any number.
+        most: the largest size in bytes; None for any size.
 
     Raises:
         OSError: it cannot be read, or is a folder, a pipe or a device.
@@ -92,7 +92,7 @@ def read(path: Path, most: int | None = None) -> bytes:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it that are missing, so that they outlast a loss of power."""
+    """Make a folder and its missing parents, so that they outlast a loss of power."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -110,21 +110,21 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed left below a folder; no other may be at work there."""
+    """Remove the temporary files of killed writers below a folder that nobody writes to."""
     for entry in _below(folder):
         if is_unfinished(entry.name):
             remove(Path(entry.path))
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file of that name is one that `write` did not finish."""
+    """Return whether a name is that of a temporary file of `write`."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def check_tree(folder: Path) -> None:
     """Refuse a folder that holds anything but folders and ordinary files, at any depth.
 
-    What is written or read below it could otherwise lie somewhere else, or never end.
+    Reading or writing below it could otherwise lead elsewhere, or never end.
 
     Raises:
         ValueError: a link, a pipe, a socket or a device; the message names it.
@@ -139,7 +139,7 @@ def check_tree(folder: Path) -> None:
 
 
 def _below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all that is below a folder, however deep; links are not followed."""
+    """Yield every entry below a folder, at any depth; links are not followed."""
     waiting = [os.fspath(folder)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
@@ -150,7 +150,7 @@ def _below(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def digest(path: Path, size: int) -> str | None:
-    """Return the SHA-256 of an ordinary file; None, unread, for one that is not of that size.
+    """Return the SHA-256 of an ordinary file of a size; None, unread, for any other size.
 
     Raises:
         OSError: it cannot be read.
@@ -163,10 +163,10 @@ def digest(path: Path, size: int) -> str | None:
 
 @contextlib.contextmanager
 def lock(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a folder, by a file `.lock` in it, so that no other process does.
+    """Lock a folder, by a file `.lock` in it, against other processes.
 
     Args:
-        folder: what to hold.
+        folder: the folder to lock.
         on_wait: called every two seconds while another process holds it; None to not wait.
 
     Raises:
@@ -189,12 +189,12 @@ def lock(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
 
 
 def _flag(name: str) -> int:
-    """Return a flag of `os.open`; 0 where the system has none of that name."""
+    """Return a flag of `os.open` by name; 0 where the system has none."""
     return getattr(os, name, 0)
 
 
 def _sync(folder: Path) -> None:
-    """Make names in a folder outlast a loss of power, where the system can."""
+    """Write the entries of a folder to disk, where the system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Class labels in whatever form they come, read into one: an int64 tensor."""
+"""Class labels from tensors, arrays, lists and data sets, as int64 tensors."""
 
 import operator
 from collections.abc import Sequence
@@ -39,11 +39,11 @@ def read_labels(targets: Labels) -> torch.Tensor:
 
 
 def count_labels(labels: torch.Tensor, num_classes: int | None = None) -> torch.Tensor:
-    """Return how many labels there are of each class, int64 (C).
+    """Return the number of labels of each class, int64 (C).
 
     Args:
         labels: from `read_labels`, of any shape.
-        num_classes: the length of the answer; None stops at the highest class that occurs.
+        num_classes: the length of the result; None stops at the highest class that occurs.
 
     Raises:
         TypeError: num_classes that is no integer.
@@ -88,7 +88,7 @@ def _at_least_1(num_classes: int) -> int:
 
 
 def _find(targets: Labels) -> Labels:
-    """Look up the labels that a data set holds."""
+    """Return the labels of a data set, or the labels themselves."""
     if isinstance(targets, Subset):
         index = torch.as_tensor(targets.indices, dtype=torch.int64)
         return _as_tensor(_find(targets.dataset))[index]
@@ -96,7 +96,7 @@ def _find(targets: Labels) -> Labels:
 
 
 def _as_tensor(labels: Labels) -> torch.Tensor:
-    """Return integer labels of any kind as int64."""
+    """Return integer labels of any type as an int64 tensor."""
     if not isinstance(labels, torch.Tensor):
         labels = _from_array(labels)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

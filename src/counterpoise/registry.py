@@ -1,4 +1,4 @@
-"""The members of every family, one row each: what can be asked for by name, and what it is.
+"""The registry of losses, norms, samplers, models and metrics: one row per member.
 
 The command line's help, the checks of a plan, the findings, the tables in the docs and the test
 suites read these rows, none of which imports torch. A new member is one file in its family's folder
@@ -15,18 +15,18 @@ from counterpoise.user_code import import_name
 
 @dataclass(frozen=True)
 class Member:
-    """One row: a name and what makes it.
+    """Row of the registry: the factory of a member and its description.
 
     Args:
-        make: where the factory lives, `package.module:name`; "" where nothing is to be made.
-        help: when to take it, in one line.
+        make: the factory, as `package.module:name`; "" where there is none.
+        help: when to use it, in one line.
         formula: for one sample of class t, in Markdown.
-        paper: its number on arXiv.
-        use: how it is written in Python.
-        needs: what the factory is called with ("counts", "epochs") or the net must have
-            ("cosine head").
-        balanced: what is left of it where the classes are equally large; "" where it does not
-            depend on their sizes.
+        paper: number on arXiv.
+        use: the expression that builds it in Python.
+        needs: the arguments that the factory is called with ("counts", "epochs") or the net must
+            have ("cosine head").
+        balanced: the loss it reduces to for balanced classes; "" where it does not depend on
+            their sizes.
     """
 
     make: str
@@ -44,10 +44,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that runs are compared by: its name for people, and which direction is better.
+    """Row of the registry: a metric of runs.
 
-    `margin` is the difference that matters, if nobody says another; 0 for a number that is shown
-    but not to be decided by.
+    Args:
+        label: its name in sentences and tables.
+        higher_is_better: False for losses and errors.
+        margin: the default of the smallest difference that matters; 0 for a metric that is shown
+            but cannot decide.
     """
 
     label: str
@@ -180,7 +183,7 @@ MULTI_LABEL_LOSSES: dict[str, Member] = {
 }
 
 _NORMS = "counterpoise.norms"
-PLAIN_NORMS: dict[str, Member] = {  # beside this package's own
+PLAIN_NORMS: dict[str, Member] = {  # in addition to this package's own
     "none": Member("", "no normalization"),
     "batch": Member(f"{_NORMS}._batch:for_shape", "torch's BatchNorm", paper="1502.03167"),
 }
@@ -261,12 +264,12 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """Return the entry of a table, or the object that `package.module:name` names.
 
     Args:
-        kind: what the name stands for, for the error message: "loss", "norm".
+        kind: the kind of object, for the error message, such as "loss".
         name: a key of the table, or `package.module:name`; modules in the current folder count.
-        table: the names that need no import.
+        table: the entries by name.
 
     Raises:
-        ValueError: neither; the message holds the nearest valid name.
+        ValueError: a name that is neither; the message holds the nearest valid one.
 
     Example:
         >>> resolve("number", "one", {"one": 1, "two": 2})
@@ -282,7 +285,7 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, and which one may be meant.
+    """Return the message that a name is unknown, with the nearest known one.
 
     Example:
         >>> unknown("loss", "focl", ["focal", "ldam"])
@@ -296,10 +299,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def name_of(thing: Any) -> str:
-    """Return the name of a thing: itself if it is a name, else `package.module:name`.
+    """Return a name as it is, and the `package.module:name` of an object.
 
     Raises:
-        ValueError: what cannot be imported by a name, such as a lambda or what a script defines.
+        ValueError: an object that cannot be imported by name, such as a lambda or one of a script.
 
     Example:
         >>> import math
@@ -321,7 +324,7 @@ def name_of(thing: Any) -> str:
 
 
 def table_of_losses() -> str:
-    """Return the table of docs/which_loss.md, in Markdown."""
+    """Return the table of losses in docs/which_loss.md, in Markdown."""
     rows = ["| name | formula, for one sample of class t | when | paper | import |"]
     rows.append("| --- | --- | --- | --- | --- |")
     for name, m in (LOSSES | MULTI_LABEL_LOSSES).items():

@@ -1,7 +1,7 @@
-"""Text from data, nets, files and exceptions, made safe to show; one function for each output.
+"""Escaping of text from data, nets, files and exceptions.
 
-`printable` is for every output. What makes it text for rich is `cli/_shown.py`, for Matplotlib
-`plots/_paper.py`, for HTML `report/_svg.py`.
+`printable` is for every output. `cli/_shown.py` escapes for rich, `plots/_paper.py` for Matplotlib,
+`report/_svg.py` for HTML.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ _BIDIRECTIONAL = frozenset(
 
 
 def printable(value: Any) -> str:
-    r"""Return text in which what a terminal would obey is written out; tabs and newlines stay.
+    r"""Return text with control characters escaped, except tabs and newlines.
 
     Example:
         >>> printable("\x1b[2J and a class named [/b]")
@@ -27,7 +27,7 @@ def printable(value: Any) -> str:
 
 
 def one_line(value: Any) -> str:
-    r"""Return `printable` text with every run of white space as one space.
+    r"""Return `printable` text on one line, with runs of white space as one space.
 
     Example:
         >>> one_line("two\n  lines")
@@ -37,7 +37,7 @@ def one_line(value: Any) -> str:
 
 
 def printable_json(text: str) -> str:
-    r"""Return JSON that means the same, with what a terminal would obey written out.
+    r"""Return equivalent JSON with control characters escaped.
 
     Example:
         >>> printable_json('{"class": "\x9b2J"}')

@@ -1,4 +1,4 @@
-"""Code of users: imported by name, and named in messages when it fails."""
+"""Code of users: import by name, and the place of an error in it."""
 
 import difflib
 import importlib
@@ -16,14 +16,14 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def source_file(module: str) -> Path | None:
-    """Return the file that a module lives in; None where there is none.
+    """Return the source file of a module; None where there is none.
 
     Raises:
-        ValueError: a package that raises while it is imported, as the module's place asks.
+        ValueError: a parent package that raises while it is imported to find the module.
     """
     if not module:
         return None
-    _look_here()
+    _use_current_folder()
     try:
         spec = importlib.util.find_spec(module)
         origin = spec.origin if spec is not None else None
@@ -37,7 +37,7 @@ def source_file(module: str) -> Path | None:
 
 
 def raised(error: BaseException) -> str:
-    """Say what an error is, and where in the user's own code it was raised.
+    """Return type and message of an error, and the line of the user's code that raised it.
 
     Example:
         >>> try:
@@ -51,12 +51,12 @@ def raised(error: BaseException) -> str:
     except Exception:  # of a class of the user's
         text = "(its text cannot be made)"
     words = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    place = _place(error)
-    return f"{words} ({place})" if place else words
+    location = _location(error)
+    return f"{words} ({location})" if location else words
 
 
-def _place(error: BaseException) -> str | None:
-    """Return file:line of the last call that is in nobody's library."""
+def _location(error: BaseException) -> str | None:
+    """Return file:line of the last call outside of any library; None if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shortened(error.filename)}:{error.lineno}"
     calls = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
@@ -65,7 +65,9 @@ def _place(error: BaseException) -> str | None:
 
 
 def owner(file: str) -> str:
-    """Say whose a source file is: "counterpoise", "library" (Python's or a package's) or "user".
+    """Return the owner of a source file: "counterpoise", "library" or "user".
+
+    A library is Python's own or that of an installed package.
 
     Example:
         >>> owner(__file__), owner(traceback.__file__), owner("mine.py")
@@ -81,7 +83,7 @@ def owner(file: str) -> str:
 
 
 def _shortened(file: str) -> str:
-    """Return a path as one sees it from the current folder, where it lies below that."""
+    """Return a path relative to the current folder, if it lies below it."""
     try:
         return str(Path(file).relative_to(Path.cwd()))
     except (ValueError, OSError):  # elsewhere; or there is no current folder any more
@@ -89,17 +91,17 @@ def _shortened(file: str) -> str:
 
 
 def import_name(kind: str, word: str) -> Any:
-    """Return the object that `package.module:name` names; the current folder counts.
+    """Import and return the object `package.module:name`; modules of the current folder count.
 
     Args:
-        kind: what the name stands for, for the error message.
+        kind: the kind of object, for the error message, such as "loss".
         word: the name.
 
     Raises:
         ValueError: there is no such module or name, or the module raises.
     """
     module, _, name = word.partition(":")
-    _look_here()
+    _use_current_folder()
     found: Any = None
     try:
         found = importlib.import_module(module)
@@ -126,7 +128,7 @@ def import_name(kind: str, word: str) -> Any:
 
 
 def _is_missing(module: str, error: BaseException) -> bool:
-    """Tell whether an import failed as there is no such module, before any code of one ran."""
+    """Return whether an import failed because there is no such module."""
     if isinstance(error, ModuleNotFoundError):
         return error.name is not None and f"{module}.".startswith(f"{error.name}.")
     machinery = (__file__, importlib.__file__)  # refuses "", ".module", "__main__"
@@ -136,7 +138,7 @@ def _is_missing(module: str, error: BaseException) -> bool:
     )
 
 
-def _look_here() -> None:
-    """Let modules of the current folder be found, as with `python -m`."""
+def _use_current_folder() -> None:
+    """Put the current folder on the import path, as `python -m` does."""
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -1,7 +1,7 @@
-"""Small nets that take a norm, and parts of nets.
+"""Small nets with a choice of norm, and a cosine classifier.
 
-`ALL` maps the name used everywhere (`training.model` of a plan) to a function from a norm, the
-shape of a sample and the number of classes to a net. A new member is one file, and one row in
+`ALL` maps a name (`training.model` of a plan) to a function from a norm, the shape of a sample and
+the number of classes to a net. A new member is one file, and one row in
 `counterpoise/registry.py`.
 """
 

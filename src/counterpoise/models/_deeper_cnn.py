@@ -1,4 +1,4 @@
-"""The sheet's deep and narrow CNN."""
+"""The deep and narrow CNN of the exercise."""
 
 from collections.abc import Callable
 
@@ -13,25 +13,25 @@ Norm = Callable[[tuple[int, int, int]], nn.Module]
 
 
 class DeeperCNN(nn.Module):
-    r"""Two blocks of 3x3 convolutions, each closed by a 2x2 max pooling, and a linear layer.
+    r"""Plain CNN: two blocks of 3x3 convolutions, each with 2x2 max pooling, and a linear layer.
 
-    A block is `convs_per_block` times conv -> norm (if any) -> activation. With 8 convs per block
-    and no norm the signal is gone before it reaches the logits; with one it arrives.
+    A block is `convs_per_block` times conv -> norm (if any) -> activation. With 8 convolutions per
+    block and no norm the signal vanishes before the logits.
 
     Args:
         norm: a function from (channels, height, width) to a module, such as an entry of
             `counterpoise.norms.ALL` or `lambda shape: nn.BatchNorm2d(shape[0])`; None for no norm.
         in_channels: channels of the images.
-        num_classes: how many logits.
-        channels: width of the first and of the second block.
-        convs_per_block: at least 1.
+        num_classes: number of logits.
+        channels: output channels of the first and of the second block.
+        convs_per_block: convolutions per block, at least 1.
         image_size: height and width of the images, one number if they are equal; at least 4.
-        activation: a module without arguments.
+        activation: a function without arguments to a module, such as `nn.ReLU`.
 
-    Shape: (N, in_channels, height, width) to (N, num_classes). The inside is `channels_last`.
+    Shape: (N, in_channels, height, width) to (N, num_classes). Activations are `channels_last`.
 
     Raises:
-        ValueError: sizes that do not work, or images of another size than the net was built for.
+        ValueError: sizes out of range, or images of another size than the net was built for.
 
     Example:
         >>> import torch
@@ -95,7 +95,7 @@ def _block(
 
 
 class Conv3x3(nn.Conv2d):
-    """`nn.Conv2d(in_channels, out_channels, 3, padding=1)`, quick for few channels."""
+    """3x3 convolution with padding 1, as `nn.Conv2d` but faster for few channels."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
@@ -106,7 +106,7 @@ class Conv3x3(nn.Conv2d):
 
 
 class Halve(nn.MaxPool2d):
-    """`nn.MaxPool2d(2)`; without a gradient to prepare, two maxima are several times quicker."""
+    """2x2 max pooling, as `nn.MaxPool2d(2)` but several times faster without gradients."""
 
     def __init__(self) -> None:
         super().__init__(2)
@@ -116,8 +116,8 @@ class Halve(nn.MaxPool2d):
         if torch.is_grad_enabled():
             return F.max_pool2d(input, 2)
         h, w = input.shape[2] // 2 * 2, input.shape[3] // 2 * 2
-        lines = torch.maximum(input[:, :, 0:h:2], input[:, :, 1:h:2])
-        return torch.maximum(lines[..., 0:w:2], lines[..., 1:w:2])
+        rows = torch.maximum(input[:, :, 0:h:2], input[:, :, 1:h:2])
+        return torch.maximum(rows[..., 0:w:2], rows[..., 1:w:2])
 
 
 def for_shape(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> DeeperCNN:

@@ -1,13 +1,13 @@
-"""What the nets for images ask of a sample's shape."""
+"""The check of a sample's shape that nets for images share."""
 
 from typing import Any
 
 
 def image_settings(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the settings that say how large the images are.
+    """Return `in_channels` and `image_size` for samples of a shape.
 
     Raises:
-        ValueError: samples that are no images (channels, height, width).
+        ValueError: a shape that is not (channels, height, width).
     """
     if len(shape) != 3:
         raise ValueError(

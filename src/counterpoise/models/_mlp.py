@@ -1,4 +1,4 @@
-"""A multilayer perceptron."""
+"""Multilayer perceptron."""
 
 import itertools
 import math
@@ -11,26 +11,29 @@ Norm = Callable[[Any], nn.Module]
 
 
 class MLP(nn.Module):
-    r"""Fully connected layers: vectors to logits.
+    r"""Multilayer perceptron: fully connected layers from vectors to logits.
 
-        h_0 = x,    h_l = dropout(activation(norm(W_l h_{l-1} + b_l))),    logits = W h_L + b
+    .. math::
+        h_0 = x, \qquad
+        h_l = \text{dropout}(\text{activation}(\text{norm}(W_l h_{l-1} + b_l))), \qquad
+        \text{logits} = W h_L + b
 
     Inputs of more axes, such as images, are flattened first.
 
     Args:
-        norm: a function from the shape of what is normalized, here (width,), to a module, such as
+        norm: a function from the normalized shape, here (width,), to a module, such as
             `counterpoise.norms.ALL["layer"]` or `lambda shape: nn.BatchNorm1d(shape[0])`; None for
             no norm. Norms that need pixels ("layer2d", "instance") refuse vectors.
-        in_features: numbers a sample, all axes counted.
-        num_classes: how many logits.
+        in_features: numbers per sample, over all axes.
+        num_classes: number of logits.
         hidden: the widths of the hidden layers; empty for a linear classifier.
-        activation: a module without arguments.
-        dropout: share of each hidden layer's outputs that are dropped in training, 0 <= p < 1.
+        activation: a function without arguments to a module, such as `nn.ReLU`.
+        dropout: probability that a hidden layer's output is dropped in training, 0 <= p < 1.
 
-    Shape: (N, ...) of `in_features` numbers a sample to (N, num_classes).
+    Shape: (N, ...) of `in_features` numbers per sample to (N, num_classes).
 
     Raises:
-        ValueError: sizes that do not work, or inputs of another size than the net was built for.
+        ValueError: sizes out of range, or inputs of another size than the net was built for.
 
     Example:
         >>> import torch
@@ -77,5 +80,5 @@ class MLP(nn.Module):
 
 
 def for_shape(norm: Norm | None, shape: tuple[int, ...], num_classes: int) -> MLP:
-    """Return the net for samples of any shape, which it flattens."""
+    """Return the net for samples of any shape, which are flattened."""
     return MLP(norm, in_features=math.prod(shape), num_classes=num_classes)

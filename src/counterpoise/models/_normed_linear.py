@@ -1,35 +1,35 @@
-"""A linear layer of directions: the head that margin losses need."""
+"""Cosine classifier: the head that margin losses need."""
 
 import torch
 from torch import nn
 
 
 class NormedLinear(nn.Linear):
-    r"""The cosine of the angle between the input and each class's weight.
+    r"""Cosine classifier: a linear layer on normalized inputs with normalized weights.
 
-        y_j = <x, w_j> / (|x| * |w_j|)
+    .. math::
+        y_j = \frac{x \cdot w_j}{\|x\| \, \|w_j\|}
 
-    A margin between logits, as `LDAMLoss` sets one, means nothing as long as the net can scale its
-    logits; here they are within -1 .. 1, and the loss's `scale` brings them back to a useful range
-    (30 in the paper). There is no bias. An x or w_j no longer than `eps` has no direction: its
-    cosines are 0, and so is the gradient that reaches it.
+    A margin between logits, as in `LDAMLoss`, has no effect as long as the net can scale its
+    logits; here they are within -1 .. 1, and the loss's `scale` (30 in the paper) multiplies them.
+    There is no bias. Where the norm of x or w_j is at most `eps`, the cosines are 0, and so is the
+    gradient.
 
     Source: Cao et al. 2019, arXiv 1906.07413, section 3.2, and the authors' code, whose weight is
     the transpose of this one.
 
     Args:
-        in_features: the length of the inputs.
-        out_features: how many classes.
-        eps: the length up to which a vector counts as zero.
-        device: where the weight lives.
-        dtype: of the weight.
+        in_features: size of each input.
+        out_features: number of classes.
+        eps: the norm up to which a vector counts as zero.
+        device: device of the weight.
+        dtype: dtype of the weight.
 
     Attributes:
-        weight: (out_features, in_features) as in `torch.nn.Linear`, each row of length 1 at first
-            and uniform in the cube before that, as the authors'.
+        weight: (out_features, in_features) as in `torch.nn.Linear`; initialized uniformly in
+            [-1, 1], then each row scaled to norm 1, as in the authors' code.
 
-    Shape: (..., in_features) to (..., out_features). Lengths of half precision are computed in
-        float32.
+    Shape: (..., in_features) to (..., out_features). Norms are computed in float32 at least.
 
     Raises:
         ValueError: sizes below 1, or a negative eps.
@@ -60,7 +60,7 @@ class NormedLinear(nn.Linear):
         super().__init__(in_features, out_features, bias=False, device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
-        """Draw new directions."""
+        """Draw new weights of norm 1."""
         with torch.no_grad():
             self.weight.uniform_(-1, 1)
             self.weight.copy_(_direction(self.weight, self.eps))
@@ -71,13 +71,13 @@ class NormedLinear(nn.Linear):
         return nn.functional.linear(x, w)
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Return the arguments that the repr shows."""
         return f"in_features={self.in_features}, out_features={self.out_features}, eps={self.eps:g}"
 
 
 def _direction(x: torch.Tensor, eps: float) -> torch.Tensor:
-    """Return x of length 1 along the last axis, or 0 where it is no longer than eps."""
+    """Return x divided by its norm along the last axis, or 0 where that is at most eps."""
     wide = torch.promote_types(x.dtype, torch.float32)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
     # Divided by infinity both the value and the gradient are 0, and never NaN.
-    return (x / length.masked_fill(length <= eps, torch.inf)).to(x.dtype)
+    return (x / norm.masked_fill(norm <= eps, torch.inf)).to(x.dtype)

@@ -1,4 +1,4 @@
-"""The residual nets for small images."""
+"""Residual nets for small images."""
 
 from collections.abc import Callable
 
@@ -13,16 +13,20 @@ Norm = Callable[[Shape], nn.Module]
 
 
 class ResNet(nn.Module):
-    r"""The ResNet for CIFAR: a 3x3 convolution and three stages of residual blocks.
+    r"""ResNet for CIFAR: a 3x3 convolution, three stages of residual blocks, and a linear layer.
 
-        block(x) = activation(norm(conv(activation(norm(conv(x))))) + shortcut(x))
+    .. math::
+        \text{block}(x) = \text{activation}(
+        \text{norm}(\text{conv}(\text{activation}(\text{norm}(\text{conv}(x)))))
+        + \text{shortcut}(x))
 
-    A stage has n = (depth - 2) / 6 blocks. The stages are 16, 32 and 64 channels wide, times
-    `width`; the second and the third begin by halving the image. Global average pooling and a
-    linear layer close. With batch norm, 10 classes and 3 channels ResNet-20 has 269,722 parameters.
+    A stage has n = (depth - 2) / 6 blocks. The stages have 16, 32 and 64 channels, times `width`;
+    the second and the third halve the image in their first block. Global average pooling comes
+    before the linear layer. With batch norm, 10 classes and 3 channels ResNet-20 has 269,722
+    parameters.
 
-    What differs from the paper: any norm, or none, and then the convolutions have biases, at first
-    0. The weights are drawn alike for every norm, so equal seeds give equal weights.
+    Differences to the paper: the norm can be chosen or left out, and without one the convolutions
+    have biases, initialized to 0. Equal seeds give equal initial weights for every norm.
 
     Source: He et al. 2015, arXiv 1512.03385, section 4.2; weights as in arXiv 1502.01852.
 
@@ -30,18 +34,18 @@ class ResNet(nn.Module):
         norm: a function from (channels, height, width) to a module, such as an entry of
             `counterpoise.norms.ALL` or `lambda shape: nn.BatchNorm2d(shape[0])`; None for no norm.
         depth: layers with weights, 6n + 2: 8, 14, 20, 32, 44, 56, 110.
-        width: how many times the paper's channels.
-        shortcut: where a block halves the image: "A", every second pixel and zeros for the new
+        width: factor of the channels.
+        shortcut: of blocks that halve the image: "A", every second pixel and zeros for the new
             channels, as in the paper's CIFAR nets; or "B", a 1x1 convolution and a norm.
         in_channels: channels of the images.
-        num_classes: how many logits.
+        num_classes: number of logits.
         image_size: height and width of the images, one number if they are equal; at least 8.
-        activation: a module without arguments.
+        activation: a function without arguments to a module, such as `nn.ReLU`.
 
-    Shape: (N, in_channels, height, width) to (N, num_classes). The inside is `channels_last`.
+    Shape: (N, in_channels, height, width) to (N, num_classes). Activations are `channels_last`.
 
     Raises:
-        ValueError: sizes that do not work, or images of another size than the net was built for.
+        ValueError: sizes out of range, or images of another size than the net was built for.
 
     Example:
         >>> import torch
@@ -91,7 +95,7 @@ class ResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut."""
+    """Residual block of two convolutions."""
 
     def __init__(
         self,
@@ -120,14 +124,14 @@ class _Block(nn.Module):
 
 
 class _EverySecondPixel(nn.Module):
-    """Half the image, and as many channels of zeros again: no parameters."""
+    """Shortcut without parameters: every second pixel, and as many channels of zeros again."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
 
 
 class _Conv(nn.Conv2d):
-    """A convolution that draws its weights as He et al. do, with a bias or without."""
+    """Convolution with the initialization of He et al., and a bias of 0 if it has one."""
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
@@ -143,21 +147,21 @@ def _conv_norm(
 
 
 def _halved(shape: Shape) -> Shape:
-    """The shape after a convolution of stride 2: of an odd line, the larger half."""
+    """Return the shape after a convolution of stride 2; odd sizes are rounded up."""
     return 2 * shape[0], (shape[1] + 1) // 2, (shape[2] + 1) // 2
 
 
-def _check(depth: int, width: int, shortcut: str, height: int, wide: int) -> None:
+def _check(depth: int, width: int, shortcut: str, height: int, image_width: int) -> None:
     if depth < 8 or depth % 6 != 2:
         raise ValueError(
             f"depth must be 6n + 2 with n >= 1 (8, 14, 20, 32, 44, 56, 110), but got {depth}"
         )
     if shortcut not in ("A", "B"):
         raise ValueError(f"shortcut must be 'A' or 'B', but got {shortcut!r}")
-    if width < 1 or height < 8 or wide < 8:
+    if width < 1 or height < 8 or image_width < 8:
         raise ValueError(
             "ResNet needs width >= 1 and images of 8x8 at least (it halves them twice), but got "
-            f"width {width} and {height}x{wide}; enlarge the images"
+            f"width {width} and {height}x{image_width}; enlarge the images"
         )
 
 

@@ -1,12 +1,13 @@
-"""Samplers for imbalanced classes: which samples an epoch shows, and how often.
+"""Samplers for imbalanced classes, as `torch.utils.data.Sampler`s.
 
-Each is a `torch.utils.data.Sampler[int]` for a `DataLoader`. Call `sampler.set_epoch(epoch)` before
-each epoch, as with torch's `DistributedSampler`; several processes share the samples by themselves.
+Each yields the sample indices of an epoch, for a `DataLoader`. Call `sampler.set_epoch(epoch)`
+before each epoch, as with torch's `DistributedSampler`; several processes share the samples by
+themselves.
 
 **Who shares the samples among the processes?** Some frameworks do it for every sampler they meet,
-and ours would be shared a second time: each process would see a part of its part. Tell one of the
-two: Lightning, `Trainer(use_distributed_sampler=False)`; or, as for Accelerate's `prepare`, the
-sampler, `num_replicas=1, rank=0`, which draws the whole epoch in every process.
+and these would be shared a second time: each process would see a share of its share. Switch one of
+the two off: Lightning, `Trainer(use_distributed_sampler=False)`; or, as for Accelerate's `prepare`,
+the sampler, `num_replicas=1, rank=0`, which draws the whole epoch in every process.
 
 **Sampler and loss never balance twice.** A sampler changes how often the loss sees each class, so a
 loss that is built from the counts of the data set balances a second time what the sampler has
@@ -16,8 +17,8 @@ balanced already. One rule prevents it: build the loss from `sampler.seen_counts
     loss = losses.LogitAdjustedLoss(sampler.seen_counts())
 
 With `BalancedSampler` these counts are all equal, and logit adjustment, class weights and the rest
-come down to what they are on balanced data: plain cross entropy. With `ShuffleSampler` they are the
-data set's. With `ProgressiveSampler` they are other ones in each epoch: build the loss anew from
+reduce to their form on balanced data: plain cross entropy. With `ShuffleSampler` they are the
+data set's. With `ProgressiveSampler` they change with the epoch: build the loss anew from
 `seen_counts(epoch)`, or take plain cross entropy.
 
 `ALL` maps the name used everywhere to a function (targets, epochs=None, **settings) -> sampler.

@@ -1,4 +1,4 @@
-"""All classes alike."""
+"""Class-balanced sampling."""
 
 import torch
 
@@ -6,14 +6,16 @@ from counterpoise.samplers._by_class import ClassSampler, equal_shares
 
 
 class BalancedSampler(ClassSampler):
-    r"""Draws every class equally often, however many samples it has.
+    r"""Balanced sampler: draws every class equally often, however many samples it has.
 
-        p_j = 1 / C,    C: the classes that have samples
+    .. math::
+        p_j = \frac{1}{C}
 
-    Classes are drawn independently; within a class, shuffled copies of its samples follow each
-    other, so that they are used evenly. The counts that a loss sees are equal (`seen_counts`).
+    where p_j is the probability that a draw is of class j, and C the number of classes that have
+    samples. Classes are drawn independently; within a class, shuffled copies of its samples follow
+    each other, so that they are used evenly. The counts that a loss sees are equal (`seen_counts`).
 
-    Source: "class-balanced sampling" of Kang et al. 2020, arXiv 1910.09217, eq. 1 with q = 0.
+    Source: class-balanced sampling in Kang et al. 2020, arXiv 1910.09217, eq. 1 with q = 0.
 
     Args:
         targets: the class of each sample: an integer tensor, array or list, a data set that holds

@@ -1,4 +1,4 @@
-"""Drawing a class by its share, then the samples of the class in turn."""
+"""Sampling by class: draw a class by its probability, then the samples of the class in turn."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from counterpoise.labels import Labels, count_labels, read_labels
 
 
 class ClassSampler(Sampler[int]):
-    """Draws each sample's class by `_shares`; here a class's share is that of its samples.
+    """Sampler that draws the class of each sample with the probabilities of `_shares`.
 
-    Every rank works out the same order of all `num_samples` and takes every `num_replicas`-th,
-    beginning with its own; if they do not divide, the order goes on from its start. The order hangs
-    on seed and epoch alone.
+    Here the probability of a class is its share of the samples. Every rank computes the same order
+    of all `num_samples` and takes every `num_replicas`-th, beginning with its own rank; if they do
+    not divide, the order starts again. The order depends on seed and epoch alone.
     """
 
     def __init__(
@@ -38,17 +38,17 @@ class ClassSampler(Sampler[int]):
             "num_samples", len(labels) if num_samples is None else num_samples, 1
         )
         self.seed = at_least("seed", seed, 0)
-        self.num_replicas, self.rank = _find_place(num_replicas, rank)
+        self.num_replicas, self.rank = _find_rank(num_replicas, rank)
         self.epoch = 0
-        # The samples' places, class after class: a view for each class.
-        self._places = labels.argsort(stable=True).split(self.counts.tolist())
+        # The samples' indices, class after class: a view for each class.
+        self._indices = labels.argsort(stable=True).split(self.counts.tolist())
 
     def __len__(self) -> int:
-        """How many samples this rank draws in an epoch, the same for all ranks."""
+        """Return the number of samples that a rank draws in an epoch, the same for all ranks."""
         return -(-self.num_samples // self.num_replicas)
 
     def __iter__(self) -> Iterator[int]:
-        """The places of this rank's samples, for the epoch set."""
+        """Yield the indices of this rank's samples, for the epoch that is set."""
         order = self._order(self._generator())
         mine = torch.arange(self.rank, len(self) * self.num_replicas, self.num_replicas)
         return iter(order[mine % self.num_samples].tolist())
@@ -58,10 +58,16 @@ class ClassSampler(Sampler[int]):
         self.epoch = at_least("epoch", epoch, 0)
 
     def seen_counts(self, epoch: int | None = None) -> torch.Tensor:
-        """How many samples of each class an epoch is expected to show, of all ranks together.
+        """Return the expected number of samples of each class in an epoch, of all ranks together.
 
-        This, and not the counts of the data set, is the prior that the loss sees: build the loss
-        from it. Float64 (C); None is the epoch set.
+        These, and not the counts of the data set, are the prior that the loss sees: build the loss
+        from them.
+
+        Args:
+            epoch: which one, counted from 0; None for the epoch that is set.
+
+        Returns:
+            Float64 (C).
         """
         epoch = self.epoch if epoch is None else at_least("epoch", epoch, 0)
         return self._shares(epoch) * self.num_samples
@@ -71,24 +77,24 @@ class ClassSampler(Sampler[int]):
         return self.counts.double() / self.counts.sum()
 
     def _order(self, generator: torch.Generator) -> torch.Tensor:
-        """Return the places of all ranks' samples, int64 (num_samples)."""
+        """Return the indices of all ranks' samples, int64 (num_samples)."""
         classes = self._draw_classes(generator)
         drawn = classes.bincount(minlength=len(self.counts)).tolist()
-        pairs = zip(self._places, drawn, strict=True)
-        picked = torch.cat([in_turn(places, n, generator) for places, n in pairs])
+        pairs = zip(self._indices, drawn, strict=True)
+        picked = torch.cat([in_turn(indices, n, generator) for indices, n in pairs])
         order = torch.empty_like(picked)
         order[classes.argsort(stable=True)] = picked
         return order
 
     def _draw_classes(self, generator: torch.Generator) -> torch.Tensor:
-        """Draw from the classes, independently; torch.multinomial takes no more than 2^24."""
+        """Draw classes independently, int64 (num_samples); torch.multinomial takes at most 2^24."""
         upper = self._shares(self.epoch).cumsum(0)
         upper = upper / upper[-1]  # the last is 1, above every draw
         drawn = torch.rand(self.num_samples, generator=generator, dtype=torch.float64)
         return torch.searchsorted(upper, drawn, right=True)
 
     def _generator(self) -> torch.Generator:
-        """Return a source of chance for seed and epoch: 0 and 1 is not 1 and 0, as in their sum."""
+        """Return the random generator of a seed and an epoch."""
         words = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)
         return torch.Generator().manual_seed(int(words[0]))
 
@@ -99,17 +105,17 @@ def equal_shares(counts: torch.Tensor) -> torch.Tensor:
     return occurs / occurs.sum()
 
 
-def in_turn(places: torch.Tensor, number: int, generator: torch.Generator) -> torch.Tensor:
-    """Go through shuffled copies of the places: none comes k + 2 times before all came k times."""
+def in_turn(indices: torch.Tensor, number: int, generator: torch.Generator) -> torch.Tensor:
+    """Return `number` indices, as consecutive shuffled copies of `indices`."""
     copies = [
-        places[torch.randperm(len(places), generator=generator)]
-        for _ in range(0, number, max(1, len(places)))
+        indices[torch.randperm(len(indices), generator=generator)]
+        for _ in range(0, number, max(1, len(indices)))
     ]
-    return torch.cat([places[:0], *copies])[:number]
+    return torch.cat([indices[:0], *copies])[:number]
 
 
 def _count(labels: torch.Tensor, num_classes: int | None) -> torch.Tensor:
-    """Return the samples of each class, int64 (C), once it is sure that there are some."""
+    """Return the number of samples of each class, int64 (C), or raise ValueError."""
     if labels.dim() != 1 or not len(labels):
         raise ValueError(
             "targets must be one class number per sample, and at least one, but have shape "
@@ -118,8 +124,8 @@ def _count(labels: torch.Tensor, num_classes: int | None) -> torch.Tensor:
     return count_labels(labels, num_classes)
 
 
-def _find_place(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
-    """Return the number of processes and this one's rank; those of torch.distributed, if None."""
+def _find_rank(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
+    """Return the number of processes and this one's rank; None stands for torch.distributed's."""
     running = dist.is_available() and dist.is_initialized()
     if num_replicas is None:
         num_replicas = dist.get_world_size() if running else 1
@@ -137,7 +143,7 @@ def _find_place(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
 
 
 def at_least(name: str, value: int, least: int) -> int:
-    """Return an integer of whatever kind as an int that is large enough."""
+    """Return an integer of any type as an int, or raise ValueError if it is below `least`."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -1,4 +1,4 @@
-"""From the data's classes to balanced ones."""
+"""Progressively balanced sampling."""
 
 import torch
 
@@ -7,18 +7,21 @@ from counterpoise.samplers._by_class import ClassSampler, at_least, equal_shares
 
 
 class ProgressiveSampler(ClassSampler):
-    r"""Draws the classes as in the data at first, and more and more alike.
+    r"""Progressively balanced sampler: from the data's class frequencies to equal ones.
 
-        p_j(t) = (1 - t/T) * counts_j / N + t/T * 1/C,    t: the epoch, T: epochs
+    .. math::
+        p_j(t) = \left(1 - \frac{t}{T}\right) \frac{n_j}{N} + \frac{t}{T} \cdot \frac{1}{C}
 
-    From epoch T on it draws all classes alike. The counts that a loss sees change with the epoch:
+    where p_j(t) is the probability that a draw of epoch t is of class j, n_j the samples of class
+    j, N their sum, C the number of classes that have samples, and T = `epochs`. From epoch T on all
+    classes are equally probable. The counts that a loss sees change with the epoch:
     `seen_counts(epoch)`.
 
     Source: Kang et al. 2020, arXiv 1910.09217, eq. 2.
 
     Args:
         targets, num_samples, seed, num_replicas, rank, num_classes: as in `BalancedSampler`.
-        epochs: T, how many epochs the training has.
+        epochs: T, the number of epochs of the training.
 
     Raises:
         TypeError: numbers or targets that are not integers.

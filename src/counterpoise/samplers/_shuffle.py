@@ -1,4 +1,4 @@
-"""The data as they are."""
+"""Shuffling: the class frequencies of the data."""
 
 import torch
 
@@ -6,12 +6,14 @@ from counterpoise.samplers._by_class import ClassSampler, in_turn
 
 
 class ShuffleSampler(ClassSampler):
-    r"""Draws every sample once in an epoch, in a new order.
+    r"""Shuffling sampler: draws every sample once in an epoch, in a new order.
 
-        p_j = counts_j / N
+    .. math::
+        p_j = \frac{n_j}{N}
 
-    If `num_samples` is more than there are, shuffled copies follow each other; if it is less, an
-    epoch is a random part.
+    where p_j is the share of class j among the draws, n_j its samples, and N those of all classes.
+    If `num_samples` is more than N, shuffled copies follow each other; if it is less, an epoch is a
+    random subset.
 
     Args:
         targets, num_samples, seed, num_replicas, rank, num_classes: as in `BalancedSampler`.
@@ -28,5 +30,5 @@ class ShuffleSampler(ClassSampler):
     """
 
     def _order(self, generator: torch.Generator) -> torch.Tensor:
-        places = torch.arange(int(self.counts.sum()))
-        return in_turn(places, self.num_samples, generator)
+        indices = torch.arange(int(self.counts.sum()))
+        return in_turn(indices, self.num_samples, generator)

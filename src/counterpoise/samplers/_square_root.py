@@ -1,4 +1,4 @@
-"""Half the way to balance."""
+"""Square-root sampling."""
 
 import torch
 
@@ -6,11 +6,13 @@ from counterpoise.samplers._by_class import ClassSampler
 
 
 class SquareRootSampler(ClassSampler):
-    r"""Draws the classes in proportion to the square root of their sizes.
+    r"""Square-root sampler: draws the classes in proportion to the square root of their sizes.
 
-        p_j = sqrt(counts_j) / sum of sqrt(counts)
+    .. math::
+        p_j = \frac{\sqrt{n_j}}{\sum_k \sqrt{n_k}}
 
-    Rare classes come more often than in the data, and are repeated less than by `BalancedSampler`.
+    where p_j is the probability that a draw is of class j, and n_j the samples of class j. Rare
+    classes come more often than in the data, and are repeated less than by `BalancedSampler`.
 
     Source: Kang et al. 2020, arXiv 1910.09217, eq. 1 with q = 1/2.
 
