@@ -1,13 +1,13 @@
-"""Pictures for papers and slides, drawn from plain numbers.
+"""Figures for papers and slides, drawn from plain numbers with Matplotlib.
 
-Two kinds. `confusion_matrix`, `forest`, `recall_by_class_size`, `training_curves` and `reliability`
+`confusion_matrix`, `forest`, `recall_by_class_size`, `training_curves` and `reliability`
 draw one chart on the `ax` they are given, or on a new one, and return it, as scikit-learn's
 displays do. `accuracy_curves`, `confusion_pair`, `layer_flow` and `recall_bars` return a whole
 `Figure`. `save` writes PNG and PDF.
 
-Nothing touches global state, so pictures can be drawn in any thread and without a display. Colours
-are those of Okabe and Ito, which people with any common colour blindness can tell apart; hatches
-and markers tell the same without colour.
+No global state is used, so figures can be drawn in any thread and without a display. The colours
+are those of Okabe and Ito, which can be distinguished with any common colour blindness; hatches and
+markers carry the same information without colour.
 """
 
 from counterpoise.plots._class_size import recall_by_class_size

@@ -1,4 +1,4 @@
-"""Recall over the size of the classes."""
+"""Recall by class size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ def recall_by_class_size(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    r"""Draw the recall of every class, the largest in training left, all variants side by side.
+    r"""Draw the recall of every class and variant, the largest class in training on the left.
 
     Args:
         recalls: by variant, (seeds, C) or (C); a marker is the mean over the seeds, and a line
@@ -48,12 +48,12 @@ def recall_by_class_size(
     order = np.argsort(-np.asarray(train_counts), kind="stable")
     axes = axes_or_new(ax, 2.4 + 0.8 * len(order), 4.6)
     step = 0.7 / len(recalls)
-    for place, (name, values) in enumerate(recalls.items()):
+    for i, (name, values) in enumerate(recalls.items()):
         seeds = np.atleast_2d(np.asarray(values, np.float64))
         check_classes("recall_by_class_size", seeds.shape[1:], class_names, axes=1)
         seeds = 100 * seeds[:, order]
-        x = np.arange(len(order)) + (place - (len(recalls) - 1) / 2) * step
-        style = variant_style(place)
+        x = np.arange(len(order)) + (i - (len(recalls) - 1) / 2) * step
+        style = variant_style(i)
         axes.vlines(x, seeds.min(0), seeds.max(0), color=style["color"], alpha=0.5)
         axes.plot(x, seeds.mean(0), linestyle="", markersize=5, label=legend_name(name), **style)
     names = [f"{plain_name(class_names[k])}\n{train_counts[k]:,}" for k in order]

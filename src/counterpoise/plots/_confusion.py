@@ -23,10 +23,10 @@ from counterpoise.plots._paper import (
 
 
 def readable_on(background: Any) -> str:
-    """Choose the text colour, black or white, with the higher contrast to a background.
+    """Return the text colour, black or white, with the higher contrast to a background.
 
-    Contrast is WCAG's (L1 + 0.05) / (L2 + 0.05) with the relative luminances L1 > L2; the better of
-    the two is never below 4.58.
+    The contrast is WCAG's (L1 + 0.05) / (L2 + 0.05) with the relative luminances L1 > L2; that of
+    the returned colour is at least 4.58.
 
     Args:
         background: any matplotlib colour; transparency is ignored.
@@ -51,7 +51,7 @@ def draw_confusion(
     title: str,
     cmap: str = "Blues",
 ) -> AxesImage:
-    """Draw one confusion matrix: shade = share of the true class, text = count and that share.
+    """Draw a confusion matrix on axes: shade and percentage are shares of the true class.
 
     Args:
         axes: where to draw.
@@ -122,31 +122,31 @@ def _write_cell(
     """Write the count in the middle of a cell and, smaller, the share below it."""
     share = float(shares[true, predicted])
     colour = readable_on(image.to_rgba(np.array(share)))
-    place = {"ha": "center", "color": colour}
-    count = axes.text(predicted, true - 0.08, f"{counts[true, predicted]}", va="center", **place)
+    style = {"ha": "center", "color": colour}
+    count = axes.text(predicted, true - 0.08, f"{counts[true, predicted]}", va="center", **style)
     count.set(fontsize=10, gid="count")
-    percent = axes.text(predicted, true + 0.27, _percent(share), va="center", **place)
+    percent = axes.text(predicted, true + 0.27, _percent(share), va="center", **style)
     percent.set(fontsize=7.5, gid="percent")
 
 
 def _percent(share: float) -> str:
-    """Round to whole percent, without calling a trace nothing or nearly all all."""
+    """Return a share in whole percent, with <1% and >99% next to the ends."""
     if 0.0 < share < 0.01:
         return "<1%"
     return ">99%" if 0.99 < share < 1.0 else f"{share:.0%}"
 
 
 def _label_matrix(axes: Axes, class_names: Sequence[str], support: np.ndarray) -> None:
-    """Name rows and columns, say what the shade means, and separate the cells."""
-    places = np.arange(len(class_names))
+    """Label rows, columns and the shade, and separate the cells."""
+    ticks = np.arange(len(class_names))
     names = [plain_name(name) for name in class_names]
     rows = [f"{name} (n={n})" for name, n in zip(names, support, strict=True)]
-    axes.set_yticks(places, rows)
-    axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, rows)
+    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_ylabel("true", fontsize=11)
     axes.set_xlabel("predicted\nshade and % = share of the true class", fontsize=11)
-    axes.set_xticks(places[:-1] + 0.5, minor=True)
-    axes.set_yticks(places[:-1] + 0.5, minor=True)
+    axes.set_xticks(ticks[:-1] + 0.5, minor=True)
+    axes.set_yticks(ticks[:-1] + 0.5, minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.6)
     axes.tick_params(which="minor", length=0)
 

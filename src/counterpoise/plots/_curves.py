@@ -24,7 +24,7 @@ from counterpoise.plots._paper import (
 def accuracy_curves(
     histories: Mapping[str, Sequence[Record]], chance: float = 0.1, title: str = "Accuracy by epoch"
 ) -> Figure:
-    """Draw test accuracy (solid) and training accuracy (dashed) by epoch, named at the line ends.
+    """Draw test accuracy (solid) and training accuracy (dashed) by epoch.
 
     Args:
         histories: per network one record per epoch with `epoch` (0 = before training),
@@ -73,7 +73,7 @@ def _curve(
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write names right of the lines, moved apart where lines end close together."""
+    """Write names to the right of the lines, moved apart where lines end close together."""
     heights = _apart([y for _, y, _, _ in ends], gap=6.0)
     for (x, y, text, colour), height in zip(ends, heights, strict=True):
         axes.annotate(
@@ -95,18 +95,18 @@ def _apart(heights: Sequence[float], gap: float) -> list[float]:
     moved = list(heights)
     upwards = sorted(range(len(moved)), key=lambda i: moved[i])
     limit = 97.0
-    for place in reversed(upwards):
-        moved[place] = min(moved[place], limit)
-        limit = moved[place] - gap
+    for i in reversed(upwards):
+        moved[i] = min(moved[i], limit)
+        limit = moved[i] - gap
     limit = 3.0
-    for place in upwards:
-        moved[place] = max(moved[place], limit)
-        limit = moved[place] + gap
+    for i in upwards:
+        moved[i] = max(moved[i], limit)
+        limit = moved[i] + gap
     return moved
 
 
 def _label_curves(axes: Axes, chance: float, title: str) -> None:
-    """Draw the chance level, explain the line styles, set the scales."""
+    """Draw the chance level, the legend of line styles and the axes."""
     axes.axhline(100 * chance, color="#777777", linestyle=":", linewidth=1.5, zorder=1)
     axes.annotate(
         f"guessing: {chance:.0%}",

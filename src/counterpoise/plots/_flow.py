@@ -49,7 +49,7 @@ FLOW_PANELS = {
 
 
 def layer_flow(flows: Mapping[str, Sequence[Record]]) -> Figure:
-    """Draw what becomes of signal and gradient on the way through the layers.
+    """Draw signal and gradient by layer, on logarithmic axes.
 
     Args:
         flows: per network one record per layer, first to last, with `visible_share` (variance of
@@ -103,7 +103,7 @@ def _flow_panel(axes: Axes, columns: Mapping[str, Floats]) -> None:
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Write 0.02, 0.05, 0.1 where the axis is too short for powers of ten."""
+    """Set ticks such as 0.02, 0.05, 0.1 where the axis is too short for powers of ten."""
     low, high = axes.get_ylim()
     if high < 100 * low:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -112,19 +112,19 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _floor(values: Floats) -> float:
-    """Return the power of ten, at least tenfold below every positive value, that stands for 0."""
+    """Return the power of ten drawn for 0, at least tenfold below every positive value."""
     positive = values[np.isfinite(values) & (values > 0)]
     return 10.0 ** (math.floor(math.log10(positive.min())) - 1) if positive.size else 1e-12
 
 
 def _label_flow(axes: Axes, title: str, quantity: str, caption: str, zeros: bool) -> None:
-    """Title one panel and write below it how to read it."""
+    """Write the title of a panel, and the caption below it."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_ylabel(quantity)
     axes.set_xlabel("layer, first to last")
     text = caption + ("\n▽ exactly 0, which a logarithmic axis cannot show." if zeros else "")
-    place = {"xycoords": "axes fraction", "va": "top", "annotation_clip": False}
-    axes.annotate(text, (0.0, -0.15), **place, **CAPTION)
+    style = {"xycoords": "axes fraction", "va": "top", "annotation_clip": False}
+    axes.annotate(text, (0.0, -0.15), **style, **CAPTION)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Differences to a baseline with their intervals."""
+"""Forest plot: differences to a baseline with their intervals."""
 
 from collections.abc import Mapping
 
@@ -15,13 +15,13 @@ def forest(
     baseline: str = "the baseline",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw differences to a baseline, a line a variant, the first one on top.
+    """Draw a forest plot of differences to a baseline, one row per variant, the first on top.
 
     Args:
         differences: by variant, as shares (0.01 is one point); an interval without bounds is drawn
             as its estimate alone.
         margin: differences within ± margin do not matter, and a band shows them; 0 for none.
-        baseline: what the others are compared with, for the axis.
+        baseline: name of the baseline, for the label of the axis.
         ax: where to draw; None for a new figure, `axes.figure`.
 
     Returns:

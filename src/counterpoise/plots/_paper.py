@@ -1,4 +1,4 @@
-"""What all figures are drawn on and with: size, colours, hatches, names, records, files."""
+"""Shared parts of all figures: size, colours, hatches, escaped names, columns, files."""
 
 import io
 import math
@@ -31,7 +31,7 @@ CAPTION = {"fontsize": 9, "color": "#444444"}
 
 
 def plain(text: str) -> str:
-    r"""Return text as Matplotlib has to get it so that it shows nothing else: no mathtext.
+    r"""Return text escaped for Matplotlib, so that it is not read as mathtext.
 
     Example:
         >>> plain("$x^$")
@@ -41,24 +41,24 @@ def plain(text: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a class or variant as Matplotlib has to get it: one line, not too long."""
+    """Return the name of a class or variant escaped for Matplotlib, shortened to one line."""
     line = one_line(name)
     return plain(line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…")
 
 
 def legend_name(name: str) -> str:
-    """Return a name as a legend shows it; it leaves out empty ones and those that begin with _."""
+    """Return a name for a legend, which would skip one that is empty or begins with _."""
     shown = plain_name(name)
     return f" {shown}" if not shown or shown.startswith("_") else shown
 
 
 def styles() -> list[dict[str, Any]]:
-    """Return fill and hatch per variant, more than anyone needs."""
+    """Yield fill and hatch of one variant after the other."""
     return [{"facecolor": c, "hatch": h} for c, h in zip(COLOURS, HATCHES, strict=True)] * 4
 
 
 def swatches(names: Mapping[str, Any]) -> list[Patch]:
-    """Return the legend's handles for bars."""
+    """Return the legend handles of bars."""
     return [
         Patch(label=legend_name(name), edgecolor="black", linewidth=0.6, **style)
         for name, style in zip(names, styles(), strict=False)
@@ -66,14 +66,14 @@ def swatches(names: Mapping[str, Any]) -> list[Patch]:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG or PDF; the file is there whole or not at all.
+    """Write a figure as PNG or PDF, atomically.
 
-    The same figure makes the same bytes; a PDF holds its fonts as TrueType, as journals ask. What
-    the font has no glyph for is drawn as an empty box.
+    Equal figures give equal bytes; a PDF embeds its fonts as TrueType, as journals require.
+    Characters without a glyph in the font are drawn as empty boxes.
 
     Args:
-        figure: what to write.
-        path: where to, ending in .png or .pdf; missing folders are made, an older file is replaced.
+        figure: the figure.
+        path: the file, ending in .png or .pdf; missing folders are made, an older file is replaced.
 
     Returns:
         The path.
@@ -105,7 +105,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches, that lays itself out and draws with Agg."""
+    """Return an empty figure, in inches, with constrained layout and the Agg canvas."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -116,19 +116,19 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.2) -> Axe
     return new_figure(width, height).subplots() if ax is None else ax
 
 
-def variant_style(place: int) -> dict[str, Any]:
-    """Return colour and marker of the variant in this place."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+def variant_style(index: int) -> dict[str, Any]:
+    """Return colour and marker of the variant of this index."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def column(records: Sequence[Record], key: str) -> Floats:
-    """Return one key of all records; NaN where it is absent or None."""
+    """Return the values of a key in all records; NaN where it is absent or None."""
     values = [record.get(key) for record in records]
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def need_some(function: str, named: Mapping[str, Any]) -> None:
-    """Refuse an empty mapping and empty lists in it."""
+    """Refuse an empty mapping, and one with empty lists."""
     if not named:
         raise ValueError(f"{function} needs at least one entry, but got none; pass name: numbers")
     for name, value in named.items():

@@ -19,11 +19,11 @@ from counterpoise.plots._paper import (
 
 
 def recall_bars(scores_by_name: Mapping[str, Scores], class_names: Sequence[str]) -> Figure:
-    """Draw the recall per class of all variants, and below it the difference to the first.
+    """Draw the recall per class of all variants, and below it the differences to the first.
 
     Args:
-        scores_by_name: variants with the scores on the same test images; the first one is what the
-            others are compared with.
+        scores_by_name: scores by variant, on the same test samples; the first variant is the
+            baseline.
         class_names: one name per class.
 
     Returns:
@@ -59,17 +59,17 @@ def recall_bars(scores_by_name: Mapping[str, Scores], class_names: Sequence[str]
 def _bars(axes: Axes, heights: Mapping[str, Floats], written: bool = False) -> None:
     """Draw grouped bars; with `written`, leave out the first variant and write each height."""
     width = 0.8 / len(heights)
-    for place, ((_, values), style) in enumerate(zip(heights.items(), styles(), strict=False)):
-        if written and place == 0:
+    for i, ((_, values), style) in enumerate(zip(heights.items(), styles(), strict=False)):
+        if written and i == 0:
             continue
-        centres = np.arange(len(values)) + (place - (len(heights) - 1) / 2) * width
+        centres = np.arange(len(values)) + (i - (len(heights) - 1) / 2) * width
         bars = axes.bar(centres, values, width, edgecolor="black", linewidth=0.6, **style)
         if written:
             axes.bar_label(bars, [_signed(v) for v in values], fontsize=8, padding=2)
 
 
 def _signed(points: float) -> str:
-    """Write a difference in points: one decimal, a sign unless it is 0."""
+    """Return a difference in points with one decimal, and a sign unless it is 0."""
     rounded = round(points, 1) + 0.0
     return f"{rounded:+.1f}" if rounded else "0"
 

@@ -1,4 +1,4 @@
-"""How often answers are right, by how sure the net was."""
+"""Reliability diagrams: accuracy by confidence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,14 +14,13 @@ Bins = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 def reliability(
     bins: Mapping[str, Bins | Sequence[npt.ArrayLike]], *, fewest: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Draw a reliability diagram; below the diagonal a net is too sure of itself.
+    """Draw a reliability diagram; below the diagonal a net is overconfident.
 
     Source: Guo et al. 2017, arXiv 1706.04599.
 
     Args:
-        bins: by variant bin_count, bin_confidence and bin_accuracy, as `metrics.evaluate` gives
-            them.
-        fewest: bins of fewer samples are left out, as their accuracy says little.
+        bins: by variant, the bin_count, bin_confidence and bin_accuracy of `metrics.evaluate`.
+        fewest: bins of fewer samples are left out, as their accuracy is uncertain.
         ax: where to draw; None for a new figure, `axes.figure`.
 
     Returns:
@@ -38,11 +37,11 @@ def reliability(
     need_some("reliability", bins)
     axes = axes_or_new(ax, 4.8, 4.8)
     axes.plot([0, 100], [0, 100], color="#888888", linestyle="--", linewidth=1)
-    for place, (name, three) in enumerate(bins.items()):
+    for i, (name, three) in enumerate(bins.items()):
         count, confidence, accuracy = (np.asarray(a, np.float64) for a in three)
         used = count >= max(fewest, 1)
         x, y = 100 * confidence[used], 100 * accuracy[used]
-        axes.plot(x, y, label=legend_name(name), markersize=5, **variant_style(place))
+        axes.plot(x, y, label=legend_name(name), markersize=5, **variant_style(i))
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     axes.set(xlabel="confidence (%)", ylabel="right (%)")
     axes.grid(color="#eeeeee")

@@ -1,4 +1,4 @@
-"""A quantity by epoch, over several seeds."""
+"""Training curves over several seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,14 +24,14 @@ def training_curves(
     ylabel: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a quantity by epoch: a line is the mean over the seeds, a band spans all of them.
+    """Draw a quantity by epoch: the mean over the seeds, and a band from lowest to highest.
 
     Args:
         histories: by variant one history per seed, each with one record per epoch, as long as the
             others; `epoch` is among the keys.
         key: the quantity, say "loss" or "validation_balanced_accuracy"; None or absent in a record
             where it was not measured.
-        ylabel: what to call it; None for the key.
+        ylabel: label of the axis; None for the key.
         ax: where to draw; None for a new figure, `axes.figure`.
 
     Returns:
@@ -48,12 +48,12 @@ def training_curves(
     """
     need_some("training_curves", histories)
     axes = axes_or_new(ax)
-    for place, (name, seeds) in enumerate(histories.items()):
+    for i, (name, seeds) in enumerate(histories.items()):
         epochs = column(seeds[0], "epoch")
         values = np.array([column(records, key) for records in seeds])
         known = ~np.isnan(values).all(0)
         epochs, values = epochs[known], values[:, known]
-        style = variant_style(place)
+        style = variant_style(i)
         ends = np.nanmin(values, 0), np.nanmax(values, 0)
         axes.fill_between(epochs, *ends, color=style["color"], alpha=0.15, linewidth=0)
         every = max(1, len(epochs) // 8)

@@ -1,4 +1,4 @@
-"""Recall class by class, the largest class first."""
+"""The sections on recall by class size and on the data."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from counterpoise.report._variants import Entry
 from counterpoise.study import Study
 
 _IN_FIGURE = 40  # of more classes the figure shows the largest and the smallest
-_WHOLE = 100  # of more classes a table sums what it does not show
-_MOST = 50  # then the numbers are those of the classes with the most errors
+_WHOLE = 100  # of more classes a table sums those that it does not show
+_MOST = 50  # classes with the most errors in that table
 
 
 def by_size(study: Study) -> list[int]:
@@ -22,10 +22,10 @@ def by_size(study: Study) -> list[int]:
 
 
 def groups(study: Study) -> dict[str, list[int]]:
-    """Return many-, medium- and few-shot classes as `metrics.Evaluation` has them.
+    """Return the many-, medium- and few-shot classes, as in `metrics.Evaluation`.
 
-    Where all classes fall into one of these, the smallest third stands apart, if it is smaller by a
-    factor of three; of classes of equal size there is one group.
+    Where all classes fall into one of these, the classes of the smallest third that are smaller
+    than the largest by a factor of three form a group of their own.
     """
     counts, order = study.data["train_counts"], by_size(study)
     seen = study.records[0].run["train_counts"] if study.records else counts
@@ -49,11 +49,11 @@ def tail(study: Study) -> set[int]:
 
 
 def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return a row a class: its size, a chart of all variants, and their numbers."""
+    """Return one row per class: its size, a chart of all variants, and their numbers."""
     ran = [v for v in variants if v.records]
     if not ran:
         return None
-    found = {v.place: v.recalls() for v in ran}
+    found = {v.index: v.recalls() for v in ran}
     rare, order = tail(study), by_size(study)
     scale = across((0.0, 1.0), width=480)
     rows = []
@@ -87,7 +87,7 @@ def _shown(order: Sequence[int]) -> list[int]:
 
 
 def _left_out(classes: int, drawn: int) -> str:
-    """Say what the figure does not show."""
+    """Return a sentence on the classes that the figure leaves out."""
     between = f"{classes - drawn} classes between the largest and the smallest"
     if classes > _WHOLE:
         return (
@@ -100,17 +100,17 @@ def _left_out(classes: int, drawn: int) -> str:
 def _table(
     study: Study, rare: set[int], chosen: Collection[int]
 ) -> list[tuple[dict[str, Any], list[int]]]:
-    """Return a row a class, the largest first; of very many, the chosen ones and the rest as one.
+    """Return one row per class, the largest first; of very many, the chosen ones and their rest.
 
     Returns:
-        Each row with the classes that it stands for.
+        Each row with the classes that it summarizes.
     """
     order, data = by_size(study), study.data
     shown = order if len(order) <= _WHOLE else [k for k in order if k in chosen]
     rows = [(_row(study, k, rare), [k]) for k in shown]
     if len(shown) < len(order):
         rest = [k for k in order if k not in chosen]
-        train, test = (sum(data[part][k] for k in rest) for part in ("train_counts", "test_counts"))
+        train, test = (sum(data[key][k] for k in rest) for key in ("train_counts", "test_counts"))
         others = {"name": f"{len(rest):,} others", "train": f"{train:,}", "test": f"{test:,}"}
         rows.append((others | {"rare": False}, rest))
     return rows
@@ -127,7 +127,7 @@ def _row(study: Study, k: int, rare: set[int]) -> dict[str, Any]:
 
 
 def _cells(means: Sequence[float | None]) -> list[tuple[str, str]]:
-    """Return each variant's value and its difference to the first one's."""
+    """Return each variant's value and its difference to the first variant's."""
     first = means[0]
     return [
         (percent(m), "" if not k or m is None or first is None else points(m - first))

@@ -1,4 +1,4 @@
-"""The section on confusion: all matrices, their differences, and the samples behind the cells."""
+"""The section on confusion: matrices, their differences, and misclassified samples."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -20,12 +20,12 @@ _MOST_CELLS = 12_000  # of all difference matrices: of more, those to the baseli
 def section(
     study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
 ) -> dict[str, Any] | None:
-    """Return what the section shows; None without a finished run."""
+    """Return the contents of the section; None without a finished run."""
     ran = [v for v in variants if v.records]
     if not ran:
         return None
     classes, names = _matrix.choose_classes(study), study.data["class_names"]
-    every = {v.place: {r.seed: _matrix.cells_of(r) for r in v.records} for v in ran}
+    every = {v.index: {r.seed: _matrix.cells_of(r) for r in v.records} for v in ran}
     total = [np.concatenate(list(cells.values())) for cells in every.values()]
     pairs = _matrix.worst_pairs(total, len(names))
     folded = {v: {s: classes.fold(c) for s, c in cells.items()} for v, cells in every.items()}
@@ -56,14 +56,14 @@ def _differences(
     verdicts: Sequence[Verdict],
     classes: _matrix.Classes,
 ) -> list[_matrix.Matrix]:
-    """Return the differences of any two, the one to the baseline that matters most first."""
+    """Return the difference matrices of all pairs, those to the baseline first by gain."""
     gain = {v.variant: v.interval.estimate for v in verdicts if v.interval}
     pairs = list(combinations(ran, 2))
     if len(pairs) * len(classes.names) ** 2 > _MOST_CELLS:
         pairs = pairs[: len(ran) - 1]
-    pairs.sort(key=lambda p: (p[0].place, -gain.get(p[1].label, 0.0) if not p[0].place else 0))
-    places = [(one.place, other.place) for one, other in pairs]
-    found = [_matrix.difference((i, j), folded[i], folded[j], classes) for i, j in places]
+    pairs.sort(key=lambda p: (p[0].index, -gain.get(p[1].label, 0.0) if not p[0].index else 0))
+    indices = [(one.index, other.index) for one, other in pairs]
+    found = [_matrix.difference((i, j), folded[i], folded[j], classes) for i, j in indices]
     return [m for m in found if m is not None]
 
 

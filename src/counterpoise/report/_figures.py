@@ -1,4 +1,4 @@
-"""The report's charts as files for papers."""
+"""The charts of the report as PNG and PDF files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
 
     Args:
         study: a study, or its folder. Variants without a finished run are left out.
-        folder: where to; it is made if it is not there.
+        folder: the folder to write to; it is made if missing.
 
     Returns:
         The files: forest, recall_by_class_size, reliability, layer_flow, one of the training curves
@@ -71,4 +71,4 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
     for v in ran:
         total = confusions(v.records).sum(0)
         title = f"{v.label}, {len(v.records)} seeds"
-        yield f"confusion_{v.place}", plots.confusion_matrix(total, names, title=title)
+        yield f"confusion_{v.index}", plots.confusion_matrix(total, names, title=title)

@@ -1,4 +1,4 @@
-"""Training curves, calibration and what reached each layer."""
+"""The sections on training curves, calibration and gradient flow."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,20 +22,20 @@ _CURVES = (
     ("loss", "training loss"),
 )
 _FLOW = (
-    ("visible_share", "Visible share", "how much of the activation differs between inputs"),
-    ("grad_norm", "Gradient norm", "how strongly the loss pulls at the layer's weights"),
+    ("visible_share", "Visible share", "variance over the inputs, divided by the second moment"),
+    ("grad_norm", "Gradient norm", "norm of the gradient of the layer's weights"),
     ("activation_rms", "Activation size", "root mean square"),
 )
-_FEWEST = 10  # samples of a bin: of fewer the share that is right says nothing
+_FEWEST = 10  # samples of a bin: with fewer its accuracy is too uncertain
 _SIZE = (330, 180)
 
 
 def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
-    """Return the quantities that were watched, each with a chart of every variant."""
+    """Return the training curves: per quantity that was watched, a chart of every variant."""
     found = []
     for key, name in watched(variants, metric):
         share = not key.endswith(("loss", "nll"))
-        spans = {v.place: _spans(v, key) for v in variants}
+        spans = {v.index: _spans(v, key) for v in variants}
         values = [x for rows in spans.values() for _, *three in rows for x in three]
         if not values:
             continue
@@ -45,16 +45,16 @@ def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
         charts = [
             (v, _curve(v, spans, (0.0, max(epochs, 1.0)), limits, name, label))
             for v in variants
-            if spans[v.place]
+            if spans[v.index]
         ]
         few = _few(sorted({row[0] for rows in spans.values() for row in rows}))
-        table = [(v, _numbers(spans[v.place], few, share)) for v in variants]
+        table = [(v, _numbers(spans[v.index], few, share)) for v in variants]
         found.append({"name": name, "charts": charts, "table": table, "epochs": few})
     return found
 
 
 def watched(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
-    """Return the primary metric where it was watched, or the nearest thing, and the loss."""
+    """Return key and name of the primary metric, or of a substitute, and of the loss."""
     rows = [row for v in variants for r in v.records[:1] for row in r.history]
     there = {key for row in rows for key, value in row.items() if value is not None}
     primary = (f"validation_{metric}", f"validation: {METRICS[metric].label}")
@@ -73,7 +73,7 @@ def _spans(variant: Entry, key: str) -> list[tuple[float, float, float, float]]:
 
 
 def _robust_top(values: Sequence[float]) -> float:
-    """Return a limit that a single exploding loss does not set."""
+    """Return the upper limit of an axis, robust to a single exploding loss."""
     ranked = sorted(values)
     return min(ranked[-1], 3 * ranked[int(0.9 * (len(ranked) - 1))]) * 1.05 or 1.0
 
@@ -86,18 +86,18 @@ def _curve(
     name: str,
     label: Callable[[float], str],
 ) -> Markup:
-    own, base = spans[variant.place], spans.get(0) or []
+    own, base = spans[variant.index], spans.get(0) or []
     panel = Panel.of(epochs, limits, _SIZE)
     panel.axes("epoch", short, label)
     within = [(e, *(min(max(x, limits[0]), limits[1]) for x in three)) for e, *three in own]
-    css = f"v{variant.place % STYLES}"
+    css = f"v{variant.index % STYLES}"
     panel.band(
         [(e, low) for e, _, low, _ in within], [(e, top) for e, *_, top in within], f"band {css}"
     )
-    if variant.place:
+    if variant.index:
         panel.line([(e, min(m, limits[1])) for e, m, *_ in base], "curve baseline")
     panel.line([(e, m) for e, m, *_ in within], f"curve {css}")
-    panel.dots(variant.place, [(e, m) for e, m, *_ in within[-1:]], 4)
+    panel.dots(variant.index, [(e, m) for e, m, *_ in within[-1:]], 4)
     last = own[-1]
     said = (
         f"after epoch {last[0]:.0f}: {label(last[1])}, seeds {label(last[2])} to {label(last[3])}"
@@ -106,7 +106,7 @@ def _curve(
 
 
 def _few(epochs: Sequence[float], most: int = 11) -> list[float]:
-    """Return evenly spread epochs, the last one among them."""
+    """Return evenly spaced epochs, including the last one."""
     step = max(1, -(-len(epochs) // most))
     return list(epochs[::-step])[::-1]
 
@@ -127,7 +127,7 @@ def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
             continue
         ece, nll = v.mean("expected_calibration_error"), v.mean("nll")
         said = "; ".join(f"sure to {percent(c, 0)}: right in {percent(r, 0)}" for c, r, _ in bins)
-        chart = calibration(v.place, bins, f"{v.label}: reliability", said)
+        chart = calibration(v.index, bins, f"{v.label}: reliability", said)
         rows = [(percent(c), percent(r), percent(share)) for c, r, share in bins]
         found.append(
             {"variant": v, "chart": chart, "ece": percent(ece), "nll": short(nll), "rows": rows}
@@ -136,7 +136,7 @@ def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def pooled_bins(variant: Entry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return samples, confidence and share that is right of each bin, all seeds together."""
+    """Return sample count, confidence and accuracy of each bin, pooled over the seeds."""
     n, confidence, right = (
         np.array(variant.scores(f"bin_{what}"), np.float64)
         for what in ("count", "confidence", "accuracy")
@@ -147,14 +147,14 @@ def pooled_bins(variant: Entry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _bins(variant: Entry) -> list[tuple[float, float, float]]:
-    """Return confidence, share that is right and share of the samples of each bin in use."""
+    """Return confidence, accuracy and share of the samples of each bin in use."""
     total, *both = pooled_bins(variant)
     used = total >= _FEWEST
     return list(zip(*(x[used].tolist() for x in (*both, total / total.sum())), strict=True))
 
 
 def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return what reached each layer before the first step, of each variant's first seed."""
+    """Return signal and gradient by layer before the first step, of each variant's first seed."""
     flows = {v: v.records[0].flow for v in variants if v.records}
     flows = {v: rows for v, rows in flows.items() if rows}
     if not flows:
@@ -162,7 +162,7 @@ def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:
     charts = []
     for key, name, meaning in _FLOW:
         series = {
-            v.place: [(k + 1, row[key]) for k, row in enumerate(rows) if (row.get(key) or 0) > 0]
+            v.index: [(k + 1, row[key]) for k, row in enumerate(rows) if (row.get(key) or 0) > 0]
             for v, rows in flows.items()
         }
         values = [y for points in series.values() for _, y in points]
@@ -198,7 +198,7 @@ def _flow_chart(
 
 
 def means(variant: Entry, metric: str) -> tuple[float | None, float | None]:
-    """Return a metric's mean before and after post-hoc adjustment, over the runs that have both."""
+    """Return the mean of a metric before and after post-hoc adjustment, over runs with both."""
     both = [
         (r.run["test"][metric], r.run["adjusted"][metric])
         for r in variant.records

@@ -1,4 +1,4 @@
-"""Confusion matrices and their differences, as the rows of tables."""
+"""Confusion matrices and their differences, as rows of tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from counterpoise.study import Record, Study
 
 MOST_CLASSES = 24  # of more, those with the most errors are shown and the rest is summed
 _SHOWN = 20
-_LEVELS, _FULL = 9, 0.3  # shades; the difference that gets the deepest
+_LEVELS, _FULL = 9, 0.3  # number of shades; the difference with the deepest
 Counts = np.ndarray
 Folded = Mapping[int, Counts]  # by seed, of the classes that are shown
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Which classes are shown, in which order.
+    """Classes of a confusion matrix in order; the others are summed.
 
     Attributes:
-        order: their indices, the largest in training first.
-        names: their names; behind them one for all others, if there are any.
-        rest: the indices of those that are summed.
+        order: indices of the classes, the largest in training first.
+        names: their names, followed by one for all others, if there are any.
+        rest: indices of the classes that are summed.
     """
 
     order: tuple[int, ...]
@@ -32,19 +32,19 @@ class Classes:
     rest: tuple[int, ...] = ()
 
     def fold(self, cells: Counts) -> Counts:
-        """Return the matrix of these cells in this order, what is not shown summed at the end."""
-        place = np.empty(len(self.order) + len(self.rest), np.int64)
-        place[list(self.order)] = np.arange(len(self.order))
-        place[list(self.rest)] = len(self.order)
+        """Return the dense matrix of sparse cells in this order, the rest summed at the end."""
+        row = np.empty(len(self.order) + len(self.rest), np.int64)
+        row[list(self.order)] = np.arange(len(self.order))
+        row[list(self.rest)] = len(self.order)
         true, predicted, count = cells.T
         folded = np.zeros((len(self.names), len(self.names)), np.int64)
-        np.add.at(folded, (place[true], place[predicted]), count)
+        np.add.at(folded, (row[true], row[predicted]), count)
         return folded
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows."""
+    """Cell of a confusion matrix."""
 
     css: str
     words: tuple[str, ...]
@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One true class."""
+    """Row of a confusion matrix: a true class."""
 
     name: str
     support: str
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One table: of the variant in that place, or of the difference of another one to it."""
+    """Confusion matrix of a variant, by index, or the difference of another one to it."""
 
     variant: int
     rows: list[Row]
@@ -71,13 +71,13 @@ class Matrix:
 
 
 def confusions(records: Sequence[Record]) -> Counts:
-    """Return the test part's confusion matrices (seeds, true, predicted), for a figure."""
+    """Return the dense confusion matrices of the test split, (seeds, true, predicted)."""
     tests = [r.run["test"] for r in records]
     return np.array([dense_confusion(t["confusion_cells"], len(t["support"])) for t in tests])
 
 
 def cells_of(record: Record) -> Counts:
-    """Return the test part's confusions as rows [true, predicted, count]."""
+    """Return the confusion matrix of the test split as rows [true, predicted, count]."""
     return np.array(record.run["test"]["confusion_cells"], np.int64).reshape(-1, 3)
 
 
@@ -93,7 +93,7 @@ def most_errors(study: Study, most: int) -> set[int]:
 
 
 def choose_classes(study: Study) -> Classes:
-    """Order the classes by size; of very many, take those with the most errors."""
+    """Return the classes by size; of very many, those with the most errors."""
     counts, names = study.data["train_counts"], study.data["class_names"]
     order = sorted(range(len(names)), key=lambda k: -counts[k])
     if len(names) <= MOST_CLASSES or not study.records:
@@ -104,7 +104,7 @@ def choose_classes(study: Study) -> Classes:
     return Classes(shown, (*(names[k] for k in shown), f"{len(rest)} others"), rest)
 
 
-def matrix(place: int, folded: Folded, classes: Classes, links: set[str]) -> Matrix:
+def matrix(index: int, folded: Folded, classes: Classes, links: set[str]) -> Matrix:
     """Return a variant's confusion matrix, summed over its seeds."""
     n = np.sum(list(folded.values()), 0)
     support, answers = n.sum(1), n.sum(0)
@@ -116,23 +116,23 @@ def matrix(place: int, folded: Folded, classes: Classes, links: set[str]) -> Mat
         ]
         cells = [_named(c, classes, i, j, links) for j, c in enumerate(cells)]
         rows.append(Row(name, f"{support[i]:,}", cells))
-    return Matrix(place, rows)
+    return Matrix(index, rows)
 
 
-def _count_cell(n: int, support: int, answers: int, most: int, hit: bool) -> Cell:
+def _count_cell(n: int, support: int, answers: int, most: int, diagonal: bool) -> Cell:
     recall, precision = n / max(support, 1), n / max(answers, 1)
     levels = (("c", n / max(most, 1)), ("r", recall), ("p", precision))
-    css = " ".join(f"{kind}{_level(share, hit)}" for kind, share in levels)
+    css = " ".join(f"{kind}{_level(share, diagonal)}" for kind, share in levels)
     words = (f"{n:,}", whole_percent(recall), whole_percent(precision)) if n else ()
     hint = (
         f"{n:,} of {support:,} of the true class ({percent(recall)}), "
         f"of {answers:,} such answers ({percent(precision)})"
     )
-    return Cell(("hit " if hit else "") + css, words, hint)
+    return Cell(("hit " if diagonal else "") + css, words, hint)
 
 
 def _named(cell: Cell, classes: Classes, i: int, j: int, links: set[str]) -> Cell:
-    """Say in the hint which classes, and link to the samples if some are shown."""
+    """Return the cell with its classes in the hint, and a link to its samples if there are any."""
     link = ""
     if i < len(classes.order) and j < len(classes.order):
         link = f"e-{classes.order[i]}-{classes.order[j]}"
@@ -141,14 +141,14 @@ def _named(cell: Cell, classes: Classes, i: int, j: int, links: set[str]) -> Cel
 
 
 def _level(share: float, linear: bool) -> int:
-    """Return a shade, 0 to 9; errors, being small, are told apart by their root."""
+    """Return a shade, 0 to 9; for errors, which are small, on a square-root scale."""
     return min(_LEVELS, int(np.ceil(_LEVELS * (share if linear else share**0.5))))
 
 
 def difference(
-    places: tuple[int, int], one: Folded, other: Folded, classes: Classes
+    indices: tuple[int, int], one: Folded, other: Folded, classes: Classes
 ) -> Matrix | None:
-    """Return how the second variant's shares differ from the first's, by the seeds both have."""
+    """Return the difference of the second variant's shares to the first's, on common seeds."""
     seeds = [seed for seed in one if seed in other]
     if not seeds:
         return None
@@ -161,56 +161,56 @@ def difference(
             for j in range(len(classes.names))
         ]
         rows.append(Row(name, f"{counts[0][0, i].sum():,}", cells))
-    return Matrix(places[0], rows, places[1])
+    return Matrix(indices[0], rows, indices[1])
 
 
 def _shares(counts: Counts) -> np.ndarray:
     return counts / np.maximum(counts.sum(2, keepdims=True), 1)
 
 
-def _difference_cell(before: np.ndarray, after: np.ndarray, hit: bool) -> Cell:
-    css = "hit " if hit else ""
+def _difference_cell(before: np.ndarray, after: np.ndarray, diagonal: bool) -> Cell:
+    css = "hit " if diagonal else ""
     if (before == after).all():
         return Cell(css + "noise", (), "no difference")
     found = stats.compare_paired(*(dict(enumerate(x.tolist())) for x in (before, after)))
     low, mean, high = found.difference.low, found.difference.estimate, found.difference.high
     noise = low is None or high is None or low <= 0 <= high
     level = min(_LEVELS, int(np.ceil(_LEVELS * (abs(mean) / _FULL) ** 0.5)))
-    css += "noise" if noise else f"{'better' if (mean > 0) == hit else 'worse'} d{level}"
+    css += "noise" if noise else f"{'better' if (mean > 0) == diagonal else 'worse'} d{level}"
     known = "one seed" if low is None else f"95% interval {points(low)} to {points(high)}"
     hint = f"{points(mean)} points, {known}" + (", within seed noise" if noise else "")
     return Cell(css, (cell_points(mean),), hint)
 
 
 def worst_pairs(variants: Sequence[Counts], num_classes: int) -> Counts:
-    """Return all confusions as rows [true, predicted], by the variants' mean share, worst first.
+    """Return all confusions as rows [true, predicted], by the mean share, worst first.
 
     Args:
-        variants: the cells of each, of all its seeds.
-        num_classes: how many classes there are.
+        variants: the cells of each variant, of all its seeds.
+        num_classes: the number of classes.
     """
-    found = [_wrong_shares(cells, num_classes) for cells in variants]
-    places = np.unique(np.concatenate([where for where, _ in found]))
-    total = np.zeros(len(places))
-    for where, shares in found:
-        total[np.searchsorted(places, where)] += shares
-    ranked = places[np.argsort(-(total / len(found)), kind="stable")]
+    found = [_wrong_shares(counts, num_classes) for counts in variants]
+    cells = np.unique(np.concatenate([flat for flat, _ in found]))
+    total = np.zeros(len(cells))
+    for flat, shares in found:
+        total[np.searchsorted(cells, flat)] += shares
+    ranked = cells[np.argsort(-(total / len(found)), kind="stable")]
     return np.stack(np.divmod(ranked, num_classes), axis=1)
 
 
 def _wrong_shares(cells: Counts, num_classes: int) -> tuple[Counts, np.ndarray]:
-    """Return where the errors are, as true * num_classes + predicted, and their shares."""
+    """Return the errors as indices true * num_classes + predicted, and their shares."""
     true, predicted, count = cells.T
     support = np.zeros(num_classes, np.int64)
     np.add.at(support, true, count)
     wrong = true != predicted
-    places, which = np.unique((true * num_classes + predicted)[wrong], return_inverse=True)
-    total = np.zeros(len(places), np.int64)
-    np.add.at(total, which, count[wrong])
-    return places, total / support[places // num_classes]
+    flat, inverse = np.unique((true * num_classes + predicted)[wrong], return_inverse=True)
+    total = np.zeros(len(flat), np.int64)
+    np.add.at(total, inverse, count[wrong])
+    return flat, total / support[flat // num_classes]
 
 
 def share_of(cells: Counts, true: int, predicted: int) -> float:
-    """Return which share of a true class got this answer."""
+    """Return the share of a true class with this prediction."""
     row = cells[cells[:, 0] == true]
     return float(row[row[:, 1] == predicted, 2].sum() / max(row[:, 2].sum(), 1))

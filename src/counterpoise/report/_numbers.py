@@ -1,4 +1,4 @@
-"""Numbers as they are written in the report."""
+"""Formatting of numbers in the report."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ NONE = "–"
 
 
 def percent(share: float | None, decimals: int = 1) -> str:
-    """Write a share.
+    """Return a share in percent.
 
     Example:
         >>> percent(0.8642), percent(None)
@@ -17,7 +17,7 @@ def percent(share: float | None, decimals: int = 1) -> str:
 
 
 def whole_percent(share: float) -> str:
-    """Write a share in whole percent, without calling a trace nothing or nearly all all.
+    """Return a share in whole percent, with <1% and >99% next to the ends.
 
     Example:
         >>> [whole_percent(x) for x in (0.0, 0.001, 0.5, 0.999, 1.0)]
@@ -29,7 +29,7 @@ def whole_percent(share: float) -> str:
 
 
 def points(difference: float | None) -> str:
-    """Write a difference of shares in percentage points, with its sign.
+    """Return a difference of shares in percentage points, with its sign.
 
     Example:
         >>> points(0.0123), points(-0.0004), points(None)
@@ -42,7 +42,7 @@ def points(difference: float | None) -> str:
 
 
 def tick_points(difference: float) -> str:
-    """Write a difference on an axis.
+    """Return a difference in percentage points for the tick of an axis.
 
     Example:
         >>> [tick_points(x) for x in (-0.05, 0.0, 0.025)]
@@ -52,7 +52,7 @@ def tick_points(difference: float) -> str:
 
 
 def cell_points(difference: float) -> str:
-    """Write a difference in points into the little room of a matrix's cell.
+    """Return a difference in percentage points for the cell of a matrix.
 
     Example:
         >>> cell_points(0.0712), cell_points(-0.287)
@@ -64,7 +64,7 @@ def cell_points(difference: float) -> str:
 
 
 def short(value: float | None) -> str:
-    """Write a number of any size with about three digits.
+    """Return a number of any size with about three digits.
 
     Example:
         >>> [short(x) for x in (0.00012, 0.5, 1234, 78_042, 3_400_000, None)]
@@ -86,7 +86,7 @@ def short(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time.
+    """Return a duration, given in seconds.
 
     Example:
         >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
@@ -105,7 +105,7 @@ def duration(seconds: float | None) -> str:
 
 
 def count(n: int, one: str, many: str | None = None) -> str:
-    """Write how many there are of something.
+    """Return a number with its noun, in the singular or plural.
 
     Example:
         >>> count(1, "seed"), count(5, "seed"), count(2, "class", "classes")
@@ -115,7 +115,7 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 
 def cut(name: str, most: int = 28) -> str:
-    """Shorten a long name.
+    """Return a name, shortened if it is long.
 
     Example:
         >>> cut("abcdefgh", 5)
@@ -125,5 +125,5 @@ def cut(name: str, most: int = 28) -> str:
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean; None of nothing."""
+    """Return the mean; None of no values."""
     return sum(values) / len(values) if values else None

@@ -1,4 +1,4 @@
-"""The page: what its sections need, put into one file that needs nothing else."""
+"""The page: all sections rendered into one self-contained HTML file."""
 
 import base64
 import contextlib
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from counterpoise import files, findings
 from counterpoise.registry import METRICS
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
-from counterpoise.report._place import PAGE, check_place, write_page
+from counterpoise.report._output import PAGE, check_output, write_page
 from counterpoise.report._svg import plain
 from counterpoise.report._variants import Entry, entries
 from counterpoise.stats import Verdict
@@ -39,9 +39,9 @@ _CONTENTS = {
 
 
 def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
-    """Write a study's report: one HTML file that needs no other file, no network and no script.
+    """Write the report of a study: one HTML file that needs no other file, network or script.
 
-    A study that is still running, or of which runs failed, is told as far as it goes.
+    Of a study that is still running, or with failed runs, the finished runs are reported.
 
     Args:
         study: a study, or its folder.
@@ -58,10 +58,10 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
     """
     study = study if isinstance(study, Study) else open_study(study)
     path = study.folder / PAGE if out is None else Path(out)
-    check_place(study.folder, path)
+    check_output(study.folder, path)
     content = page(study)
     if out is None:
-        with contextlib.suppress(TimeoutError), files.lock(study.folder):  # no compare is at work
+        with contextlib.suppress(TimeoutError), files.lock(study.folder):  # no other process writes
             files.remove_unfinished(study.folder)
     write_page(path, content)
     return path
@@ -101,7 +101,7 @@ def _template() -> Any:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return a policy under which nothing is fetched and only our own style and script count."""
+    """Return a Content-Security-Policy without network, for this style and script only."""
     style, script = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (style, script)
@@ -113,7 +113,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return what broke, the verdict, and what else the numbers say."""
+    """Return the contents of the first section: problems, verdict and other findings."""
     found = findings.judge(study)
     groups = [list(group) for _, group in groupby(found, lambda f: f.code)]
     return {

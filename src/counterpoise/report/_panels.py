@@ -25,12 +25,12 @@ _RIGHT = 20  # room for half of the last tick
 
 @dataclass
 class Panel:
-    """An empty chart: a frame of two axes on which `parts` are drawn.
+    """Chart with two axes.
 
     Attributes:
-        x: what goes from left to right.
-        y: what goes from the bottom to the top; its `start` is the lower pixel.
-        parts: what has been drawn.
+        x: scale of the horizontal axis.
+        y: scale of the vertical axis; its `start` is the lower pixel.
+        parts: SVG elements drawn so far.
     """
 
     x: Scale
@@ -46,14 +46,14 @@ class Panel:
         left: int = 44,
         log: bool = False,
     ) -> "Panel":
-        """Return a panel of that size whose axes span the given numbers; `log` is about y."""
+        """Return a panel whose axes span the given ranges; with `log` the y axis is logarithmic."""
         width, height = size
         return cls(Scale(*x, left, width - _RIGHT), Scale(*y, height - 34, 10, log))
 
     def axes(
         self, x_name: str, x_label: Callable[[float], str], y_label: Callable[[float], str]
     ) -> None:
-        """Draw grid, ticks and the name of the x axis; the panel's heading tells the y axis."""
+        """Draw grid, ticks and the name of the x axis; the heading of a panel names the y axis."""
         ticks = (log_ticks if self.y.log else nice_ticks)(self.y.low, self.y.high, 4)
         for t in ticks:
             self.parts += [line(self.x.start, self.y(t), self.x.end, self.y(t), "grid")]
@@ -70,7 +70,7 @@ class Panel:
             self.parts.append(path([(self.x(a), self.y(b)) for a, b in points], css))
 
     def band(self, low: Points, high: Points, css: str) -> None:
-        """Fill what lies between two lines."""
+        """Fill the area between two lines."""
         self.line([*low, *reversed(high)], css)
 
     def dots(self, variant: int, points: Points, size: float = 3.4) -> None:
@@ -78,13 +78,13 @@ class Panel:
         self.parts += [mark(variant, self.x(a), self.y(b), size) for a, b in points]
 
     def picture(self, title: str, description: str) -> Markup:
-        """Return the chart."""
+        """Return the chart as SVG."""
         width, height = self.x.end + _RIGHT, self.y.start + 34
         return picture(width, height, self.parts, title, description)
 
 
 def lines_of_all(series: Mapping[int, Points], panel: Panel) -> None:
-    """Draw every variant's line, and its markers where those of the others are not."""
+    """Draw the line of every variant, with markers that do not overlap those of the others."""
     for k, (variant, points) in enumerate(series.items()):
         panel.line(points, f"curve v{variant % STYLES}")
         panel.dots(variant, points[k % max(len(points), 1) :: len(series)])
@@ -93,7 +93,7 @@ def lines_of_all(series: Mapping[int, Points], panel: Panel) -> None:
 def calibration(
     variant: int, bins: Sequence[tuple[float, float, float]], title: str, description: str
 ) -> Markup:
-    """Return a reliability diagram: confidence, share that is right, share of the samples."""
+    """Return a reliability diagram of bins (confidence, accuracy, share of the samples)."""
     panel = Panel.of((0, 1), (0, 1), (290, 260))
     panel.axes("confidence", whole_percent, whole_percent)
     for confidence, _, share in bins:

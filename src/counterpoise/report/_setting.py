@@ -1,4 +1,4 @@
-"""What was run, where, with which settings, and how to run it again."""
+"""The section on plan and environment, and the command that repeats the study."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -11,18 +11,18 @@ from counterpoise.study.plan import write
 
 
 def settings(study: Study) -> list[dict[str, Any]]:
-    """Return the plan as tables: a title and rows of key, value and what it means."""
+    """Return the plan as tables: a title and rows of key, value and help."""
     found = []
-    for title, part in (
+    for title, table in (
         ("study", study.plan),
         ("imbalance", study.plan.imbalance),
         ("training", study.plan.training),
         ("tuning", study.plan.tuning),
     ):
         rows = [
-            (f.name, _written(getattr(part, f.name)), f.metadata.get("help", ""))
-            for f in fields(part)
-            if f.name != "variant" and not is_dataclass(getattr(part, f.name))
+            (f.name, _written(getattr(table, f.name)), f.metadata.get("help", ""))
+            for f in fields(table)
+            if f.name != "variant" and not is_dataclass(getattr(table, f.name))
         ]
         found.append({"title": title, "rows": rows})
     return found
@@ -35,7 +35,7 @@ def _written(value: Any) -> str:
 
 
 def tuning(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return the validation score of every learning rate that was tried; None if none was."""
+    """Return the validation scores of all learning rates that were tried; None without tuning."""
     grid = study.plan.grid
     if not grid:
         return None
@@ -54,10 +54,10 @@ def tuning(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
 
 
 def environment(study: Study) -> list[tuple[str, str]]:
-    """Return versions and machine."""
+    """Return the versions and the machine as rows of name and value."""
     return [(name, str(value)) for name, value in study.environment.items()]
 
 
 def again(study: Study) -> dict[str, str]:
-    """Return the one command that repeats the study, and the plan it runs."""
+    """Return the command that repeats the study, and its plan."""
     return {"command": "counterpoise compare plan.toml --out again", "plan": write(study.plan)}

@@ -1,4 +1,4 @@
-"""What a reader wants first: what broke, what helped, by how much and at what cost."""
+"""The first sections: verdict, ranking, cost and post-hoc adjustment."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -31,12 +31,12 @@ _CSS = {
 
 
 def lede(study: Study) -> str:
-    """Return one sentence on what was compared."""
+    """Return the sentence that describes the comparison."""
     plan = study.plan
     variants, seeds = count(len(study.labels), "variant"), count(len(plan.seeds), "seed")
     return (
-        f"{variants}, {seeds} each, judged by {METRICS[plan.metric].label} on the test part, which "
-        f"was read once. Differences of less than {_margin(plan.margin)} do not matter."
+        f"{variants}, {seeds} each, compared by {METRICS[plan.metric].label} on the test split, "
+        f"which was read once. Differences of less than {_margin(plan.margin)} do not matter."
     )
 
 
@@ -46,7 +46,7 @@ def _margin(margin: float) -> str:
 
 
 def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
-    """Return the study in a sentence."""
+    """Return the result of the study in one sentence."""
     base, metric = study.labels[0], METRICS[study.plan.metric].label
     if len(study.labels) == 1:
         return f"{base} was trained alone, so there is nothing to compare it with."
@@ -79,7 +79,7 @@ def _ends(interval: Interval | None) -> tuple[float, float] | None:
 
 
 def unfinished(study: Study) -> str:
-    """Return how much of the study is still to come; nothing if it is done."""
+    """Return a sentence on the missing runs; empty for a finished study."""
     due = len(study.labels) * len(study.plan.seeds)
     broken = sum(study.expected[name]["stage"] == "final" for name in study.failed)
     missing = due - len(study.records) - broken
@@ -89,7 +89,7 @@ def unfinished(study: Study) -> str:
 
 
 def failures(study: Study) -> list[dict[str, Any]]:
-    """Return the runs that failed, each with its reason."""
+    """Return the failed runs, each with its reason."""
     return [{**study.expected[name], "reason": reason} for name, reason in study.failed.items()]
 
 
@@ -112,7 +112,7 @@ def ranking(study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
 
 
 def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
-    """Return a scale that one variant of wide interval does not set for all others."""
+    """Return the scale of the forest plot, robust to one very wide interval."""
     ends = [e for i in found if (e := _ends(i))]
     half = 3 * median([(high - low) / 2 for low, high in ends] or [margin])
     spans = [i.estimate for i in found] + [-1.5 * margin, 1.5 * margin]
@@ -124,7 +124,7 @@ def _difference(
     variant: Entry, verdict: Verdict | None, scale: Scale, margin: float
 ) -> dict[str, Any]:
     if verdict is None:
-        strip = interval(variant.place, scale, 0.0, None, margin)
+        strip = interval(variant.index, scale, 0.0, None, margin)
         return {"word": "the baseline", "css": "base", "strip": strip}
     if verdict.interval is None:
         word = "no run finished" if not variant.records else verdict.words
@@ -133,16 +133,16 @@ def _difference(
     return {
         "difference": points(middle),
         "ends": f"{points(ends[0])} to {points(ends[1])}" if ends else "–",
-        "strip": interval(variant.place, scale, middle, ends, margin),
+        "strip": interval(variant.index, scale, middle, ends, margin),
         "word": verdict.words.replace("cannot tell yet: ", "open: "),
         "css": _CSS[verdict.verdict],
     }
 
 
 def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """Return time, memory and parameters of each variant beside what it gains."""
+    """Return gain, time, memory and parameters of each variant."""
     gains = {v.variant: v.interval.estimate for v in verdicts if v.interval}
-    times = {v.place: v.timing["seconds"] for v in variants}
+    times = {v.index: v.timing["seconds"] for v in variants}
     scale = across([t for t in times.values() if t is not None], low=0.0)
     first = times[0]
     return [
@@ -160,7 +160,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
 
 
 def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return what shifting the logits afterwards, without training, makes of each variant."""
+    """Return the effect of post-hoc logit adjustment on each variant; None without any."""
     found = [(v, *means(v, study.plan.metric)) for v in variants]
     known = [(v, b, a) for v, b, a in found if b is not None and a is not None]
     if not known:
@@ -173,7 +173,7 @@ def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None
             "after": percent(after),
             "difference": points(after - before),
             "tau": short(mean([r.run["tau"] for r in v.records if r.run.get("tau") is not None])),
-            "strip": change(v.place, scale, before, after),
+            "strip": change(v.index, scale, before, after),
         }
         for v, before, after in known
     ]

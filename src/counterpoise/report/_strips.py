@@ -1,4 +1,4 @@
-"""Charts within a table's row: the names and numbers beside them are the table's."""
+"""Charts in the rows of a table, without labels of their own."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,12 +10,12 @@ WIDTH, ROW, PAD = 320, 34, 14
 
 
 def across(values: Sequence[float], low: float | None = None, width: int = WIDTH) -> Scale:
-    """Return a scale on which all values have room.
+    """Return a horizontal scale for values.
 
     Args:
-        values: what is to be shown.
-        low: where the scale begins; None for somewhat below the lowest value.
-        width: of the strips, in pixels.
+        values: the values to show.
+        low: start of the scale; None for slightly below the lowest value.
+        width: width of the strips, in pixels.
     """
     least, most = min(values, default=0.0), max(values, default=1.0)
     room = 0.04 * ((most - least) or 1.0)
@@ -27,7 +27,7 @@ def _strip(scale: Scale, height: float, parts: Sequence[Markup]) -> Markup:
 
 
 def axis(scale: Scale, label: Callable[[float], str], about: int = 6) -> Markup:
-    """Return the ticks below (or above) a column of strips."""
+    """Return the ticks of a column of strips."""
     parts = []
     for tick in nice_ticks(scale.low, scale.high, about):
         parts += [line(scale(tick), 0, scale(tick), 5, "axis")]
@@ -38,7 +38,7 @@ def axis(scale: Scale, label: Callable[[float], str], about: int = 6) -> Markup:
 def interval(
     variant: int, scale: Scale, middle: float, ends: tuple[float, float] | None, margin: float
 ) -> Markup:
-    """Return a difference with its interval, on the band of differences that do not matter."""
+    """Return a difference with its interval, and the margin as a band."""
     y = ROW / 2
     parts = [
         rect(scale(-margin), 0, scale(margin) - scale(-margin), ROW, "margin"),
@@ -53,7 +53,7 @@ def interval(
 
 
 def _end(scale: Scale, value: float, y: float, css: str) -> Markup:
-    """Return a whisker's end: a bar, or an arrow head where it goes on beyond the scale."""
+    """Return the end of a whisker: a bar, or an arrow head if it is beyond the scale."""
     x = scale.clipped(value)
     if scale.low <= value <= scale.high:
         return line(x, y - 4, x, y + 4, css)
@@ -62,7 +62,7 @@ def _end(scale: Scale, value: float, y: float, css: str) -> Markup:
 
 
 def dots(scale: Scale, rows: Sequence[tuple[int, float, float, float]]) -> Markup:
-    """Return a class's values below each other, each a variant, mean, lowest and highest."""
+    """Return the values of a class, one line per (variant, mean, lowest, highest)."""
     step = 9
     height = step * len(rows) + 9
     parts = [
@@ -76,7 +76,7 @@ def dots(scale: Scale, rows: Sequence[tuple[int, float, float, float]]) -> Marku
 
 
 def bars(scale: Scale, values: Sequence[float]) -> Markup:
-    """Return bars below each other, the first one in the stronger tone."""
+    """Return horizontal bars below each other, the first in a stronger tone."""
     height, gap = 10, 3
     parts = [
         rect(scale(0), 4 + k * (height + gap), max(scale(v) - scale(0), 0.5), height, f"bar bar{k}")

@@ -1,8 +1,8 @@
-"""What SVG charts are drawn with: scales, ticks, the variants' marks, and the frame around it all.
+"""Elements of SVG charts: scales, ticks, markers, shapes and frames.
 
-Everything is a `Markup` put together with `format`, from numbers, from words of our own, and from
-names that `plain` has escaped, as it does whatever the page's template shows. Looks are classes,
-not attributes, so that a strict content policy allows them and the dark theme can change them.
+Every element is a `Markup` formatted from numbers, constants, and names escaped by `plain`, which
+also escapes the values in the page's template. Styles are classes, not attributes, so that a strict
+content policy allows them and the dark theme can change them.
 """
 
 import math
@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from counterpoise.text import printable
 
-STYLES = 8  # colours, each with a marker of its own; further variants get the same with dashes
+STYLES = 8  # colours, each with its marker; further variants repeat them with dashes
 _MARKERS = (  # of side 2 about the origin
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0 -2 0z",  # circle
     "M-.9 -.9h1.8v1.8h-1.8z",  # square
@@ -29,14 +29,14 @@ _MARKERS = (  # of side 2 about the origin
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers to pixels.
+    """Scale of an axis: function from numbers to pixels.
 
     Attributes:
-        low: the number that lands at `start`.
-        high: the number that lands at `end`.
-        start: a pixel.
-        end: a pixel.
-        log: whether equal factors, not equal differences, are equally far apart.
+        low: number at `start`.
+        high: number at `end`.
+        start: pixel.
+        end: pixel.
+        log: whether the scale is logarithmic.
     """
 
     low: float
@@ -46,14 +46,14 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Return the pixel of a number, rounded to a tenth; what lies outside stays outside."""
+        """Return the pixel of a number, rounded to a tenth, not clipped."""
         low, high = (math.log(x) if self.log else x for x in (self.low, self.high))
         at = math.log(value) if self.log else value
         share = (at - low) / (high - low) if high > low else 0.5
         return round(self.start + share * (self.end - self.start), 1)
 
     def clipped(self, value: float) -> float:
-        """Return the pixel of the nearest number on the scale."""
+        """Return the pixel of a number, clipped to the scale."""
         return self(min(max(value, self.low), self.high))
 
 
@@ -87,7 +87,7 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def plain(value: Any) -> Markup:
-    r"""Return anything as HTML that shows its text and does nothing; a `Markup` is HTML already.
+    r"""Return any value as escaped HTML; a `Markup` is HTML already.
 
     Example:
         >>> plain("<b>\x00")
@@ -106,19 +106,19 @@ def mark(variant: int, x: float, y: float, size: float = 4) -> Markup:
 
 
 def key(variant: int) -> Markup:
-    """Return a variant's marker as it stands beside its name."""
+    """Return a variant's marker for legends and tables."""
     return Markup('<svg class="key" viewBox="0 0 16 16" aria-hidden="true">{}</svg>').format(
         mark(variant, 8, 8, 5)
     )
 
 
 def path(points: Iterable[tuple[float, float]], css: str) -> Markup:
-    """Return a line through points."""
+    """Return a polyline through points."""
     return Markup('<path class="{}" d="M{}"/>').format(css, "L".join(f"{x} {y}" for x, y in points))
 
 
 def text(x: float, y: float, words: str, css: str = "") -> Markup:
-    """Return words at a place."""
+    """Return text at a position."""
     return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, css, plain(words))
 
 
@@ -128,7 +128,7 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
 
 
 def rect(x: float, y: float, width: float, height: float, css: str) -> Markup:
-    """Return a box; one of negative width is drawn to the other side."""
+    """Return a rectangle; a negative width extends to the left."""
     left = round(min(x, x + width), 1)
     return Markup('<rect x="{}" y="{}" width="{}" height="{}" class="{}"/>').format(
         left, y, round(abs(width), 1), height, css
@@ -138,7 +138,7 @@ def rect(x: float, y: float, width: float, height: float, css: str) -> Markup:
 def picture(
     width: float, height: float, parts: Sequence[Markup], title: str, description: str
 ) -> Markup:
-    """Return a chart that a screen reader can name."""
+    """Return a chart with title and description for screen readers."""
     return Markup(
         '<svg class="chart" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
         "<title>{title}</title><desc>{desc}</desc>{body}</svg>"
@@ -148,7 +148,7 @@ def picture(
 
 
 def strip(width: float, height: float, parts: Sequence[Markup]) -> Markup:
-    """Return a chart within a table's cell, silent, as the numbers stand beside it."""
+    """Return a chart in the cell of a table, hidden from screen readers, which read its numbers."""
     return Markup(
         '<svg class="strip" aria-hidden="true" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
         "{body}</svg>"

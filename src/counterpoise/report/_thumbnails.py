@@ -1,4 +1,4 @@
-"""Samples of image data, as small PNGs within the page."""
+"""Samples of image data, as small PNGs in the page."""
 
 import base64
 import io
@@ -18,12 +18,12 @@ _IN_ALL = 200  # training samples
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One sample.
+    """Misclassified sample.
 
     Attributes:
-        uri: the picture.
-        index: which sample of its part it is.
-        by: of each variant that took it for another class, in how many of its seeds.
+        uri: the image as a data URI.
+        index: index of the sample in its split.
+        by: number of seeds that misclassify it, by index of the variant.
     """
 
     uri: str
@@ -32,30 +32,30 @@ class Thumbnail:
 
 
 class Images:
-    """One part's samples, read one by one as they are asked for.
+    """Images of one split of a study's data, read on demand.
 
     Args:
-        study: whose data they are.
-        part: "train" or "test".
+        study: the study.
+        split: "train" or "test".
     """
 
-    def __init__(self, study: Study, part: str) -> None:
+    def __init__(self, study: Study, split: str) -> None:
         shape = study.data["shape"]
         images = len(shape) == 3 and shape[0] in (1, 3)
-        self.path, self.name = study.data_file if images else None, part
+        self.path, self.name = study.data_file if images else None, split
 
     @property
-    def there(self) -> bool:
-        """Whether the data are images, and kept with the study."""
+    def available(self) -> bool:
+        """Return whether the data are images, and kept with the study."""
         return self.path is not None
 
     def targets(self) -> np.ndarray:
-        """Return the labels."""
+        """Return the true classes."""
         with safe_open(self.path, "np") as file:
             return file.get_tensor(f"{self.name}_targets")
 
     def uris(self, indices: Sequence[int]) -> Iterator[str]:
-        """Yield the pictures as data URIs."""
+        """Yield images as data URIs."""
         with safe_open(self.path, "np") as file:
             inputs = file.get_slice(f"{self.name}_inputs")
             for index in indices:
@@ -66,7 +66,8 @@ def data_uri(image: np.ndarray) -> str:
     """Return an image (1 or 3, H, W) as the data URI of a small PNG.
 
     Args:
-        image: uint8; or floats, of which the darkest becomes black and the brightest white.
+        image: uint8, or floating point, scaled so that the darkest pixel is black and the
+            brightest white.
     """
     from PIL import Image
 
@@ -83,12 +84,12 @@ def data_uri(image: np.ndarray) -> str:
 
 
 def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, list[Thumbnail]]:
-    """Return samples of each confusion (true, predicted), those taken so most often first.
+    """Return samples of each confusion (true, predicted), the most frequently misclassified first.
 
-    Of the pairs that come last none may be left, as all pictures together stay below `BUDGET`.
+    The last pairs may have none, as all images together stay below `BUDGET`.
     """
     images = Images(study, "test")
-    answers = _answers(study) if images.there else None
+    answers = _answers(study) if images.available else None
     if answers is None:
         return {}
     targets = images.targets()
@@ -114,10 +115,10 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
 
 
 def _answers(study: Study) -> dict[int, np.ndarray] | None:
-    """Return each variant's answers (seeds, samples), by its place; None where they do not fit."""
+    """Return the predictions (seeds, samples) by index of the variant; None if some are missing."""
     found = {
-        place: np.array([r.answers[0] for r in study.of(label)])
-        for place, label in enumerate(study.labels)
+        index: np.array([r.answers[0] for r in study.of(label)])
+        for index, label in enumerate(study.labels)
         if study.of(label)
     }
     total = sum(study.data["test_counts"])
@@ -125,7 +126,7 @@ def _answers(study: Study) -> dict[int, np.ndarray] | None:
 
 
 def _choose(taken: dict[int, np.ndarray]) -> list[int]:
-    """Choose samples so that every variant has some of its own, those of most seeds first."""
+    """Return samples such that every variant has some, those of most seeds first."""
     total = np.sum(list(taken.values()), 0)
     chosen: dict[int, None] = {}
     for rank in range(_PER_VARIANT):
@@ -137,11 +138,11 @@ def _choose(taken: dict[int, np.ndarray]) -> list[int]:
 
 
 def of_each_class(study: Study, each: int = 6) -> list[list[str]]:
-    """Return the first training samples of every class; nothing for very many or no images."""
+    """Return the first training images of every class; empty for very many classes or no images."""
     images = Images(study, "train")
     classes = range(len(study.data["class_names"]))
     each = min(each, _IN_ALL // len(classes))
-    if not images.there or not each:
+    if not images.available or not each:
         return []
     targets = images.targets()
     return [list(images.uris(np.flatnonzero(targets == k)[:each].tolist())) for k in classes]

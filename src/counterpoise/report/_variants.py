@@ -1,4 +1,4 @@
-"""The variants of a study as the report's sections share them."""
+"""The variants of a study with their finished runs, for all sections of the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,35 +14,34 @@ from counterpoise.study import Record, Study
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A variant with what ran of it.
+    """Variant of a study with its finished runs.
 
     Attributes:
-        place: where it stands among the variants, which sets its colour and marker; 0 is the
-            baseline.
-        label: its name.
-        records: its finished runs, by seed.
+        index: index among the variants, which sets colour and marker; 0 is the baseline.
+        label: name of the variant.
+        records: the finished runs, by seed.
     """
 
-    place: int
+    index: int
     label: str
     records: tuple[Record, ...]
 
     @property
     def key(self) -> Markup:
-        """Its marker."""
-        return key(self.place)
+        """Return the variant's marker for legends and tables."""
+        return key(self.index)
 
     def scores(self, metric: str, kind: str = "test") -> list[Any]:
-        """Return a score of every run that has it."""
+        """Return a metric of every run that has it."""
         found = [(r.run.get(kind) or {}).get(metric) for r in self.records]
         return [value for value in found if value is not None]
 
     def mean(self, metric: str, kind: str = "test") -> float | None:
-        """Return its mean over the seeds."""
+        """Return the mean of a metric over the seeds."""
         return mean(self.scores(metric, kind))
 
     def recalls(self) -> list[list[float | None]]:
-        """Return every seed's recalls; None for classes without test samples."""
+        """Return the recall per class of every seed; None for classes without test samples."""
         every = zip(self.scores("recall"), self.scores("support"), strict=True)
         return [[r if n else None for r, n in zip(*both, strict=True)] for both in every]
 

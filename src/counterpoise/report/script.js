@@ -1,11 +1,11 @@
 "use strict";
-// The page is complete without this. It adds a line that reads out the cell under the pointer or
-// the focus, arrow keys within a matrix, and shows of a cell's samples those of its own variant.
+// The page is complete without this. It shows the value of the cell under the pointer or the
+// focus, adds arrow keys within a matrix, and filters a cell's samples by variant.
 for (const table of document.querySelectorAll("table.matrix")) {
   const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].slice(2));
   const readout = table.closest(".modes, section").querySelector(
     table.closest("details") ? "#differences ~ .readout" : ".readout");
-  const tell = (cell) => { readout.textContent = cell ? cell.title : ""; };
+  const show = (cell) => { readout.textContent = cell ? cell.title : ""; };
   const cellOf = (event) => event.target.closest("tbody td[title]");
   let current = rows[0][0];
   current.tabIndex = 0;
@@ -19,9 +19,9 @@ for (const table of document.querySelectorAll("table.matrix")) {
     current.tabIndex = 0;
     current.focus();
   };
-  table.addEventListener("mouseover", (event) => tell(cellOf(event)));
-  table.addEventListener("focusin", (event) => tell(cellOf(event)));
-  table.addEventListener("mouseleave", () => tell(null));
+  table.addEventListener("mouseover", (event) => show(cellOf(event)));
+  table.addEventListener("focusin", (event) => show(cellOf(event)));
+  table.addEventListener("mouseleave", () => show(null));
   table.addEventListener("keydown", (event) => {
     const i = rows.findIndex((row) => row.includes(current));
     const j = rows[i].indexOf(current);

@@ -1,4 +1,4 @@
-"""Where a report may be written: nowhere that costs a file of the study."""
+"""Checks of the file that a report is written to, to protect the files of the study."""
 
 import contextlib
 import os
@@ -8,38 +8,38 @@ from pathlib import Path
 from counterpoise import files
 
 PAGE = "report.html"
-_STUDYS_OWN = (".json", ".toml", ".safetensors")  # endings of what a study's folder may hold
+_STUDYS_OWN = (".json", ".toml", ".safetensors")  # suffixes of the files of a study
 
 
-def check_place(study: Path, out: Path) -> None:
-    """Refuse to write a report over anything but a report.
+def check_output(study: Path, out: Path) -> None:
+    """Refuse to overwrite anything but a report.
 
     Args:
         study: the study's folder.
         out: the file to write.
 
     Raises:
-        ValueError: a file of the study, under whatever name; within its folder, anything but
+        ValueError: a file of the study, under any name; within its folder, anything but
             report.html and new names; a link, a folder, a pipe or a device.
-        OSError: a name that no file can have.
+        OSError: an impossible file name.
     """
-    place = Path(os.path.realpath(out.parent)) / out.name
-    if any(_is_same(folder, study) for folder in place.parent.parents):
+    path = Path(os.path.realpath(out.parent)) / out.name
+    if any(_is_same(folder, study) for folder in path.parent.parents):
         raise ValueError(f"{out} lies among the study's own files; choose another --out")
-    found = _state(place)
+    found = _state(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
         kind = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}.get(stat.S_IFMT(found.st_mode))
         raise ValueError(
             f"{out} must be a file or a new name, but is {kind or 'a pipe or a device'}; choose "
             "another --out"
         )
-    if found is not None and place.suffix.lower() not in (".html", ".htm"):
+    if found is not None and path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(
             f"{out} is there already, and is no page; choose another --out, or a name that ends in "
             ".html"
         )
-    within = _is_same(place.parent, study) and place.name != PAGE
-    taken = found is not None or place.name.startswith(".") or place.suffix in _STUDYS_OWN
+    within = _is_same(path.parent, study) and path.name != PAGE
+    taken = found is not None or path.name.startswith(".") or path.suffix in _STUDYS_OWN
     if (within and taken) or (found is not None and _is_below(found, study)):
         raise ValueError(
             f"{out} is, or may become, a file of the study itself; choose {PAGE} or another --out"
@@ -47,7 +47,7 @@ def check_place(study: Path, out: Path) -> None:
 
 
 def write_page(out: Path, content: str) -> None:
-    """Write a report, and the folders that it needs; all of that or nothing."""
+    """Write a report and its missing folders, or nothing at all."""
     missing = [folder for folder in out.parents if not folder.exists()]
     try:
         files.make_folder(out.parent)
@@ -74,7 +74,7 @@ def _is_same(folder: Path, other: Path) -> bool:
 
 
 def _is_below(found: os.stat_result, study: Path) -> bool:
-    """Tell whether a file is one of the study's, by another name, that is no report."""
+    """Return whether a file is a hard link to one of the study's, except its report."""
     if found.st_nlink == 1:
         return False
     return any(
