@@ -158,10 +158,7 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (
-        told
-        == "counterpoise: stopped; finished runs are kept, the same command goes on from there\n"
-    )
+    assert told == "counterpoise: stopped; finished runs are kept, the same command resumes\n"
 
 
 SHOW = """

@@ -1,10 +1,10 @@
-"""Train classifiers on imbalanced data, and know what really helped.
+"""Losses, norms and honest comparisons of them for training classifiers on imbalanced data.
 
-The parts are imported on first use, so that `import counterpoise` is quick and needs no torch:
+Subpackages are imported on first use, so that `import counterpoise` is fast and needs no torch:
 
     from counterpoise import data, losses, metrics, models, norms, samplers, train
 
-What is most often asked for stands here: `compare`, `open_study`, `diagnose`, `watch`.
+The most used functions are available here: `compare`, `open_study`, `diagnose`, `watch`.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`python -m counterpoise`, the same as the command `counterpoise`."""
+"""Entry point of `python -m counterpoise`, the same as the command `counterpoise`."""
 
 from counterpoise.cli import main
 

@@ -1,13 +1,13 @@
-"""Words to one call to a printed answer; nothing else.
+"""The command line: from arguments to one call of the library and its printed result.
 
-All that takes time to import is imported in `main`, where Ctrl-C is answered.
+Slow imports are made in `main`, where Ctrl-C is handled.
 """
 
 import sys
 
 
 def main() -> None:
-    """The command `counterpoise`; `_errors.py` lists the exit codes."""
+    """Run the command `counterpoise`; exit codes: `_errors.py`."""
     try:
         from counterpoise.cli._streams import prepare
 

@@ -1,4 +1,4 @@
-"""The commands and how their words are read."""
+"""The cyclopts application: all commands."""
 
 import os
 
@@ -19,17 +19,17 @@ app = App(
     version=counterpoise.__version__,
     console=Output(),
     result_action="return_value",
-    suppress_keyboard_interrupt=False,  # ours says how to go on
+    suppress_keyboard_interrupt=False,  # ours says how to resume
 )
 for command in (compare, plan, show, report, doctor, demo, env):
     app.command(command)
 
 
 def run(words: list[str]) -> int:
-    """Do what the words ask for, and return the exit code.
+    """Parse the arguments, run the command and return the exit code.
 
     Raises:
-        ValueError: words that are not understood.
+        ValueError: arguments that cannot be parsed.
     """
     try:
         os.getcwd()

@@ -1,4 +1,4 @@
-"""Kinds of arguments: what the command line reads more strictly than cyclopts."""
+"""Types of arguments that are stricter than cyclopts's."""
 
 import re
 from collections.abc import Iterable
@@ -10,23 +10,23 @@ from cyclopts import Parameter
 
 
 def _whole(_: Any, tokens: Any) -> int:
-    """Read a whole number; int() of a float would cut 1.5 epochs to 1."""
+    """Convert a whole number; int() of a float would truncate 1.5 epochs to 1."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise ValueError(f"must be a whole number of at most 18 digits, but got {text!r}")
     return int(text)
 
 
-def _place(_: Any, tokens: Any) -> Path:
-    """Read a path; ~ and ~user are folders of people."""
+def _path(_: Any, tokens: Any) -> Path:
+    """Convert a path, with ~ and ~user expanded."""
     return path_of(tokens[0].value)
 
 
 def path_of(text: str) -> Path:
-    """Return a path with ~ replaced.
+    """Return a path with ~ and ~user expanded.
 
     Raises:
-        ValueError: a name that no file can have, a user that there is none of.
+        ValueError: an impossible file name, or an unknown user.
     """
     if "\0" in text or not text:
         raise ValueError(f"must be the name of a file or folder, but got {text!r}")
@@ -38,7 +38,7 @@ def path_of(text: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse the name of data that no plan can hold, and homes of nobody.
+    """Refuse a name of data that cannot be written in a plan, or of an unknown user's home.
 
     Raises:
         ValueError: such a name.
@@ -60,5 +60,5 @@ Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(converter=_whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=_whole)]
-Place = Annotated[Path, Parameter(converter=_place)]
-MaybePlace = Annotated[Path | None, Parameter(converter=_place)]
+FilePath = Annotated[Path, Parameter(converter=_path)]
+MaybeFilePath = Annotated[Path | None, Parameter(converter=_path)]

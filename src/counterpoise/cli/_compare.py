@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from counterpoise.cli._arguments import (
+    FilePath,
     Flag,
-    MaybePlace,
+    MaybeFilePath,
     MaybeWhole,
-    Place,
     Words,
     check_name,
     of,
@@ -36,15 +36,15 @@ def compare(
     batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
-    out: MaybePlace = None,
+    out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
     """Compare norms, losses and samplers on your data, fairly and over several seeds.
 
-    What is finished is kept: the same command goes on where it was stopped. All other settings are
-    in a plan: write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
+    Finished runs are kept, and the same command resumes a study. All other settings are in a plan:
+    write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
 
     Parameters
     ----------
@@ -52,19 +52,19 @@ def compare(
         fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv (of classes in
         its last column, or file.csv:COLUMN), package.module:name; or a plan.toml.
     seeds
-        How many [default: 5].
+        Number of seeds [default: 5].
     epochs
-        Passes over the training part [default: 20].
+        Passes over the training split [default: 20].
     batch_size
-        Samples a step [default: 128].
+        Samples per step [default: 128].
     lr
         A number, or auto: chosen for each variant from the same grid [default: auto].
     imbalance
-        A profile to lay over the training part, such as exponential:100.
+        A profile of class sizes for the training split, such as exponential:100.
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
-        Runs at a time [default: one a core].
+        Runs at a time [default: one per core].
     quiet
         Print the results only.
     json
@@ -95,7 +95,7 @@ def compare(
     console = Output(quiet=json)
     board = Board(console, plan.metric, quiet or json)
     events = stream({folder: plan}, workers=workers)
-    first = next(events)  # what is wrong with the data is told before anything else
+    first = next(events)  # errors in the data are reported first
     board.say(plan.size)
     board.watch(chain([first], events))
     study = open_study(folder)
@@ -114,21 +114,21 @@ def compare(
 
 
 def plan(
-    file: Place = Path("plan.toml"),
+    file: FilePath = Path("plan.toml"),
     *,
     data: str = "fashion_mnist",
     norms: Words = None,
     losses: Words = None,
     samplers: Words = None,
 ) -> int:
-    """Write a plan with every setting and a comment to each, to be edited and then run.
+    """Write a plan with every setting and a comment on each, to be edited and then run.
 
     Parameters
     ----------
     file
-        Where to write it.
+        The file to write.
     data
-        What the study is about.
+        The data, as in `compare`.
     norms
         As in `compare`.
     losses
@@ -153,7 +153,7 @@ def plan(
     return 0
 
 
-def show(study: Place, *, json: Flag = False) -> int:
+def show(study: FilePath, *, json: Flag = False) -> int:
     """Print the results of a study, finished or not.
 
     Parameters
@@ -175,8 +175,8 @@ def show(study: Place, *, json: Flag = False) -> int:
     return 0
 
 
-def report(study: Place, *, out: MaybePlace = None, figures: Flag = False) -> int:
-    """Write a study's report, one HTML file that needs nothing else.
+def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False) -> int:
+    """Write a study's report as one self-contained HTML file.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def report(study: Place, *, out: MaybePlace = None, figures: Flag = False) -> in
     out
         The file to write [default: report.html in that folder].
     figures
-        Write the charts as PNG and PDF too, into a folder beside the report.
+        Write the charts as PNG and PDF too, into a folder next to the report.
     """
     from counterpoise.cli._shown import Output, shown
     from counterpoise.report import render, write_figures
@@ -205,21 +205,21 @@ def report(study: Place, *, out: MaybePlace = None, figures: Flag = False) -> in
 
 
 @contextlib.contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    """Say what could not be written, and not the temporary file in its place."""
+def _writing(path: Path) -> Iterator[None]:
+    """Name the file that could not be written, not its temporary one, in the error."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(place)):
+        if error.filename is not None and not str(error.filename).startswith(str(path)):
             raise  # it is a file to be read
         raise ValueError(
-            f"{place} must be possible to write, but: {error.strerror or error}; choose another "
+            f"{path} must be possible to write, but: {error.strerror or error}; choose another "
             "--out"
         ) from error
 
 
 def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
-    """The plan of a file, or of words."""
+    """Return the plan of a file, or of the arguments."""
     from counterpoise.study.plan import read, read_file
 
     check_name(data)
@@ -238,7 +238,7 @@ def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
 
 
 def _imbalance(text: str) -> dict[str, Any]:
-    """Read "profile" or "profile:factor"."""
+    """Parse "profile" or "profile:factor"."""
     profile, _, factor = text.partition(":")
     if not factor:
         return {"profile": profile}

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.cli._arguments import Flag, MaybePlace, MaybeWhole, Whole
+from counterpoise.cli._arguments import Flag, MaybeFilePath, MaybeWhole, Whole
 from counterpoise.cli._shown import Output, shown
 from counterpoise.text import one_line
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def demo(
     *,
     quick: Flag = False,
-    out: MaybePlace = None,
+    out: MaybeFilePath = None,
     seed: Whole = 0,
     workers: MaybeWhole = None,
     apt: Flag = False,

@@ -1,11 +1,11 @@
-"""What ended a command, as one line and an exit code.
+"""Errors of a command, as one line and an exit code.
 
-0     fine
+0     success
 1     a run failed, a net will not learn
-2     the input, the machine or the user's own code: what must hold, what came, what to do
-70    a bug of counterpoise's; the traceback is in a file
+2     an error of the input, the machine or the user's own code
+70    a bug of counterpoise; the traceback is in a file
 130   Ctrl-C
-141   nobody reads what is printed any more; without a line
+141   a broken pipe; without a line
 """
 
 import os
@@ -17,7 +17,7 @@ import traceback
 import rich
 
 import counterpoise
-from counterpoise.cli._streams import drop_output, tell
+from counterpoise.cli._streams import drop_output, print_error
 from counterpoise.text import one_line, printable
 from counterpoise.user_code import owner, raised
 
@@ -25,25 +25,25 @@ DEBUG = "COUNTERPOISE_DEBUG"
 BAD, BUG, STOPPED, UNREAD = 2, 70, 130, 141
 _LONGEST = 2000  # characters of a line
 _PRINTERS = (os.path.dirname(__file__), os.path.dirname(rich.__file__))
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch says it
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch's messages
 
 
 def answer(error: BaseException) -> int:
-    """Print what ended the command, and return the exit code."""
+    """Print the error that ended a command, and return the exit code."""
     code, line = explain(error)
     drop_output()
     words = sys.argv[1:]
-    asked = without_debug(words) != words or os.environ.get(DEBUG, "0") not in ("", "0")
-    if line and asked:
-        tell(_whole_traceback(error).removesuffix("\n"))
+    debug = without_debug(words) != words or os.environ.get(DEBUG, "0") not in ("", "0")
+    if line and debug:
+        print_error(_whole_traceback(error).removesuffix("\n"))
     if line:
         line = one_line(line)
-        tell(f"counterpoise: {line if len(line) <= _LONGEST else line[:_LONGEST] + '…'}")
+        print_error(f"counterpoise: {line if len(line) <= _LONGEST else line[:_LONGEST] + '…'}")
     return code
 
 
 def without_debug(words: list[str]) -> list[str]:
-    """Take --debug out, wherever it stands; behind a -- nothing is an option.
+    """Return the arguments without --debug, which is no option after a --.
 
     Example:
         >>> without_debug(["show", "--debug", "study", "--", "--debug"])
@@ -54,9 +54,9 @@ def without_debug(words: list[str]) -> list[str]:
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """Return the exit code, and the line to print; no line where there is nothing to say."""
+    """Return the exit code, and the line to print, which may be empty."""
     if isinstance(error, KeyboardInterrupt):
-        kept = "; finished runs are kept, the same command goes on from there"
+        kept = "; finished runs are kept, the same command resumes"
         return STOPPED, "stopped" + (kept if sys.argv[1:2] in (["compare"], ["demo"]) else "")
     if isinstance(error, BrokenPipeError) and _is_of_printing(error):
         return UNREAD, ""
@@ -81,31 +81,31 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory was asked for that is not there."""
-    told = isinstance(error, RuntimeError) and any(w in str(error) for w in _OUT_OF_MEMORY)
-    return told or isinstance(error, MemoryError)
+    """Return whether an error means that memory ran out."""
+    torchs = isinstance(error, RuntimeError) and any(w in str(error) for w in _OUT_OF_MEMORY)
+    return torchs or isinstance(error, MemoryError)
 
 
 def _whole_traceback(error: BaseException) -> str:
-    """Return the traceback, with those of the errors behind it."""
+    """Return the traceback, with those of its causes."""
     return printable("".join(traceback.format_exception(error)))
 
 
 def _is_users(error: BaseException) -> bool:
-    """Tell whether it was raised in the user's own code, or in a library that it called."""
+    """Return whether an error comes from the user's own code, or a library that it called."""
     owners = [owner(f.f_code.co_filename) for f, _ in traceback.walk_tb(error.__traceback__)]
     own = [who for who in owners if who != "library"]
     return bool(own) and own[-1] == "user"
 
 
 def _is_of_printing(error: BaseException) -> bool:
-    """Tell whether it was rich, or we, that printed."""
+    """Return whether an error was raised in printing, by rich or by this package."""
     calls = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
     return bool(calls) and os.path.dirname(calls[-1]) in _PRINTERS
 
 
 def _of_the_system(error: OSError) -> str:
-    """Say what the system refused, and about which file."""
+    """Return the message of an error of the system, with the name of the file."""
     if error.strerror is None:
         return str(error) or type(error).__name__
     if error.filename is None:
@@ -117,7 +117,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _kept(error: BaseException) -> str:
-    """Write the traceback into a new file, and say where it is."""
+    """Write the traceback into a new file, and return a sentence with its path."""
     words = (sys.argv, counterpoise.__version__, sys.version, platform.platform())
     content = "\n".join([*map(str, words), "", _whole_traceback(error)])
     try:

@@ -1,4 +1,4 @@
-"""What is printed: text in which rich reads no markup and a terminal no commands."""
+"""Printing of text without rich markup and without control sequences."""
 
 import sys
 from typing import Any
@@ -10,17 +10,17 @@ from counterpoise.text import printable, printable_json
 
 
 class Output(Console):
-    """rich's console, which leaves it to `main` what a closed pipe means."""
+    """rich's console, except that a broken pipe is left to `main`."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the error on; rich itself exits with the code of a run that failed."""
+        """Re-raise the error; rich itself would exit with the code of a failed run."""
         raise
 
 
 def shown(*parts: Any) -> Text:
-    """Return parts, one after the other, as text; a pair is what to show and rich's style for it.
+    """Return parts as one rich text; a part may be a pair of text and style.
 
-    Nothing in a part is markup, an emoji code or a number to be coloured.
+    Markup and emoji codes are shown as they are, and numbers are not coloured.
 
     Example:
         >>> shown(("failed:", "red"), " [/b] :smile:").plain
@@ -34,10 +34,10 @@ def shown(*parts: Any) -> Text:
 
 
 def write(text: str) -> None:
-    """Write text that is laid out already, such as a table by lines."""
+    """Write text to standard output without wrapping, such as a table."""
     sys.stdout.write(printable(text))
 
 
 def write_json(text: str) -> None:
-    """Write JSON."""
+    """Write JSON to standard output."""
     sys.stdout.write(printable_json(text))

@@ -12,9 +12,9 @@ from counterpoise.text import one_line
 
 
 def prepare() -> None:
-    """Let a warning, of Python or of a log, be one line; write out what a stream cannot encode.
+    """Print warnings and logs as one line each; escape characters that a stream cannot encode.
 
-    A stream that whoever started us has closed takes everything, and shows nothing.
+    A stream that is closed already is replaced by one that discards everything.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -24,26 +24,26 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
     logging.lastResort = _Lines(logging.WARNING)
     warnings.showwarning = _warn
-    # Of a library's own processes, which it can do without, and we do not ask for.
+    # About a library's own processes, which are not used here.
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
 
 
 class _Lines(logging.Handler):
-    """What becomes of libraries' logs, such as Matplotlib's."""
+    """Handler that prints libraries' logs, such as Matplotlib's, as one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message."""
-        tell(f"counterpoise: {one_line(record.getMessage())}")
+        print_error(f"counterpoise: {one_line(record.getMessage())}")
 
 
-def tell(text: str) -> None:
+def print_error(text: str) -> None:
     """Print to standard error."""
-    with contextlib.suppress(OSError, ValueError):  # nobody can be told then
+    with contextlib.suppress(OSError, ValueError):  # it cannot be reported then
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def drop_output() -> None:
-    """Write what was printed; what cannot be is dropped, as Python would complain at its end."""
+    """Flush standard output; drop the rest if it fails, as Python would report it at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -61,4 +61,4 @@ def _warn(
     file: Any = None,
     line: Any = None,
 ) -> None:
-    tell(f"counterpoise: {one_line(message)}")  # without the line of the code
+    print_error(f"counterpoise: {one_line(message)}")  # without the line of the code

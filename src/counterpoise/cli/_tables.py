@@ -1,4 +1,4 @@
-"""A study's results as tables and sentences, and as JSON."""
+"""Results of a study as a table with sentences, and as JSON."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
 def show_study(console: "Console", study: "Study") -> None:
-    """Print what a study found: a table of the variants, then what can be said of them."""
+    """Print the results of a study: a table of the variants, then the findings."""
     wanted = len(study.labels) * len(study.plan.seeds)
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
     if not study.finished:
@@ -34,7 +34,7 @@ def show_study(console: "Console", study: "Study") -> None:
 
 
 def results_json(study: "Study") -> str:
-    """Return the same as JSON."""
+    """Return the results of a study as JSON."""
     primary = study.scores()
     return to_json(
         {
@@ -59,7 +59,7 @@ def results_json(study: "Study") -> str:
 
 
 def _by_reason(study: "Study") -> dict[str, list[str]]:
-    """The runs that failed, in words, by the reason."""
+    """Return descriptions of the failed runs by reason."""
     found: dict[str, list[str]] = {}
     for run, reason in study.failed.items():
         row = study.expected[run]
