@@ -1,5 +1,6 @@
 """The rules of the house that no tool checks."""
 
+import ast
 import importlib
 import os
 import re
@@ -27,6 +28,21 @@ OUR_OWN = (  # words that stood for the field's: each a pattern
     r"gone on with",  # resumed
     r"taken back",  # down-weighted
     r"of one['’]s own",
+)
+
+QUESTIONS = ("What ", "Which ", "How ")  # a docstring begins with an imperative or a noun phrase
+STILL_ASKING = (  # what is still to be mended
+    "kernels",
+    "norms",
+    "losses",
+    "doctor",
+    "probe",
+    "study",
+    "data",
+    "exercise",
+    "findings",
+    "demo.py",
+    "exercise.py",
 )
 
 HELP = """
@@ -109,6 +125,38 @@ def test_the_fields_words_are_used() -> None:
 )
 def test_a_word_of_our_own_is_found(text: str, found: list[tuple[int, str]]) -> None:
     assert words_of_our_own(text) == found
+
+
+def questions(source: str) -> list[str]:
+    """Return the docstrings of modules, classes and functions that begin as a question."""
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    texts = [
+        ast.get_docstring(n) or "" for n in ast.walk(ast.parse(source)) if isinstance(n, kinds)
+    ]
+    return [text for text in texts if text.startswith(QUESTIONS)]
+
+
+def test_no_docstring_begins_as_a_question() -> None:
+    paths = [p for p in SRC.rglob("*.py") if p.relative_to(SRC).parts[0] not in STILL_ASKING]
+    assert len(paths) > 50
+    found = {str(path.relative_to(SRC)): questions(path.read_text("utf-8")) for path in paths}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+def test_a_question_is_found() -> None:
+    source = """
+class A:
+    "Which a."
+    async def f():
+        "How f."
+    def g():
+        "Whatever g."
+"""
+    assert questions("'What the module holds.'" + source) == [
+        "What the module holds.",
+        "Which a.",
+        "How f.",
+    ]
 
 
 def test_all_writing_goes_through_one_file() -> None:
