@@ -53,12 +53,12 @@ ours, torchs = norms.LayerNorm((32, 16, 16)), nn.LayerNorm((32, 16, 16))
 print("LayerNorm, largest difference:", (ours(x) - torchs(x)).abs().max().item())
 
 # %% [markdown]
-# ### What reaches the last layer?
+# ### Signal and gradient by layer
 #
-# Before any training, send a batch through a net of 16 convolutions and look at two things. The
-# *visible share* of a layer's output is its variance over the images divided by its mean square:
-# how much of the signal still depends on the image. The *gradient norm* tells how much a layer
-# hears of the loss.
+# Before any training, send a batch through a net of 16 convolutions and measure two quantities.
+# The *visible share* of a layer's output is its variance over the images divided by its mean
+# square: how much of the signal still depends on the image. The *gradient norm* is that of the
+# layer's weights.
 
 # %%
 images = fashion.train.inputs[:64].float() / 255
@@ -72,8 +72,8 @@ for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.it
 plots.layer_flow(flows)
 
 # %% [markdown]
-# The plain net is blind before its first step: whatever the image, its logits are the same up to
-# rounding, and the first layers receive next to no gradient. What follows from that:
+# In the plain net the signal vanishes before the first step: its logits are the same for every
+# image up to rounding, and the first layers receive next to no gradient. The consequence:
 
 # %%
 n = 2_000 if SMALL else 60_000
@@ -109,10 +109,10 @@ print(dict(zip(fashion.class_names, data.count_classes(rare.targets), strict=Tru
 #
 # $$ \mathcal{L} = -\alpha_t \, (1 - p_t)^\gamma \, \log p_t $$
 #
-# Look at a trap before training. The sheet divides $\alpha$ by its sum, so its entries are a tenth
-# on average, and with them the loss and its gradient: at the same learning rate the focal net takes
-# steps about ten times smaller than the cross-entropy net. That compares two losses *and* two step
-# sizes. With $\alpha$ scaled to mean 1 only the losses differ.
+# There is a trap before training. The exercise divides $\alpha$ by its sum, so its entries are a
+# tenth on average, and with them the loss and its gradient: at the same learning rate the focal net
+# takes steps about ten times smaller than the cross-entropy net. That compares two losses *and*
+# two step sizes. With $\alpha$ scaled to mean 1 only the losses differ.
 
 # %%
 alpha = sum(counts) / torch.tensor(counts, dtype=torch.float32)
@@ -146,14 +146,14 @@ plots.confusion_pair(scores[baseline], scores[mean], fashion.class_names, pair)
 plots.recall_bars(scores, fashion.class_names)
 
 # %% [markdown]
-# What the numbers say, computed from them:
+# The findings, computed from the numbers:
 
 # %%
 for name in (summed, mean):
-    told = findings.compare_losses(
+    found = findings.compare_losses(
         baseline, scores[baseline], name, scores[name], fashion.class_names
     )
-    for finding in told:
+    for finding in found:
         print(finding.code, finding.text)
 
 # %%

@@ -1,4 +1,4 @@
-"""A loss for imbalanced classes in your own loop, with gradient accumulation done right."""
+"""A loss for imbalanced classes in a plain loop, with correct gradient accumulation."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""A loss for imbalanced classes in a Lightning module: its weights move with the module."""
+"""A loss for imbalanced classes in a Lightning module, whose device its weights follow."""
 
 import lightning
 import torch
