@@ -196,6 +196,8 @@ HITS, EVEN = {0: [70] * 3}, [500.0, 500.0, 500.0]
         ("ldam", EVEN, "balanced", True),
         ("balanced_softmax", [900.0, 90.0, 9.0], "square_root", False),
         ("balanced_softmax", EVEN, "progressive", False),
+        ("balanced_softmax", [500.0, 504.0, 500.0], "balanced", True),
+        ("balanced_softmax", [500.0, 506.0, 500.0], "balanced", False),
         ("focal", EVEN, "balanced", False),
     ],
 )
