@@ -22,7 +22,7 @@ import time
 import types
 from pathlib import Path
 
-from counterpoise import demo
+from counterpoise.exercise import demo
 from counterpoise.study import open_study, stream
 
 HERE = Path(__file__).parent

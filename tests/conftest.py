@@ -2,8 +2,11 @@
 
 import contextlib
 import importlib.util
+import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,3 +38,31 @@ def with_and_without_c(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with norms.backend("native") if request.param == "native" else contextlib.nullcontext():
         yield
+
+
+# A digit that belongs to a word, as in macro-F1, is no number.
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+
+
+def numbers_in(text: str) -> set[float]:
+    return {float(token.replace(",", "").rstrip(",")) for token in NUMBER.findall(text)}
+
+
+def assert_backed(found: list[Any]) -> None:
+    for finding in found:
+        known = set().union(*(numbers_in(str(value)) for value in finding.evidence.values()), set())
+        assert numbers_in(finding.text) <= known, finding
+        assert "{" not in finding.text
+        json.dumps(finding.to_dict())
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Callable[[str], set[float]]:
+    """Return the numbers in a text."""
+    return numbers_in
+
+
+@pytest.fixture(scope="session")
+def backed() -> Callable[[list[Any]], None]:
+    """Assert that every number of a finding's text is in its evidence, strings of it included."""
+    return assert_backed

@@ -1,4 +1,4 @@
-"""The command line and the demo behind it, as a user meets them."""
+"""The command line, as a user meets it."""
 
 import inspect
 import json
@@ -9,9 +9,6 @@ import sys
 import time
 
 import pytest
-
-from counterpoise import demo
-from counterpoise.study import open_study, stream
 
 
 def call(*words, cwd, **more):
@@ -180,42 +177,3 @@ def test_show_works_without_torch(tmp_path):
         [sys.executable, "-c", SHOW], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """The digits in a setting of seconds."""
-    setting = demo.Setting(data="digits", epochs=(1, 2), per_class=5, per_class_test=2)
-    monkeypatch.setitem(demo.SETTINGS, ("digits", True), setting)
-
-
-def test_the_demo_tells_its_story_and_keeps_what_is_finished(tiny, tmp_path):
-    plans = {tmp_path / name: plan for name, plan in demo.plans("digits", quick=True).items()}
-    events = list(stream(plans))
-    assert not [e.value for e in events if e.kind == "failed"]
-    story = demo.tell(tmp_path)
-    assert set(story["part1"]) == {"plain", "LayerNorm", "GroupNorm"}
-    assert set(story["part2"]) == {demo.CE, demo.FOCAL, demo.FOCAL_MEAN_1}
-    assert "digits" in story["data"]
-    for figure in story["figures"]:
-        assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
-    codes = {f["code"] for f in story["findings"]}
-    assert {"CP301", "CP302", "CP303", "CP310"} <= codes
-    assert json.loads((tmp_path / "comparison.json").read_text())["findings"] == story["findings"]
-    assert story["part1"]["plain"][0]["test_accuracy"] is not None
-    counts = open_study(tmp_path / "part2").data
-    assert counts["train_counts"] == [5 * k for k in range(1, 11)]
-    assert counts["test_counts"] == [2 * k for k in range(1, 11)]
-    before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
-    assert len(before) == 6
-    again = [e for e in stream(plans) if e.run]
-    assert [(e.kind, e.value) for e in again] == [("finished", "kept")] * 6
-    assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
-
-
-def test_the_losses_of_the_demo_have_the_alpha_they_say():
-    import torch
-
-    counts = torch.tensor([2, 6])
-    assert demo.focal_sum_1(counts).weight.tolist() == pytest.approx([0.75, 0.25])
-    assert demo.focal_mean_1(counts).weight.tolist() == pytest.approx([1.5, 0.5])

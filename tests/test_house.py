@@ -9,11 +9,13 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "counterpoise"
+EXERCISE = "counterpoise.exercise."
 MAX_LINES = 400
 VAGUE = {"utils", "util", "core", "base", "common", "helpers", "misc"}
 BINARY = {".so", ".png", ".pyc"}
@@ -198,6 +200,25 @@ def test_every_public_name_resolves() -> None:
     package = importlib.import_module("counterpoise")
     assert package.__all__
     assert [name for name in package.__all__ if not hasattr(package, name)] == []
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "exercise").rglob("*.py")), ids=lambda p: p.stem)
+def test_the_exercise_uses_public_names_alone(path: Path) -> None:
+    """A name with no underscore, in `__all__` where there is one, or a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            assert ast.unparse(node.value) == "self", ast.unparse(node)
+        if isinstance(node, ast.Import):
+            assert [a.name for a in node.names if a.name.startswith("counterpoise")] == []
+        if not isinstance(node, ast.ImportFrom) or f"{node.module}.".startswith(EXERCISE):
+            continue
+        names = [alias.name for alias in node.names]
+        assert [name for name in (*str(node.module).split("."), *names) if name[0] == "_"] == []
+        if str(node.module).startswith("counterpoise"):
+            module = importlib.import_module(str(node.module))
+            public = getattr(module, "__all__", names)
+            others = [getattr(module, name) for name in names if name not in public]
+            assert [thing for thing in others if not isinstance(thing, ModuleType)] == []
 
 
 def test_versions_agree() -> None:

@@ -164,7 +164,7 @@ def made_up_study(name):
 @nasty
 def test_show_prints_text(name, monkeypatch):
     finding = SimpleNamespace(code="CP100", text=f"{name} is rare", to_dict=lambda: {"text": name})
-    monkeypatch.setattr(_tables.findings, "judge", lambda study: [finding])
+    monkeypatch.setattr(_tables.findings, "collect_findings", lambda study: [finding])
     out = console(color_system=None)
     _tables.show_study(out, made_up_study(name))
     found = out.file.getvalue()

@@ -61,8 +61,8 @@ def test_accuracy_misleads_where_a_constant_answer_does_well(make, sizes, told):
 def test_classes_without_samples(make):
     study = make({"focal": {0: [50, 0, 50]}}, (50, 0, 50), train_counts=[90, 90, 0])
     assert [f.text for f in _data.absent_classes(study)] == [
-        "The training part has no sample of class cheese: no variant can learn that.",
-        "The test part has no sample of class bread: nothing here is about that.",
+        "The training split has no sample of class cheese: no variant can learn it.",
+        "The test split has no sample of class bread: nothing here is about it.",
     ]
 
 
@@ -84,7 +84,7 @@ def test_copies_are_counted_and_shown(make, write, dtype):
     train, test = values[:50].copy(), values[50:].copy()
     train[[7, 20]], test[[3, 8]] = train[5], train[[9, 5]]
     study = make({"focal": {0: [9, 9, 9]}}, folder=write(train, test))
-    (across,) = _duplicates.across_parts(study)
+    (across,) = _duplicates.across_splits(study)
     assert across.text.startswith(
         "2 of 10 test samples are exact copies of training samples (test sample 3 of training "
         "sample 9, for one)"
@@ -98,7 +98,7 @@ def test_copies_are_counted_and_shown(make, write, dtype):
 def test_nothing_is_said_of_different_samples(make, write):
     values = np.arange(60.0).reshape(30, 2)
     study = make({"focal": {0: [9, 9, 9]}}, folder=write(values[:20], values[20:]))
-    assert _duplicates.across_parts(study) == []
+    assert _duplicates.across_splits(study) == []
     assert _duplicates.within_training(study) == []
 
 
@@ -112,7 +112,7 @@ def test_repeats_do_not_matter_without_validation(make, write):
 
 def test_data_that_are_not_there_or_not_numpys_are_no_finding(make, write, tmp_path):
     hits = {"focal": {0: [9, 9, 9]}}
-    assert _duplicates.across_parts(make(hits, folder=tmp_path)) == []
+    assert _duplicates.across_splits(make(hits, folder=tmp_path)) == []
     ones = torch.ones(3, 2, dtype=torch.bfloat16)
     folder = write(ones, ones.clone(), safetensors.torch.save_file)
-    assert _duplicates.across_parts(make(hits, folder=folder)) == []
+    assert _duplicates.across_splits(make(hits, folder=folder)) == []

@@ -60,11 +60,12 @@ def test_the_line_to_guessing_is_two_standard_deviations(make, right, told):
 @pytest.mark.parametrize(
     ("plain", "normed", "learned", "told"),
     [
-        (1e-9, 0.2, True, "visible share 1.0e-09; 0.2 or more in what learned"),
-        (1e-2, 0.2, True, None),
+        (1e-9, 0.2, True, "second moment: 1.0e-09; 0.2 or more in what learned"),
+        (0.0021, 0.2, True, None),
+        (0.0019, 0.2, True, "0.0019; 0.2 or more"),
         (1e-9, 1e-8, True, None),
-        (1e-9, 1e-9, False, "visible share 1.0e-09)"),
-        (1e-3, 1e-3, False, None),
+        (1e-9, 1e-9, False, "second moment: 1.0e-09)"),
+        (1.1e-6, 1e-3, False, None),
         (None, 0.2, True, None),
     ],
 )
@@ -75,16 +76,16 @@ def test_a_vanishing_signal_explains_a_net_that_never_learned(make, plain, norme
         norms=("none", "layer"),
         losses=(CE,),
     )
-    texts = {f.evidence["label"]: f.text for f in _learning.blind(study)}
+    texts = {f.evidence["label"]: f.text for f in _learning.vanishing_signal(study)}
     assert ("none" in texts) == bool(told)
     if told:
         assert told in texts["none"]
     assert "layer" not in texts or not learned
 
 
-def test_a_net_that_learned_is_never_called_blind(make):
+def test_a_net_that_learned_has_no_vanishing_signal(make):
     study = make({CE: {0: GOOD}, FOCAL: {0: GOOD}}, flows={CE: flow(0.5), FOCAL: flow(1e-20)})
-    assert _learning.blind(study) == []
+    assert _learning.vanishing_signal(study) == []
 
 
 def test_dead_layers_are_named(make):
@@ -112,7 +113,7 @@ def test_a_run_that_answers_one_class(make):
     )
 
 
-def test_answers_like_a_lopsided_test_part_are_no_collapse(make):
+def test_answers_like_a_lopsided_test_split_are_no_collapse(make):
     assert _learning.one_answer(make({CE: {0: [960, 20]}}, (970, 30))) == []
 
 

@@ -28,7 +28,7 @@ def test_runs_of_another_environment_are_kept_and_said(finished, tmp_path, monke
     (said,) = planned["other_environment"].values()
     assert said == ["kernels others in place of C"]
     assert files(folder) == before
-    (found,) = (f for f in findings.judge(open_study(folder)) if f.code == "CP401")
+    (found,) = (f for f in findings.collect_findings(open_study(folder)) if f.code == "CP401")
     assert found.text.startswith("1 of 4 runs were trained in another environment")
     assert "kernels others in place of C" in found.text
 
@@ -223,7 +223,7 @@ def test_what_was_put_together_with_the_right_digests_is_refused_or_shown(finish
         path.write_text(record.seal(content))
         try:
             study = open_study(folder)
-            findings.judge(study)
+            findings.collect_findings(study)
             if shown % 10 == 0:
                 report.render(study)
             shown += 1

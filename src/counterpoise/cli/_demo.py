@@ -1,4 +1,4 @@
-"""`counterpoise demo`: the exercise sheet."""
+"""`counterpoise demo`: the exercise."""
 
 import warnings
 from pathlib import Path
@@ -20,16 +20,16 @@ def demo(
     workers: MaybeWhole = None,
     apt: Flag = False,
 ) -> int:
-    """Run the exercise sheet on FashionMNIST: train, compare, explain.
+    """Run the exercise on FashionMNIST: train, compare, explain.
 
     Part 1 trains a 16-conv CNN plain, with LayerNorm and with GroupNorm. Part 2 trains a 4-conv CNN
-    on an imbalanced set with cross entropy and with focal loss. By default in full, as the sheet
+    on an imbalanced set with cross entropy and with focal loss. By default in full, as the exercise
     asks; some minutes on two cores. What is finished is kept, so the command can be repeated.
 
     Parameters
     ----------
     quick
-        Fewer images: about a minute instead of the full sheet.
+        Fewer images: about a minute instead of the full exercise.
     out
         Folder for the results [default: runs/demo, with --quick runs/demo-quick].
     seed
@@ -39,16 +39,16 @@ def demo(
     apt
         Where FashionMNIST cannot be downloaded, install Debian's package of it (needs root).
     """
-    from counterpoise import demo as sheet
     from counterpoise.cli._board import Board
+    from counterpoise.exercise import demo as exercise
     from counterpoise.study import stream
 
     if seed < 0 or (workers is not None and workers < 1):
         raise ValueError(f"--seed must be >= 0 and --workers >= 1, but got {seed} and {workers}")
     console = Output()
     folder = out or Path("runs/demo-quick" if quick else "runs/demo")
-    plans = sheet.plans(_find_data(console, apt), quick, seed)
-    board = Board(console, "accuracy", titles=sheet.TITLES)
+    plans = exercise.plans(_find_data(console, apt), quick, seed)
+    board = Board(console, "accuracy", titles=exercise.TITLES)
     board.watch(stream({folder / name: plan for name, plan in plans.items()}, workers=workers))
     if board.failed:
         for name, reason in board.failed.items():
@@ -57,12 +57,12 @@ def demo(
         said = f"The other runs are kept in {folder}; the same command tries again."
         console.print(shown(said), soft_wrap=True)
         return 1
-    _show(console, sheet.tell(folder), folder)
+    _show(console, exercise.explain(folder), folder)
     return 0
 
 
 def _find_data(console: "Console", apt: bool) -> str:
-    """Make sure that the data can be loaded, and say what they are."""
+    """Make sure that the data can be loaded, and name them."""
     from counterpoise import data
 
     with warnings.catch_warnings(record=True) as caught:
@@ -81,60 +81,23 @@ def _find_data(console: "Console", apt: bool) -> str:
     return "fashion_mnist"
 
 
-def _show(console: "Console", story: dict[str, Any], folder: Path) -> None:
+def _show(console: "Console", results: dict[str, Any], folder: Path) -> None:
     """Print the comparison and where to look."""
-    data = one_line(story["data"])
-    console.print(shown(("\nPart 1: test accuracy by epoch", "bold"), f" ({data})"))
-    epochs = [row["epoch"] for row in next(iter(story["part1"].values()))]
-    console.print(
-        _table(
-            ["net", *(f"epoch {e}" if e else "before" for e in epochs)],
-            [
-                [n, *(f"{r['test_accuracy']:.1%}" for r in rows)]
-                for n, rows in story["part1"].items()
-            ],
-        )
-    )
-    console.print(shown(("Part 2: imbalanced training and test set", "bold")))
-    scores = story["part2"]
-    console.print(
-        _table(
-            ["", *scores],
-            [
-                [title, *(f"{s[key]:.1%}" for s in scores.values())]
-                for title, key in (
-                    ("accuracy", "accuracy"),
-                    ("balanced accuracy", "balanced_accuracy"),
-                    ("macro-F1", "macro_f1"),
-                )
-            ]
-            + [
-                [
-                    f"recall of {name} (n={next(iter(scores.values()))['support'][k]})",
-                    *_recall_cells(scores, k),
-                ]
-                for k, name in enumerate(story["class_names"])
-            ],
-        )
-    )
-    console.print(shown(("What the numbers say", "bold")))
-    for finding in story["findings"]:
-        console.print(shown((finding["code"], "cyan"), f" {one_line(finding['text'])}"))
-    console.print(shown(f"\nLook at {', '.join(story['figures'])} in ", (folder, "bold")))
-
-
-def _recall_cells(scores: dict[str, Any], k: int) -> list[str]:
-    """The recall of class k, behind the first column with the difference to it in points."""
-    first, *others = (s["recall"][k] for s in scores.values())
-    return [f"{first:.1%}", *(f"{r:.1%} ({(r - first) * 100:+.1f})" for r in others)]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> Any:
     from rich.table import Table
 
-    table = Table()
-    for i, title in enumerate(head):
-        table.add_column(shown(title), justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*map(shown, row))
-    return table
+    from counterpoise.exercise.demo import tables
+
+    console.print()
+    source = f" ({one_line(results['data'])})"
+    for title, head, rows in tables(results):
+        console.print(shown((title, "bold"), source))
+        table, source = Table(), ""
+        for i, column in enumerate(head):
+            table.add_column(shown(column), justify="right" if i else "left")
+        for row in rows:
+            table.add_row(*map(shown, row))
+        console.print(table)
+    console.print(shown(("What the numbers say", "bold")))
+    for finding in results["findings"]:
+        console.print(shown((finding["code"], "cyan"), f" {one_line(finding['text'])}"))
+    console.print(shown(f"\nLook at {', '.join(results['figures'])} in ", (folder, "bold")))

@@ -28,7 +28,7 @@ def show_study(console: "Console", study: "Study") -> None:
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
-    for finding in findings.judge(study):
+    for finding in findings.collect_findings(study):
         said = shown((finding.code, "cyan"), f" {one_line(finding.text)}")
         console.print(said, soft_wrap=True)
 
@@ -53,7 +53,7 @@ def results_json(study: "Study") -> str:
                 for label in study.labels
             ],
             "verdicts": [asdict(v) for v in study.verdicts()],
-            "findings": [f.to_dict() for f in findings.judge(study)],
+            "findings": [f.to_dict() for f in findings.collect_findings(study)],
         }
     )
 

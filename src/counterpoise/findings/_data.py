@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings._finding import Finding, listed, percent, sentence
+from counterpoise.findings.finding import Finding, listed, percent, sentence
 from counterpoise.study import Study
 
 WIDEST = 10.0  # points by which a class's recall may be uncertain
@@ -43,7 +43,7 @@ def _half_width(n: int) -> float:
 
 
 def missing_in_validation(study: Study) -> list[Finding]:
-    """CP104: splits whose validation part lacks a class that there is to learn."""
+    """CP104: splits of the data whose validation split lacks a class."""
     wanted = np.array(study.data["train_counts"]) > 0
     splits = {r.seed: r.run.get("validation") for r in (*study.tuning, *study.records)}
     missing = {
@@ -75,7 +75,7 @@ def largest_class(study: Study) -> list[Finding]:
         return []
     template = (
         "Always answering class {class_name} would reach an accuracy of {share:.1f}% on this test "
-        "part, and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
+        "split, and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
         "classes."
     )
     evidence = {
@@ -87,15 +87,15 @@ def largest_class(study: Study) -> list[Finding]:
 
 
 def absent_classes(study: Study) -> list[Finding]:
-    """CP106: classes without a sample in the training or in the test part."""
+    """CP106: classes without a sample in the training or the test split."""
     found = []
-    for part, consequence in (
-        ("train", "The training part has no sample of class {members}: no variant can learn that."),
-        ("test", "The test part has no sample of class {members}: nothing here is about that."),
+    for split, consequence in (
+        ("train", "The training split has no sample of class {members}: no variant can learn it."),
+        ("test", "The test split has no sample of class {members}: nothing here is about it."),
     ):
-        absent = [k for k, n in enumerate(study.data[f"{part}_counts"]) if not n]
+        absent = [k for k, n in enumerate(study.data[f"{split}_counts"]) if not n]
         if absent:
-            evidence = {"part": part, "members": _names(study, absent)}
+            evidence = {"split": split, "members": _names(study, absent)}
             found.append(sentence("CP106", consequence, evidence))
     return found
 

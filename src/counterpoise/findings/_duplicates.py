@@ -6,19 +6,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from counterpoise.findings._finding import Evidence, Finding, sentence
+from counterpoise.findings.finding import Evidence, Finding, sentence
 from counterpoise.study import Study
 
 LARGEST = 2**30  # bytes of a data file that is still read through
 
 
-def across_parts(study: Study) -> list[Finding]:
+def across_splits(study: Study) -> list[Finding]:
     """CP102: test samples whose input is, byte for byte, that of a training sample."""
-    parts = _parts(study)
-    if not parts:
+    splits = _splits(study)
+    if not splits:
         return []
-    first = _first_places(parts["train"])
-    copies = {i: first[digest] for i, digest in enumerate(parts["test"]) if digest in first}
+    first = _first_places(splits["train"])
+    copies = {i: first[digest] for i, digest in enumerate(splits["test"]) if digest in first}
     if not copies:
         return []
     test, train = next(iter(copies.items()))
@@ -29,7 +29,7 @@ def across_parts(study: Study) -> list[Finding]:
     )
     evidence: Evidence = {
         "copies": len(copies),
-        "samples": len(parts["test"]),
+        "samples": len(splits["test"]),
         "test": test,
         "train": train,
     }
@@ -38,11 +38,11 @@ def across_parts(study: Study) -> list[Finding]:
 
 def within_training(study: Study) -> list[Finding]:
     """CP103: training samples that repeat an earlier one, if validation is split from them."""
-    parts = _parts(study) if study.plan.training.validation else None
-    if not parts:
+    splits = _splits(study) if study.plan.training.validation else None
+    if not splits:
         return []
-    first = _first_places(parts["train"])
-    copies = [i for i, digest in enumerate(parts["train"]) if first[digest] != i]
+    first = _first_places(splits["train"])
+    copies = [i for i, digest in enumerate(splits["train"]) if first[digest] != i]
     if not copies:
         return []
     template = (
@@ -52,9 +52,9 @@ def within_training(study: Study) -> list[Finding]:
     )
     evidence: Evidence = {
         "copies": len(copies),
-        "samples": len(parts["train"]),
+        "samples": len(splits["train"]),
         "later": copies[0],
-        "earlier": first[parts["train"][copies[0]]],
+        "earlier": first[splits["train"][copies[0]]],
     }
     return [sentence("CP103", template, evidence)]
 
@@ -63,8 +63,8 @@ def _first_places(digests: list[bytes]) -> dict[bytes, int]:
     return {digest: i for i, digest in reversed(list(enumerate(digests)))}
 
 
-def _parts(study: Study) -> Mapping[str, list[bytes]] | None:
-    """The digests of both parts' inputs; None where the study's folder does not hold its data."""
+def _splits(study: Study) -> Mapping[str, list[bytes]] | None:
+    """Return the digests of both splits' inputs; None where the data are no longer kept."""
     path = study.data_file
     if path is None or path.stat().st_size > LARGEST:
         return None
@@ -73,7 +73,7 @@ def _parts(study: Study) -> Mapping[str, list[bytes]] | None:
 
 @lru_cache(maxsize=1)
 def _digests(path: Path, _: int) -> dict[str, list[bytes]]:
-    return {part: [_digest(row) for row in rows] for part, rows in _inputs(path).items()}
+    return {split: [_digest(row) for row in rows] for split, rows in _inputs(path).items()}
 
 
 def _digest(row: Any) -> bytes:
@@ -81,12 +81,12 @@ def _digest(row: Any) -> bytes:
 
 
 def _inputs(path: Path) -> dict[str, Any]:
-    """Both parts' inputs, a row a sample; none if numpy does not know their dtype (bfloat16)."""
+    """Return both splits' inputs, a row a sample; none of a dtype without numpy's (bfloat16)."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, "numpy") as file:
-            kept = {part: file.get_tensor(f"{part}_inputs") for part in ("train", "test")}
+            kept = {split: file.get_tensor(f"{split}_inputs") for split in ("train", "test")}
     except TypeError:
         return {}
-    return {part: inputs.reshape(len(inputs), -1) for part, inputs in kept.items()}
+    return {split: inputs.reshape(len(inputs), -1) for split, inputs in kept.items()}

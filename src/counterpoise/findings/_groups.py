@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from counterpoise import stats
-from counterpoise.findings._finding import Finding, percent, sentence
+from counterpoise.findings.finding import Finding, percent, sentence
 from counterpoise.study import Study
 
 Pair = stats.PairedComparison

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings._finding import Evidence, Finding, percent, sentence, shown
-from counterpoise.findings._networks import far_below, signal_of
+from counterpoise.findings.finding import Evidence, Finding, percent, sentence, shown
 from counterpoise.study import Record, Study
 
-BLIND = 1e-6  # a visible share that explains by itself why nothing was learned
+VANISHED = 1e-6  # a visible share that explains by itself why nothing was learned
+FAR = 100.0  # times below the visible share of what learned
 DEAD = 0.9  # share of dead units from which on a layer counts as dead
 NEARLY_ALL = 0.95  # share of the answers that are one class
 APART = 0.1  # by which the answers' share must exceed that of the test samples
@@ -70,7 +70,7 @@ def never_learned(study: Study) -> list[Finding]:
         if stuck:
             metric, chance, noise = _guessing(study)
             template = (
-                "{label}: {stuck} of {runs} runs never learned; their {measure} on the test part, "
+                "{label}: {stuck} of {runs} runs never learned; their {measure} on the test split, "
                 "{highest:.1f}% at most, cannot be told from guessing ({chance:.1f}%, of which the "
                 "standard deviation is {noise:.1f} points)."
             )
@@ -106,11 +106,11 @@ def _guessing(study: Study) -> tuple[str, float, float]:
     return "balanced_accuracy", chance, stats.guessing_noise(chance, counts)
 
 
-def blind(study: Study) -> list[Finding]:
+def vanishing_signal(study: Study) -> list[Finding]:
     """CP223: where runs never learned, a visible share at the last layer that explains it.
 
-    It is a hundred times below that of every variant all of whose runs learned, or, where there is
-    none, below `BLIND`.
+    It is `FAR` times below that of every variant all of whose runs learned, or, where there is
+    none, below `VANISHED`.
     """
     stuck = _stuck(study)
     learned = [
@@ -119,12 +119,13 @@ def blind(study: Study) -> list[Finding]:
     found = []
     for label, records in stuck.items():
         share = _share(records)
-        if share is None or not (far_below(share, learned) if learned else share < BLIND):
+        if share is None or not (share * FAR <= min(learned) if learned else share < VANISHED):
             continue
         template = (
-            "{label} is blind at the start, which is why it did not learn, as far as these numbers "
-            "show: before the first step the answers of its last layer are nearly the same for "
-            "every input (visible share {share}"
+            "{label} did not learn because its signal vanishes, as far as these numbers show: "
+            "before the first step the outputs of its last layer are nearly the same for every "
+            "input (visible share, the variance over the inputs divided by the second moment: "
+            "{share}"
         )
         template += "; {least} or more in what learned)." if learned else ")."
         evidence: Evidence = {"label": label, "share": shown(share)}
@@ -135,8 +136,9 @@ def blind(study: Study) -> list[Finding]:
 
 def _share(records: Sequence[Record]) -> float | None:
     """The runs' median visible share at the last layer; None where it was not measured."""
-    shares = [share for r in records if (share := signal_of(r.flow).share) is not None]
-    return median(shares) if shares else None
+    known = [[x for row in r.flow if (x := row.get("visible_share")) is not None] for r in records]
+    last = [shares[-1] for shares in known if shares]
+    return median(last) if last else None
 
 
 def dead_layers(study: Study) -> list[Finding]:

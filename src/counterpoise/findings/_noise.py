@@ -1,16 +1,16 @@
-"""How much of a difference the test part alone could make: CP331 and CP339."""
+"""The noise in a difference from the finite test split: CP331 and CP339."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings._finding import Evidence, Finding, listed, percent, sentence
+from counterpoise.findings.finding import Evidence, Finding, listed, percent, sentence
 from counterpoise.study import Record, Study
 
 
 def larger_source(study: Study) -> list[Finding]:
-    """CP331: the differences that are noisier by the test part, and those that are by the seeds."""
+    """CP331: the differences whose noise is mostly the test split's, and those of the seeds."""
     noises = list(_noises(study))
     found = []
     for source, more in (("test set", "test samples"), ("seeds", "seeds")):
@@ -33,11 +33,11 @@ def larger_source(study: Study) -> list[Finding]:
 
 def another_test_set(study: Study) -> list[Finding]:
     """CP339: better or worse over the seeds, but within two standard errors of both sources."""
-    told = {v.variant for v in study.verdicts() if v.verdict in ("better", "worse")}
+    claimed = {v.variant for v in study.verdicts() if v.verdict in ("better", "worse")}
     found = []
     for noise, evidence in _noises(study):
         total = noise.total_se or 0.0
-        if evidence["label"] in told and abs(noise.difference) < 2 * total:
+        if evidence["label"] in claimed and abs(noise.difference) < 2 * total:
             template = (
                 "The difference between {label} and {baseline} holds for these test samples; with "
                 "others it might not: {difference:+.1f} points of {measure}, and twice the "

@@ -1,6 +1,6 @@
 """What a study's folder says of itself: CP401 and CP402."""
 
-from counterpoise.findings._finding import Finding, listed, sentence
+from counterpoise.findings.finding import Finding, listed, sentence
 from counterpoise.study import Study
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from counterpoise.findings._finding import Finding, listed, sentence
+from counterpoise.findings.finding import Finding, listed, sentence
 from counterpoise.registry import LOSSES
 from counterpoise.study import Study, Variant
 

@@ -6,8 +6,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from counterpoise.findings._change import times
-from counterpoise.findings._finding import Evidence, Finding, percent, sentence
+from counterpoise.findings.finding import Evidence, Finding, percent, sentence, shown
 from counterpoise.study import Record, Study
 
 SHORTEST = 5  # epochs that a straight line is laid through, at least
@@ -124,13 +123,18 @@ def gradient_sizes(study: Study) -> list[Finding]:
         other, reference = sizes.setdefault(v.norm, (label, size))
         if max(size, reference) <= APART * min(size, reference):
             continue
-        words, factor = times(reference / size)
+        words = "smaller than" if size < reference else "as large as"
         template = (
-            f"The first gradient of {{label}} is {words} that of {{other}}, and at the same "
-            "learning rate ({lr}) so are its first steps: the comparison mixes the loss with the "
-            "size of the steps."
+            f"The first gradient of {{label}} is {{factor}} times {words} that of {{other}}, and "
+            "at the same learning rate ({lr}) so are its first steps: the comparison mixes the "
+            "loss with the size of the steps."
         )
-        evidence: Evidence = {"label": label, "other": other, "factor": factor, "lr": f"{t.lr:g}"}
+        evidence: Evidence = {
+            "label": label,
+            "other": other,
+            "factor": shown(max(size, reference) / min(size, reference)),
+            "lr": f"{t.lr:g}",
+        }
         found.append(sentence("CP228", template, evidence))
     return found
 

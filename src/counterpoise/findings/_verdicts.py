@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from counterpoise import stats
-from counterpoise.findings._finding import Finding, one_seed, percent, sentence
+from counterpoise.findings.finding import ONE_SEED, Finding, percent, sentence
 from counterpoise.study import Study
 
 _INTERVAL = (
@@ -95,4 +95,4 @@ def fewer_seeds(study: Study) -> list[Finding]:
 def single_seed(study: Study) -> list[Finding]:
     """CP309: a study of variants with one seed."""
     alone = len(study.plan.seeds) == 1 and len(study.labels) > 1
-    return [one_seed("CP309", "variants")] if alone else []
+    return [sentence("CP309", ONE_SEED, {"what": "variants"})] if alone else []

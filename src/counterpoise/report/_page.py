@@ -114,7 +114,7 @@ def _policy(style: str, script: str) -> str:
 
 def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return the contents of the first section: problems, verdict and other findings."""
-    found = findings.judge(study)
+    found = findings.collect_findings(study)
     groups = [list(group) for _, group in groupby(found, lambda f: f.code)]
     return {
         "problems": [g for g in groups if g[0].severity == "problem"],

@@ -1,8 +1,20 @@
-"""The exercise sheet's own names, each a thin face of the real part.
+"""The exercise: its names, its demo, and findings on its single runs.
 
     from counterpoise.exercise import *
 
-fills the blanks of the sheet: its cells run as they stand.
+fills the blanks of the exercise: its cells run as they are. This package uses the public names of
+the library alone, as your own code would.
+
+demo.py        the two parts of the exercise as plans for `counterpoise.study`, and their results
+_networks.py   `explain_norms`: which networks learned, and why another did not
+_losses.py     `compare_losses`: two losses on the same test images
+_alpha.py      `explain_alpha`: what the scale of α does to that comparison
+_codes.py      the codes of these findings; docs/findings.md has a section for each
+
+Noise in a finding on single runs is two standard errors of the difference, from the finite number
+of test images. Both networks see the same images, which makes the true noise smaller rather than
+larger; the noise between seeds comes on top, and one run of each cannot show it, so a finding says
+that every time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +26,12 @@ from torch import Tensor, nn
 
 from counterpoise import losses, models, norms
 from counterpoise.data import Part, make_imbalanced
+from counterpoise.exercise._alpha import explain_alpha as explain_alpha
+from counterpoise.exercise._losses import compare_losses as compare_losses
+from counterpoise.exercise._networks import explain_norms as explain_norms
 from counterpoise.train import accuracy, fit
 
-__all__ = [
+__all__ = [  # the names of the exercise, which has none of the three functions above
     "DeeperCNN",
     "DeeperCNNGroupNorm",
     "DeeperCNNLayerNorm",
@@ -31,7 +46,7 @@ __all__ = [
 
 
 class LayerNormCustom(norms.LayerNorm):
-    """`counterpoise.norms.LayerNorm` with the sheet's names: γ is `gamma`, β is `beta`."""
+    """`counterpoise.norms.LayerNorm` with the exercise's names: γ is `gamma`, β is `beta`."""
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5) -> None:
         shape = normalized_shape if isinstance(normalized_shape, int) else list(normalized_shape)
@@ -49,26 +64,18 @@ class LayerNormCustom(norms.LayerNorm):
 
 
 class GroupNormCustom(norms.GroupNorm):
-    """`counterpoise.norms.GroupNorm` with the sheet's names and order of arguments."""
+    """`counterpoise.norms.GroupNorm` with the exercise's names and order of arguments."""
 
     def __init__(self, num_features: int, num_groups: int, eps: float = 1e-5) -> None:
         super().__init__(num_groups, num_features, eps)
 
-    @property
-    def gamma(self) -> nn.Parameter:
-        """The scale, torch's `weight`."""
-        return self.weight
-
-    @property
-    def beta(self) -> nn.Parameter:
-        """The shift, torch's `bias`."""
-        return self.bias
+    gamma, beta = LayerNormCustom.gamma, LayerNormCustom.beta
 
 
 class FocalLoss(losses.FocalLoss):
-    """`counterpoise.losses.FocalLoss`, averaged over the batch as on the sheet.
+    r"""Focal loss, averaged over the batch: the mean of $-\alpha_t (1 - p_t)^\gamma \log p_t$.
 
-    Scores, target and alpha may be on different devices; the loss is computed where the scores are.
+    Logits, target and alpha may be on different devices; the loss is computed where the logits are.
 
     Args:
         alpha: one weight per class (tensor, array or list), or None for all 1.
@@ -79,12 +86,12 @@ class FocalLoss(losses.FocalLoss):
         super().__init__(gamma, alpha, reduction="batchmean")
 
     def forward(self, logits: Tensor, target: Tensor, **settings: Any) -> Tensor:
-        """Return the mean of -α_t (1 - p_t)^γ log(p_t)."""
+        """Return the mean loss of logits (N, C) and class indices (N)."""
         return super().forward(logits, target.to(logits.device), **settings)
 
 
 class DeeperCNN(models.DeeperCNN):
-    """The sheet's net: 28x28 images, two blocks of convolutions, no norm."""
+    """The net of the exercise: two blocks of convolutions for 28x28 images, without a norm."""
 
     _norm: str | None = None
 
@@ -108,13 +115,13 @@ class DeeperCNN(models.DeeperCNN):
 
 
 class DeeperCNNLayerNorm(DeeperCNN):
-    """`DeeperCNN` with a LayerNorm over (C, H, W) behind every convolution."""
+    """`DeeperCNN` with a LayerNorm over (C, H, W) after every convolution."""
 
     _norm = "layer"
 
 
 class DeeperCNNGroupNorm(DeeperCNN):
-    """`DeeperCNN` with a GroupNorm of two groups behind every convolution."""
+    """`DeeperCNN` with a GroupNorm of two groups after every convolution."""
 
     _norm = "group"
 
@@ -122,17 +129,17 @@ class DeeperCNNGroupNorm(DeeperCNN):
 def create_imbalanced_dataset(
     X: Tensor, y: Tensor, num_samples_per_class: Mapping[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Take the first samples of each class, as many as asked for, class after class.
+    """Take the first samples of each class, as many as requested, class after class.
 
     Raises:
-        ValueError: a class has fewer samples than asked for; says which, and how many it has.
+        ValueError: a class has fewer samples than requested; the message has both numbers.
     """
     part = make_imbalanced(Part(X, y), num_samples_per_class)
     return part.inputs, part.targets
 
 
 def validate(model: nn.Module, X_val: Tensor, y_val: Tensor) -> float:
-    """The share of the samples that the model classifies right; its mode is put back afterwards."""
+    """Return the accuracy of a model; its training mode is restored afterwards."""
     return accuracy(model, _as_part(X_val, y_val))
 
 
@@ -146,7 +153,7 @@ def train(
     lr: float = 0.1,
     loss_fn: Any = None,
 ) -> tuple[list[float], list[float], list[float]]:
-    """Train with SGD in batches of 32, printing a line an epoch, as the sheet does.
+    """Train with SGD in batches of 32, printing a line an epoch, as the exercise does.
 
     The order of the samples follows torch's seed. Data may be on the CPU and the model elsewhere.
 
@@ -155,7 +162,7 @@ def train(
     """
     loss_fn = nn.functional.cross_entropy if loss_fn is None else loss_fn
     name = getattr(loss_fn, "__name__", repr(loss_fn))
-    print(f"Training model {type(model).__name__} with {name} for {num_epochs} epochs")  # noqa: T201 the sheet prints
+    print(f"Training model {type(model).__name__} with {name} for {num_epochs} epochs")  # noqa: T201 as the exercise
     rows = fit(
         model,
         loss_fn,
@@ -180,7 +187,11 @@ def plot_confusion_matrix(
     title: str = "Confusion matrix",
     cmap: Any = "Blues",
 ) -> Any:
-    """Draw the confusion matrix with counts, shaded by the share of the true class; the axes."""
+    """Draw the confusion matrix with counts, shaded by the share of the true class.
+
+    Returns:
+        The axes.
+    """
     import matplotlib.pyplot as plt
 
     from counterpoise.metrics import score
@@ -199,13 +210,11 @@ def _as_part(X: Tensor, y: Tensor) -> Part:
 
 
 def _print_row(row: dict[str, Any]) -> None:
+    start = "Before training: "
+    if row["loss"] is not None:
+        start = f"Epoch {row['epoch'] - 1}, Loss: {row['loss']:.4f}, "
     accuracies = (
         f"validation accuracy: {row['test_accuracy']:.4f}, "
         f"train accuracy: {row['train_accuracy']:.4f}"
     )
-    start = (
-        "Before training: "
-        if row["loss"] is None
-        else (f"Epoch {row['epoch'] - 1}, Loss: {row['loss']:.4f}, ")
-    )
-    print(start + accuracies)  # noqa: T201 the sheet prints
+    print(start + accuracies)  # noqa: T201 as the exercise

@@ -1,4 +1,4 @@
-"""All checks over a study."""
+"""Run all checks over a study."""
 
 from collections.abc import Callable, Collection
 
@@ -14,7 +14,7 @@ from counterpoise.findings import (
     _verdicts,
 )
 from counterpoise.findings._codes import CODES, SEVERITIES
-from counterpoise.findings._finding import Finding
+from counterpoise.findings.finding import Finding
 from counterpoise.registry import unknown
 from counterpoise.study import Study
 
@@ -22,7 +22,7 @@ Check = Callable[[Study], list[Finding]]
 
 ALL_CHECKS: dict[str, Check] = {
     "CP101": _data.small_classes,
-    "CP102": _duplicates.across_parts,
+    "CP102": _duplicates.across_splits,
     "CP103": _duplicates.within_training,
     "CP104": _data.missing_in_validation,
     "CP105": _data.largest_class,
@@ -30,7 +30,7 @@ ALL_CHECKS: dict[str, Check] = {
     "CP220": _learning.failed,
     "CP221": _learning.no_rate_worked,
     "CP222": _learning.never_learned,
-    "CP223": _learning.blind,
+    "CP223": _learning.vanishing_signal,
     "CP224": _learning.dead_layers,
     "CP225": _learning.one_answer,
     "CP226": _training.still_improving,
@@ -52,18 +52,18 @@ ALL_CHECKS: dict[str, Check] = {
 }
 
 
-def judge(study: Study, mute: Collection[str] = ()) -> list[Finding]:
-    """Say what a study's data, trainings and scores show, and what stands in the way.
+def collect_findings(study: Study, mute: Collection[str] = ()) -> list[Finding]:
+    """Say what a study's data, trainings and scores show, and what limits that.
 
     Args:
         study: finished or not; each check is silent where the records do not hold what it needs.
-        mute: codes that are not to be told.
+        mute: codes to leave out.
 
     Returns:
         The findings, problems first, then cautions, notes and results, each by code.
 
     Raises:
-        ValueError: a muted code that there is none of.
+        ValueError: `mute` has an unknown code.
 
     Example:
         >>> import tempfile
@@ -73,12 +73,12 @@ def judge(study: Study, mute: Collection[str] = ()) -> list[Finding]:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     study = compare("digits", losses=["cross_entropy", "focal"], seeds=1, out=folder,
         ...                     training=quick)
-        ...     found = findings.judge(study, mute=["CP101"])
+        ...     found = findings.collect_findings(study, mute=["CP101"])
         >>> [finding.code for finding in found]
         ['CP309', 'CP330']
     """
     for code in mute:
         if code not in CODES:
             raise ValueError(unknown("code", code, CODES))
-    told = [f for code, check in ALL_CHECKS.items() if code not in mute for f in check(study)]
-    return sorted(told, key=lambda f: (SEVERITIES.index(f.severity), f.code))
+    found = [f for code, check in ALL_CHECKS.items() if code not in mute for f in check(study)]
+    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))

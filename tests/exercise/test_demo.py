@@ -1,0 +1,82 @@
+"""The demo: what is run, what is kept, what is written and printed."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from counterpoise.exercise import demo
+from counterpoise.study import open_study, stream
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The digits in a setting of seconds."""
+    setting = demo.Setting(data="digits", epochs=(1, 2), per_class=5, per_class_test=2)
+    monkeypatch.setitem(demo.SETTINGS, ("digits", True), setting)
+
+
+def test_the_demo_explains_its_runs_and_keeps_what_is_finished(tiny, tmp_path):
+    plans = {tmp_path / name: plan for name, plan in demo.plans("digits", quick=True).items()}
+    events = list(stream(plans))
+    assert not [e.value for e in events if e.kind == "failed"]
+    results = demo.explain(tmp_path)
+    assert set(results["part1"]) == {"plain", "LayerNorm", "GroupNorm"}
+    assert set(results["part2"]) == {demo.CE, demo.FOCAL, demo.FOCAL_MEAN_1}
+    assert "digits" in results["data"]
+    for figure in results["figures"]:
+        assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
+    codes = {f["code"] for f in results["findings"]}
+    assert len({f["text"] for f in results["findings"]}) == len(results["findings"])
+    assert {"CP204", "CP209", "CP301", "CP302", "CP303", "CP309", "CP310", "CP312"} <= codes
+    assert [f for f in results["findings"] if f["docs"] != f"findings.md#{f['code'].lower()}"] == []
+    assert json.loads((tmp_path / "comparison.json").read_text())["findings"] == results["findings"]
+    assert results["part1"]["plain"][0]["test_accuracy"] is not None
+    part_2 = open_study(tmp_path / "part2")
+    assert part_2.data["train_counts"] == [5 * k for k in range(1, 11)]
+    assert part_2.data["test_counts"] == [2 * k for k in range(1, 11)]
+    (small,) = (f["evidence"] for f in results["findings"] if f["code"] == "CP310")
+    sizes = range(1, 11)
+    weight = 10 / (sum(1 / k for k in sizes) * sum(sizes))  # all classes weigh alike
+    assert float(small["mean_weight"]) == pytest.approx(weight, rel=0.05)
+    first, focal, _ = (math.hypot(*(row["grad_norm"] for row in r.flow)) for r in part_2.records)
+    assert float(small["factor"]) == pytest.approx(first / focal, rel=0.05)
+    before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
+    assert len(before) == 6
+    again = [e for e in stream(plans) if e.run]
+    assert [(e.kind, e.value) for e in again] == [("finished", "kept")] * 6
+    assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
+
+
+def test_the_tables_hold_accuracies_recalls_and_differences_in_points():
+    def scores(accuracy, recall):
+        means = {"accuracy": accuracy, "balanced_accuracy": 0.6, "macro_f1": 0.7}
+        return means | {"recall": recall, "support": [5, 50]}
+
+    nets, losses = demo.tables(
+        {
+            "part1": {
+                "plain": [{"epoch": 0, "test_accuracy": 0.1}, {"epoch": 1, "test_accuracy": 0.25}]
+            },
+            "part2": {"ce": scores(0.5, [0.2, 0.9]), "focal": scores(0.75, [0.25, 0.875])},
+            "class_names": ["shirt", "bag"],
+        }
+    )
+    assert nets[1:] == (["net", "before", "epoch 1"], [["plain", "10.0%", "25.0%"]])
+    assert losses[1:] == (
+        ["", "ce", "focal"],
+        [
+            ["accuracy", "50.0%", "75.0%"],
+            ["balanced accuracy", "60.0%", "60.0%"],
+            ["macro-F1", "70.0%", "70.0%"],
+            ["recall of shirt (n=5)", "20.0%", "25.0% (+5.0)"],
+            ["recall of bag (n=50)", "90.0%", "87.5% (-2.5)"],
+        ],
+    )
+
+
+def test_the_losses_of_the_demo_have_the_alpha_they_say():
+    counts = torch.tensor([2, 6])
+    assert demo.focal_sum_1(counts).weight.tolist() == pytest.approx([0.75, 0.25])
+    assert demo.focal_mean_1(counts).weight.tolist() == pytest.approx([1.5, 0.5])
