@@ -2,6 +2,7 @@
 # jupyter:
 #   jupytext:
 #     text_representation:
+#       extension: .py
 #       format_name: percent
 #   kernelspec:
 #     display_name: Python 3
@@ -27,7 +28,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from counterpoise import data, findings, losses, metrics, models, norms, plots, probe, train
+from counterpoise import data, exercise, losses, metrics, models, norms, plots, probe, train
 
 SMALL = "COUNTERPOISE_SMALL" in os.environ
 fashion = data.fashion_mnist()
@@ -88,7 +89,7 @@ for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.it
 plots.accuracy_curves(histories)
 
 # %%
-for finding in findings.explain_norms(histories, flows, test_size=len(test)):
+for finding in exercise.explain_norms(histories, flows, test_size=len(test)):
     print(finding.code, finding.text)
 
 # %% [markdown]
@@ -157,13 +158,9 @@ for name in (summed, mean):
         print(finding.code, finding.text)
 
 # %%
-alpha = alpha / alpha.sum()
-mean_weight = (alpha * torch.tensor(counts)).sum().item() / sum(counts)
-for finding in findings.explain_alpha(
-    alpha.sum().item(),
-    mean_weight,
-    *(gradients[name] for name in (baseline, summed, mean)),
-    *(scores[name] for name in (summed, mean, baseline)),
+small = (alpha / alpha.sum()).tolist()
+for finding in exercise.explain_alpha(
+    small, counts, list(gradients.values()), list(scores.values())
 ):
     print(finding.code, finding.text)
 plt.close("all")

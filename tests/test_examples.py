@@ -45,7 +45,10 @@ def test_the_executed_notebook_has_the_same_cells():
     source = jupytext.read(ROOT / "examples" / "exercise_7.py")
     executed = jupytext.read(ROOT / "examples" / "exercise_7.ipynb")
     assert [c.source for c in executed.cells] == [c.source for c in source.cells]
-    assert any(c.outputs for c in executed.cells if c.cell_type == "code")
+    assert [c.source for c in source.cells if c.source.startswith(("%%", "# %%"))] == []
+    code = [c for c in executed.cells if c.cell_type == "code"]
+    assert any(c.outputs for c in code)
+    assert [o for c in code for o in c.outputs if o.get("name") == "stderr"] == []
 
 
 MODULES = sorted((ROOT / "src").rglob("*.py"))
