@@ -151,7 +151,7 @@ plots.recall_bars(scores, fashion.class_names)
 
 # %%
 for name in (summed, mean):
-    found = findings.compare_losses(
+    found = exercise.compare_losses(
         baseline, scores[baseline], name, scores[name], fashion.class_names
     )
     for finding in found:
