@@ -24,6 +24,7 @@ from pathlib import Path
 
 from counterpoise.exercise import demo
 from counterpoise.study import open_study, stream
+from counterpoise.study.events import Failed
 
 HERE = Path(__file__).parent
 CELLS = HERE / "sheet" / "cells.py"
@@ -115,8 +116,8 @@ def by_demo(quick: bool, folder: Path) -> dict:
     part2 = plans[demo.PART_2]
     plans[demo.PART_2] = dataclasses.replace(part2, losses=part2.losses[:2])
     for event in stream({folder / name: plan for name, plan in plans.items()}):
-        if event.kind == "failed":
-            raise SystemExit(f"{event.run} failed: {event.value}")
+        if isinstance(event, Failed):
+            raise SystemExit(f"{event.run} failed: {event.reason}")
     total = time.perf_counter() - start
     records = {
         f"{part}-{SHORT[r.label]}": r for part in plans for r in open_study(folder / part).records

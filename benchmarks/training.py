@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from counterpoise import data, models, norms, train
 from counterpoise.study import Plan, Training, stream
 from counterpoise.study.engines import tune_process
+from counterpoise.study.events import Epoch, Failed, Progress
 
 WARM = 10
 NETS = {
@@ -272,9 +273,9 @@ def run_study(folder, workers, weigh=False, **settings):
     begin, most = time.perf_counter(), 0
     plans, given = {folder: study_plan(**settings)}, {folder: study_data()}
     for event in stream(plans, data=given, workers=workers):
-        if event.kind == "failed":
-            raise SystemExit(event.value)
-        if weigh and event.kind == "news":
+        if isinstance(event, Failed):
+            raise SystemExit(event.reason)
+        if weigh and isinstance(event, Epoch | Progress):
             below = psutil.Process().children(recursive=True)
             most = max([most, *map(unshared, below)])
     return time.perf_counter() - begin, most / 1e6

@@ -89,6 +89,7 @@ def test_only_training_sees_changed_images_and_a_resumed_one_the_same():
 
 def test_a_study_augments_and_refuses_features(tmp_path):
     from counterpoise.study import Plan, Training, stream
+    from counterpoise.study.events import Epoch, Failed, Finished
 
     digits = data.digits()
     training = Training("mlp", epochs=8, lr=0.1, augment="flip+crop")
@@ -97,8 +98,8 @@ def test_a_study_augments_and_refuses_features(tmp_path):
     losses = []
     for folder, p in ((tmp_path / "a", plan), (tmp_path / "b", plain)):
         events = list(stream({folder: p}))
-        assert [e.kind for e in events if e.kind in ("finished", "failed")] == ["finished"]
-        losses.append([e.value["row"]["loss"] for e in events if "row" in (e.value or ())][-1])
+        assert [type(e) for e in events if isinstance(e, Finished | Failed)] == [Finished]
+        losses.append([e.row["loss"] for e in events if isinstance(e, Epoch)][-1])
     assert losses[0] > losses[1] * 1.5  # mirrored and shifted digits are harder
 
     flat = data.Data(

@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,16 @@ from counterpoise.metrics import score
 from counterpoise.plots import _paper
 from counterpoise.report import _svg
 from counterpoise.stats import Interval
-from counterpoise.study import Event
+from counterpoise.study.events import (
+    Chosen,
+    Epoch,
+    Failed,
+    Finished,
+    Planned,
+    Started,
+    Unsaved,
+    Waiting,
+)
 from counterpoise.text import one_line, printable, printable_json
 
 NASTY = (
@@ -111,17 +121,15 @@ def test_a_progress_bar_shows_text(name):
 def events(name):
     """A study of one run that is finished and one that fails, both of a variant of that name."""
     run = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
-    planned = {"folder": None, "runs": {"a": run, "b": run}, "kept": [], "left_over": []}
-    planned |= {"cost": {"a": 1, "b": 1}, "later": 0, "data": {}}
-    planned["other_environment"] = {"a": [name]}
-    yield Event("", "planned", planned)
-    yield Event("", "chosen", {name: 0.1})
-    yield Event("a", "started")
-    yield Event("a", "news", {"waiting": name})
-    yield Event("a", "news", {"row": {"epoch": 1, "test_balanced_accuracy": 0.5}})
-    yield Event("a", "finished", None)
-    yield Event("b", "failed", f"RuntimeError: cannot read {name}")
-    yield Event("", "unsaved", f"{name}: no space")
+    runs = {"a": run, "b": run}
+    yield Planned(Path(), runs, (), {"a": [name]}, (), dict.fromkeys(runs, 1), 0)
+    yield Chosen({name: 0.1})
+    yield Started("a")
+    yield Waiting("a", name)
+    yield Epoch("a", {"epoch": 1, "test_balanced_accuracy": 0.5})
+    yield Finished("a")
+    yield Failed("b", f"RuntimeError: cannot read {name}")
+    yield Unsaved(f"{name}: no space")
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -5,7 +5,6 @@
 """
 
 import unicodedata
-from typing import Any
 
 _UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of a pair, separators of lines
 _BIDIRECTIONAL = frozenset(
@@ -13,7 +12,7 @@ _BIDIRECTIONAL = frozenset(
 )
 
 
-def printable(value: Any) -> str:
+def printable(value: object) -> str:
     r"""Return text with control characters escaped, except tabs and newlines.
 
     Example:
@@ -26,7 +25,7 @@ def printable(value: Any) -> str:
     return "".join(ascii(c)[1:-1] if _obeyed(c) else c for c in text)
 
 
-def one_line(value: Any) -> str:
+def one_line(value: object) -> str:
     r"""Return `printable` text on one line, with runs of white space as one space.
 
     Example:

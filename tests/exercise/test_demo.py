@@ -8,6 +8,7 @@ import torch
 
 from counterpoise.exercise import demo
 from counterpoise.study import open_study, stream
+from counterpoise.study.events import Chosen, Failed, Planned
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def tiny(monkeypatch):
 def test_the_demo_explains_its_runs_and_keeps_what_is_finished(tiny, tmp_path):
     plans = {tmp_path / name: plan for name, plan in demo.plans("digits", quick=True).items()}
     events = list(stream(plans))
-    assert not [e.value for e in events if e.kind == "failed"]
+    assert not [e for e in events if isinstance(e, Failed)]
     results = demo.explain(tmp_path)
     assert set(results["part1"]) == {"plain", "LayerNorm", "GroupNorm"}
     assert set(results["part2"]) == {demo.CE, demo.FOCAL, demo.FOCAL_MEAN_1}
@@ -44,8 +45,8 @@ def test_the_demo_explains_its_runs_and_keeps_what_is_finished(tiny, tmp_path):
     assert float(small["factor"]) == pytest.approx(first / focal, rel=0.05)
     before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
     assert len(before) == 6
-    again = [e for e in stream(plans) if e.run]
-    assert [(e.kind, e.value) for e in again] == [("finished", "kept")] * 6
+    again = [e for e in stream(plans) if not isinstance(e, Planned | Chosen)]
+    assert [e.kept for e in again] == [True] * 6
     assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
 
 

@@ -67,10 +67,11 @@ def child(study):
     from tests.faults import counting, tiny
 
     from counterpoise.study import stream
+    from counterpoise.study.events import Failed
 
     counting.install()
     events = stream({study: tiny.PLAN}, data={study: tiny.toy()}, workers=2)
-    failed = [e.value for e in events if e.kind == "failed"]
+    failed = [e.reason for e in events if isinstance(e, Failed)]
     if failed:
         print(failed, flush=True)
     return 1 if failed else 0

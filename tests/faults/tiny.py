@@ -11,7 +11,7 @@ from torch import nn
 from counterpoise import report
 from counterpoise.data import Data, Part
 from counterpoise.study import Plan, Training, Tuning, _stream, one_run, open_study, record, stream
-from counterpoise.study.engines import Event
+from counterpoise.study.events import Failed, Finished, Started
 
 # The report tells times; a lock says nothing once it is released.
 VARY = {record.TIMING, ".lock", "report.html"}
@@ -42,14 +42,14 @@ PLAN = Plan(
 def here(target, jobs, workers=None):
     """Run jobs in this process, as `engines.run_all` does in others."""
     for name, job in jobs.items():
-        yield Event(name, "started")
+        yield Started(name)
         try:
-            target(job, lambda news: None)
+            target(job, lambda event: None)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            yield Event(name, "failed", reason, isinstance(error, OSError))
+            yield Failed(name, reason, isinstance(error, OSError))
         else:
-            yield Event(name, "finished")
+            yield Finished(name)
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def in_this_process():
 def compare(folder, plan=PLAN, data=None):
     """Run a study; return the reasons of the runs that failed."""
     events = stream({Path(folder): plan}, data={Path(folder): data or toy()})
-    return [e.value for e in events if e.kind == "failed"]
+    return [e.reason for e in events if isinstance(e, Failed)]
 
 
 def tree(folder):

@@ -11,7 +11,7 @@ from counterpoise import files
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
-from counterpoise.study.plan import final_runs, tuning_runs, write
+from counterpoise.study.plan import final_runs, write
 
 NAMES = (
     "T-shirt",
@@ -90,16 +90,17 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     targets = np.repeat(np.arange(len(names)), what.get("test_each", 60))
     facts = _write_data(folder, plan, names, shape, counts, targets, rng)
     work = streaming._Work(plan, folder, facts)
-    work.add(tuning_runs(plan))
-    for name, run in zip(work.added, tuning_runs(plan), strict=True):
+    work.add_tuning()
+    for name in work.added:
+        run = work.specs[name]
         made = _run(work, name, plan, run, counts, targets, skill=1 - abs(np.log10(run.lr / 0.1)))
         record.finish(*made)
     labels = {plan.label(v): v for v in plan.variants}
     rates = dict(zip(labels, (0.1, 0.1, 0.03, 0.1, 0.3, 0.1), strict=False))
     work.choices = rates if plan.grid else dict.fromkeys(labels, 0.1)
-    runs = final_runs(plan, work.choices)
-    work.add(runs)
-    for name, run in list(zip(work.added, runs, strict=True))[: len(runs) - what.get("missing", 0)]:
+    work.add(final_runs(plan, facts["fingerprint"], work.choices))
+    for name in work.added[: len(work.added) - what.get("missing", 0)]:
+        run = work.specs[name]
         key = plan.label(run.variant), run.seed
         if key in what.get("failed", {}):
             work.failed[name] = what["failed"][key]
@@ -152,7 +153,7 @@ def _run(work, name, plan, run, counts, targets, skill):
     logits = _logits(run.variant, targets, len(counts), skill, rng)
     scores = evaluate(targets, logits, counts).to_dict()
     found = {
-        "spec": work.specs[name],
+        "spec": run.to_json(),
         "environment": {"torch": "2.13.0", "kernels": "C"},
         "parameters": 78_042 + 256 * (run.variant.norm != "none"),
         "train_counts": counts.tolist(),
@@ -165,7 +166,7 @@ def _run(work, name, plan, run, counts, targets, skill):
         return folder, {"history.jsonl": ""}, found, {"seconds": 1.0}
     found["test"], found["tau"] = scores, 0.5
     found["adjusted"] = evaluate(targets, adjust(logits, counts, 0.5), counts).to_dict()
-    shares = np.linspace(0, 1, run.epochs + 1) ** 0.3
+    shares = np.linspace(0, 1, run.training.epochs + 1) ** 0.3
     wobble = rng.normal(0, 0.02, len(shares))
     history = [
         {

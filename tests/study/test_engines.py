@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from counterpoise.study import engines
-from counterpoise.study._gpus import SETTLED, Gpus
+from counterpoise.study._gpus import MEMORY_KNOWN_AFTER, Gpus
 from counterpoise.study.engines import run_all
+from counterpoise.study.events import Epoch, Failed, Finished, Started
 
 
 def work(payload, emit):
     kind, folder = payload
-    emit({"threads": torch.get_num_threads()})
+    emit(Epoch(kind, {"threads": torch.get_num_threads()}))
     if kind == "raise":
         raise ValueError("no such thing")
     if kind == "exit":
@@ -36,21 +37,21 @@ def test_each_run_ends_and_one_death_costs_one_run(tmp_path):
         (tmp_path / kind).mkdir()
     runs = {kind: (kind, str(tmp_path / kind)) for kind in kinds}
     events = list(run_all(work, runs, workers=2))
-    ends = {e.run: e for e in events if e.kind in ("finished", "failed")}
-    assert {run: e.kind for run, e in ends.items()} == {
-        "fine": "finished",
-        "raise": "failed",
-        "exit": "failed",
-        "killed": "failed",
-        "killed once": "finished",
+    ends = {e.run: e for e in events if isinstance(e, Finished | Failed)}
+    assert {run: type(e) for run, e in ends.items()} == {
+        "fine": Finished,
+        "raise": Failed,
+        "exit": Failed,
+        "killed": Failed,
+        "killed once": Finished,
     }
-    assert ends["exit"].value.startswith("SystemExit: 0 (")
-    assert ends["raise"].value.startswith("ValueError: no such thing (")
+    assert ends["exit"].reason.startswith("SystemExit: 0 (")
+    assert ends["raise"].reason.startswith("ValueError: no such thing (")
     assert (ends["raise"].outside, ends["killed"].outside) == (False, True)
-    assert "exit code -9" in ends["killed"].value
-    starts = [e.run for e in events if e.kind == "started"]
+    assert "exit code -9" in ends["killed"].reason
+    starts = [e.run for e in events if isinstance(e, Started)]
     assert [starts.count(kind) for kind in kinds] == [1, 1, 1, 2, 2]
-    threads = {e.value["threads"] for e in events if e.kind == "news"}
+    threads = {e.row["threads"] for e in events if isinstance(e, Epoch)}
     assert threads == {1}  # whatever the number of workers: sums are taken in the same order
 
 
@@ -69,13 +70,13 @@ def test_a_server_that_is_killed_while_it_starts_a_process_is_started_again(tmp_
     monkeypatch.setattr(forkserver, "read_signed", dies_once)
     events = list(run_all(work, {"fine": ("fine", str(tmp_path / "fine"))}, workers=1))
     assert deaths
-    assert [e.kind for e in events if e.kind in ("finished", "failed")] == ["finished"]
+    assert [e for e in events if isinstance(e, Finished | Failed)] == [Finished("fine")]
 
 
 def test_leaving_early_ends_the_processes(tmp_path):
     (tmp_path / "sleep").mkdir()
     events = run_all(work, {"sleep": ("sleep", str(tmp_path / "sleep"))}, workers=1)
-    while next(events).kind != "news":
+    while not isinstance(next(events), Epoch):
         pass
     start = time.perf_counter()
     events.close()
@@ -90,38 +91,38 @@ class TwoGpus:
         self.gpus = Gpus(["a", "b"], self.free)
 
     def free(self, k):
-        runs = self.gpus.runs if self.gpus else {}
+        runs = self.gpus.assigned if self.gpus else {}
         here = [run for run, at in runs.items() if at == "ab"[k]]
-        return 10 - sum(3 if self.gpus.heard[run] >= SETTLED else 1 for run in here)
+        return 10 - sum(3 if self.gpus.epochs[run] >= MEMORY_KNOWN_AFTER else 1 for run in here)
 
 
 def test_a_gpu_takes_as_many_runs_as_were_seen_to_fit():
     gpus = TwoGpus().gpus
-    assert [gpus.place("1"), gpus.place("2"), gpus.place("3")] == ["a", "b", None]
-    for _ in range(SETTLED):
-        gpus.hear("2", "news", {"row": {}})
-    assert gpus.place("3") == "b"  # 7 GB are free there, and one was seen to take 3
-    assert gpus.place("4") is None  # nobody knows yet what the others will take
-    for _ in range(SETTLED):
-        gpus.hear("3", "news", {"row": {}})
-    assert gpus.place("4") is None  # 4 GB are free, and a half more than 3 is to be kept
-    gpus.hear("2", "finished", None)
-    assert gpus.place("4") == "b"
+    assert [gpus.assign("1"), gpus.assign("2"), gpus.assign("3")] == ["a", "b", None]
+    for _ in range(MEMORY_KNOWN_AFTER):
+        gpus.on_event(Epoch("2", {}))
+    assert gpus.assign("3") == "b"  # 7 GB are free there, and one was seen to take 3
+    assert gpus.assign("4") is None  # nobody knows yet what the others will take
+    for _ in range(MEMORY_KNOWN_AFTER):
+        gpus.on_event(Epoch("3", {}))
+    assert gpus.assign("4") is None  # 4 GB are free, and a half more than 3 is to be kept
+    gpus.on_event(Finished("2"))
+    assert gpus.assign("4") == "b"
 
 
 def test_as_many_runs_as_are_asked_for_share_the_gpus(tmp_path, monkeypatch):
-    placed = []
+    assigned = []
 
     class Full(Gpus):
-        def place(self, run, at_once):
-            placed.append(super().place(run, at_once))
-            return placed[-1]
+        def assign(self, run, at_once):
+            assigned.append(super().assign(run, at_once))
+            return assigned[-1]
 
     monkeypatch.setattr(engines, "_gpus", lambda: Full(["0", "1"], lambda _: 0))
     runs = {str(k): ("fine", str(tmp_path)) for k in range(4)}
-    ends = [e.kind for e in run_all(work, runs, workers=4) if e.kind in ("finished", "failed")]
-    assert ends == ["finished"] * 4
-    assert placed[:4] == ["0", "1", "0", "1"]
+    ends = [e for e in run_all(work, runs, workers=4) if isinstance(e, Finished | Failed)]
+    assert sorted(e.run for e in ends if isinstance(e, Finished)) == ["0", "1", "2", "3"]
+    assert assigned[:4] == ["0", "1", "0", "1"]
 
 
 def end_wildly(kind, emit):
@@ -133,9 +134,9 @@ def end_wildly(kind, emit):
 
 def test_whatever_ends_a_run_is_one_reason_of_bearable_length(capfd):
     ends = {e.run: e for e in run_all(end_wildly, {"long": "long", "stop": "stop"}, workers=1)}
-    assert ends["long"].kind == ends["stop"].kind == "failed"
-    assert len(ends["long"].value) < 3000
-    assert ends["stop"].value.startswith("KeyboardInterrupt")
+    assert type(ends["long"]) is type(ends["stop"]) is Failed
+    assert len(ends["long"].reason) < 3000
+    assert ends["stop"].reason.startswith("KeyboardInterrupt")
     assert capfd.readouterr().err == ""
 
 

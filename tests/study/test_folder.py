@@ -14,6 +14,7 @@ from counterpoise.study import (
     record,
     usual_folder,
 )
+from counterpoise.study.events import Planned, Started
 
 
 def test_runs_of_another_environment_are_kept_and_said(finished, tmp_path, monkeypatch):
@@ -23,9 +24,9 @@ def test_runs_of_another_environment_are_kept_and_said(finished, tmp_path, monke
     shutil.copytree(finished, folder)
     elsewhere(folder, "predictions.npz", kernels="others")
     before = files(folder)
-    (planned,) = (e.value for e in run(plan(), folder) if e.kind == "planned")
-    assert len(planned["kept"]) == 4
-    (said,) = planned["other_environment"].values()
+    (planned,) = (e for e in run(plan(), folder) if isinstance(e, Planned))
+    assert len(planned.kept) == 4
+    (said,) = planned.other_environment.values()
     assert said == ["kernels others in place of C"]
     assert files(folder) == before
     (found,) = (f for f in findings.collect_findings(open_study(folder)) if f.code == "CP401")
@@ -38,7 +39,7 @@ def test_runs_of_another_environment_are_trained_again_if_the_plan_says_so(finis
     shutil.copytree(finished, folder)
     elsewhere(folder, "predictions.npz", kernels="others")
     events = run(plan(on_other_environment="rerun"), folder)
-    assert sum(e.kind == "started" for e in events) == 1
+    assert sum(isinstance(e, Started) for e in events) == 1
     kept = {k: v for k, v in files(folder).items() if k not in ("plan.toml", "study.json")}
     assert kept.items() <= files(finished).items()
 

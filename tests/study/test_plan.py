@@ -24,10 +24,10 @@ from counterpoise.study.plan import (
     final_runs,
     read,
     read_file,
-    run_id,
     tuning_runs,
     write,
 )
+from counterpoise.study.spec import run_id
 
 INF, NAN = math.inf, math.nan
 
@@ -300,12 +300,12 @@ def test_a_plan_that_toml_cannot_hold_is_not_written():
 
 def test_every_variant_gets_the_same_budget_on_seeds_that_are_not_reported():
     plan = dataclasses.replace(FULL, training=Training("mlp", epochs=3))
-    runs = tuning_runs(plan)
+    runs = tuning_runs(plan, "data")
     budget = [sum(r.variant == v for r in runs) for v in plan.variants]
     assert set(budget) == {len(plan.tuning.grid) * plan.tuning.seeds}
     assert not {r.seed for r in runs} & set(plan.seeds)
-    assert tuning_runs(FULL) == []  # its rate is fixed
-    assert {r.lr for r in tuning_runs(Plan())} == set(GRIDS["sgd"])
+    assert tuning_runs(FULL, "data") == []  # its rate is fixed
+    assert {r.lr for r in tuning_runs(Plan(), "data")} == set(GRIDS["sgd"])
 
 
 def test_the_best_mean_on_validation_is_chosen_and_of_equals_the_lower_rate():
@@ -318,22 +318,27 @@ def test_the_best_mean_on_validation_is_chosen_and_of_equals_the_lower_rate():
         ("focal", 0.3): [0.2, 0.2],
     }
     assert choose(plan, scores) == {"cross_entropy": 0.2, "focal": 0.3}
-    assert {r.lr for r in final_runs(plan, {"focal": 0.3})} == {0.3}
-    assert len(final_runs(plan, {"focal": 0.3})) == 5
+    assert {r.lr for r in final_runs(plan, "data", {"focal": 0.3})} == {0.3}
+    assert len(final_runs(plan, "data", {"focal": 0.3})) == 5
     assert choose(FULL, {}) == dict.fromkeys(FULL.labels, 0.1)
 
 
 def test_a_run_is_another_one_when_anything_changes_that_its_results_depend_on():
-    run = final_runs(FULL, choose(FULL, {}))[0]
-    ids = {run_id(run.spec(FULL, "data")), run_id(run.spec(FULL, "other data"))}
-    for change in ({"seed": 9}, {"lr": 0.3}, {"variant": Variant()}, {"epochs": 9}):
-        ids.add(run_id(dataclasses.replace(run, **change).spec(FULL, "data")))
-    for t in ({"batch_size": 7}, {"momentum": 0.5}, {"watch": ("train",)}):
-        plan = dataclasses.replace(FULL, training=dataclasses.replace(FULL.training, **t))
-        ids.add(run_id(run.spec(plan, "data")))
-    assert len(ids) == 9
+    def first(plan=FULL, data="data"):
+        return run_id(final_runs(plan, data, choose(plan, {}))[0].to_json())
+
+    ids = {first(), first(data="other data")}
+    for change in ({"seeds": (9,)}, {"baseline": FULL.labels[1]}, {"metric": "accuracy"}):
+        ids.add(first(dataclasses.replace(FULL, **change)))
+    for change in (
+        *({"lr": 0.3}, {"epochs": 9}, {"batch_size": 7}),
+        *({"momentum": 0.5}, {"watch": ("train",)}),
+    ):
+        training = dataclasses.replace(FULL.training, **change)
+        ids.add(first(dataclasses.replace(FULL, training=training)))
+    assert len(ids) == 10
     more = dataclasses.replace(FULL, seeds=(3, 1, 5), margin=0.5, norms=("none", "group", "batch"))
-    assert run_id(run.spec(more, "data")) == run_id(run.spec(FULL, "data"))
+    assert first(more) == first()
 
 
 def test_a_users_object_that_changes_makes_another_run(tmp_path, monkeypatch):
@@ -342,8 +347,8 @@ def test_a_users_object_that_changes_makes_another_run(tmp_path, monkeypatch):
     for text in ("def make(counts): ...", "def make(counts): return None"):
         (tmp_path / "mine_for_a_test.py").write_text(text)
         sys.modules.pop("mine_for_a_test", None)
-        run = final_runs(plan, {plan.labels[0]: 0.1})[0]
-        ids.add(run_id(run.spec(plan, "data")))
+        run = final_runs(plan, "data", {plan.labels[0]: 0.1})[0]
+        ids.add(run_id(run.to_json()))
     assert len(ids) == 2
 
 

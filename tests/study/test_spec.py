@@ -6,7 +6,8 @@ The texts were printed by the version that first wrote format 1.
 import json
 
 from counterpoise.study import Plan, Training, Variant, record
-from counterpoise.study.plan import choose, final_runs, run_id
+from counterpoise.study.plan import choose, final_runs
+from counterpoise.study.spec import run_id
 
 PLAN = Plan(
     "digits",
@@ -36,7 +37,7 @@ SPEC = """{
 
 
 def test_the_text_of_a_spec_and_the_names_of_runs_stay():
-    specs = [run.spec(PLAN, "ab" * 32) for run in final_runs(PLAN, choose(PLAN, {}))]
+    specs = [run.to_json() for run in final_runs(PLAN, "ab" * 32, choose(PLAN, {}))]
     assert [run_id(spec) for spec in specs] == IDS
     assert record.to_json(specs[1]) == SPEC
     assert run_id(json.loads(SPEC)) == IDS[1]

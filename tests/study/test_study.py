@@ -24,6 +24,15 @@ from counterpoise.study import (
     compare,
     open_study,
 )
+from counterpoise.study.events import (
+    Epoch,
+    Failed,
+    Finished,
+    Planned,
+    Progress,
+    Started,
+    Waiting,
+)
 
 
 def test_a_study_holds_what_was_planned(finished):
@@ -54,18 +63,18 @@ def test_what_is_there_is_kept_and_the_rest_is_run(finished, tmp_path):
     shutil.copytree(finished, folder)
     before = files(folder)
     events = run(plan(), folder)
-    assert {e.value for e in events if e.kind == "finished"} == {"kept"}
+    assert {e.kept for e in events if isinstance(e, Finished)} == {True}
     assert files(folder) == before
     more = plan(losses=("cross_entropy", "focal", "poly"), seeds=(0, 1, 2))
     events = run(more, folder)
-    (planned,) = (e.value for e in events if e.kind == "planned")
-    assert len(planned["kept"]) == 4
-    assert len(planned["runs"]) == 9
-    assert planned["left_over"] == []
+    (planned,) = (e for e in events if isinstance(e, Planned))
+    assert len(planned.kept) == 4
+    assert len(planned.runs) == 9
+    assert planned.left_over == ()
     other = plan(training=Training("mlp", epochs=1, lr=0.1, batch_size=64))
     events = run(other, folder)
-    (planned,) = (e.value for e in events if e.kind == "planned")
-    assert (len(planned["kept"]), len(planned["left_over"])) == (0, 9)
+    (planned,) = (e for e in events if isinstance(e, Planned))
+    assert (len(planned.kept), len(planned.left_over)) == (0, 9)
 
 
 def test_a_damaged_run_is_run_again(finished, tmp_path):
@@ -73,7 +82,7 @@ def test_a_damaged_run_is_run_again(finished, tmp_path):
     shutil.copytree(finished, folder)
     next(folder.glob("runs/*/predictions.npz")).write_bytes(b"damaged")
     events = run(plan(), folder)
-    assert sum(e.kind == "started" for e in events) == 1
+    assert sum(isinstance(e, Started) for e in events) == 1
     assert files(folder) == files(finished)
 
 
@@ -89,8 +98,9 @@ def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch)
                 p for m in self.net.modules() if type(m) is nn.Linear for p in m.parameters()
             ]
             self.sampler.set_epoch(1)
-            key = tuple(self.spec["variant"][k] for k in ("norm", "loss", "sampler"))
-            made[key, self.spec["seed"]] = {
+            variant = self.spec.variant
+            key = variant.norm, variant.loss, variant.sampler
+            made[key, self.spec.seed] = {
                 "weights": digest(*weights),
                 "split": digest(self.parts["train"].inputs, self.parts["validation"].inputs),
                 "order": digest(torch.tensor(list(self.sampler))),
@@ -104,7 +114,7 @@ def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch)
     )
     work = prepared(many, tmp_path)
     for name in work.added:
-        one_run.train_run(work.job(name), lambda news: None)
+        one_run.train_run(work.job(name), lambda event: None)
     assert len(made) == 24
     for what in ("weights", "split"):
         by_seed = [{v[what] for (_, s), v in made.items() if s == seed} for seed in (0, 1)]
@@ -136,7 +146,7 @@ def test_learning_rates_are_chosen_on_validation_and_the_test_part_is_not_touche
     assert all("test" not in r.run and "adjusted" not in r.run for r in study.tuning)
     assert {r.seed for r in study.tuning}.isdisjoint(study.plan.seeds)
     assert {r.lr for r in study.records} == {0.1}
-    costs = [e.value["cost"] for e in events if e.kind == "planned"]
+    costs = [e.cost for e in events if isinstance(e, Planned)]
     assert sum(costs[0].values()) == 4 * 2 * sum(study.data["train_counts"])
 
 
@@ -200,7 +210,7 @@ def test_runs_that_fail_are_told_with_the_reason_and_the_others_go_on(tmp_path, 
     training = Training("my_models:net", epochs=2, lr=0.1)
     norms = ("layer", "none", "rms")
     events = run(plan(norms=norms, losses=("focal",), seeds=(0,), training=training), "study")
-    failed = {e.run: e.value for e in events if e.kind == "failed"}
+    failed = {e.run: e.reason for e in events if isinstance(e, Failed)}
     study = open_study("study")
     assert study.failed == failed
     reasons = {study.expected[run]["label"]: reason for run, reason in failed.items()}
@@ -221,9 +231,9 @@ def test_runs_that_fail_are_told_with_the_reason_and_the_others_go_on(tmp_path, 
 def test_a_run_that_diverges_is_told(tmp_path):
     wild = Training("mlp", epochs=3, lr=1e25, momentum=0.0, schedule="constant")
     events = run(plan(losses=("cross_entropy",), seeds=(0,), training=wild), tmp_path)
-    (failed,) = (e for e in events if e.kind == "failed")
-    assert failed.value.startswith("Diverged: the loss is")
-    assert "lower the learning rate" in failed.value
+    (failed,) = (e for e in events if isinstance(e, Failed))
+    assert failed.reason.startswith("Diverged: the loss is")
+    assert "lower the learning rate" in failed.reason
 
 
 def test_a_disk_that_is_full_costs_the_runs_and_not_the_study(finished, tmp_path):
@@ -235,7 +245,7 @@ def test_a_disk_that_is_full_costs_the_runs_and_not_the_study(finished, tmp_path
         pytest.skip("mounting needs root")
     try:
         events = run(plan(), small, workers=1)
-        reasons = [e.value for e in events if e.kind == "failed"]
+        reasons = [e.reason for e in events if isinstance(e, Failed)]
         assert reasons
         assert all("No space left" in reason for reason in reasons)
         assert not list(small.rglob("*.tmp"))
@@ -310,11 +320,11 @@ def test_the_time_left_is_shown_at_every_width(width):
 
     console = Console(width=width, force_terminal=True, color_system=None)
     board = Board(console, "balanced_accuracy")
-    board._runs["run"] = {"label": "batch, logit_adjusted", "stage": "final", "seed": 0}
-    board._on_started("run", None)
-    news = {"epoch": 3, "validation_balanced_accuracy": 0.5}
-    board._on_news("run", {"row": news})
-    board._on_news("run", {"progress": 0.5})
+    board._runs["run"] = {"label": "batch, logit_adjusted", "stage": "final", "seed": 0, "lr": 0.1}
+    board._cost["run"] = 1.0
+    row = {"epoch": 3, "validation_balanced_accuracy": 0.5}
+    for event in (Started("run"), Epoch("run", row), Progress("run", 0.5)):
+        board._on_event(event)
     with console.capture() as capture:
         console.print(board._draw())
     assert "batch, logit_adjusted · seed 0" in capture.get()
@@ -336,11 +346,11 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     held.acquire()
     said = []
 
-    def tell(news):
-        if "waiting" in news:
-            said.append(news["waiting"])
+    def note(event):
+        if isinstance(event, Waiting):
+            said.append(event)
             threading.Timer(0, held.release).start()
 
-    one_run.train_run(work.job(name), tell)
-    assert said == [str(folder)]
+    one_run.train_run(work.job(name), note)
+    assert said == [Waiting(name, folder)]
     assert (folder / "run.json").exists()

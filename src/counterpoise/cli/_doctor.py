@@ -59,7 +59,7 @@ def doctor(
     from counterpoise.data import count_classes, load
     from counterpoise.doctor import diagnose
     from counterpoise.registry import resolve
-    from counterpoise.study.one_run import check_logits
+    from counterpoise.study.net import check_logits
     from counterpoise.study.record import to_json
     from counterpoise.user_code import raised
 
@@ -97,7 +97,7 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     from torch import nn
 
     from counterpoise.registry import resolve
-    from counterpoise.study.one_run import build
+    from counterpoise.study.net import build
 
     if ":" not in model:
         return build(model, norm, shape, num_classes)

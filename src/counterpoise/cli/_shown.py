@@ -1,7 +1,6 @@
 """Printing of text without rich markup and without control sequences."""
 
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -17,7 +16,7 @@ class Output(Console):
         raise
 
 
-def shown(*parts: Any) -> Text:
+def shown(*parts: object) -> Text:
     """Return parts as one rich text; a part may be a pair of text and style.
 
     Markup and emoji codes are shown as they are, and numbers are not coloured.

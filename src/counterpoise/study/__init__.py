@@ -1,7 +1,10 @@
 """A fair comparison: a plan, its runs, and what their records say.
 
 plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
+settings.py  how trainings are done: the tables of that plan
+spec.py      what one run is asked for; its digest names the run's folder
 _stream.py   running it: first the learning rates are chosen, then what is reported is trained
+events.py    what happens on the way
 engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
@@ -20,8 +23,9 @@ from counterpoise.registry import name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
-from counterpoise.study.engines import Event
-from counterpoise.study.plan import Imbalance, Plan, Training, Tuning, Variant, read_file
+from counterpoise.study.events import Event, Failed
+from counterpoise.study.plan import Plan, read_file
+from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
 
 __all__ = [
     "Event",
@@ -125,8 +129,8 @@ def compare(
         out = usual_folder(plan, "" if loaded is None else fingerprint(loaded))
     folder = Path(out)
     for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
-        if event.kind == "failed":
-            warnings.warn(f"{event.run} failed: {event.value}", stacklevel=2)
+        if isinstance(event, Failed):
+            warnings.warn(f"{event.run} failed: {event.reason}", stacklevel=2)
         if on_event is not None:
             on_event(event)
     return open_study(folder)

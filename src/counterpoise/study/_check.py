@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise import registry
 from counterpoise.registry import unknown
+from counterpoise.study.settings import TUNING_SEED, Variant
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -84,8 +85,6 @@ def shown(value: Any) -> str:
 
 
 def _check_seeds(seeds: tuple[int, ...]) -> None:
-    from counterpoise.study.plan import TUNING_SEED
-
     if min(seeds) < 0 or max(seeds) >= 2**63:
         raise ValueError(f"seeds must be >= 0 and below 2**63, but got {shown(seeds)}")
     beyond = TUNING_SEED + _MOST_TUNING_SEEDS
@@ -188,8 +187,6 @@ def _parts(plan: "Plan") -> tuple[tuple[str, Any], ...]:
 
 def _check_settings(plan: "Plan") -> None:
     """Refuse single variants that are none, and settings that a file cannot hold."""
-    from counterpoise.study.plan import Variant
-
     for v in plan.variant:
         if not isinstance(v, Variant) or not isinstance(v.settings, Mapping):
             raise ValueError(f"each variant must be a table of settings, but got {shown(v)}")

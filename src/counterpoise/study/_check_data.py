@@ -8,8 +8,9 @@ from counterpoise.data._memory import free_memory
 from counterpoise.data._part import check_pair
 from counterpoise.registry import resolve
 from counterpoise.study._check import shown
-from counterpoise.study.one_run import build
-from counterpoise.study.plan import Plan, Variant, write
+from counterpoise.study.net import build
+from counterpoise.study.plan import Plan, write
+from counterpoise.study.settings import Variant
 from counterpoise.text import one_line
 
 _MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-SETTLED = 2  # rows of a run by which it has taken what it will: of the untrained net, and an epoch
+from counterpoise.study.events import Epoch, Failed, Finished, OfRun
+
+MEMORY_KNOWN_AFTER = 2  # `Epoch`s of a run: of the untrained net, and of the first trained one
 MARGIN = 1.5  # what is kept free for a run, of what one was seen to take
 
 
@@ -18,10 +19,10 @@ class Gpus:
     def __init__(self, names: list[str], free: Callable[[int], int]) -> None:
         self.names, self.free = names, free  # free(k): bytes of the k-th
         self.before = [free(k) for k in range(len(names))]
-        self.runs: dict[str, str] = {}  # run -> GPU
-        self.heard: Counter[str] = Counter()  # rows of a run
+        self.assigned: dict[str, str] = {}  # run -> GPU
+        self.epochs: Counter[str] = Counter()  # of each run
 
-    def place(self, run: str, at_once: bool = False) -> str | None:
+    def assign(self, run: str, at_once: bool = False) -> str | None:
         """Give a run the GPU with most room; None where it has to wait for room, unless at once."""
         free = {name: self.free(k) for k, name in enumerate(self.names)}
         fitting = [
@@ -31,18 +32,19 @@ class Gpus:
         ]
         if not fitting:
             return None
-        here = Counter(self.runs.values())
-        self.runs[run] = min(fitting, key=lambda name: (here[name], -free[name]))
-        return self.runs[run]
+        here = Counter(self.assigned.values())
+        self.assigned[run] = min(fitting, key=lambda name: (here[name], -free[name]))
+        return self.assigned[run]
 
-    def hear(self, run: str, kind: str, value: Any) -> None:
-        """Note a message of a run, or its end."""
-        if kind != "news":
-            del self.runs[run], self.heard[run]
-        elif "row" in value:
-            self.heard[run] += 1
+    def on_event(self, event: OfRun) -> None:
+        """Note an epoch of a run, or its end."""
+        match event:
+            case Epoch(run):
+                self.epochs[run] += 1
+            case Finished(run) | Failed(run):
+                del self.assigned[run], self.epochs[run]
 
     def _fits(self, name: str, taken: int, free: int) -> bool:
-        here = [run for run, at in self.runs.items() if at == name]
-        settled = all(self.heard[run] >= SETTLED for run in here)
-        return not here or (settled and free >= MARGIN * taken / len(here))
+        here = [run for run, at in self.assigned.items() if at == name]
+        known = all(self.epochs[run] >= MEMORY_KNOWN_AFTER for run in here)
+        return not here or (known and free >= MARGIN * taken / len(here))

@@ -12,7 +12,8 @@ from typing import Any
 
 from counterpoise import files
 from counterpoise.study import record
-from counterpoise.study.plan import Imbalance, Plan
+from counterpoise.study.plan import Plan
+from counterpoise.study.settings import Imbalance
 
 FILE = "data.safetensors"
 _DRAW_SEED = 0

@@ -1,4 +1,4 @@
-"""Running a study: from a plan to finished records, told as events."""
+"""Running a study: from a plan to finished records, reported as events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,9 +9,11 @@ from typing import Any
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, gather, keep
-from counterpoise.study.engines import Event, run_all
+from counterpoise.study.engines import run_all
 from counterpoise.study.environment import differences, environment, run_environment
-from counterpoise.study.plan import Plan, Run, choose, final_runs, run_id, tuning_runs, write
+from counterpoise.study.events import Chosen, Emit, Event, Failed, Finished, Planned, Unsaved
+from counterpoise.study.plan import Plan, choose, final_runs, tuning_runs, write
+from counterpoise.study.spec import Job, RunRow, RunSpec, run_id
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
 
@@ -23,27 +25,30 @@ class _Work:
     plan: Plan
     folder: Path
     facts: Mapping[str, Any]
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> label, seed, lr, stage
-    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
+    specs: dict[str, RunSpec] = field(default_factory=dict)
     choices: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    added: list[str] = field(default_factory=list)  # the ids of the stage that is on
+    added: list[str] = field(default_factory=list)  # the names of the stage that is on
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
-    def add(self, runs: Sequence[Run]) -> None:
+    def add(self, specs: Sequence[RunSpec]) -> None:
         """Take up the runs of a stage."""
         self.added = []
-        for run in runs:
-            spec = run.spec(self.plan, self.facts["fingerprint"])
-            name = run_id(spec)
+        for spec in specs:
+            name = run_id(spec.to_json())
             self.specs[name] = spec
             self.runs[name] = {
-                "label": self.plan.label(run.variant),
-                "seed": run.seed,
-                "lr": run.lr,
-                "stage": run.stage,
+                "label": self.plan.label(spec.variant),
+                "seed": spec.seed,
+                "lr": spec.lr,
+                "stage": spec.stage,
             }
             self.added.append(name)
+
+    def add_tuning(self) -> None:
+        """Take up the runs that choose the learning rates."""
+        self.add(tuning_runs(self.plan, self.facts["fingerprint"]))
 
     def add_final(self) -> None:
         """Choose the learning rates, and take up the runs that are reported.
@@ -53,17 +58,13 @@ class _Work:
         """
         chosen = choose(self.plan, _tuning_scores(self))
         self.choices = {k: lr for k, lr in chosen.items() if k not in self.undecided}
-        self.add(final_runs(self.plan, self.choices))
+        self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
 
-    def job(self, name: str) -> dict[str, Any]:
+    def job(self, name: str) -> Job:
         """What a worker needs to do the run."""
-        folder = str((self.folder / RUNS / name).resolve())
-        return {
-            "spec": self.specs[name],
-            "folder": folder,
-            "study": str(self.folder.resolve()),
-            "num_classes": len(self.facts["class_names"]),
-        }
+        study = self.folder.resolve()
+        classes = len(self.facts["class_names"])
+        return Job(self.specs[name], (self.folder / RUNS / name).resolve(), study, classes)
 
     def save(self) -> None:
         """Write `study.json`."""
@@ -94,10 +95,8 @@ def stream(
         workers: runs at a time; None for one a core.
 
     Yields:
-        `Event`s. Of a run: "started", "news" ({"progress": share} or {"row": an epoch's row}),
-        "finished" (its value is "kept" if it was there already) and "failed" (the reason). Of a
-        study (run = ""): "planned" (what there is to do, before each of the two stages; see
-        `_planned`), "chosen" (label -> learning rate) and "unsaved" (what could not be written).
+        `Event`s, those of a run and those of a study: `Planned` before each of the two stages,
+        `Chosen` between them, and `Unsaved`.
 
     Raises:
         ValueError: a folder that cannot be written or that another process is using, data that do
@@ -114,7 +113,7 @@ def stream(
             works.append(_Work(plan, folder, facts))
         for work in works:
             if work.plan.grid:
-                work.add(tuning_runs(work.plan))
+                work.add_tuning()
             else:
                 work.add_final()
             work.save()
@@ -125,7 +124,7 @@ def stream(
             if work.plan.grid:
                 work.add_final()
                 work.save()
-            yield Event("", "chosen", dict(work.choices))
+            yield Chosen(dict(work.choices))
         yield from _stage(works, workers)
 
 
@@ -149,19 +148,20 @@ def _check_place(folder: Path, source: Path) -> None:
 
 def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
     """Do the runs that are not done."""
-    jobs, owner = {}, {}
+    jobs: dict[str, Job] = {}
+    owner: dict[str, _Work] = {}
     for work in works:
         kept = _take_up(work)
-        yield Event("", "planned", _planned(work, kept))
+        yield _planned(work, kept)
         for name in kept:
-            yield Event(name, "finished", "kept")
+            yield Finished(name, kept=True)
         for name in work.added:
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
     for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
-        if event.kind == "failed":
+        if isinstance(event, Failed):
             work = owner[event.run]
-            work.failed[event.run] = event.value
+            work.failed[event.run] = event.reason
             if event.outside:
                 work.undecided.add(work.runs[event.run]["label"])
         yield event
@@ -169,7 +169,7 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
         try:
             work.save()
         except OSError as error:  # the records are what counts; they are whole or not there
-            yield Event("", "unsaved", f"{work.folder / STUDY}: {error.strerror or error}")
+            yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
 
 
 def _take_up(work: _Work) -> dict[str, list[str]]:
@@ -177,7 +177,7 @@ def _take_up(work: _Work) -> dict[str, list[str]]:
     here, kept = run_environment(), {}
     for name in work.added:
         folder = work.folder / RUNS / name
-        run = record.take_up(folder, work.specs[name])
+        run = record.take_up(folder, work.specs[name].to_json())
         if run is not None:
             kept[name] = differences(run["environment"], here)
             if kept[name] and work.plan.on_other_environment == "rerun":
@@ -186,26 +186,23 @@ def _take_up(work: _Work) -> dict[str, list[str]]:
     return kept
 
 
-def _planned(work: _Work, kept: Mapping[str, list[str]]) -> dict[str, Any]:
-    """What a stage has to do: its runs, which of them are kept, what is left over, the cost."""
-    cost = sum(work.facts["train_counts"])
+def _planned(work: _Work, kept: Mapping[str, list[str]]) -> Planned:
+    """What a stage has to do."""
+    samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
-    return {
-        "folder": work.folder,
-        "runs": {name: work.runs[name] for name in work.added},
-        "kept": list(kept),
-        "other_environment": {name: said for name, said in kept.items() if said},
-        "left_over": sorted(folders - work.runs.keys()) if work.choices else [],
-        # sample passes of each run, and of the whole study with the stage that comes later
-        "cost": {name: cost * work.specs[name]["training"]["epochs"] for name in work.added},
-        "later": 0
-        if work.choices
-        else cost * work.plan.training.epochs * len(work.plan.variants) * len(work.plan.seeds),
-        "data": dict(work.facts),
-    }
+    final = samples * plan.training.epochs * len(plan.variants) * len(plan.seeds)
+    return Planned(
+        folder=work.folder,
+        runs={name: work.runs[name] for name in work.added},
+        kept=tuple(kept),
+        other_environment={name: said for name, said in kept.items() if said},
+        left_over=tuple(sorted(folders - work.runs.keys())) if work.choices else (),
+        cost={name: samples * work.specs[name].training.epochs for name in work.added},
+        later=0 if work.choices else final,
+    )
 
 
-def _train_run(job: dict[str, Any], emit: Any) -> None:
+def _train_run(job: Job, emit: Emit) -> None:
     """What a worker calls: here, so that the parent need not import what trains."""
     from counterpoise.study.one_run import train_run
 

@@ -15,7 +15,8 @@ from counterpoise.study import _schema, record
 from counterpoise.study._prepared import find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
-from counterpoise.study.plan import Plan, read, read_file, run_id
+from counterpoise.study.plan import Plan, read, read_file
+from counterpoise.study.spec import run_id
 
 
 @dataclass(frozen=True)

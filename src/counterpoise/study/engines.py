@@ -10,15 +10,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import TypeVar, cast
 
 from counterpoise.study._gpus import Gpus
+from counterpoise.study.events import Emit, Failed, Finished, OfRun, Started
 from counterpoise.user_code import raised
 
-Emit = Callable[[Any], None]
-Target = Callable[[Any, Emit], None]
+Payload = TypeVar("Payload")
+Target = Callable[[Payload, Emit], None]
 
 # What every worker needs and would import for itself: optimizers load _dynamo, scores sklearn.
 _PRELOADED = ["torch", "torch._dynamo", "sklearn.metrics", "counterpoise.study.one_run"]
@@ -28,26 +29,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a run: "started", "news", "finished" or "failed".
-
-    Attributes:
-        run: its name.
-        kind: what happened.
-        value: what came with it.
-        outside: the file system or the end of its process made the run fail, not its training.
-    """
-
-    run: str
-    kind: str
-    value: Any = None
-    outside: bool = False
-
-
 def run_all(
-    target: Target, runs: Mapping[str, Any], *, workers: int | None = None, threads: int = 1
-) -> Iterator[Event]:
+    target: Target[Payload],
+    runs: Mapping[str, Payload],
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+) -> Iterator[OfRun]:
     """Call target(payload, emit) for every run, and yield what happens as it happens.
 
     Each run has a process of its own, so that a worker that leaks or is killed costs one run. A run
@@ -56,50 +44,43 @@ def run_all(
     the same order and results do not depend on it. Leaving the loop early ends all.
 
     Args:
-        target: an importable function; whatever it passes to `emit` arrives as "news".
+        target: an importable function; the events that it passes to `emit` are yielded here.
         runs: name of the run to what it is called with (picklable).
         workers: how many processes at a time; None for one a core, and on GPUs no more than their
             memory holds (`_gpus.py`).
         threads: of each process, for torch's operations on the CPU.
 
     Yields:
-        Events, in the order in which they arrive; every run ends with "finished" or "failed", whose
-        value is the reason.
+        Events, in the order in which they arrive; every run ends with `Finished` or `Failed`.
     """
     gpus = _gpus()
     asked, workers = workers, max(1, min(workers or os.cpu_count() or 1, len(runs)))
     waiting = deque((name, 1) for name in runs)
-    running: dict[Any, tuple[str, int, Any]] = {}
+    running: dict[Connection, tuple[str, int, BaseProcess]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 name, attempt = waiting[0]
-                device = None if gpus is None else gpus.place(name, at_once=asked is not None)
+                device = None if gpus is None else gpus.assign(name, at_once=asked is not None)
                 if gpus is not None and device is None:
                     break
                 waiting.popleft()
-                connection, process = _start(target, runs[name], threads, device)
+                connection, process = _start(target, name, runs[name], threads, device)
                 running[connection] = (name, attempt, process)
-                yield Event(name, "started")
-            for connection in wait(list(running)):
+                yield Started(name)
+            for connection in cast("list[Connection]", wait(list(running))):
                 name, attempt, process = running[connection]
-                kind, value = _receive(connection)
+                sent = _receive(connection)
+                event = _died(name, attempt, process) if sent is None else sent
                 if gpus is not None:
-                    gpus.hear(name, kind, value)
-                if kind == "news":
-                    yield Event(name, "news", value)
-                    continue
-                del running[connection]
-                process.join()
-                if kind == "failed":
-                    yield Event(name, kind, *value)
-                elif kind != "died":
-                    yield Event(name, kind, value)
-                elif attempt < _ATTEMPTS:
+                    gpus.on_event(event)
+                if isinstance(event, Finished | Failed):
+                    del running[connection]
+                    process.join()
+                if sent is None and attempt < _ATTEMPTS:
                     waiting.append((name, attempt + 1))
                 else:
-                    reason = f"its process died {attempt} times (exit code {process.exitcode})"
-                    yield Event(name, "failed", reason, outside=True)
+                    yield event
     finally:
         for *_, process in running.values():
             process.kill()
@@ -117,14 +98,16 @@ def _gpus() -> Gpus | None:
     return Gpus(names, lambda k: torch.cuda.mem_get_info(k)[0])
 
 
-def _start(target: Target, payload: Any, threads: int, device: str | None) -> tuple[Any, Any]:
-    """Start a process; return the connection on which it speaks, and the process."""
-    linux = sys.platform == "linux"
-    context: Any = multiprocessing.get_context("forkserver" if linux else "spawn")
-    if linux:
+def _start(
+    target: Target[Payload], run: str, payload: Payload, threads: int, device: str | None
+) -> tuple[Connection, BaseProcess]:
+    """Start a process; return the connection on which it sends events, and the process."""
+    context = multiprocessing.get_context("spawn")
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
     here, there = context.Pipe(duplex=False)
-    work = (target, payload, threads, device, there)
+    work = (target, run, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
     with _without_main(), _without_current_folder():
         for pause in (0.1, 0.5, 2.0, None):
@@ -135,7 +118,7 @@ def _start(target: Target, payload: Any, threads: int, device: str | None) -> tu
                 if pause is None:
                     raise
                 time.sleep(pause)
-    there.close()  # so that the process's end is the only one, and its death is heard
+    there.close()  # so that the process's end is the only one, and its death is noticed
     return here, process
 
 
@@ -175,16 +158,28 @@ def _without_current_folder() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _receive(connection: Any) -> tuple[str, Any]:
-    """The next message of a process, or that it died without a last one."""
+def _receive(connection: Connection) -> OfRun | None:
+    """The next event that a process sends; None if it died without a last one."""
     try:
         return connection.recv()
     except (EOFError, OSError):
-        return "died", None
+        return None
+
+
+def _died(run: str, attempt: int, process: BaseProcess) -> Failed:
+    """What is to be said of a run whose process died."""
+    process.join()
+    reason = f"its process died {attempt} times (exit code {process.exitcode})"
+    return Failed(run, reason, outside=True)
 
 
 def _work(
-    target: Target, payload: Any, threads: int, device: str | None, connection: Connection
+    target: Target[Payload],
+    run: str,
+    payload: Payload,
+    threads: int,
+    device: str | None,
+    connection: Connection,
 ) -> None:
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
@@ -193,19 +188,19 @@ def _work(
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
-        target(payload, lambda value: connection.send(("news", value)))
+        target(payload, connection.send)
     except BaseException as error:  # the user's net may call sys.exit
         reason = raised(error)
         reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
-        answer: Any = ("failed", (reason, isinstance(error, OSError)))
+        last: OfRun = Failed(run, reason, outside=isinstance(error, OSError))
     else:
-        answer = ("finished", None)
-    with contextlib.suppress(OSError):  # nobody hears it
-        connection.send(answer)
+        last = Finished(run)
+    with contextlib.suppress(OSError):  # nobody listens any more
+        connection.send(last)
 
 
 def _die_with_parent() -> None:
-    """End this process when the one that asked for it is gone: nobody would hear its results."""
+    """End this process when the one that asked for it is gone: nobody would get its results."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

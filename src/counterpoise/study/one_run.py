@@ -11,133 +11,104 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from counterpoise import data, files, losses, models, norms, probe, registry, samplers, train
+from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
 from counterpoise.study._prepared import load_parts
-from counterpoise.study.engines import Emit, peak_memory_mb
+from counterpoise.study.engines import peak_memory_mb
 from counterpoise.study.environment import run_environment
+from counterpoise.study.events import Emit, Epoch, Progress, Waiting
+from counterpoise.study.net import build, check_logits, with_cosine_head
+from counterpoise.study.settings import Variant
+from counterpoise.study.spec import Job
 from counterpoise.text import printable
 
-_NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.ALL
-_TOLD_EVERY = 15  # times that a lock is waited for, two seconds each
+_SAID_EVERY = 15  # times that a lock is waited for, two seconds each
 _PROBED = 64  # samples of the look at the first step
 
 
-def train_run(job: dict[str, Any], emit: Emit) -> None:
-    """Train what `job["spec"]` says and write its record to `job["folder"]`.
+def train_run(job: Job, emit: Emit) -> None:
+    """Train what a job's spec says and write its record to the job's folder.
 
     Args:
-        job: spec (of `plan.Run.spec`), folder (the run's), study (the folder of the study) and
-            num_classes.
-        emit: called with {"progress": share}, {"row": an epoch's row} and, while a worker that is
-            left from a killed study holds the run, with {"waiting": the run's folder}.
+        job: the run.
+        emit: called with `Progress`, `Epoch` and, while a worker that is left from a killed study
+            holds the run, with `Waiting`.
     """
-    folder = Path(job["folder"])
+    folder = job.folder
     files.make_folder(folder)
     waits = itertools.count()
 
-    def tell() -> None:
-        if next(waits) % _TOLD_EVERY == 0:
-            emit({"waiting": str(folder)})
+    def on_wait() -> None:
+        if next(waits) % _SAID_EVERY == 0:
+            emit(Waiting(folder.name, folder))
 
-    with files.lock(folder, on_wait=tell):
-        if record.take_up(folder, job["spec"]) is not None:
+    with files.lock(folder, on_wait=on_wait):
+        if record.take_up(folder, job.spec.to_json()) is not None:
             return
         try:
-            _Training(job["spec"], Path(job["study"]), job["num_classes"]).run(folder, emit)
+            _Training(job).run(folder, emit)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
 
 
-def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Return the net that a plan's words mean, for samples of a shape."""
-    if model == "auto":
-        model = "resnet8" if len(shape) == 3 else "mlp"
-    net = resolve("model", model, models.ALL)(resolve("norm", norm, _NORMS), shape, num_classes)
-    if not isinstance(net, nn.Module):
-        raise ValueError(f"{model} must make a torch.nn.Module, but made a {type(net).__name__}")
-    return net
-
-
-def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
-    """Let a net of the user's answer two samples, and refuse what are no logits of the classes.
-
-    Nothing of the net or of the random numbers to come is changed.
-
-    Raises:
-        ValueError: the answer is no tensor, or not of shape (2, num_classes).
-    """
-    training = net.training
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        found = net.eval()(inputs[:2])
-    net.train(training)
-    wanted = (min(2, len(inputs)), num_classes)
-    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
-        came = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
-        raise ValueError(
-            f"a net must return a tensor of logits, one for each class, here {wanted} for "
-            f"{wanted[0]} samples, but this one returns {came}; the data have {num_classes} classes"
-        )
-
-
 class _Training:
     """The parts of one training, put together from its spec."""
 
-    def __init__(self, spec: dict[str, Any], study: Path, num_classes: int) -> None:
-        self.spec, t, variant = spec, spec["training"], spec["variant"]
-        self.num_classes, self.environment = num_classes, run_environment()
+    def __init__(self, job: Job) -> None:
+        self.spec, spec, t = job.spec, job.spec, job.spec.training
+        self.num_classes, self.environment = job.num_classes, run_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self._read_data(study, t["validation"])
-        self.sampler = resolve("sampler", variant["sampler"], samplers.ALL)(
+        self._read_data(job.study)
+        self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.parts["train"].targets,
-            epochs=t["epochs"],
-            seed=spec["seed"],
+            epochs=t.epochs,
+            seed=spec.seed,
             num_classes=self.num_classes,
         )
         self.each_epoch: list[Any] = []
-        self.loss = self._make_loss(variant, t)
-        torch.manual_seed(spec["seed"])  # norms draw nothing: equal seeds, equal weights
-        self.net = self._make_net(variant["norm"], t["model"]).to(self.device)
-        if ":" in t["model"]:
+        self.loss = self._make_loss(spec.variant)
+        torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
+        self.net = self._make_net(spec.variant.norm, t.model).to(self.device)
+        if ":" in t.model:
             inputs = _fed(self.parts["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
         self.optimizer = train.make_optimizer(
             self.net,
-            t["optimizer"],
-            lr=t["lr"],
-            momentum=t["momentum"],
-            weight_decay=t["weight_decay"],
+            t.optimizer,
+            lr=spec.lr,
+            momentum=t.momentum,
+            weight_decay=t.weight_decay,
         )
 
     def run(self, folder: Path, emit: Emit) -> None:
         """Train to the end, from the last checkpoint if there is one, and write the record."""
         begin = time.perf_counter()
-        final = self.spec["stage"] == "final"
+        final = self.spec.stage == "final"
         flow = self._first_step() if final else None
-        t = self.spec["training"]
+        t, name = self.spec.training, folder.name
         rows = train.fit(
             self.net,
             self.loss,
             self.parts["train"],
-            epochs=t["epochs"],
-            batch_size=t["batch_size"],
+            epochs=t.epochs,
+            batch_size=t.batch_size,
             optimizer=self.optimizer,
-            schedule=train.SCHEDULES[t["schedule"]](t["warmup"]),
-            clip_norm=t["clip_norm"] or None,
-            seed=self.spec["seed"],
+            schedule=train.SCHEDULES[t.schedule](t.warmup),
+            clip_norm=t.clip_norm or None,
+            seed=self.spec.seed,
             sampler=self.sampler,
-            augment=resolve("augment", t["augment"], train.AUGMENTS),
+            augment=resolve("augment", t.augment, train.AUGMENTS),
             each_epoch=self.each_epoch,
-            watch={name: self.parts[name] for name in t["watch"]},
+            watch={name: self.parts[name] for name in t.watch},
             state=record.load_checkpoint(folder, self.environment),
-            on_epoch=lambda row: emit({"row": row}),
-            on_progress=lambda share: emit({"progress": share}),
+            on_epoch=lambda row: emit(Epoch(name, row)),
+            on_progress=lambda share: emit(Progress(name, share)),
             on_state=lambda state: record.save_checkpoint(folder, state, self.environment),
         )
         contents, found = self._evaluate(final)
@@ -145,7 +116,7 @@ class _Training:
         contents["history.jsonl"] = record.to_jsonl(rows)
         if flow is not None:
             contents["probe.json"] = record.to_json(flow)
-        run = {"spec": self.spec, "environment": self.environment, **found}
+        run = {"spec": self.spec.to_json(), "environment": self.environment, **found}
         timing = {
             "epochs_seconds": seconds,
             "seconds": time.perf_counter() - begin,
@@ -153,27 +124,28 @@ class _Training:
         }
         record.finish(folder, contents, run, timing)
 
-    def _read_data(self, study: Path, share: float) -> None:
+    def _read_data(self, study: Path) -> None:
         """Split as the seed says, and scale features by what the training part shows."""
         whole, test = load_parts(study)
         self.parts = {"train": whole, "test": test}
+        share = self.spec.training.validation
         if share:
-            pair = data.split_validation(whole, share, self.spec["seed"])
+            pair = data.split_validation(whole, share, self.spec.seed)
             self.parts |= dict(zip(("train", "validation"), pair, strict=True))
         scale = data.standardizer(self.parts["train"].inputs)
         self.parts = {k: data.Part(scale(p.inputs), p.targets) for k, p in self.parts.items()}
 
-    def _make_loss(self, variant: dict[str, Any], t: dict[str, Any]) -> nn.Module:
+    def _make_loss(self, variant: Variant) -> nn.Module:
         """The loss, built from the counts that it will see."""
-        word, settings = variant["loss"].removesuffix("+drw"), variant["settings"]
-        make = resolve("loss", word, losses.ALL)
-        self.seen_counts = self.sampler.seen_counts(t["epochs"] - 1)
+        t, settings = self.spec.training, variant.settings
+        make = resolve("loss", variant.plain_loss, losses.ALL)
+        self.seen_counts = self.sampler.seen_counts(t.epochs - 1)
         loss = make(self.seen_counts, **settings)
-        if variant["loss"] != word:
+        if variant.deferred:
             weight = losses.effective_number_weights(self.seen_counts)
-            start = int(t["deferred"] * t["epochs"])
+            start = int(t.deferred * t.epochs)
             self.each_epoch.append(losses.DeferredReweighting(loss, weight, start))
-        elif variant["sampler"] == "progressive":
+        elif variant.sampler == "progressive":
             loss = _Following(lambda counts: make(counts, **settings), self.sampler, self.device)
             self.each_epoch.append(loss)
         return loss.to(self.device) if isinstance(loss, nn.Module) else loss
@@ -181,7 +153,7 @@ class _Training:
     def _make_net(self, norm: str, model: str) -> nn.Module:
         shape = tuple(self.parts["train"].inputs.shape[1:])
         net = build(model, norm, shape, self.num_classes)
-        return _with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
+        return with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
 
     def _first_step(self) -> list[probe.LayerRow]:
         part = self.parts["train"]
@@ -252,17 +224,3 @@ class _Following(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
         return self.inner(logits, target)
-
-
-def _with_cosine_head(net: nn.Module) -> nn.Module:
-    """Put a `NormedLinear` in the place of the last linear layer: LDAM's margins need cosines."""
-    found = [(path, m) for path, m in net.named_modules() if type(m) is nn.Linear]
-    if not found:
-        raise ValueError("loss 'ldam' needs a net whose last layer is a torch.nn.Linear")
-    path, last = found[-1]
-    head = models.NormedLinear(last.in_features, last.out_features)
-    if not path:
-        return head
-    parent, _, name = path.rpartition(".")
-    setattr(net.get_submodule(parent), name, head)
-    return net

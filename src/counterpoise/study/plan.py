@@ -1,15 +1,13 @@
 """What to run: a tree of frozen dataclasses, which `plan.toml` holds on disk."""
 
-import hashlib
 import itertools
 import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -17,126 +15,21 @@ from counterpoise import files, registry
 from counterpoise.registry import unknown
 from counterpoise.study._check import NORMS, as_seeds, check_plan, shown
 from counterpoise.study._sources import digest_of
+from counterpoise.study.settings import (
+    TUNING_SEED,
+    Imbalance,
+    Training,
+    Tuning,
+    Variant,
+    setting,
+    settle,
+)
+from counterpoise.study.spec import RunSpec, Stage
 
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
-TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
-_DRW = "+drw"
 # A key like a.a.a.a: tomllib's time and memory grow with the square of its parts.
 _DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
 _MOST_BYTES = 1_000_000  # of a plan on disk
-
-
-def _field(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
-def _names(table: Iterable[str]) -> str:
-    return ", ".join(table)
-
-
-def _settle(part: Any) -> None:
-    """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
-    for key in part.__dataclass_fields__:
-        object.__setattr__(part, key, _plain(getattr(part, key)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(map(_plain_number, value))
-    return _plain_number(value)
-
-
-def _plain_number(value: Any) -> Any:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    return float(value) if isinstance(value, Real) else value
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to train: a norm, a loss and a sampler, with the loss's own settings."""
-
-    norm: str = "none"
-    loss: str = "cross_entropy"
-    sampler: str = "shuffle"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.settings, Mapping):
-            settled = {key: _plain(value) for key, value in self.settings.items()}
-            settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
-            object.__setattr__(self, "settings", settings)
-
-    def __hash__(self) -> int:
-        """Equal variants have equal hashes, whatever their settings."""
-        return hash((self.norm, self.loss, self.sampler, json.dumps(dict(self.settings))))
-
-    @property
-    def deferred(self) -> bool:
-        """Whether class weights set in late, as "+drw" behind the loss asks."""
-        return self.loss.endswith(_DRW)
-
-    @property
-    def plain_loss(self) -> str:
-        """The loss without "+drw"."""
-        return self.loss.removesuffix(_DRW)
-
-
-@dataclass(frozen=True)
-class Imbalance:
-    """A profile of class sizes laid over the data."""
-
-    profile: str = _field("none", "none, linear, exponential or step")
-    factor: float = _field(10.0, "how many times larger the largest class is than the smallest")
-    largest: int = _field(0, "samples of the largest class; 0: as many as the data allow")
-    test: bool = _field(False, "cut the test part as well")
-    test_largest: int = _field(0, "as largest, for the test part")
-    draw: str = _field("random", "which samples of a class: random or first")
-
-    def __post_init__(self) -> None:
-        _settle(self)
-
-
-@dataclass(frozen=True)
-class Training:
-    """How every variant is trained."""
-
-    model: str = _field("auto", f"{_names(registry.MODELS)}, module:name; auto: by the data")
-    image_size: int = _field(32, "to which a folder of images is scaled")
-    epochs: int = _field(20, "passes over the training part")
-    batch_size: int = _field(128, "samples a step")
-    optimizer: str = _field("sgd", _names(registry.OPTIMIZERS))
-    lr: float | str = _field("auto", "a number, or auto: from the grid of [tuning], per variant")
-    momentum: float = _field(0.9, "of sgd")
-    weight_decay: float = _field(5e-4, "not on norms and biases")
-    schedule: str = _field("cosine", _names(registry.SCHEDULES))
-    warmup: float = _field(0.05, "share of the training over which the rate rises")
-    clip_norm: float = _field(0.0, "largest norm of a step's gradient; 0: any")
-    deferred: float = _field(0.8, "after which share of the epochs a loss's +drw weights set in")
-    augment: str = _field(
-        "none", f"{_names(registry.AUGMENTS)}, module:name: how images are changed at random"
-    )
-    validation: float = _field(0.1, "share of the training part that choices are made on")
-    watch: tuple[str, ...] = _field(
-        ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
-    )
-
-    def __post_init__(self) -> None:
-        _settle(self)
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How `lr = "auto"` chooses: the same budget for every variant, on seeds not reported."""
-
-    grid: tuple[float, ...] = _field((), "learning rates to try; empty: the optimizer's usual ones")
-    seeds: int = _field(1, "trainings for each of them")
-    epochs: int = _field(0, "of each; 0: as many as the real ones")
-
-    def __post_init__(self) -> None:
-        _settle(self)
 
 
 @dataclass(frozen=True)
@@ -152,31 +45,31 @@ class Plan:
         ['none, cross_entropy', 'none, focal', 'group, cross_entropy', 'group, focal']
     """
 
-    data: str = _field("fashion_mnist", "fashion_mnist, digits, a folder, .npz, .csv, module:name")
-    norms: tuple[str, ...] = _field(("none",), f"{_names(NORMS)}; or module:name")
-    losses: tuple[str, ...] = _field(
-        ("cross_entropy",), f"{_names(registry.LOSSES)}; +drw: weights that set in late"
+    data: str = setting("fashion_mnist", "fashion_mnist, digits, a folder, .npz, .csv, module:name")
+    norms: tuple[str, ...] = setting(("none",), f"{', '.join(NORMS)}; or module:name")
+    losses: tuple[str, ...] = setting(
+        ("cross_entropy",), f"{', '.join(registry.LOSSES)}; +drw: weights that set in late"
     )
-    samplers: tuple[str, ...] = _field(("shuffle",), _names(registry.SAMPLERS))
+    samplers: tuple[str, ...] = setting(("shuffle",), ", ".join(registry.SAMPLERS))
     variant: tuple[Variant, ...] = ()
-    seeds: tuple[int, ...] = _field((0, 1, 2, 3, 4), "a number of seeds, or a list of them")
-    metric: str = _field(
+    seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), "a number of seeds, or a list of them")
+    metric: str = setting(
         registry.PRIMARY[0],
-        f"{_names(registry.PRIMARY)}: what verdicts are about, chosen beforehand",
+        f"{', '.join(registry.PRIMARY)}: what verdicts are about, chosen beforehand",
     )
-    margin: float = _field(
+    margin: float = setting(
         registry.METRICS[registry.PRIMARY[0]].margin, "differences below it do not matter"
     )
-    baseline: str = _field("", "label of what the others are compared with; empty: the first")
-    on_other_environment: str = _field(
+    baseline: str = setting("", "label of what the others are compared with; empty: the first")
+    on_other_environment: str = setting(
         "keep", "keep or rerun: what was trained with another torch, processor or set of kernels"
     )
-    imbalance: Imbalance = Imbalance()
-    training: Training = Training()
-    tuning: Tuning = Tuning()
+    imbalance: Imbalance = field(default=Imbalance())
+    training: Training = field(default=Training())
+    tuning: Tuning = field(default=Tuning())
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
         object.__setattr__(self, "seeds", as_seeds(self.seeds))
         check_plan(self)
 
@@ -210,7 +103,7 @@ class Plan:
     @property
     def size(self) -> str:
         """How many trainings there are, in words."""
-        tuning = len(tuning_runs(self))
+        tuning = len(self.variants) * len(self.grid) * self.tuning.seeds
         final = f"{len(self.variants) * len(self.seeds)} runs to compare"
         return f"{tuning} runs to choose learning rates, then {final}" if tuning else final
 
@@ -222,70 +115,40 @@ class Plan:
         return self.tuning.grid or GRIDS[self.training.optimizer]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training: a variant with a seed and a learning rate, for choosing or for reporting."""
+def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:
+    """The trainings that choose a learning rate for each variant; none where it is fixed.
 
-    variant: Variant
-    seed: int
-    lr: float
-    stage: str  # "tuning" or "final"
-    epochs: int
-
-    def spec(self, plan: Plan, fingerprint: str) -> dict[str, Any]:
-        """All that was asked for, as it stands in the run's record and names its folder.
-
-        The environment that its bytes depend on as well is not asked for: the record has it, too.
-        """
-        training = {
-            **asdict(plan.training),
-            "watch": list(plan.training.watch),
-            "lr": self.lr,
-            "epochs": self.epochs,
-        }
-        variant = {**asdict(self.variant), "settings": dict(self.variant.settings)}
-        words = (self.variant.norm, self.variant.plain_loss, self.variant.sampler)
-        words += (plan.training.model, plan.training.augment)
-        sources = {w: digest_of(w) for w in words if ":" in w}
-        return {
-            "variant": variant,
-            "seed": self.seed,
-            "stage": self.stage,
-            "metric": plan.metric,
-            "training": training,
-            "sources": sources,
-            "data": fingerprint,
-        }
-
-
-def run_id(spec: Mapping[str, Any]) -> str:
-    """The name of a run's folder: readable words, and a digest of all that it depends on."""
-    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    variant = spec["variant"]
-    words = "-".join(variant[axis] for axis in ("norm", "loss", "sampler"))
-    readable = re.sub(r"[^A-Za-z0-9_+-]", "_", words)[:60]
-    return f"{readable}-{spec['stage']}-{spec['seed']}-{digest[:12]}"
-
-
-def tuning_runs(plan: Plan) -> list[Run]:
-    """The trainings that choose a learning rate for each variant; none where it is fixed."""
+    Args:
+        plan: the study.
+        data: the fingerprint of its data.
+    """
     epochs = plan.tuning.epochs or plan.training.epochs
     return [
-        Run(variant, TUNING_SEED + k, lr, "tuning", epochs)
+        _spec(plan, data, "tuning", variant, TUNING_SEED + k, lr, epochs)
         for variant in plan.variants
         for lr in plan.grid
         for k in range(plan.tuning.seeds)
     ]
 
 
-def final_runs(plan: Plan, choices: Mapping[str, float]) -> list[Run]:
+def final_runs(plan: Plan, data: str, choices: Mapping[str, float]) -> list[RunSpec]:
     """The trainings that are reported, seed by seed; `choices` gives a label's learning rate."""
+    epochs = plan.training.epochs
     return [
-        Run(variant, seed, choices[plan.label(variant)], "final", plan.training.epochs)
+        _spec(plan, data, "final", variant, seed, choices[plan.label(variant)], epochs)
         for seed in plan.seeds
         for variant in plan.variants
         if plan.label(variant) in choices
     ]
+
+
+def _spec(
+    plan: Plan, data: str, stage: Stage, variant: Variant, seed: int, lr: float, epochs: int
+) -> RunSpec:
+    training = replace(plan.training, lr=lr, epochs=epochs)
+    words = (variant.norm, variant.plain_loss, variant.sampler, training.model, training.augment)
+    sources = {word: digest_of(word) for word in words if ":" in word}
+    return RunSpec(variant, seed, stage, plan.metric, training, sources, data)
 
 
 def choose(plan: Plan, scores: Mapping[tuple[str, float], list[float]]) -> dict[str, float]:

@@ -1,0 +1,128 @@
+"""How trainings are done: the variants, and the tables of a plan.toml, as frozen dataclasses."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from counterpoise import registry
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
+_DRW = "+drw"
+
+
+def setting(default: T, help: str) -> T:
+    """Return a dataclass's field that `plan.toml` holds, with its comment there."""
+    return field(default=default, metadata={"help": help})
+
+
+def settle(part: "DataclassInstance") -> None:
+    """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
+    for key in part.__dataclass_fields__:
+        object.__setattr__(part, key, _plain(getattr(part, key)))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain_number, value))
+    return _plain_number(value)
+
+
+def _plain_number(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train: a norm, a loss and a sampler, with the loss's own settings."""
+
+    norm: str = "none"
+    loss: str = "cross_entropy"
+    sampler: str = "shuffle"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.settings, Mapping):
+            settled = {key: _plain(value) for key, value in self.settings.items()}
+            settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
+            object.__setattr__(self, "settings", settings)
+
+    def __hash__(self) -> int:
+        """Equal variants have equal hashes, whatever their settings."""
+        return hash((self.norm, self.loss, self.sampler, json.dumps(dict(self.settings))))
+
+    @property
+    def deferred(self) -> bool:
+        """Whether class weights set in late, as "+drw" behind the loss asks."""
+        return self.loss.endswith(_DRW)
+
+    @property
+    def plain_loss(self) -> str:
+        """The loss without "+drw"."""
+        return self.loss.removesuffix(_DRW)
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """A profile of class sizes laid over the data."""
+
+    profile: str = setting("none", "none, linear, exponential or step")
+    factor: float = setting(10.0, "how many times larger the largest class is than the smallest")
+    largest: int = setting(0, "samples of the largest class; 0: as many as the data allow")
+    test: bool = setting(False, "cut the test part as well")
+    test_largest: int = setting(0, "as largest, for the test part")
+    draw: str = setting("random", "which samples of a class: random or first")
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every variant is trained."""
+
+    model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
+    image_size: int = setting(32, "to which a folder of images is scaled")
+    epochs: int = setting(20, "passes over the training part")
+    batch_size: int = setting(128, "samples a step")
+    optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))
+    lr: float | str = setting("auto", "a number, or auto: from the grid of [tuning], per variant")
+    momentum: float = setting(0.9, "of sgd")
+    weight_decay: float = setting(5e-4, "not on norms and biases")
+    schedule: str = setting("cosine", ", ".join(registry.SCHEDULES))
+    warmup: float = setting(0.05, "share of the training over which the rate rises")
+    clip_norm: float = setting(0.0, "largest norm of a step's gradient; 0: any")
+    deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
+    augment: str = setting(
+        "none", f"{', '.join(registry.AUGMENTS)}, module:name: how images are changed at random"
+    )
+    validation: float = setting(0.1, "share of the training part that choices are made on")
+    watch: tuple[str, ...] = setting(
+        ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
+    )
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How `lr = "auto"` chooses: the same budget for every variant, on seeds not reported."""
+
+    grid: tuple[float, ...] = setting(
+        (), "learning rates to try; empty: the optimizer's usual ones"
+    )
+    seeds: int = setting(1, "trainings for each of them")
+    epochs: int = setting(0, "of each; 0: as many as the real ones")
+
+    def __post_init__(self) -> None:
+        settle(self)
