@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -173,6 +175,63 @@ def test_all_writing_goes_through_one_file() -> None:
         if writes.search(path.read_text(encoding="utf-8"))
     }
     assert found == {"files.py", "cli/_errors.py", "cli/_streams.py"}
+
+
+MODULES = {
+    ".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SRC.rglob("*.py")
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield what a file imports from the package, wherever it stands, but not for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Not even within a function: what needs that is one thing in two places."""
+    graph = {
+        module: {
+            name if name in MODULES else name.rpartition(".")[0]
+            for name in imported(path)
+            if name.startswith("counterpoise.")
+        }
+        for module, path in MODULES.items()
+    }
+    assert len(graph) > 100
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
+
+
+STILL_IMPORT = {  # what is private, of whom; to become empty
+    ("doctor", "counterpoise.probe"),
+    ("losses", "counterpoise.kernels"),
+    ("norms", "counterpoise.kernels"),
+    ("study", "counterpoise.kernels"),
+}
+
+
+def test_what_is_private_stays_within_its_package() -> None:
+    found = {
+        (module.split(".")[1], private[1])
+        for module, path in MODULES.items()
+        for name in imported(path)
+        if (private := re.match(r"(counterpoise\..+?)\._(?!_)", name))
+        and not f"{module}.".startswith(f"{private[1]}.")
+    }
+    assert found <= STILL_IMPORT
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.data import _memory, _npz, count_classes, fingerprint, load
+from counterpoise.data import _npz, count_classes, fingerprint, load, memory
 
 RNG = np.random.default_rng(0)
 LABELS = np.array([3, 10, 3, 10, 3, 10, -1, -1, -1])
@@ -211,7 +211,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_path
     """100 MB of zeros in 100 kB, as a bomb for a machine of 64 MB."""
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100_000, 125)), y=np.arange(100_000) % 2)
     assert (tmp_path / "a.npz").stat().st_size < 1e6
-    monkeypatch.setattr(_memory, "free_memory", lambda: 2**26)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**26)
     monkeypatch.setattr(_npz, "read_array", None)
     with pytest.raises(ValueError, match=r"must fit into memory, but needs 0.2 GiB at least, and"):
         load(tmp_path / "a.npz")
@@ -221,10 +221,10 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_path
 @pytest.mark.parametrize("limit", [None, "max", "4000"])
 def test_the_free_memory_is_what_the_system_tells(tmp_path, monkeypatch, available, limit):
     for name, text in (("_INFO", available), ("_LIMIT", limit)):
-        monkeypatch.setattr(_memory, name, tmp_path / name)
+        monkeypatch.setattr(memory, name, tmp_path / name)
         if text is not None:
             (tmp_path / name).write_text(text)
-    found = _memory.free_memory()
+    found = memory.free_memory()
     if limit == "4000":
         assert found == 4000
     elif available and "5 kB" in available:

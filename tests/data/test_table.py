@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from counterpoise.data import Data, _memory, load
+from counterpoise.data import Data, load, memory
 
 
 def write(path, text, encoding="utf-8"):
@@ -194,7 +194,7 @@ def test_kinds_that_do_not_fit_into_memory_are_refused_before_they_are_columns(
 ):
     """Each kind is a column: 40,000 lines of 20,000 kinds are 4.8 GB."""
     lines = "".join(f"k{k % 20_000},{'ab'[k % 2]}\n" for k in range(40_000))
-    monkeypatch.setattr(_memory, "free_memory", lambda: 2**30)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**30)
     monkeypatch.setattr(np, "eye", None)
     with pytest.raises(ValueError, match=r"must fit into memory, but needs 4\.5 GiB at least"):
         load(write(tmp_path / "a.csv", f"x,y\n{lines}"))

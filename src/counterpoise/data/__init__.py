@@ -4,12 +4,12 @@ from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
+from counterpoise.data._hold_out import split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
-from counterpoise.data._part import Data, Part, count_classes
-from counterpoise.data._split import split_validation
 from counterpoise.data._standardizer import standardizer
+from counterpoise.data.splits import Data, Part, count_classes
 
 __all__ = [
     "DEBIAN_FOLDER",

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from counterpoise.data._part import Data, Part
-from counterpoise.data._split import take
+from counterpoise.data._hold_out import take
+from counterpoise.data.splits import Data, Part
 
 _SPLIT_SEED = 0
 

@@ -12,8 +12,8 @@ import pooch
 from counterpoise.data import _idx_files
 from counterpoise.data._debian import DEBIAN_FOLDER, DEBIAN_PACKAGE
 from counterpoise.data._mirrors import MIRRORS
-from counterpoise.data._part import Data, Part
 from counterpoise.data._search import Search
+from counterpoise.data.splits import Data, Part
 
 CLASS_NAMES = (
     "T-shirt/top",

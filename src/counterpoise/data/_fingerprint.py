@@ -7,7 +7,7 @@ import json
 
 import torch
 
-from counterpoise.data._part import Data
+from counterpoise.data.splits import Data
 
 
 def fingerprint(data: Data) -> str:

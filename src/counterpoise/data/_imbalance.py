@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from counterpoise.data._part import Part, count_classes
+from counterpoise.data.splits import Part, count_classes
 
 
 def _linear(share: float, factor: float) -> float:

@@ -12,10 +12,10 @@ from typing import Any
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import fashion_mnist
+from counterpoise.data._hold_out import as_data
 from counterpoise.data._npz import read_npz
-from counterpoise.data._part import Data, Part
-from counterpoise.data._split import as_data
 from counterpoise.data._table import read_table
+from counterpoise.data.splits import Data, Part
 from counterpoise.registry import resolve
 from counterpoise.text import one_line
 from counterpoise.user_code import raised

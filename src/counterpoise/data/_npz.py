@@ -19,9 +19,9 @@ from numpy.lib.format import (
 )
 
 from counterpoise.data._arrays import as_classes, as_inputs
-from counterpoise.data._memory import check_memory
-from counterpoise.data._part import Data, Part
-from counterpoise.data._split import as_data
+from counterpoise.data._hold_out import as_data
+from counterpoise.data.memory import check_memory
+from counterpoise.data.splits import Data, Part
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line
 

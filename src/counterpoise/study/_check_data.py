@@ -4,8 +4,8 @@ import torch
 
 from counterpoise import losses, samplers, train
 from counterpoise.data import Data, count_classes
-from counterpoise.data._memory import free_memory
-from counterpoise.data._part import check_pair
+from counterpoise.data.memory import free_memory
+from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
 from counterpoise.study._check import shown
 from counterpoise.study.net import build

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from counterpoise.data._part import Data, Part, check_pair, count_classes
+from counterpoise.data.splits import Data, Part, check_pair, count_classes
 
 TEST_SHARE = 0.2
 
