@@ -74,6 +74,7 @@ def test_a_read_only_array_is_taken_without_a_warning():
     [
         (lambda: count_classes([0, -1]), ValueError, "0 up, but hold -1"),
         (lambda: count_classes([0, 3], 3), ValueError, "below num_classes=3, but hold 3"),
+        (lambda: count_classes([10**12]), ValueError, "below 10000000, but hold 10{12}; renumber"),
         (lambda: count_classes([0], 0), ValueError, "1 or more, but got 0"),
         (lambda: count_classes([0], 1.5), TypeError, "num_classes must be an integer"),
         (lambda: count_classes([0.0, 1.0]), TypeError, "float64"),

@@ -1,12 +1,13 @@
 """Class labels from tensors, arrays, lists and data sets, as int64 tensors."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Subset
+
+from counterpoise.arguments import as_integer
 
 MOST_CLASSES = 10_000_000
 
@@ -38,53 +39,46 @@ def read_labels(targets: Labels) -> torch.Tensor:
     return labels
 
 
-def count_labels(labels: torch.Tensor, num_classes: int | None = None) -> torch.Tensor:
-    """Return the number of labels of each class, int64 (C).
+def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
+    """Count the samples of each class.
 
     Args:
-        labels: from `read_labels`, of any shape.
-        num_classes: the length of the result; None stops at the highest class that occurs.
+        targets: class numbers: an integer tensor, array or list of any shape (dense targets
+            count every pixel), a data set that holds them as `.targets`, or a `Subset` of one.
+        num_classes: the length of the answer; None stops at the highest class that occurs, so
+            give it where the last classes may be empty.
+
+    Returns:
+        int64 (C), on the targets' device.
 
     Raises:
-        TypeError: num_classes that is no integer.
-        ValueError: num_classes below 1, or a label that is not below it.
+        TypeError: targets or num_classes that are not integers.
+        ValueError: a class number that is negative, or num_classes or above.
 
     Example:
-        >>> count_labels(torch.tensor([0, 2, 2]), num_classes=4)
+        >>> from counterpoise.losses import count_classes
+        >>> count_classes([0, 2, 2], num_classes=4)
         tensor([1, 0, 2, 0])
     """
-    least = 0 if num_classes is None else _at_least_1(num_classes)
+    labels = read_labels(targets)
+    least = 0 if num_classes is None else as_integer("num_classes", num_classes, 1)
     highest = int(labels.max()) if labels.numel() else -1
     if num_classes is not None and highest >= least:
         raise ValueError(
             f"targets must be below num_classes={least}, but hold {highest}; pass "
             f"num_classes={highest + 1} or more, or renumber the classes"
         )
-    if highest >= MOST_CLASSES:  # a count of each would need gigabytes
-        raise ValueError(
-            f"targets must be class numbers below {MOST_CLASSES}, but hold {highest}; renumber "
-            "the classes"
-        )
+    _check_highest(highest)
     return torch.bincount(labels.flatten(), minlength=least)
 
 
-def _check_64_bits(highest: int) -> None:
-    """Refuse unsigned labels that int64 would make negative."""
-    if highest >= 2**63:
+def _check_highest(highest: int, most: int = MOST_CLASSES) -> None:
+    """Refuse class numbers whose counts would need gigabytes, or that int64 cannot hold."""
+    if highest >= most:
         raise ValueError(
             f"targets must be class numbers below {MOST_CLASSES}, but hold {highest}; renumber "
             "the classes"
         )
-
-
-def _at_least_1(num_classes: int) -> int:
-    try:
-        number = operator.index(num_classes)
-    except TypeError:
-        raise TypeError(f"num_classes must be an integer, but got {num_classes!r}") from None
-    if number < 1:
-        raise ValueError(f"num_classes must be 1 or more, but got {number}")
-    return number
 
 
 def _find(targets: Labels) -> Labels:
@@ -104,8 +98,8 @@ def _as_tensor(labels: Labels) -> torch.Tensor:
             f"targets must be integer class numbers, but got {labels.dtype}; convert them, say "
             "with .long()"
         )
-    if labels.dtype == torch.uint64 and labels.numel():
-        _check_64_bits(int(labels.cpu().numpy().max()))  # torch has no max of these
+    if labels.dtype == torch.uint64 and labels.numel():  # of which torch has no max
+        _check_highest(int(labels.cpu().numpy().max()), 2**63)
     return labels.to(torch.int64)
 
 
@@ -123,5 +117,5 @@ def _from_array(labels: Labels) -> torch.Tensor:
             f"got {type(labels).__name__} of {array.dtype}; pass one integer per sample"
         )
     if array.dtype == np.uint64 and array.size:
-        _check_64_bits(int(array.max()))
+        _check_highest(int(array.max()), 2**63)
     return torch.from_numpy(array.astype(np.int64))

@@ -70,7 +70,7 @@ def test_unknown_profile_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("linear", 1, 100), r"^num_classes must be at least 2, got 1"),
+        (("linear", 1, 100), r"^num_classes must be 2 or more, but got 1"),
         (("linear", 10, 0), r"^largest must be at least 1, got 0"),
         (("linear", 10, 100, 0.5), r"^factor must be finite and at least 1, got 0.5"),
         (("linear", 10, 100, float("nan")), r"^factor must be finite"),
@@ -88,7 +88,7 @@ def test_arguments_out_of_range(arguments: tuple, message: str) -> None:
     [("linear", 10.0, 100), ("linear", 10, 100.5), ("linear", True, 9), ("linear", 10, 100, "5")],
 )
 def test_arguments_of_a_wrong_type(arguments: tuple) -> None:
-    with pytest.raises(TypeError, match=r"must be an? (integer|number), got"):
+    with pytest.raises(TypeError, match=r"must be an? (integer|number),"):
         imbalance_counts(*arguments)
 
 
@@ -124,7 +124,7 @@ def test_a_seed_draws_the_right_classes_again_and_again() -> None:
     targets = torch.arange(300) % 3
     part = Part(torch.arange(300.0).reshape(300, 1), targets)
     first = make_imbalanced(part, [5, 20, 50], seed=7)
-    assert count_classes(first.targets) == [5, 20, 50]
+    assert count_classes(first.targets).tolist() == [5, 20, 50]
     assert torch.equal(first.inputs.flatten().long() % 3, first.targets)
     assert len(set(first.inputs.flatten().tolist())) == 75
     drawn = first.inputs[first.targets == 2].flatten().tolist()

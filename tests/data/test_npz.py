@@ -23,7 +23,7 @@ def test_every_name_and_labels_of_any_number(tmp_path, names):
     data = load(tmp_path / "odd ö.npz")
     assert (data.name, data.class_names) == ("odd ö", ("-1", "3", "10"))
     assert data.train.inputs.dtype == torch.float32
-    assert count_classes(data.test.targets) == [1, 1, 1]
+    assert count_classes(data.test.targets).tolist() == [1, 1, 1]
     rows = {
         tuple(row): data.class_names[k]
         for p in (data.train, data.test)

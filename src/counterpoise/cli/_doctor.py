@@ -67,7 +67,7 @@ def doctor(
         raise ValueError(f"--seed must be within 0 .. {_SEEDS - 1}, but got {seed}")
     check_name(data)
     found = load(data)
-    counts = torch.tensor(count_classes(found.train.targets, found.num_classes))
+    counts = count_classes(found.train.targets, found.num_classes)
     torch.manual_seed(seed)
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
     inputs, targets = _samples(found.train.inputs, found.train.targets)

@@ -9,7 +9,8 @@ from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._standardizer import standardizer
-from counterpoise.data.splits import Data, Part, count_classes
+from counterpoise.data.splits import Data, Part
+from counterpoise.labels import count_classes
 
 __all__ = [
     "DEBIAN_FOLDER",

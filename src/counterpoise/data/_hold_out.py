@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from counterpoise.data.splits import Data, Part, check_pair, count_classes
+from counterpoise.data.splits import Data, Part, check_pair
+from counterpoise.labels import count_classes
 
 TEST_SHARE = 0.2
 
@@ -42,7 +43,7 @@ def split_validation(part: Part, share: float, seed: int) -> tuple[Part, Part]:
     if not len(held):
         raise ValueError(
             "a class must have two samples at least to be split, got "
-            f"{count_classes(part.targets)} samples per class; add samples"
+            f"{count_classes(part.targets).tolist()} samples per class; add samples"
         )
     return take(part, rest), take(part, held)
 
@@ -72,7 +73,7 @@ def as_data(
     else:
         check_pair(train, test)
         _check_sizes(train, class_names, 2, "one each to train and to validate on, beside the test")
-        counts = count_classes(test.targets, len(class_names))
+        counts = count_classes(test.targets, len(class_names)).tolist()
         absent = [repr(name) for name, n in zip(class_names, counts, strict=True) if not n]
         if absent:
             warnings.warn(
@@ -92,7 +93,7 @@ def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Te
     """Return the sorted positions of what stays and of what is held out."""
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(targets), dtype=torch.bool)
-    for k, n in enumerate(count_classes(targets)):
+    for k, n in enumerate(count_classes(targets).tolist()):
         size = min(max(1, int(share * n + 0.5)), max(0, n - 1))
         place = torch.nonzero(targets == k).flatten()
         held[place[torch.randperm(n, generator=generator)[:size]]] = True
@@ -100,7 +101,7 @@ def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Te
 
 
 def _check_sizes(part: Part, class_names: Sequence[str], least: int, why: str) -> None:
-    counts = count_classes(part.targets, len(class_names))
+    counts = count_classes(part.targets, len(class_names)).tolist()
     small = [f"{name!r} has {n}" for name, n in zip(class_names, counts, strict=True) if n < least]
     if small:
         raise ValueError(

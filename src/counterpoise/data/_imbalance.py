@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
-from counterpoise.data.splits import Part, count_classes
+from counterpoise.arguments import as_integer
+from counterpoise.data.splits import Part
+from counterpoise.labels import count_classes
 
 
 def _linear(share: float, factor: float) -> float:
@@ -60,8 +61,8 @@ def imbalance_counts(
         [600, 1200, 1800, 2400, 3000, 3600, 4200, 4800, 5400, 6000]
     """
     shape = _find_profile(profile)
-    num_classes = _at_least("num_classes", num_classes, 2)
-    largest = _integer("largest", largest)
+    num_classes = as_integer("num_classes", num_classes, 2)
+    largest = as_integer("largest", largest)
     if largest < 1:
         raise ValueError(
             f"largest must be at least 1, got {largest}; pass a larger one, and samples of every "
@@ -98,11 +99,11 @@ def make_imbalanced(
         >>> make_imbalanced(part, {0: 1, 1: 2}).targets
         tensor([0, 1, 1])
     """
-    available = count_classes(part.targets)
+    available = count_classes(part.targets).tolist()
     wanted = _read_counts(counts, available)
     places = [torch.nonzero(part.targets == k).flatten() for k in range(len(available))]
     if seed is not None:
-        places = _shuffle(places, _integer("seed", seed))
+        places = _shuffle(places, as_integer("seed", seed))
     # Sorting keeps the old order; without a seed it changes nothing.
     chosen = [places[k][: wanted[k]].sort().values for k in sorted(wanted)]
     index = torch.cat([part.targets.new_empty(0), *chosen])
@@ -137,24 +138,6 @@ def _round_down(size: float) -> int:
     return int(size * (1 + 1e-12))
 
 
-def _at_least(name: str, value: int, least: int) -> int:
-    """Return an integer that is large enough."""
-    value = _integer(name, value)
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}; pass a larger one")
-    return value
-
-
-def _integer(name: str, value: int) -> int:
-    """Return an integer of whatever kind as an int; floats and booleans are refused."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}; pass an int") from None
-
-
 def _read_counts(counts: Mapping[int, int] | Sequence[int], available: list[int]) -> dict[int, int]:
     """Return the wanted number of each class, once it is sure that they can be had."""
     if not isinstance(counts, Iterable):
@@ -165,7 +148,7 @@ def _read_counts(counts: Mapping[int, int] | Sequence[int], available: list[int]
     pairs: Iterable[tuple[int, int]] = (
         counts.items() if isinstance(counts, Mapping) else list(enumerate(counts))
     )
-    wanted = {_integer("a class index", k): _integer("a count", n) for k, n in pairs}
+    wanted = {as_integer("a class index", k): as_integer("a count", n) for k, n in pairs}
     for k, n in wanted.items():
         _check_count(k, n, available)
     if not isinstance(counts, Mapping) and len(wanted) != len(available):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from counterpoise.labels import MOST_CLASSES
-
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -98,39 +96,6 @@ class Data:
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
-
-
-def count_classes(targets: torch.Tensor, num_classes: int | None = None) -> list[int]:
-    """Count the samples of each class.
-
-    Args:
-        targets: Class indices, an integer tensor of shape (N,).
-        num_classes: The length of the answer; None stops at the highest class that occurs.
-
-    Returns:
-        The number of samples of class 0, 1, 2 and so on.
-
-    Raises:
-        TypeError: If targets is no integer tensor.
-        ValueError: If a class index is negative, or num_classes or higher.
-
-    Example:
-        >>> import torch
-        >>> count_classes(torch.tensor([0, 2, 2]), num_classes=4)
-        [1, 0, 2, 0]
-    """
-    _check_targets(targets)
-    highest = int(targets.max()) if len(targets) else -1
-    if num_classes is not None and highest >= num_classes:
-        raise ValueError(
-            f"targets must lie below num_classes={num_classes}, got class {highest}; "
-            f"pass num_classes={highest + 1} or more"
-        )
-    if highest >= MOST_CLASSES:  # a count of each would need gigabytes
-        raise ValueError(
-            f"targets must be class indices below {MOST_CLASSES}, got {highest}; renumber them"
-        )
-    return torch.bincount(targets.to(torch.int64), minlength=num_classes or 0).tolist()
 
 
 def check_pair(train: Part, test: Part) -> None:

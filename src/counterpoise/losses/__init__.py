@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from counterpoise import registry
+from counterpoise.labels import count_classes
 from counterpoise.losses._adjusted import (
     AdjustedCrossEntropyLoss,
     adjusted_cross_entropy,
@@ -20,7 +21,6 @@ from counterpoise.losses._adjusted import (
 from counterpoise.losses._asymmetric import AsymmetricLoss
 from counterpoise.losses._class_balanced import ClassBalancedLoss
 from counterpoise.losses._class_weights import (
-    count_classes,
     effective_number_weights,
     inverse_weights,
     median_frequency_weights,

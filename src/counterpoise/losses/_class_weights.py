@@ -5,34 +5,9 @@ from typing import Unpack
 
 import torch
 
-from counterpoise.labels import Labels, count_labels, read_labels
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import Focusing, Reducing, Values, as_counts, by_default
 from counterpoise.losses._focal import FocalLoss
-
-
-def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tensor:
-    """Count the samples of each class.
-
-    Args:
-        targets: class numbers: an integer tensor, array or list of any shape (dense targets
-            count every pixel), a data set that holds them as `.targets`, or a `Subset` of one.
-        num_classes: the length of the answer; None stops at the highest class that occurs, so
-            give it where the last classes may be empty.
-
-    Returns:
-        int64 (C), on the targets' device.
-
-    Raises:
-        TypeError: targets or num_classes that are not integers.
-        ValueError: a class number that is negative, or num_classes or above.
-
-    Example:
-        >>> from counterpoise.losses import count_classes
-        >>> count_classes([0, 2, 2], num_classes=4)
-        tensor([1, 0, 2, 0])
-    """
-    return count_labels(read_labels(targets), num_classes)
 
 
 def inverse_weights(counts: Values) -> torch.Tensor:

@@ -1,13 +1,13 @@
 """Deferred re-weighting: class weights from some epoch on."""
 
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from counterpoise.arguments import as_integer
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import as_vector
 
@@ -78,7 +78,7 @@ class DeferredReweighting:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the loss's weight to that of the epoch, counted from 0; call it before each."""
-        self.epoch = _as_epoch("epoch", epoch)
+        self.epoch = as_integer("epoch", epoch, 0)
         weight = torch.ones_like(self._stages[0][1])
         for start, later in self._stages:
             weight = later if start <= self.epoch else weight
@@ -131,7 +131,7 @@ def _as_stages(weight: Weight | Stages, start: int | None) -> list[tuple[int, to
             "and `start`, or a list of (start, weight) and no `start`"
         )
     pairs: Any = weight if staged else [(start, weight)]
-    stages = [(_as_epoch("start", first), _as_weight(values)) for first, values in pairs]
+    stages = [(as_integer("start", first, 0), _as_weight(values)) for first, values in pairs]
     starts = [first for first, _ in stages]
     if any(a >= b for a, b in itertools.pairwise(starts)):
         raise ValueError(f"the stages must have rising starts, but got {starts}; sort them")
@@ -143,12 +143,3 @@ def _as_weight(values: Weight) -> torch.Tensor:
     if weight is None:
         raise TypeError("weight must be one number per class, but got None; give numbers")
     return weight
-
-
-def _as_epoch(name: str, value: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an int, counted from 0, but got {value!r}")
-    epoch = operator.index(value)
-    if epoch < 0:
-        raise ValueError(f"{name} must be 0 or more, but got {epoch}; epochs count from 0")
-    return epoch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from counterpoise.labels import Labels, count_labels, read_labels
+from counterpoise.arguments import as_integer
+from counterpoise.labels import Labels, count_classes, read_labels
 
 
 class ClassSampler(Sampler[int]):
@@ -34,10 +34,10 @@ class ClassSampler(Sampler[int]):
         super().__init__()
         labels = read_labels(targets).cpu()
         self.counts = _count(labels, num_classes)
-        self.num_samples = at_least(
+        self.num_samples = as_integer(
             "num_samples", len(labels) if num_samples is None else num_samples, 1
         )
-        self.seed = at_least("seed", seed, 0)
+        self.seed = as_integer("seed", seed, 0)
         self.num_replicas, self.rank = _find_rank(num_replicas, rank)
         self.epoch = 0
         # The samples' indices, class after class: a view for each class.
@@ -55,7 +55,7 @@ class ClassSampler(Sampler[int]):
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, counted from 0; without it, every epoch has the same order."""
-        self.epoch = at_least("epoch", epoch, 0)
+        self.epoch = as_integer("epoch", epoch, 0)
 
     def seen_counts(self, epoch: int | None = None) -> torch.Tensor:
         """Return the expected number of samples of each class in an epoch, of all ranks together.
@@ -69,7 +69,7 @@ class ClassSampler(Sampler[int]):
         Returns:
             Float64 (C).
         """
-        epoch = self.epoch if epoch is None else at_least("epoch", epoch, 0)
+        epoch = self.epoch if epoch is None else as_integer("epoch", epoch, 0)
         return self._shares(epoch) * self.num_samples
 
     def _shares(self, epoch: int) -> torch.Tensor:
@@ -121,7 +121,7 @@ def _count(labels: torch.Tensor, num_classes: int | None) -> torch.Tensor:
             "targets must be one class number per sample, and at least one, but have shape "
             f"{tuple(labels.shape)}"
         )
-    return count_labels(labels, num_classes)
+    return count_classes(labels, num_classes)
 
 
 def _find_rank(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
@@ -136,18 +136,7 @@ def _find_rank(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
                 "initialised; give both, or initialise it first"
             )
         rank = dist.get_rank() if running else 0
-    num_replicas, rank = at_least("num_replicas", num_replicas, 1), at_least("rank", rank, 0)
+    num_replicas, rank = as_integer("num_replicas", num_replicas, 1), as_integer("rank", rank, 0)
     if rank >= num_replicas:
         raise ValueError(f"rank must be below num_replicas={num_replicas}, but got {rank}")
     return num_replicas, rank
-
-
-def at_least(name: str, value: int, least: int) -> int:
-    """Return an integer of any type as an int, or raise ValueError if it is below `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, but got {value!r}; pass an int") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, but got {number}")
-    return number

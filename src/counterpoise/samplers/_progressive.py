@@ -2,8 +2,9 @@
 
 import torch
 
+from counterpoise.arguments import as_integer
 from counterpoise.labels import Labels
-from counterpoise.samplers._by_class import ClassSampler, at_least, equal_shares
+from counterpoise.samplers._by_class import ClassSampler, equal_shares
 
 
 class ProgressiveSampler(ClassSampler):
@@ -50,7 +51,7 @@ class ProgressiveSampler(ClassSampler):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(targets, num_samples, seed, num_replicas, rank, num_classes=num_classes)
-        self.epochs = at_least("epochs", epochs, 1)
+        self.epochs = as_integer("epochs", epochs, 1)
 
     def _shares(self, epoch: int) -> torch.Tensor:
         return super()._shares(epoch).lerp(equal_shares(self.counts), min(1, epoch / self.epochs))

@@ -83,7 +83,7 @@ def check_parts(plan: Plan, data: Data) -> None:
         if ":" in word:
             resolve(kind, word, {})
     counts = count_classes(data.train.targets, data.num_classes)
-    if t.validation and max(counts) < 2:
+    if t.validation and counts.max() < 2:
         raise ValueError(
             "training.validation needs a class of two samples at least, but each has one in the "
             "training part; set it to 0 and lr to a number, or lower imbalance.factor"
@@ -92,7 +92,7 @@ def check_parts(plan: Plan, data: Data) -> None:
         samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)
     for v in plan.variants:
         if ":" not in v.plain_loss:
-            _check_loss(v, torch.tensor(counts))
+            _check_loss(v, counts)
     augment = train.AUGMENTS.get(t.augment)
     if augment is not None:
         augment(torch.zeros(2, *shape), torch.Generator())

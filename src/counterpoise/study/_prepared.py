@@ -56,7 +56,10 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
         "name": data.name,
         "source": data.source,
         "class_names": list(data.class_names),
-        **{f"{k}_counts": count_classes(p.targets, data.num_classes) for k, p in parts.items()},
+        **{
+            f"{k}_counts": count_classes(p.targets, data.num_classes).tolist()
+            for k, p in parts.items()
+        },
         "shape": list(data.train.inputs.shape[1:]),
         "fingerprint": fingerprint(data),
     }
@@ -111,7 +114,7 @@ def _imbalanced(part: Any, num_classes: int, i: Imbalance, largest: int) -> Any:
         return part
     from counterpoise.data import count_classes, imbalance_counts, make_imbalanced
 
-    have = count_classes(part.targets, num_classes)
+    have = count_classes(part.targets, num_classes).tolist()
     seed = _DRAW_SEED if i.draw == "random" else None
     counts = imbalance_counts(i.profile, num_classes, largest or max(have), i.factor)
     if not largest:
