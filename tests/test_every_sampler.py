@@ -293,11 +293,11 @@ BALANCED = samplers.BalancedSampler
         (lambda: BALANCED([0], seed=-1), ValueError, "seed"),
         (lambda: BALANCED([0], num_replicas=2), ValueError, "needs a rank"),
         (lambda: BALANCED([0], num_replicas=2, rank=2), ValueError, "below num_replicas=2"),
-        (lambda: BALANCED([0], num_replicas=0, rank=0), ValueError, "num_replicas must be at"),
+        (lambda: BALANCED([0], num_replicas=0, rank=0), ValueError, "num_replicas must be 1 or"),
         (lambda: BALANCED([0]).set_epoch(-1), ValueError, "epoch must be 0 or more"),
         (lambda: BALANCED([0]).seen_counts(1.5), TypeError, "epoch must be an integer"),
         (lambda: samplers.ALL["progressive"]([0]), TypeError, "epochs must be an integer"),
-        (lambda: samplers.ProgressiveSampler([0], epochs=0), ValueError, "epochs must be at"),
+        (lambda: samplers.ProgressiveSampler([0], epochs=0), ValueError, "epochs must be 1 or"),
     ],
 )
 def test_bad_input_is_explained(call, error, says):

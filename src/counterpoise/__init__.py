@@ -8,12 +8,36 @@ The most used functions are available here: `compare`, `open_study`, `diagnose`,
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from counterpoise import (
+        data,
+        doctor,
+        exercise,
+        findings,
+        losses,
+        metrics,
+        models,
+        norms,
+        plots,
+        probe,
+        report,
+        samplers,
+        stats,
+        study,
+        train,
+    )
+    from counterpoise.doctor import diagnose
+    from counterpoise.probe import watch
+    from counterpoise.study import compare, open_study
 
 __version__ = "0.1.0"
 
-_PARTS = (
+__all__ = [
+    "compare",
     "data",
+    "diagnose",
     "doctor",
     "exercise",
     "findings",
@@ -21,6 +45,7 @@ _PARTS = (
     "metrics",
     "models",
     "norms",
+    "open_study",
     "plots",
     "probe",
     "report",
@@ -28,16 +53,16 @@ _PARTS = (
     "stats",
     "study",
     "train",
-)
+    "watch",
+]
 _NAMES = {"compare": "study", "diagnose": "doctor", "open_study": "study", "watch": "probe"}
-__all__ = [*_PARTS, *_NAMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PARTS:
-        return importlib.import_module(f"counterpoise.{name}")
+def __getattr__(name: str) -> object:
     if name in _NAMES:
         return getattr(importlib.import_module(f"counterpoise.{_NAMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"counterpoise.{name}")
     raise AttributeError(f"module 'counterpoise' has no attribute {name!r}")
 
 

@@ -89,11 +89,19 @@ def largest_class(study: Study) -> list[Finding]:
 def absent_classes(study: Study) -> list[Finding]:
     """CP106: classes without a sample in the training or the test split."""
     found = []
-    for split, consequence in (
-        ("train", "The training split has no sample of class {members}: no variant can learn it."),
-        ("test", "The test split has no sample of class {members}: nothing here is about it."),
+    for split, counts, consequence in (
+        (
+            "train",
+            study.data["train_counts"],
+            "The training split has no sample of class {members}: no variant can learn it.",
+        ),
+        (
+            "test",
+            study.data["test_counts"],
+            "The test split has no sample of class {members}: nothing here is about it.",
+        ),
     ):
-        absent = [k for k, n in enumerate(study.data[f"{split}_counts"]) if not n]
+        absent = [k for k, n in enumerate(counts) if not n]
         if absent:
             evidence = {"split": split, "members": _names(study, absent)}
             found.append(sentence("CP106", consequence, evidence))

@@ -15,9 +15,9 @@ import hashlib
 import os
 import urllib.parse
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
@@ -26,6 +26,9 @@ from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.events import Event, Failed
 from counterpoise.study.plan import Plan, read_file
 from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
+
+if TYPE_CHECKING:
+    from counterpoise.data import Data
 
 __all__ = [
     "Event",
@@ -43,11 +46,22 @@ __all__ = [
 
 _LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
 
-Word = str | Callable[..., Any]
+Word = str | Callable[..., object]
+
+
+class Settings(TypedDict, total=False):
+    """The fields of `Plan` that `compare` takes by name besides."""
+
+    variant: tuple[Variant, ...]
+    metric: str
+    margin: float
+    baseline: str
+    on_other_environment: str
+    tuning: Tuning
 
 
 def compare(
-    data: Any,
+    data: "str | Path | Plan | Data",
     *,
     norms: Sequence[Word] = ("none",),
     losses: Sequence[Word] = ("cross_entropy",),
@@ -58,7 +72,7 @@ def compare(
     on_event: Callable[[Event], None] | None = None,
     training: Training | None = None,
     imbalance: Imbalance | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Study:
     """Train every norm with every loss and every sampler over several seeds, and compare.
 
@@ -136,7 +150,7 @@ def compare(
     return open_study(folder)
 
 
-def _as_data(data: Any) -> Any:
+def _as_data(data: object) -> "Data":
     """Refuse what is no data set before its name is asked for."""
     from counterpoise.data import Data
 
@@ -148,7 +162,7 @@ def _as_data(data: Any) -> Any:
     return data
 
 
-def _check_alone(given: dict[str, Any], settings: dict[str, Any], remedy: str) -> None:
+def _check_alone(given: Mapping[str, object], settings: Iterable[str], remedy: str) -> None:
     """Refuse what is said beside a plan, which says all."""
     usual = compare.__kwdefaults__ or {}
     beside = [*(name for name, value in given.items() if value != usual[name]), *settings]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from numbers import Integral
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
@@ -13,6 +13,8 @@ from counterpoise.study.settings import TUNING_SEED, Variant
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from counterpoise.study.plan import Plan
 
 NAMED_DATA = ("fashion_mnist", "digits")
@@ -55,14 +57,14 @@ def check_plan(plan: "Plan") -> None:
     _check_training(plan)
 
 
-def as_seeds(seeds: Any) -> tuple[Any, ...]:
+def as_seeds(seeds: object) -> tuple[int, ...]:
     """Return which seeds there are: those of a list, or so many from 0 up.
 
     Raises:
         ValueError: neither, or more than anybody trains.
     """
     if isinstance(seeds, Integral) and not isinstance(seeds, bool):
-        found: Any = range(int(seeds))
+        found: Iterable[object] = range(int(seeds))
         number = max(0, int(seeds))
     elif isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes):
         found = tuple(islice(seeds, _MOST_SEEDS + 1))
@@ -73,10 +75,11 @@ def as_seeds(seeds: Any) -> tuple[Any, ...]:
         )
     if number > _MOST_SEEDS:
         raise ValueError(f"a plan must have {_MOST_SEEDS} seeds at most, but got {shown(seeds)}")
-    return tuple(int(s) if _is_integer(s) else s for s in found)
+    # What is no integer among them is refused by `check_plan`.
+    return cast("tuple[int, ...]", tuple(int(s) if _is_integer(s) else s for s in found))
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value as a message shows it: on one line, and no longer than people read."""
     try:
         return one_line(_short.repr(value))
@@ -118,7 +121,7 @@ def _check_training(plan: "Plan") -> None:
         _word("training.watch", part, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
-    bounds: list[tuple[str, Any, float, float]] = [
+    bounds: list[tuple[str, object, float, float]] = [
         ("training.epochs", t.epochs, 1, 100_000),
         ("training.batch_size", t.batch_size, 1, 1_000_000),
         ("training.image_size", t.image_size, 4, 4096),
@@ -152,7 +155,7 @@ def _check_training(plan: "Plan") -> None:
         )
 
 
-def _word(kind: str, word: Any, known: Iterable[str], imports: bool = True) -> None:
+def _word(kind: str, word: str, known: Iterable[str], imports: bool = True) -> None:
     if word not in known and not (imports and ":" in str(word)):
         more = (*known, "module:name") if imports else known
         raise ValueError(unknown(kind, word, more))
@@ -180,7 +183,7 @@ def _check_types(plan: "Plan") -> None:
         raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
 
 
-def _parts(plan: "Plan") -> tuple[tuple[str, Any], ...]:
+def _parts(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
     parts = (("imbalance.", plan.imbalance), ("training.", plan.training))
     return (("", plan), *parts, ("tuning.", plan.tuning))
 
@@ -201,13 +204,13 @@ def _check_settings(plan: "Plan") -> None:
                 )
 
 
-def _is_setting(value: Any) -> bool:
+def _is_setting(value: object) -> bool:
     if isinstance(value, list):
         return all(_is_finite(x) for x in value)
     return isinstance(value, bool | str) or _is_finite(value)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     """Whether a value is a number that TOML can hold: a finite one, or an integer of 64 bits."""
     most = 2**63 if isinstance(value, int) else math.inf
     return _is_number(value) and -most < value < most
@@ -250,9 +253,9 @@ def _check_size(plan: "Plan") -> None:
             raise ValueError(f"a plan must have {most} {what} at most, but got {shown(number)}")
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: object) -> TypeGuard[Integral]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

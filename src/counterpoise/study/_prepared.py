@@ -6,20 +6,41 @@ the source is elsewhere. `study.json` holds what is to be said of them, and the 
 """
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
 
+if TYPE_CHECKING:
+    from counterpoise.data import Data, Part
+
 FILE = "data.safetensors"
 _DRAW_SEED = 0
 
 
-def gather(plan: Plan, data: Any = None) -> Any:
+class DataFacts(TypedDict):
+    """What is to be said of a study's data."""
+
+    name: str
+    source: str
+    class_names: list[str]
+    train_counts: list[int]
+    test_counts: list[int]
+    shape: list[int]  # of a sample
+    fingerprint: str
+
+
+class Facts(DataFacts):
+    """The same, and of the file that they are kept in."""
+
+    bytes: int
+    sha256: str
+
+
+def gather(plan: Plan, data: "Data | None" = None) -> "Data":
     """Load the plan's data, lay its imbalance over them, check what fits; nothing is written.
 
     Args:
@@ -41,7 +62,7 @@ def gather(plan: Plan, data: Any = None) -> Any:
     return data
 
 
-def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def keep(data: "Data", folder: Path, known: Facts | None = None) -> Facts:
     """Write both parts into the study's folder, unless they are there; return the facts.
 
     Args:
@@ -52,19 +73,18 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
     from counterpoise.data import count_classes, fingerprint
 
     parts = {"train": data.train, "test": data.test}
-    facts = {
+    counts = {k: count_classes(p.targets, data.num_classes).tolist() for k, p in parts.items()}
+    facts: DataFacts = {
         "name": data.name,
         "source": data.source,
         "class_names": list(data.class_names),
-        **{
-            f"{k}_counts": count_classes(p.targets, data.num_classes).tolist()
-            for k, p in parts.items()
-        },
+        "train_counts": counts["train"],
+        "test_counts": counts["test"],
         "shape": list(data.train.inputs.shape[1:]),
         "fingerprint": fingerprint(data),
     }
     if known and facts.items() <= known.items() and _is_whole(folder, known):
-        return dict(known)
+        return known
     tensors = {
         f"{name}_{kind}": getattr(part, kind)
         for name, part in parts.items()
@@ -72,10 +92,10 @@ def keep(data: Any, folder: Path, known: Mapping[str, Any] | None = None) -> dic
     }
     content = record.tensors(tensors)  # copies: parts can be slices of one tensor
     files.write(folder / FILE, content)
-    return facts | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def find_kept(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+def find_kept(folder: Path, facts: Facts) -> Path | None:
     """Return the file that holds both parts; None where it was taken away.
 
     Raises:
@@ -91,24 +111,25 @@ def find_kept(folder: Path, facts: Mapping[str, Any]) -> Path | None:
     return folder / FILE
 
 
-def _is_whole(folder: Path, facts: Mapping[str, Any]) -> bool:
+def _is_whole(folder: Path, facts: Facts) -> bool:
     try:
         return files.digest(folder / FILE, facts["bytes"]) == facts["sha256"]
     except (FileNotFoundError, IsADirectoryError):
         return False
 
 
-def load_parts(folder: Path) -> tuple[Any, Any]:
+def load_parts(folder: Path) -> "tuple[Part, Part]":
     """Return the training and the test part."""
     import safetensors.torch
 
     from counterpoise.data import Part
 
     kept = safetensors.torch.load_file(folder / FILE)
-    return tuple(Part(kept[f"{p}_inputs"], kept[f"{p}_targets"]) for p in ("train", "test"))  # pyrefly: ignore
+    train = Part(kept["train_inputs"], kept["train_targets"])
+    return train, Part(kept["test_inputs"], kept["test_targets"])
 
 
-def _imbalanced(part: Any, num_classes: int, i: Imbalance, largest: int) -> Any:
+def _imbalanced(part: "Part", num_classes: int, i: Imbalance, largest: int) -> "Part":
     """Cut a part to the profile; without a `largest`, to the largest one that the data allow."""
     if i.profile == "none":
         return part

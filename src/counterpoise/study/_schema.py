@@ -9,12 +9,13 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from counterpoise.metrics import Evaluation
 from counterpoise.study import record
+from counterpoise.study.record import Content
 
 _BINS = 15
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
@@ -22,7 +23,7 @@ _CHARACTERS = 10**6
 Fits = Callable[[Any], bool]
 
 
-def check_study(path: Path, kept: Mapping[str, Any]) -> None:
+def check_study(path: Path, kept: Content) -> None:
     """Check the content of `study.json`, but for its plan."""
     _need(path, kept, {"plan": _mapping(), "data": _mapping(), "environment": _mapping(_plain)})
     data = kept["data"]
@@ -43,14 +44,14 @@ def check_study(path: Path, kept: Mapping[str, Any]) -> None:
         raise record.Damaged(f"{path} tells of runs that failed, and does not name them")
 
 
-def check_labels(path: Path, kept: Mapping[str, Any], labels: Sequence[str]) -> None:
+def check_labels(path: Path, kept: Content, labels: Sequence[str]) -> None:
     """Check that the runs and rates of `study.json` are those of its plan's variants."""
     named = {row["label"] for row in kept["runs"].values()} | kept["choices"].keys()
     if not named <= set(labels):
         raise record.Damaged(f"{path} holds runs of variants that its plan has not")
 
 
-def check_run(path: Path, run: Mapping[str, Any], classes: int) -> None:
+def check_run(path: Path, run: Content, classes: int) -> None:
     """Check the content of a `run.json` whose `spec` is known to be right."""
     wanted: dict[str, Fits] = {
         "environment": _mapping(_text),
@@ -69,14 +70,14 @@ def check_run(path: Path, run: Mapping[str, Any], classes: int) -> None:
         _need(path, run, {"tau": _number})
 
 
-def check_timing(path: Path, timing: Mapping[str, Any]) -> None:
+def check_timing(path: Path, timing: Content) -> None:
     """Check the content of a `timing.json`."""
     _need(path, timing, {"seconds": lambda value: _number(value) and 0 <= value < 1e12})
     if timing.get("peak_memory_mb") is not None:
         _need(path, timing, {"peak_memory_mb": _number})
 
 
-def check_rows(path: Path, rows: Any, texts: Sequence[str], counts: Sequence[str]) -> None:
+def check_rows(path: Path, rows: object, texts: Sequence[str], counts: Sequence[str]) -> None:
     """Check a list of rows of numbers or None, but for the columns of texts and counts."""
     if not isinstance(rows, list):
         raise record.Damaged(f"{path} does not hold rows")
@@ -87,7 +88,7 @@ def check_rows(path: Path, rows: Any, texts: Sequence[str], counts: Sequence[str
         _need(path, row, known | dict.fromkeys(row.keys() - known.keys(), _maybe))
 
 
-def check_arrays(path: Path, arrays: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+def check_arrays(path: Path, arrays: Mapping[str, object], sizes: Mapping[str, int]) -> None:
     """Check the arrays of a `predictions.npz`.
 
     Args:
@@ -130,34 +131,34 @@ def _of_scores(classes: int) -> dict[str, Fits]:
     return wanted
 
 
-def _need(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Fits]) -> None:
+def _need(path: Path, content: Mapping[str, object], wanted: Mapping[str, Fits]) -> None:
     for key, fits in wanted.items():
         if key not in content or not fits(content[key]):
             raise record.Damaged(f"{path} does not hold {key!r} as counterpoise writes it")
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> TypeGuard[int | float]:
     known = isinstance(value, int | float) and not isinstance(value, bool)
     return known and abs(value) < _LARGEST
 
 
-def _maybe(value: Any) -> bool:
+def _maybe(value: object) -> bool:
     return value is None or _number(value)
 
 
-def _count(value: Any) -> bool:
+def _count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def _text(value: Any) -> bool:
+def _text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= _CHARACTERS
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: object) -> bool:
     return value is None or _text(value) or _number(value)
 
 
-def _row(value: Any) -> bool:
+def _row(value: object) -> bool:
     return (
         isinstance(value, dict)
         and _text(value.get("label"))

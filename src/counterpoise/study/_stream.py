@@ -4,16 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import FILE, gather, keep
+from counterpoise.study._prepared import FILE, Facts, gather, keep
 from counterpoise.study.engines import run_all
 from counterpoise.study.environment import differences, environment, run_environment
 from counterpoise.study.events import Chosen, Emit, Event, Failed, Finished, Planned, Unsaved
 from counterpoise.study.plan import Plan, choose, final_runs, tuning_runs, write
 from counterpoise.study.spec import Job, RunRow, RunSpec, run_id
+
+if TYPE_CHECKING:
+    from counterpoise.data import Data
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
 
@@ -24,7 +27,7 @@ class _Work:
 
     plan: Plan
     folder: Path
-    facts: Mapping[str, Any]
+    facts: Facts
     runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
     specs: dict[str, RunSpec] = field(default_factory=dict)
     choices: dict[str, float] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class _Work:
 def stream(
     plans: Mapping[Path, Plan],
     *,
-    data: Mapping[Path, Any] | None = None,
+    data: "Mapping[Path, Data | None] | None" = None,
     workers: int | None = None,
 ) -> Iterator[Event]:
     """Run what is not there yet of one study or several, side by side, and yield what happens.
@@ -245,7 +248,7 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-def _known_facts(folder: Path) -> dict[str, Any] | None:
+def _known_facts(folder: Path) -> Facts | None:
     """What the study has of its data so far; None for a new one, or where it is damaged.
 
     Raises:

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from counterpoise import files, stats
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import find_kept
+from counterpoise.study._prepared import Facts, find_kept
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, read, read_file
-from counterpoise.study.spec import run_id
+from counterpoise.study.spec import RunRow, run_id
 
 
 @dataclass(frozen=True)
@@ -36,37 +35,37 @@ class Record:
     label: str
     seed: int
     lr: float
-    run: Mapping[str, Any]
+    run: record.Content
     folder: Path
 
     @cached_property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[record.Content]:
         """A row an epoch."""
         rows = record.history(self.folder)
         _schema.check_rows(self.folder / "history.jsonl", rows, (), ("epoch",))
         return rows
 
     @cached_property
-    def predictions(self) -> dict[str, Any]:
+    def predictions(self) -> dict[str, np.ndarray]:
         """test_logits and test_targets, validation_logits and validation_targets."""
         return self._read_predictions()
 
     @cached_property
-    def answers(self) -> tuple[Any, Any]:
+    def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """The predicted and the true class of every test sample, without the logits behind them."""
         kept = self._read_predictions()
         predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
         smallest = np.min_scalar_type(kept["test_logits"].shape[1])
         return predicted.astype(smallest), targets.astype(smallest)
 
-    def _read_predictions(self) -> dict[str, Any]:
+    def _read_predictions(self) -> dict[str, np.ndarray]:
         arrays, support = record.arrays(self.folder), self.run["test"]["support"]
         sizes = {"classes": len(support), "test": sum(support)}
         _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
         return arrays
 
     @cached_property
-    def flow(self) -> list[dict[str, Any]]:
+    def flow(self) -> list[record.Content]:
         """What reached each layer before the first step, as `probe.first_step` tells it."""
         path = self.folder / "probe.json"
         rows = json.loads(files.read(path))
@@ -74,7 +73,7 @@ class Record:
         return rows
 
     @cached_property
-    def timing(self) -> dict[str, Any]:
+    def timing(self) -> record.Content:
         """seconds, epochs_seconds and peak_memory_mb."""
         found = record.timing(self.folder)
         _schema.check_timing(self.folder / record.TIMING, found)
@@ -102,13 +101,13 @@ class Study:
 
     folder: Path
     plan: Plan
-    data: Mapping[str, Any]
+    data: Facts
     records: tuple[Record, ...]
     tuning: tuple[Record, ...]
     choices: Mapping[str, float]
     failed: Mapping[str, str]
-    expected: Mapping[str, Mapping[str, Any]]
-    environment: Mapping[str, Any]
+    expected: Mapping[str, RunRow]
+    environment: Mapping[str, str | int | None]
     edited: tuple[str, ...] = ()
 
     @cached_property
@@ -145,14 +144,16 @@ class Study:
         """The records of a variant, by seed."""
         return sorted((r for r in self.records if r.label == label), key=lambda r: r.seed)
 
-    def scores(self, metric: str | None = None, kind: str = "test") -> dict[str, dict[int, Any]]:
+    def scores(
+        self, metric: str | None = None, kind: str = "test"
+    ) -> dict[str, dict[int, float | None]]:
         """A metric of every variant and seed; None where the run failed or is not there yet.
 
         Args:
             metric: a key of the scores; None for the plan's primary one.
             kind: "test", "adjusted" (after post-hoc logit adjustment) or "validation".
         """
-        table: dict[str, dict[int, Any]] = {
+        table: dict[str, dict[int, float | None]] = {
             label: dict.fromkeys(self.plan.seeds) for label in self.labels
         }
         for r in self.records:
@@ -239,7 +240,7 @@ def open_study(folder: str | Path) -> Study:
     )
 
 
-def _read_run(runs: Path, name: str, row: Mapping[str, Any], classes: int) -> dict[str, Any] | None:
+def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Content | None:
     """Return a finished run, which must be the one that its folder and its row name.
 
     Raises:
@@ -274,9 +275,9 @@ def _edited(path: Path, plan: Plan) -> tuple[str, ...]:
     return tuple(key for key in one if one[key] != other[key])
 
 
-def _settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(tree: Mapping[str, object]) -> dict[str, object]:
     """Flatten a plan's settings, those of its tables named like training.lr."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for key, value in tree.items():
         below = _settings(value) if isinstance(value, dict) else None
         flat |= {key: value} if below is None else {f"{key}.{k}": v for k, v in below.items()}

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import counterpoise
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, str | int | None]:
     """Return the versions and the machine, for people."""
     packages = ("torch", "numpy", "scikit-learn", "scipy")
     return {

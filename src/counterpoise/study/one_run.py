@@ -5,9 +5,10 @@ import itertools
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,7 +72,7 @@ class _Training:
             seed=spec.seed,
             num_classes=self.num_classes,
         )
-        self.each_epoch: list[Any] = []
+        self.each_epoch: list[train.HasEpoch] = []
         self.loss = self._make_loss(spec.variant)
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm, t.model).to(self.device)
@@ -165,15 +166,15 @@ class _Training:
                 self.net, self.loss, inputs.to(self.device), targets.to(self.device)
             )
 
-    def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], dict[str, Any]]:
+    def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test part is for the final runs."""
         counts = torch.bincount(self.parts["train"].targets, minlength=self.num_classes).tolist()
-        found: dict[str, Any] = {
+        found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
             "seen_counts": self.seen_counts.tolist(),
         }
-        kept: dict[str, Any] = {}
+        kept: dict[str, np.ndarray] = {}
         for name in ("validation", "test") if final else ("validation",):
             if name in self.parts:
                 logits, targets = self._logits(name).numpy(), self.parts[name].targets.numpy()
@@ -188,7 +189,7 @@ class _Training:
             "weights.safetensors": record.tensors(self.net.state_dict()),
         }, found
 
-    def _adjusted(self, kept: dict[str, Any], counts: list[int]) -> dict[str, Any]:
+    def _adjusted(self, kept: dict[str, np.ndarray], counts: list[int]) -> record.Content:
         """The scores after post-hoc logit adjustment, τ chosen on validation."""
         validation = torch.from_numpy(kept["validation_logits"])
         targets = self.parts["validation"].targets
@@ -212,7 +213,12 @@ def _fed(inputs: Tensor) -> Tensor:
 class _Following(nn.Module):
     """A loss built anew in each epoch from what the sampler then shows."""
 
-    def __init__(self, make: Any, sampler: Any, device: torch.device) -> None:
+    def __init__(
+        self,
+        make: Callable[[Tensor], nn.Module],
+        sampler: samplers.ProgressiveSampler,
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.make, self.sampler, self.device = make, sampler, device
         self.set_epoch(0)

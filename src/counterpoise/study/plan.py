@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoise import files, registry
 from counterpoise.registry import unknown
@@ -26,6 +26,10 @@ from counterpoise.study.settings import (
 )
 from counterpoise.study.spec import RunSpec, Stage
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Table = TypeVar("Table", bound="DataclassInstance")
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 # A key like a.a.a.a: tomllib's time and memory grow with the square of its parts.
 _DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
@@ -174,7 +178,7 @@ def choose(plan: Plan, scores: Mapping[tuple[str, float], list[float]]) -> dict[
     return chosen
 
 
-def read(table: Mapping[str, Any]) -> Plan:
+def read(table: Mapping[str, object]) -> Plan:
     """Return the plan that a TOML table describes.
 
     Raises:
@@ -186,7 +190,7 @@ def read(table: Mapping[str, Any]) -> Plan:
     return _build(Plan, table, "")
 
 
-_PARTS: dict[str, Any] = {"imbalance": Imbalance, "training": Training, "tuning": Tuning}
+_TABLES = {"imbalance": Imbalance, "training": Training, "tuning": Tuning}
 
 
 def read_file(path: Path) -> Plan:
@@ -207,18 +211,18 @@ def read_file(path: Path) -> Plan:
     return read(table)
 
 
-def _build(kind: Any, table: Any, where: str) -> Any:
+def _build(kind: type[Table], table: object, where: str) -> Table:
     if not isinstance(table, Mapping):
         raise ValueError(f"[{where}] must be a table of settings, but got {shown(table)}")
     fields = kind.__dataclass_fields__
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
             raise ValueError(
                 unknown(f"a key of {f'[{where}]' if where else 'a plan'}", key, fields)
             )
-        if kind is Plan and key in _PARTS:
-            values[key] = _build(_PARTS[key], value, key)
+        if kind is Plan and key in _TABLES:
+            values[key] = _build(_TABLES[key], value, key)
         elif kind is Plan and key == "variant" and isinstance(value, list):
             values[key] = tuple(_build(Variant, v, "[variant]") for v in value)
         else:
@@ -233,7 +237,7 @@ def write(plan: Plan) -> str:
         ValueError: a plan that TOML cannot hold.
     """
     lines = ["# A study of counterpoise. Run it with: counterpoise compare plan.toml", ""]
-    tables = {"": plan, **{name: getattr(plan, name) for name in _PARTS}}
+    tables = {"": plan, **{name: getattr(plan, name) for name in _TABLES}}
     for name, part in tables.items():
         lines += ["", f"[{name}]"] if name else []
         for key, f in part.__dataclass_fields__.items():
@@ -253,7 +257,7 @@ def write(plan: Plan) -> str:
     return text
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, tuple | list):

@@ -18,12 +18,17 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterpoise import files
 
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Content = dict[str, Any]  # of JSON, as it is read
 FORMAT = 1  # of study.json and run.json: another number is refused, not guessed at
 _MOST_BYTES = 2**28  # of a sealed file
 _NO_DIGEST = "0" * 64
@@ -47,7 +52,7 @@ class OtherFormat(Damaged):
     """A file that is whole, but was written by another version."""
 
 
-def seal(content: Mapping[str, Any]) -> str:
+def seal(content: Mapping[str, object]) -> str:
     """Return JSON, a line a key, that holds the format and a digest of its own text.
 
     The digest is taken with 64 zeros in its place.
@@ -56,7 +61,7 @@ def seal(content: Mapping[str, Any]) -> str:
     return _SEAL.sub(rf"\g<1>{_digest(text)}", text, 1)
 
 
-def unseal(path: Path) -> dict[str, Any]:
+def unseal(path: Path) -> Content:
     """Return the content of a file that `seal` made.
 
     Raises:
@@ -90,8 +95,8 @@ def unseal(path: Path) -> dict[str, Any]:
 def finish(
     folder: Path,
     contents: Mapping[str, bytes | str],
-    run: Mapping[str, Any],
-    timing: Mapping[str, Any],
+    run: Mapping[str, object],
+    timing: Mapping[str, object],
 ) -> None:
     """Write a run's files, `run.json` with their digests last, and drop what led there.
 
@@ -118,7 +123,7 @@ def tidy(folder: Path) -> None:
     files.remove_unfinished(folder)
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> Content | None:
     """Return `run.json` of a finished run, its files checked; None where there is none.
 
     Raises:
@@ -145,7 +150,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     return run
 
 
-def _are_files(value: Any) -> bool:
+def _are_files(value: object) -> bool:
     """Whether `run.json` tells size and digest of a run's own files, and of no others."""
     return (
         isinstance(value, dict)
@@ -155,7 +160,7 @@ def _are_files(value: Any) -> bool:
     )
 
 
-def take_up(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+def take_up(folder: Path, spec: Mapping[str, object]) -> Content | None:
     """Return `run.json` of the finished run of a spec; what remains of a damaged one is removed.
 
     What a finished one left behind when it was killed at its very end is removed, too.
@@ -171,7 +176,7 @@ def take_up(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def timing(folder: Path) -> dict[str, Any]:
+def timing(folder: Path) -> Content:
     """Return seconds, epochs_seconds and peak_memory_mb of a finished run.
 
     Raises:
@@ -183,12 +188,12 @@ def timing(folder: Path) -> dict[str, Any]:
     return found
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
+def history(folder: Path) -> list[Content]:
     """Return the rows of a finished run."""
     return [json.loads(line) for line in files.read(folder / "history.jsonl").splitlines()]
 
 
-def arrays(folder: Path) -> dict[str, Any]:
+def arrays(folder: Path) -> "dict[str, np.ndarray]":
     """Return the arrays of `predictions.npz`.
 
     Raises:
@@ -212,14 +217,16 @@ def npz(**arrays: Any) -> bytes:
     return buffer.getvalue()
 
 
-def tensors(named: Mapping[str, Any]) -> bytes:
+def tensors(named: "Mapping[str, torch.Tensor]") -> bytes:
     """Return named tensors as the bytes of a .safetensors file."""
     import safetensors.torch
 
     return safetensors.torch.save({k: _plain(v) for k, v in named.items()})
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+def save_checkpoint(
+    folder: Path, state: Mapping[str, object], environment: Mapping[str, str]
+) -> None:
     """Write a training's state, tensors and all, as one file.
 
     Args:
@@ -229,13 +236,13 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], environment: Mapping
     """
     import safetensors.torch
 
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, torch.Tensor] = {}
     text = json.dumps([_pack(state, tensors), dict(environment), folder.name])
     metadata = {"state": text, "sha256": _state_digest(text, tensors)}
     files.write(folder / CHECKPOINT, safetensors.torch.save(tensors, metadata))
 
 
-def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> Content | None:
     """Return the run's state that was saved last; None where none is whole.
 
     That of another run or environment does not count.
@@ -255,7 +262,7 @@ def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> dict[str, A
     return _unpack(state, tensors) if made_in == [dict(environment), folder.name] else None
 
 
-def _state_digest(text: str, tensors: Mapping[str, Any]) -> str:
+def _state_digest(text: str, tensors: "Mapping[str, torch.Tensor]") -> str:
     import torch
 
     found = hashlib.sha256(text.encode())
@@ -266,7 +273,7 @@ def _state_digest(text: str, tensors: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Return JSON with keys in order, the same for equal values; NaN and infinity become null.
 
     A mapping gets a line a key, a list a line an item.
@@ -280,17 +287,17 @@ def to_json(value: Any) -> str:
     return _line(value) + "\n"
 
 
-def _line(value: Any) -> str:
+def _line(value: object) -> str:
     line = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", line)
 
 
-def to_jsonl(rows: list[dict[str, Any]]) -> str:
+def to_jsonl(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows as JSON lines; NaN and infinity become null."""
     return "".join(json.dumps(_finite(row), ensure_ascii=False) + "\n" for row in rows)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -300,20 +307,22 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _pack(value: Any, tensors: dict[str, Any]) -> Any:
+def _pack(value: object, tensors: "dict[str, torch.Tensor]") -> object:
     """Return what JSON can hold; tensors go into `tensors`, and keys keep their types."""
+    import torch
+
     if isinstance(value, Mapping):
         return {"dict": [[k, _pack(v, tensors)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
         return {"list": [_pack(v, tensors) for v in value]}
-    if hasattr(value, "detach"):
+    if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = _plain(value)
         return {"tensor": name}
     return value
 
 
-def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
+def _unpack(value: Any, tensors: "Mapping[str, torch.Tensor]") -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, inner),) = value.items()
@@ -324,7 +333,7 @@ def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
     return {k: _unpack(v, tensors) for k, v in inner}
 
 
-def _plain(tensor: Any) -> Any:
+def _plain(tensor: "torch.Tensor") -> "torch.Tensor":
     """Return a tensor as a file holds it: a contiguous one of its own on the CPU."""
     import torch
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
+from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant
 
 Stage = Literal["tuning", "final"]
@@ -42,7 +43,7 @@ class RunSpec:
         """The learning rate, which is a number by now."""
         return cast(float, self.training.lr)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Content:
         """Return it as `run.json` holds it: mappings, lists, texts and numbers."""
         return {
             "variant": {**asdict(self.variant), "settings": dict(self.variant.settings)},
@@ -81,7 +82,7 @@ class Job:
     num_classes: int
 
 
-def run_id(spec: Mapping[str, Any]) -> str:
+def run_id(spec: Content) -> str:
     """The name of a run's folder: readable words, and a digest of all that it depends on.
 
     Args:

@@ -6,7 +6,7 @@ the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are its 
 
 from counterpoise.train._augment import AUGMENTS
 from counterpoise.train._evaluate import accuracy, predict, predict_logits
-from counterpoise.train._fit import Diverged, fit
+from counterpoise.train._fit import Diverged, HasEpoch, fit
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._schedule import SCHEDULES, constant, cosine
 
@@ -15,6 +15,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "Diverged",
+    "HasEpoch",
     "accuracy",
     "constant",
     "cosine",
