@@ -26,7 +26,7 @@ def as_inputs(values: Any) -> torch.Tensor:
             "pass an array (N, features) or (N, channels, height, width)"
         )
     if array.dtype != np.uint8 or array.ndim < 3:
-        with np.errstate(over="ignore"):  # told in the next line
+        with np.errstate(over="ignore"):  # reported in the next line
             array = array.astype(np.float32)
         _check_finite(array)
     if array.ndim in (1, 3):

@@ -39,12 +39,12 @@ def _can_install() -> bool:
 
 
 def _install() -> bool:
-    """Ask apt-get for the package; tell whether it went well."""
+    """Ask apt-get for the package; return whether it went well."""
     return _apt_get("install", "-y", "--no-install-recommends", DEBIAN_PACKAGE)
 
 
 def _apt_get(*arguments: str) -> bool:
-    """Run apt-get without questions and without output; tell whether it went well."""
+    """Run apt-get without questions and without output; return whether it went well."""
     try:
         done = subprocess.run(
             ["apt-get", *arguments],

@@ -95,8 +95,8 @@ def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Te
     held = torch.zeros(len(targets), dtype=torch.bool)
     for k, n in enumerate(count_classes(targets).tolist()):
         size = min(max(1, int(share * n + 0.5)), max(0, n - 1))
-        place = torch.nonzero(targets == k).flatten()
-        held[place[torch.randperm(n, generator=generator)[:size]]] = True
+        members = torch.nonzero(targets == k).flatten()
+        held[members[torch.randperm(n, generator=generator)[:size]]] = True
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
 
 

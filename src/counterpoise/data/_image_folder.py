@@ -23,7 +23,7 @@ from counterpoise.text import one_line, printable
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-_TOLD = 3
+_NAMED = 3
 _LARGE = 8_000_000  # pixels; no more than two of these are decoded at once
 
 
@@ -96,9 +96,9 @@ def _files(part: Path, class_names: Sequence[str], root: Path) -> list[tuple[Pat
         if path.suffix.lower() in _SUFFIXES
     ]
     if unread:
-        more = f" and {len(unread) - _TOLD} more" if len(unread) > _TOLD else ""
+        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
         warnings.warn(
-            f"links to folders are not followed in {root}: {', '.join(sorted(unread)[:_TOLD])}"
+            f"links to folders are not followed in {root}: {', '.join(sorted(unread)[:_NAMED])}"
             f"{more}; copy what they lead to",
             stacklevel=4,
         )
@@ -132,12 +132,12 @@ def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tenso
     found = _decode(files, size)
     bad = {file: why for file, why in zip(files, found, strict=True) if isinstance(why, str)}
     if bad:
-        told = [
+        named = [
             f"{printable(file.relative_to(root))} ({why})"
-            for file, why in list(bad.items())[:_TOLD]
+            for file, why in list(bad.items())[:_NAMED]
         ]
-        line = f"{len(bad)} of {len(files)} images in {root} cannot be read: {', '.join(told)}"
-        line += f" and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+        line = f"{len(bad)} of {len(files)} images in {root} cannot be read: {', '.join(named)}"
+        line += f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         if len(bad) == len(files):
             raise ValueError(f"{line}; check that they are images at all")
         warnings.warn(f"{line}; they were left out", stacklevel=4)

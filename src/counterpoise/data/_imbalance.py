@@ -28,7 +28,7 @@ def _step(share: float, factor: float) -> float:
     return 1.0 if share >= 0.5 else 1 / factor
 
 
-# Each profile maps a class's place, 0 for the first to 1 for the last, to its part of `largest`.
+# Each profile maps a class's rank, 0 for the first to 1 for the last, to its share of `largest`.
 _PROFILES: dict[str, Callable[[float, float], float]] = {
     "linear": _linear,
     "exponential": _exponential,
@@ -101,11 +101,11 @@ def make_imbalanced(
     """
     available = count_classes(part.targets).tolist()
     wanted = _read_counts(counts, available)
-    places = [torch.nonzero(part.targets == k).flatten() for k in range(len(available))]
+    indices = [torch.nonzero(part.targets == k).flatten() for k in range(len(available))]
     if seed is not None:
-        places = _shuffle(places, as_integer("seed", seed))
+        indices = _shuffle(indices, as_integer("seed", seed))
     # Sorting keeps the old order; without a seed it changes nothing.
-    chosen = [places[k][: wanted[k]].sort().values for k in sorted(wanted)]
+    chosen = [indices[k][: wanted[k]].sort().values for k in sorted(wanted)]
     index = torch.cat([part.targets.new_empty(0), *chosen])
     return Part(part.inputs[index], part.targets[index])
 
@@ -177,11 +177,11 @@ def _check_count(k: int, n: int, available: list[int]) -> None:
         )
 
 
-def _shuffle(places: list[torch.Tensor], seed: int) -> list[torch.Tensor]:
-    """Shuffle the places within each class.
+def _shuffle(indices: list[torch.Tensor], seed: int) -> list[torch.Tensor]:
+    """Shuffle the indices within each class.
 
     Every class is shuffled whole, wanted or not, so that the draw of one class does not hang on
     the counts of the others and a smaller draw is a part of a larger one.
     """
     generator = torch.Generator().manual_seed(seed)
-    return [place[torch.randperm(len(place), generator=generator)] for place in places]
+    return [index[torch.randperm(len(index), generator=generator)] for index in indices]

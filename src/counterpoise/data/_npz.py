@@ -29,7 +29,7 @@ _INPUTS = ("x", "inputs", "data", "images")
 _TARGETS = ("y", "targets", "labels")
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 _COPIES = 2  # as read, and as parts
-_TOLD = 8
+_NAMED = 8
 
 
 def read_npz(path: Path, seed: int) -> Data:
@@ -120,8 +120,8 @@ def _size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def _listing(names: list[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return one_line(", ".join(names[:_TOLD]) or "nothing") + more
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return one_line(", ".join(names[:_NAMED]) or "nothing") + more
 
 
 def _pair(names: Iterable[str], part: str) -> list[str]:

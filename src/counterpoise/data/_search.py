@@ -68,7 +68,7 @@ class Search:
         self.tried += [f"{each.url} was {each.trouble}" for each in mirrors if each.trouble]
 
     def _download_from(self, mirror: Mirror, name: str, folder: Path, progress: bool) -> bool:
-        """Try to get one file from one mirror; tell whether it worked."""
+        """Try to get one file from one mirror; return whether it worked."""
         if not mirror.is_open(name):
             return False
         try:

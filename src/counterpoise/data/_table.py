@@ -35,16 +35,17 @@ def read_table(path: Path, seed: int, target: str = "") -> Data:
     without a name is left out. `target` names the column of the classes.
     """
     header, rows = _read(path)
-    place = _target_column(path, header, target)
-    labels = [row[place] for row in rows]
-    _check_classes(path, header[place], labels)
+    target_index = _target_column(path, header, target)
+    labels = [row[target_index] for row in rows]
+    _check_classes(path, header[target_index], labels)
     empty = [k for k, label in enumerate(labels) if not label.strip()]
     if empty:
         raise ValueError(
-            f"each line of {path} must have a value in its target column {header[place]!r}, but "
-            f"{len(empty)} have none, the first being sample {empty[0] + 1}; fill or remove them"
+            f"each line of {path} must have a value in its target column {header[target_index]!r}, "
+            f"but {len(empty)} have none, the first being sample {empty[0] + 1}; fill or remove "
+            "them"
         )
-    if "" in header[:place] + header[place + 1 :]:
+    if "" in header[:target_index] + header[target_index + 1 :]:
         warnings.warn(
             f"a column of {path} has no name and was left out: it is often a line number, which "
             "may give the class away",
@@ -53,12 +54,12 @@ def read_table(path: Path, seed: int, target: str = "") -> Data:
     columns = [
         _features(path, name, [row[k].strip() for row in rows])
         for k, name in enumerate(header)
-        if k != place and name
+        if k != target_index and name
     ]
     if not any(column.size for column in columns):
         raise ValueError(
             f"{path} must have a feature, a column with a name and values beside the target column "
-            f"{header[place]!r}, but has none; add one"
+            f"{header[target_index]!r}, but has none; add one"
         )
     check_memory(path, _COPIES * sum(column.nbytes for column in columns))
     inputs = torch.from_numpy(np.concatenate(columns, axis=1))
@@ -91,7 +92,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
                 rows += [row] if row else []
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
-    if separator == ";":  # of places that write 0,5
+    if separator == ";":  # of countries that write 0,5
         rows = [[c.replace(",", ".") if _COMMA.fullmatch(c) else c for c in row] for row in rows]
     _check_header(path, header, tab)
     if not rows:
@@ -159,7 +160,7 @@ def _features(path: Path, name: str, cells: list[str]) -> np.ndarray:
         numbers = [np.nan if m else float(c) for c, m in zip(cells, missing, strict=True)]
     except ValueError:
         return _one_hot(path, name, cells, missing)
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # reported below
         column = np.array(numbers)[:, None].astype(np.float32)
     if np.isinf(column).any():
         raise ValueError(
@@ -179,8 +180,8 @@ def _one_hot(path: Path, name: str, cells: list[str], missing: list[bool]) -> np
         )
     width = len(values) + any(missing)
     check_memory(path, 4 * width * (width + len(cells)))
-    place = {value: k for k, value in enumerate(values)}
-    index = [len(values) if m else place[c] for c, m in zip(cells, missing, strict=True)]
+    position = {value: k for k, value in enumerate(values)}
+    index = [len(values) if m else position[c] for c, m in zip(cells, missing, strict=True)]
     return np.eye(width, dtype=np.float32)[index]
 
 

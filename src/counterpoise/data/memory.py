@@ -1,4 +1,4 @@
-"""The memory that there is, compared with what data need before they are read."""
+"""Free memory, compared with what data need before they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_memory(path: Path, size: int) -> None:
 
 
 def free_memory() -> int | None:
-    """Return the free memory in bytes; None where the system does not tell."""
+    """Return the free memory in bytes; None where it is not known."""
     found = [_available(), _limit()]
     return min((size for size in found if size is not None), default=None)
 

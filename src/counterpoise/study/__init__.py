@@ -183,8 +183,8 @@ def usual_folder(plan: Plan, fingerprint: str = "") -> Path:
     """Return the folder of a study of these data, if nothing else is said.
 
     Two data sets never share one: it is named like the way to the data from the current folder,
-    with what a file name cannot hold written as %XX. Data that were given as an object are told
-    apart by their fingerprint.
+    with what a file name cannot hold written as %XX. Data that were given as an object are
+    distinguished by their fingerprint.
 
     Example:
         >>> print(usual_folder(Plan("photos/train")), usual_folder(Plan("photos/test")))

@@ -1,4 +1,4 @@
-"""What a plan must hold, told before anything runs."""
+"""Checks of a plan, made before anything runs."""
 
 import math
 from collections.abc import Iterable, Mapping

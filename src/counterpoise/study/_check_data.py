@@ -1,4 +1,4 @@
-"""What a study's data and the parts of its plan must fit, told before any run."""
+"""Checks of a study's data, and of its plan on these data, made before any run."""
 
 import torch
 
@@ -61,11 +61,11 @@ def _count_not_finite(inputs: torch.Tensor) -> int:
 
 
 def check_parts(plan: Plan, data: Data) -> None:
-    """Try each part of a plan on its data, so that what does not fit is told before any run.
+    """Try each part of a plan on its data, so that what does not fit is refused before any run.
 
     Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
     and the plan is written. What users bring themselves is imported and no more: what goes wrong in
-    it is for its run to tell.
+    it is reported by its run.
 
     Args:
         plan: the study.

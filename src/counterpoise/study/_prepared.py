@@ -22,7 +22,7 @@ _DRAW_SEED = 0
 
 
 class DataFacts(TypedDict):
-    """What is to be said of a study's data."""
+    """A study's data in figures, for reports, and a fingerprint."""
 
     name: str
     source: str
@@ -34,7 +34,7 @@ class DataFacts(TypedDict):
 
 
 class Facts(DataFacts):
-    """The same, and of the file that they are kept in."""
+    """The same, with size and digest of the file that the data are kept in."""
 
     bytes: int
     sha256: str

@@ -1,6 +1,6 @@
-"""What a study's files must hold, so that whatever shows them finds it.
+"""Checks of a study's files, so that whatever shows them finds what it needs.
 
-Digests tell of accidents. This tells of files that somebody put together: each `check_` function
+Digests reveal accidents. This reveals files that somebody put together: each `check_` function
 raises `record.Damaged` for the first thing that is not as counterpoise writes it.
 """
 
@@ -41,7 +41,7 @@ def check_study(path: Path, kept: Content) -> None:
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
     _need(path, kept, {"failed": _mapping(_text)})
     if not kept["failed"].keys() <= kept["runs"].keys():
-        raise record.Damaged(f"{path} tells of runs that failed, and does not name them")
+        raise record.Damaged(f"{path} lists runs that failed, and does not name them")
 
 
 def check_labels(path: Path, kept: Content, labels: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ def check_arrays(path: Path, arrays: Mapping[str, object], sizes: Mapping[str, i
 
 @cache
 def _of_scores(classes: int) -> dict[str, Fits]:
-    """What each field of `metrics.Evaluation` must be."""
+    """Return the check of each field of `metrics.Evaluation`."""
     wanted: dict[str, Fits] = {}
     for name, kind in typing.get_type_hints(Evaluation).items():
         if name == "confusion_cells":

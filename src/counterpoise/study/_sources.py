@@ -19,7 +19,7 @@ def digest_of(word: str) -> str | None:
         16 hexadecimal digits; None where there is no source to be read.
 
     Raises:
-        ValueError: a package that raises while it is imported, as its modules' places ask.
+        ValueError: a package that raises while it is imported, as finding its modules asks.
     """
     module = word.partition(":")[0]
     found: dict[str, bytes] = {}
@@ -39,14 +39,14 @@ def _follow(module: str, path: Path, found: dict[str, bytes]) -> None:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError):  # told when it is imported
+    except (SyntaxError, ValueError, RecursionError):  # reported when it is imported
         return
     for name in _imported(tree, package):
         for end in range(name.count(".") + 1):  # a.b.c runs a and a.b, too
             below = name.rsplit(".", end)[0]
-            place = _own(below) if below not in found else None
-            if place is not None:
-                _follow(below, place, found)
+            file = _own(below) if below not in found else None
+            if file is not None:
+                _follow(below, file, found)
 
 
 def _own(module: str) -> Path | None:
@@ -61,8 +61,8 @@ def _own(module: str) -> Path | None:
     if not rest:
         files = [Path(spec.origin or "")]
     else:
-        places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
-        files = [f for p in places for f in (p / "__init__.py", p.with_name(f"{p.name}.py"))]
+        paths = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+        files = [f for p in paths for f in (p / "__init__.py", p.with_name(f"{p.name}.py"))]
     return next((f for f in files if f.is_file() and owner(str(f)) == "user"), None)
 
 
@@ -76,7 +76,9 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
                 base = importlib.util.resolve_name(
                     "." * node.level + (node.module or ""), package or None
                 )
-            except ImportError:  # a relative import out of any package, told when it is imported
+            except (
+                ImportError
+            ):  # relative, out of any package: reported later
                 continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)

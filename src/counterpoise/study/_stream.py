@@ -23,7 +23,7 @@ STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
 
 @dataclass
 class _Work:
-    """What a study has to do and has done, as `study.json` holds it."""
+    """The runs of a study, done and to do, as `study.json` holds them."""
 
     plan: Plan
     folder: Path
@@ -64,7 +64,7 @@ class _Work:
         self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
 
     def job(self, name: str) -> Job:
-        """What a worker needs to do the run."""
+        """Return all that a worker needs for the run."""
         study = self.folder.resolve()
         classes = len(self.facts["class_names"])
         return Job(self.specs[name], (self.folder / RUNS / name).resolve(), study, classes)
@@ -176,7 +176,7 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
 
 
 def _take_up(work: _Work) -> dict[str, list[str]]:
-    """The runs that are finished, and in what the environment of each was another than this one."""
+    """Return the finished runs, and how the environment of each differs from this one."""
     here, kept = run_environment(), {}
     for name in work.added:
         folder = work.folder / RUNS / name
@@ -190,7 +190,7 @@ def _take_up(work: _Work) -> dict[str, list[str]]:
 
 
 def _planned(work: _Work, kept: Mapping[str, list[str]]) -> Planned:
-    """What a stage has to do."""
+    """Describe a stage before it begins."""
     samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
     final = samples * plan.training.epochs * len(plan.variants) * len(plan.seeds)
@@ -206,14 +206,14 @@ def _planned(work: _Work, kept: Mapping[str, list[str]]) -> Planned:
 
 
 def _train_run(job: Job, emit: Emit) -> None:
-    """What a worker calls: here, so that the parent need not import what trains."""
+    """Train, in a worker: imported there alone, as the parent needs none of it."""
     from counterpoise.study.one_run import train_run
 
     train_run(job, emit)
 
 
 def _tuning_scores(work: _Work) -> dict[tuple[str, float], list[float]]:
-    """The validation scores of the tuning runs that finished, by label and learning rate."""
+    """Return the validation scores of the finished tuning runs, by label and learning rate."""
     scores: dict[tuple[str, float], list[float]] = {}
     for name in work.added:
         run = record.read(work.folder / RUNS / name)
@@ -249,7 +249,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _known_facts(folder: Path) -> Facts | None:
-    """What the study has of its data so far; None for a new one, or where it is damaged.
+    """Return what `study.json` says of the data; None for a new study, or a damaged one.
 
     Raises:
         record.OtherFormat: another version of counterpoise made the study.

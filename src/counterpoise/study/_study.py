@@ -40,7 +40,7 @@ class Record:
 
     @cached_property
     def history(self) -> list[record.Content]:
-        """A row an epoch."""
+        """The training's history, a row an epoch."""
         rows = record.history(self.folder)
         _schema.check_rows(self.folder / "history.jsonl", rows, (), ("epoch",))
         return rows
@@ -66,7 +66,7 @@ class Record:
 
     @cached_property
     def flow(self) -> list[record.Content]:
-        """What reached each layer before the first step, as `probe.first_step` tells it."""
+        """The signal in each layer before the first step: rows of `probe.first_step`."""
         path = self.folder / "probe.json"
         rows = json.loads(files.read(path))
         _schema.check_rows(path, rows, ("name", "kind"), ("calls",))
@@ -161,9 +161,9 @@ class Study:
         return table
 
     def verdicts(self) -> list[stats.Verdict]:
-        """What can be said of every variant against the baseline, on the primary metric.
+        """Judge every variant against the baseline, on the primary metric.
 
-        `docs/statistics.md` tells how it is made.
+        `docs/statistics.md` says how they are made.
         """
         return list(self._verdicts)
 
@@ -184,7 +184,7 @@ class Study:
 
     @property
     def chance(self) -> float | None:
-        """What guessing scores on the primary metric, where that is known."""
+        """The score of guessing on the primary metric, where that is known."""
         if self.plan.metric == "balanced_accuracy":
             return 1 / sum(n > 0 for n in self.data["test_counts"])
         if self.plan.metric == "accuracy":

@@ -88,7 +88,7 @@ def run_all(
 
 
 def _gpus() -> Gpus | None:
-    """The GPUs that this process may use; None without any."""
+    """Return the GPUs that this process may use; None without any."""
     import torch
 
     if not torch.cuda.is_available():
@@ -159,7 +159,7 @@ def _without_current_folder() -> Iterator[None]:
 
 
 def _receive(connection: Connection) -> OfRun | None:
-    """The next event that a process sends; None if it died without a last one."""
+    """Return the next event that a process sends; None if it died without a last one."""
     try:
         return connection.recv()
     except (EOFError, OSError):
@@ -167,7 +167,7 @@ def _receive(connection: Connection) -> OfRun | None:
 
 
 def _died(run: str, attempt: int, process: BaseProcess) -> Failed:
-    """What is to be said of a run whose process died."""
+    """Return the end of a run whose process died."""
     process.join()
     reason = f"its process died {attempt} times (exit code {process.exitcode})"
     return Failed(run, reason, outside=True)
@@ -181,7 +181,7 @@ def _work(
     device: str | None,
     connection: Connection,
 ) -> None:
-    """What the process does."""
+    """Do a run, in its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -208,7 +208,7 @@ def _die_with_parent() -> None:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has held, in MB; None where the system does not tell."""
+    """Return the most memory that this process has held, in MB; None where it is not known."""
     try:
         import resource
     except ImportError:  # Windows

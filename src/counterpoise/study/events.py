@@ -1,4 +1,4 @@
-"""What happens while a study runs: of a run, by its name, and of the study itself.
+"""The events of a running study: those of a run, by its name, and those of the study itself.
 
     for event in stream({folder: plan}):
         match event:
@@ -19,7 +19,7 @@ from counterpoise.study.spec import RunRow
 
 @dataclass(frozen=True)
 class Started:
-    """A process has begun a run: for the first time, or once more after one died."""
+    """A process has begun a run, for the first time or again after one died."""
 
     run: str
 
@@ -73,7 +73,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a stage of a study has to do, before it begins.
+    """A stage of a study is about to begin.
 
     Attributes:
         folder: the study's.

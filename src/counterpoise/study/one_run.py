@@ -137,7 +137,7 @@ class _Training:
         self.parts = {k: data.Part(scale(p.inputs), p.targets) for k, p in self.parts.items()}
 
     def _make_loss(self, variant: Variant) -> nn.Module:
-        """The loss, built from the counts that it will see."""
+        """Build the loss from the counts that it will see."""
         t, settings = self.spec.training, variant.settings
         make = resolve("loss", variant.plain_loss, losses.ALL)
         self.seen_counts = self.sampler.seen_counts(t.epochs - 1)
@@ -190,7 +190,7 @@ class _Training:
         }, found
 
     def _adjusted(self, kept: dict[str, np.ndarray], counts: list[int]) -> record.Content:
-        """The scores after post-hoc logit adjustment, τ chosen on validation."""
+        """Return the scores after post-hoc logit adjustment, τ chosen on validation."""
         validation = torch.from_numpy(kept["validation_logits"])
         targets = self.parts["validation"].targets
         tau = losses.choose_tau(validation, targets, self.seen_counts).tau
@@ -198,7 +198,7 @@ class _Training:
         return {"tau": tau, "adjusted": evaluate(kept["test_targets"], shifted, counts).to_dict()}
 
     def _logits(self, name: str) -> Tensor:
-        """The net's answers on the scale on which they are log-probabilities."""
+        """Return the net's logits, on the scale on which they are log-probabilities."""
         logits = train.predict_logits(self.net, self.parts[name].inputs).float()
         if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
             return logits * self.loss.scale.cpu()  # of a cosine head

@@ -1,4 +1,4 @@
-"""What to run: a tree of frozen dataclasses, which `plan.toml` holds on disk."""
+"""The plan of a study: a tree of frozen dataclasses, which `plan.toml` holds on disk."""
 
 import itertools
 import json
@@ -87,7 +87,7 @@ class Plan:
         return tuple(sorted(every, key=lambda v: v is not first)) if first else tuple(every)
 
     def label(self, variant: Variant) -> str:
-        """What a variant is called here: the words in which the variants differ."""
+        """Return the label of a variant: the words in which the variants differ."""
         return self.labels[self.variants.index(variant)]
 
     @cached_property
@@ -120,7 +120,7 @@ class Plan:
 
 
 def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:
-    """The trainings that choose a learning rate for each variant; none where it is fixed.
+    """Return the runs that choose a learning rate for each variant; none where it is fixed.
 
     Args:
         plan: the study.
@@ -136,7 +136,7 @@ def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:
 
 
 def final_runs(plan: Plan, data: str, choices: Mapping[str, float]) -> list[RunSpec]:
-    """The trainings that are reported, seed by seed; `choices` gives a label's learning rate."""
+    """Return the runs that are reported, seed by seed; `choices` gives a label's rate."""
     epochs = plan.training.epochs
     return [
         _spec(plan, data, "final", variant, seed, choices[plan.label(variant)], epochs)

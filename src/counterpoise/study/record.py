@@ -1,4 +1,4 @@
-"""What happened in one run, on disk.
+"""The record of one run, on disk.
 
 A run's folder holds, once it is finished:
 
@@ -151,7 +151,7 @@ def read(folder: Path) -> Content | None:
 
 
 def _are_files(value: object) -> bool:
-    """Whether `run.json` tells size and digest of a run's own files, and of no others."""
+    """Whether `run.json` holds size and digest of a run's own files, and of no others."""
     return (
         isinstance(value, dict)
         and value.keys() <= FILES

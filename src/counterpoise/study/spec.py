@@ -1,4 +1,4 @@
-"""What a run is asked for, typed; as JSON it stands in `run.json` and names the run's folder."""
+"""The specification of a run; as JSON it stands in `run.json` and names the run's folder."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ class RunRow(TypedDict):
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to do a run.
+    """All that a worker needs to do a run.
 
     Attributes:
         spec: what to train.
@@ -83,7 +83,7 @@ class Job:
 
 
 def run_id(spec: Content) -> str:
-    """The name of a run's folder: readable words, and a digest of all that it depends on.
+    """Return the name of a run's folder: readable words, and a digest of the specification.
 
     Args:
         spec: of `RunSpec.to_json`, or read from a `run.json`.
