@@ -102,7 +102,7 @@ largest = 300 if SMALL else 6_000
 counts = data.imbalance_counts("linear", 10, largest)
 rare = data.make_imbalanced(fashion.train, counts)
 rare_test = data.make_imbalanced(fashion.test, [c // 6 for c in counts])
-print(dict(zip(fashion.class_names, data.count_classes(rare.targets), strict=True)))
+print(dict(zip(fashion.class_names, data.count_classes(rare.targets).tolist(), strict=True)))
 
 # %% [markdown]
 # The focal loss weighs every sample twice: by its class, $\alpha_t$, and by how wrong the net is,

@@ -7,7 +7,7 @@ import torch
 from counterpoise import losses
 from counterpoise.data import Data, Part
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare, stream
-from counterpoise.study._check_data import check_data, check_parts
+from counterpoise.study._check_data import check_data, check_plan_on
 
 TARGETS = torch.arange(12) % 3
 X = torch.zeros(12, 4)
@@ -56,7 +56,7 @@ def test_what_is_no_data_set(tmp_path):
 
 def test_data_that_can_be_used_pass():
     check_data(made())
-    check_parts(Plan(losses=tuple(losses.ALL)), made())
+    check_plan_on(Plan(losses=tuple(losses.ALL)), made())
 
 
 def test_compare_refuses_a_train_part_with_gaps(tmp_path):
@@ -137,7 +137,7 @@ def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, nor
     x = torch.zeros(12, *shape)
     plan = Plan(norms=norms, training=Training(**training))
     if says is None:
-        check_parts(plan, made(x=x, test_x=x))
+        check_plan_on(plan, made(x=x, test_x=x))
     else:
         refused(tmp_path, says, made(x=x, test_x=x), plan)
 
@@ -147,7 +147,7 @@ def test_numbers_that_our_nets_cannot_take(tmp_path, dtype):
     x = X.to(dtype)
     refused(tmp_path, f"uint8 or float32 for model 'auto', but are {dtype}", made(x=x, test_x=x))
     with pytest.raises(ValueError, match="'my_own:net' must name something"):
-        check_parts(Plan(training=Training("my_own:net")), made(x=x, test_x=x))
+        check_plan_on(Plan(training=Training("my_own:net")), made(x=x, test_x=x))
 
 
 def test_a_net_that_does_not_fit_into_memory(tmp_path):
@@ -156,7 +156,7 @@ def test_a_net_that_does_not_fit_into_memory(tmp_path):
     plan = Plan(training=Training(lr=0.1, validation=0.0, watch=()))
     says = r"model 'auto' with norm 'none' .* but: it needs [\d,.]+ GiB at least"
     with pytest.raises(ValueError, match=says):
-        check_parts(plan, made(x, TARGETS[:3], x, TARGETS[:3]))
+        check_plan_on(plan, made(x, TARGETS[:3], x, TARGETS[:3]))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_training_part_of_which_nothing_can_be_held_out(tmp_path):
     data = made(x=X[:3], y=TARGETS[:3])
     refused(tmp_path, "training.validation needs a class of two samples", data)
     fixed = Training(lr=0.1, validation=0.0, watch=())
-    check_parts(Plan(training=fixed), data)
+    check_plan_on(Plan(training=fixed), data)
 
 
 def test_a_plan_that_no_file_can_hold(tmp_path):
@@ -201,7 +201,7 @@ def test_what_users_bring_is_imported_and_no_more(tmp_path, monkeypatch):
     (tmp_path / "mine_to_check.py").write_text("def make(*_, **__): raise RuntimeError('mine')")
     monkeypatch.chdir(tmp_path)
     word = "mine_to_check:make"
-    check_parts(
+    check_plan_on(
         Plan(
             norms=(word,), losses=(word,), samplers=(word,), training=Training(word, augment=word)
         ),
@@ -209,4 +209,4 @@ def test_what_users_bring_is_imported_and_no_more(tmp_path, monkeypatch):
     )
     (tmp_path / "mine_to_check.py").unlink()
     with pytest.raises(ValueError, match="'no_module_here:make' must name something"):
-        check_parts(Plan(losses=("no_module_here:make",)), made())
+        check_plan_on(Plan(losses=("no_module_here:make",)), made())

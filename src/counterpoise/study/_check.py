@@ -117,8 +117,8 @@ def _check_training(plan: "Plan") -> None:
     _word("training.augment", t.augment, registry.AUGMENTS)
     _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
     _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
-    for part in t.watch:
-        _word("training.watch", part, ("train", "validation", "test"), imports=False)
+    for split in t.watch:
+        _word("training.watch", split, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
     bounds: list[tuple[str, object, float, float]] = [
@@ -163,9 +163,9 @@ def _word(kind: str, word: str, known: Iterable[str], imports: bool = True) -> N
 
 def _check_types(plan: "Plan") -> None:
     """Refuse values of another kind than the defaults', which TOML and Python let through."""
-    for where, part in _parts(plan):
-        for key, f in part.__dataclass_fields__.items():
-            value, default = getattr(part, key), f.default
+    for where, table in _tables(plan):
+        for key, f in table.__dataclass_fields__.items():
+            value, default = getattr(table, key), f.default
             if key == "lr":
                 fits = isinstance(value, str) or _is_number(value)
             elif isinstance(default, float):
@@ -183,9 +183,9 @@ def _check_types(plan: "Plan") -> None:
         raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
 
 
-def _parts(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
-    parts = (("imbalance.", plan.imbalance), ("training.", plan.training))
-    return (("", plan), *parts, ("tuning.", plan.tuning))
+def _tables(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
+    inner = (("imbalance.", plan.imbalance), ("training.", plan.training))
+    return (("", plan), *inner, ("tuning.", plan.tuning))
 
 
 def _check_settings(plan: "Plan") -> None:
@@ -218,7 +218,7 @@ def _is_finite(value: object) -> bool:
 
 def _check_texts(plan: "Plan") -> None:
     """Refuse text that cannot be written, or that no name can hold."""
-    texts = [x for _, part in _parts(plan) for x in vars(part).values() if isinstance(x, str)]
+    texts = [x for _, table in _tables(plan) for x in vars(table).values() if isinstance(x, str)]
     texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.training.watch]
     for v in plan.variant:
         texts += [v.norm, v.loss, v.sampler, *v.settings]

@@ -60,8 +60,8 @@ def _count_not_finite(inputs: torch.Tensor) -> int:
     return sum(int((~block.isfinite()).sum()) for block in inputs.split(samples))
 
 
-def check_parts(plan: Plan, data: Data) -> None:
-    """Try each part of a plan on its data, so that what does not fit is refused before any run.
+def check_plan_on(plan: Plan, data: Data) -> None:
+    """Try all that a plan names on its data, so that what does not fit is refused before any run.
 
     Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
     and the plan is written. What users bring themselves is imported and no more: what goes wrong in
@@ -72,7 +72,7 @@ def check_parts(plan: Plan, data: Data) -> None:
         data: the parts that the runs will read, after the imbalance.
 
     Raises:
-        ValueError: a part that cannot be made, or not for these samples; the message names it.
+        ValueError: what cannot be made, or not for these samples; the message names it.
     """
     write(plan)
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])

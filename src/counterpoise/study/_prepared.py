@@ -50,7 +50,7 @@ def gather(plan: Plan, data: "Data | None" = None) -> "Data":
     from dataclasses import replace
 
     from counterpoise.data import load
-    from counterpoise.study._check_data import check_data, check_parts
+    from counterpoise.study._check_data import check_data, check_plan_on
 
     data = load(plan.data, image_size=plan.training.image_size) if data is None else data
     check_data(data)
@@ -58,7 +58,7 @@ def gather(plan: Plan, data: "Data | None" = None) -> "Data":
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
     data = replace(data, train=train, test=test)
-    check_parts(plan, data)
+    check_plan_on(plan, data)
     return data
 
 

@@ -76,9 +76,7 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
                 base = importlib.util.resolve_name(
                     "." * node.level + (node.module or ""), package or None
                 )
-            except (
-                ImportError
-            ):  # relative, out of any package: reported later
+            except ImportError:  # relative, out of any package: reported later
                 continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)

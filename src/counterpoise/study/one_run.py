@@ -57,7 +57,7 @@ def train_run(job: Job, emit: Emit) -> None:
 
 
 class _Training:
-    """The parts of one training, put together from its spec."""
+    """All that one training needs, made from its spec."""
 
     def __init__(self, job: Job) -> None:
         self.spec, spec, t = job.spec, job.spec, job.spec.training

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", bound="DataclassInstance")
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
-# A key like a.a.a.a: tomllib's time and memory grow with the square of its parts.
+# A key like a.a.a.a: tomllib's time and memory grow with the square of its names.
 _DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
 _MOST_BYTES = 1_000_000  # of a plan on disk
 
@@ -202,7 +202,7 @@ def read_file(path: Path) -> Plan:
     try:
         text = files.read(path, most=_MOST_BYTES).decode()
         if _DOTTED.search(text):
-            raise ValueError("a key of 20 parts or more")
+            raise ValueError("a key of 20 names or more")
         table = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError(f"{path} must be a plan, but nests tables too deeply") from error
@@ -238,11 +238,11 @@ def write(plan: Plan) -> str:
     """
     lines = ["# A study of counterpoise. Run it with: counterpoise compare plan.toml", ""]
     tables = {"": plan, **{name: getattr(plan, name) for name in _TABLES}}
-    for name, part in tables.items():
+    for name, table in tables.items():
         lines += ["", f"[{name}]"] if name else []
-        for key, f in part.__dataclass_fields__.items():
+        for key, f in table.__dataclass_fields__.items():
             if "help" in f.metadata:
-                text = f"{key} = {_toml(getattr(part, key))}"
+                text = f"{key} = {_toml(getattr(table, key))}"
                 lines.append(f"{text:40}  # {f.metadata['help']}")
     for v in plan.variant:
         lines += ["", "[[variant]]"]

@@ -21,10 +21,10 @@ def setting(default: T, help: str) -> T:
     return field(default=default, metadata={"help": help})
 
 
-def settle(part: "DataclassInstance") -> None:
+def settle(table: "DataclassInstance") -> None:
     """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
-    for key in part.__dataclass_fields__:
-        object.__setattr__(part, key, _plain(getattr(part, key)))
+    for key in table.__dataclass_fields__:
+        object.__setattr__(table, key, _plain(getattr(table, key)))
 
 
 def _plain(value: object) -> object:
