@@ -194,7 +194,7 @@ def test_what_cannot_be_run_is_refused(table, says):
             "training = " + "{a=" * 100_000,
             "too deeply|must be a plan that can be read",
         ),
-        ("training." + "a." * 400 + "a = 1", "but: a key of 20 parts or more"),
+        ("training." + "a." * 400 + "a = 1", "but: a key of 20 names or more"),
         ('data = "\\ud800"', "must be a plan that can be read"),
         ("data = 'a\0b'", "must be a plan that can be read"),
         ("#" * 1_000_001, "must have 1000000 bytes at most"),
