@@ -117,13 +117,13 @@ def _as_data(search: Search) -> Data:
     found = search.contents
     return Data(
         name="FashionMNIST",
-        train=_as_part(found[_idx_files.TRAIN_IMAGES], found[_idx_files.TRAIN_LABELS]),
-        test=_as_part(found[_idx_files.TEST_IMAGES], found[_idx_files.TEST_LABELS]),
+        train=_as_split(found[_idx_files.TRAIN_IMAGES], found[_idx_files.TRAIN_LABELS]),
+        test=_as_split(found[_idx_files.TEST_IMAGES], found[_idx_files.TEST_LABELS]),
         class_names=CLASS_NAMES,
         source=f"FashionMNIST (Zalando Research): {'; '.join(search.sources)}",
     )
 
 
-def _as_part(images: bytes, labels: bytes) -> Part:
+def _as_split(images: bytes, labels: bytes) -> Part:
     """Turn the content of two files into a part."""
     return Part(_idx_files.parse_images(images), _idx_files.parse_labels(labels))

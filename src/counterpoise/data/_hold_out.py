@@ -1,4 +1,4 @@
-"""Parts taken from parts, each class in the same share."""
+"""Samples held out, of each class the same share."""
 
 from __future__ import annotations
 

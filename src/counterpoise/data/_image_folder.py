@@ -33,7 +33,7 @@ def read_image_folder(root: Path, image_size: int, seed: int) -> Data:
     by_word = {folder.name.lower(): folder for folder in folders}
     parts = [root]
     if "train" in by_word and _folders(by_word["train"], root):
-        parts = _parts(root, by_word)
+        parts = _split_folders(root, by_word)
     class_names = [folder.name for folder in _folders(parts[0], root)]
     files, targets, sizes = [], [], []
     for part in parts:
@@ -50,7 +50,7 @@ def read_image_folder(root: Path, image_size: int, seed: int) -> Data:
     return as_data(name, source, train, test, class_names, seed)
 
 
-def _parts(root: Path, by_word: dict[str, Path]) -> list[Path]:
+def _split_folders(root: Path, by_word: dict[str, Path]) -> list[Path]:
     """Return the folders of the two parts."""
     if "test" not in by_word:
         raise ValueError(

@@ -45,8 +45,8 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
             class, or else in the last one, or in COLUMN of "file.csv:COLUMN": text becomes a column
             of 0 and 1 per value, a missing number its column's mean and a mark; columns stand apart
             by commas, or by semicolons, and then 0,5 is one half;
-            "package.module:name" of a `Data`, of a pair (inputs, targets), or of a function without
-            arguments that returns either.
+            "package.module:name" of a `Data`, of a pair (inputs, targets), or of a function
+            without arguments that returns either.
             A folder called digits is "./digits".
         image_size: Height and width of the images of a folder.
         seed: Decides which samples are held out.

@@ -1,4 +1,4 @@
-"""Holders for labelled samples: one part, and a whole data set of two parts."""
+"""Labelled samples, and a data set of a training and a test part."""
 
 from __future__ import annotations
 

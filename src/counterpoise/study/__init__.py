@@ -78,8 +78,8 @@ def compare(
 
     Per seed all variants get the same split, the same order of samples and the same initial
     weights; each gets the same budget to choose its learning rate, on validation and on seeds that
-    are not reported; the test part is read once, after all choices. What is in `out` already is not
-    trained again, so a study that was stopped goes on where it was.
+    are not reported; the test part is read once, after all choices. Runs that are in `out` already
+    are not trained again, so a study that was stopped goes on where it was.
 
     Args:
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a

@@ -24,8 +24,8 @@ def check_data(data: Data) -> None:
 
     Raises:
         TypeError: what is no `Data`.
-        ValueError: a part without samples, parts of other shapes or dtypes, inputs that are NaN or
-            infinite, a single class, names that UTF-8 cannot write.
+        ValueError: a part without samples, parts of other shapes or dtypes, inputs that are not
+            finite, a single class, names that UTF-8 cannot write.
     """
     if not isinstance(data, Data):
         raise TypeError(f"data must be a counterpoise.data.Data, but got {type(data).__name__}")
@@ -47,8 +47,8 @@ def check_data(data: Data) -> None:
         bad = _count_not_finite(part.inputs)
         if bad:
             raise ValueError(
-                f"inputs must be finite, but {bad} of {part.inputs.numel()} numbers of the {label} "
-                "part are NaN or infinite; fill or remove them"
+                f"inputs must be finite, but {bad} of {part.inputs.numel()} numbers of the "
+                f"{label} part are NaN or infinite; fill or remove them"
             )
 
 

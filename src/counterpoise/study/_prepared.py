@@ -1,8 +1,8 @@
 """A study's data as its runs read them: one file in the study's folder.
 
-`data.safetensors` holds the parts after the imbalance profile, so that no run decodes images again,
-the system shares one copy among the runs, and the study can be resumed, and its samples shown, when
-the source is elsewhere. `study.json` holds what is to be said of them, and the file's digest.
+`data.safetensors` holds the parts after the imbalance profile, so that no run decodes images
+again, the system shares one copy among the runs, and the study can be resumed, and its samples
+shown, when the source is elsewhere. `study.json` holds what is to be said of them, and the file's digest.
 """
 
 import hashlib
