@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from counterpoise.data import Data, Part
+from counterpoise.data import Split, Splits
 from counterpoise.study import Training, compare
 
 TEST = 10_000  # samples
@@ -44,17 +44,17 @@ finally:
 """
 
 
-def noise(classes: int, samples: int, seed: int) -> Part:
+def noise(classes: int, samples: int, seed: int) -> Split:
     """Normal features; as many samples of each class as can be."""
     inputs = torch.randn(samples, FEATURES, generator=torch.Generator().manual_seed(seed))
-    return Part(inputs, torch.arange(samples) % classes)
+    return Split(inputs, torch.arange(samples) % classes)
 
 
 def make(folder: Path, classes: int, runs: int) -> None:
     """Run the study."""
     names = tuple(f"class {k}" for k in range(classes))
     train, test = noise(classes, max(2_000, 4 * classes), 0), noise(classes, TEST, 1)
-    data = Data("noise", train, test, names, "made by benchmarks/many_classes.py")
+    data = Splits("noise", train, test, names, "made by benchmarks/many_classes.py")
     compare(
         data,
         losses=("cross_entropy", "focal"),

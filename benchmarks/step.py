@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from counterpoise import models, norms, train
-from counterpoise.data import Part
+from counterpoise.data import Split
 from counterpoise.study.engines import tune_process
 
 SHEET = Path(__file__).parent / "sheet"
@@ -75,13 +75,13 @@ def torchs_net(norm, convs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 7 * 7, 10))
 
 
-def calls(name: str, part: Part) -> dict:
+def calls(name: str, part: Split) -> dict:
     """For each way, (threads, a function that takes STEPS steps, one that evaluates the part)."""
     sheets_class, torchs_norm, word, convs, *_ = NETS[name]
     sheet = sheets_names()
     theirs = sheet[sheets_class](nr_convs_per_block=convs)
     x, y = part.inputs / 255, part.targets
-    few = Part(part.inputs[: STEPS * BATCH], y[: STEPS * BATCH])
+    few = Split(part.inputs[: STEPS * BATCH], y[: STEPS * BATCH])
 
     def sheets_steps():
         with contextlib.redirect_stdout(io.StringIO()), patch.dict(sheet, validate=lambda *_: 0):
@@ -123,7 +123,7 @@ def main() -> None:
     tune_process(1)
     torch.manual_seed(0)
     images = torch.randint(0, 256, (LOOKED_AT, 1, 28, 28), dtype=torch.uint8)
-    part = Part(images, torch.randint(0, 10, (LOOKED_AT,)))
+    part = Split(images, torch.randint(0, 10, (LOOKED_AT,)))
     seconds = {"sheet": 0.0, "ours": 0.0}
     print(f"{'':20}" + "".join(f"{way:>10}" for way in WAYS) + f"{'sheet/ours':>13}")
     for name, (*_, steps, looks) in NETS.items():

@@ -71,7 +71,7 @@ def ours(net, loss, part, batch, lr):
 
 
 def part_of(part):
-    return data.Part(part.inputs[:8], part.targets[:8])
+    return data.Split(part.inputs[:8], part.targets[:8])
 
 
 def loader(part, batch):
@@ -193,7 +193,7 @@ def steps_table(rounds, steps, threads):
     for name, make in NETS.items():
         batch = 128 if name == "ResNet-20" else 32
         number = max(25, steps // 8) if name == "ResNet-20" else steps
-        part = data.Part(whole.inputs[: batch * number], whole.targets[: batch * number])
+        part = data.Split(whole.inputs[: batch * number], whole.targets[: batch * number])
         loops = {k: v for k, v in LOOPS.items() if batch == 32 or v is not sheet}  # its own is 32
         times = {loop: [] for loop in loops}
         for _ in range(rounds):
@@ -219,7 +219,7 @@ import training
 from counterpoise import data, losses, models
 whole = data.fashion_mnist(download=False)
 n = {n}
-part = data.Part(whole.train.inputs[:n], whole.train.targets[:n])
+part = data.Split(whole.train.inputs[:n], whole.train.targets[:n])
 torch.manual_seed({seed})
 net = models.DeeperCNN()
 loss = losses.ALL[{loss!r}](torch.bincount(part.targets))
@@ -227,7 +227,7 @@ for _ in range({epochs}):
     training.plain(net, loss, part, 32, 0.1)
     with torch.no_grad():
         for x, y in training.loader(
-            data.Part(whole.test.inputs[:1000], whole.test.targets[:1000]), 128
+            data.Split(whole.test.inputs[:1000], whole.test.targets[:1000]), 128
         ):
             net(x).argmax(1)
 """
@@ -237,10 +237,10 @@ def study_data():
     """What the study trains on: named, so that the runs find it."""
     whole = data.fashion_mnist(download=False)
     n = 6000
-    return data.Data(
+    return data.Splits(
         "first of FashionMNIST",
-        data.Part(whole.train.inputs[:n], whole.train.targets[:n]),
-        data.Part(whole.test.inputs[:1000], whole.test.targets[:1000]),
+        data.Split(whole.train.inputs[:n], whole.train.targets[:n]),
+        data.Split(whole.test.inputs[:1000], whole.test.targets[:1000]),
         whole.class_names,
         whole.source,
     )

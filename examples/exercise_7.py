@@ -78,8 +78,8 @@ plots.layer_flow(flows)
 
 # %%
 n = 2_000 if SMALL else 60_000
-first = data.Part(fashion.train.inputs[:n], fashion.train.targets[:n])
-test = data.Part(fashion.test.inputs[: n // 4], fashion.test.targets[: n // 4])
+first = data.Split(fashion.train.inputs[:n], fashion.train.targets[:n])
+test = data.Split(fashion.test.inputs[: n // 4], fashion.test.targets[: n // 4])
 histories = {}
 for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.items():
     torch.manual_seed(0)

@@ -62,7 +62,7 @@ class Kept(torch.nn.Linear):
 
 def test_only_training_sees_changed_images_and_a_resumed_one_the_same():
     images = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).repeat(64, 1).view(64, 1, 1, 4)
-    part = data.Part(images, torch.arange(64) % 2)
+    part = data.Split(images, torch.arange(64) % 2)
 
     def run(epochs, net, seed=0, **keywords):
         return train.fit(
@@ -102,9 +102,9 @@ def test_a_study_augments_and_refuses_features(tmp_path):
         losses.append([e.row["loss"] for e in events if isinstance(e, Epoch)][-1])
     assert losses[0] > losses[1] * 1.5  # mirrored and shifted digits are harder
 
-    flat = data.Data(
+    flat = data.Splits(
         "flat",
-        *(data.Part(p.inputs.flatten(1), p.targets) for p in (digits.train, digits.test)),
+        *(data.Split(p.inputs.flatten(1), p.targets) for p in (digits.train, digits.test)),
         digits.class_names,
         digits.source,
     )

@@ -39,8 +39,8 @@ LABELS = [2, 0, 2, 5, 2]
         torch.tensor(LABELS, dtype=torch.int16),
         [torch.tensor(k) for k in LABELS],
         [np.int64(k) for k in LABELS],
-        data.Part(torch.zeros(5, 1), torch.tensor(LABELS)),
-        Subset(data.Part(torch.zeros(7, 1), torch.tensor([*LABELS, 9, 9])), range(5)),
+        data.Split(torch.zeros(5, 1), torch.tensor(LABELS)),
+        Subset(data.Split(torch.zeros(7, 1), torch.tensor([*LABELS, 9, 9])), range(5)),
     ],
 )
 def test_counts_labels_in_every_form(targets):
@@ -55,7 +55,7 @@ def test_counts_dense_targets_and_classes_that_are_empty():
 
 
 def test_counts_both_parts_of_a_split():
-    part = data.Part(torch.zeros(50, 1), torch.arange(50) % 3)
+    part = data.Split(torch.zeros(50, 1), torch.arange(50) % 3)
     whole = count_classes(part, 3)
     parts = random_split(part, [20, 30], torch.Generator().manual_seed(0))
     assert torch.equal(sum(count_classes(one, 3) for one in parts), whole)

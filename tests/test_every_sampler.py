@@ -202,8 +202,8 @@ def test_feeds_a_data_loader(word, workers):
 
 def test_takes_labels_in_every_form(word):
     wanted = list(made(word))
-    part = data.Part(torch.zeros(1000, 1), TARGETS)
-    more = data.Part(torch.zeros(1003, 1), torch.cat([TARGETS[:3], TARGETS]))
+    part = data.Split(torch.zeros(1000, 1), TARGETS)
+    more = data.Split(torch.zeros(1003, 1), torch.cat([TARGETS[:3], TARGETS]))
     subset = Subset(more, range(3, 1003))
     for targets in (TARGETS.tolist(), TARGETS.numpy(), TARGETS.to(torch.uint8), part, subset):
         assert list(made(word, targets)) == wanted

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from counterpoise import doctor, losses, models, norms, study, train
-from counterpoise.data import Part
+from counterpoise.data import Split
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # of another torch, say
 
@@ -215,7 +215,7 @@ def patterns(n=256):
     images = torch.randn(n, 1, 12, 12, generator=g) * 0.3
     for i, t in enumerate(targets.tolist()):
         images[i, 0, 3 * t : 3 * t + 3] += 1.0
-    return Part(images, targets)
+    return Split(images, targets)
 
 
 @pytest.mark.parametrize("norm", ["none", "group", "layer"])

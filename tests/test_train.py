@@ -1,4 +1,4 @@
-"""The training loop against one written out with torch's own parts."""
+"""The training loop against one written out with torch's own splits."""
 
 import copy
 import gc
@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from counterpoise.data import Part
+from counterpoise.data import Split
 from counterpoise.losses import DeferredReweighting
 from counterpoise.norms import LayerNorm, LayerNorm2d
 from counterpoise.samplers import BalancedSampler, ShuffleSampler
 from counterpoise.train import Diverged, constant, cosine, fit, make_optimizer, predict
 
 
-def parts(n=70, seed=0):
+def splits(n=70, seed=0):
     g = torch.Generator().manual_seed(seed)
     images = torch.randint(256, (n, 1, 8, 8), generator=g, dtype=torch.uint8)
-    return Part(images, torch.randint(3, (n,), generator=g))
+    return Split(images, torch.randint(3, (n,), generator=g))
 
 
 def small_net():
@@ -28,7 +28,7 @@ def small_net():
 
 
 def test_equals_a_loop_written_out():
-    train, test, net = parts(), parts(30, 1), small_net()
+    train, test, net = splits(), splits(30, 1), small_net()
     rows = fit(net, nn.CrossEntropyLoss(), train, test, epochs=2, batch_size=16, seed=5)
     expected, order = small_net(), ShuffleSampler(train.targets, seed=5)
     losses = []
@@ -57,7 +57,7 @@ def test_equals_a_loop_written_out():
 def test_the_seed_fixes_the_order_of_the_samples():
     nets = [small_net() for _ in range(3)]
     for net, seed in zip(nets, (1, 1, 2), strict=True):
-        fit(net, nn.CrossEntropyLoss(), parts(), parts(), epochs=1, seed=seed)
+        fit(net, nn.CrossEntropyLoss(), splits(), splits(), epochs=1, seed=seed)
     same, other = (nets[0][1].weight - net[1].weight for net in nets[1:])
     assert same.abs().max() == 0
     assert other.abs().max() > 0
@@ -73,14 +73,14 @@ def test_no_graph_outlives_its_step():
         alive.append(weakref.ref(value))
         return value
 
-    fit(small_net(), loss, parts(), parts(), epochs=1, batch_size=10)
+    fit(small_net(), loss, splits(), splits(), epochs=1, batch_size=10)
     assert len(alive) == 7
 
 
 def test_predict_leaves_the_mode_alone_and_uses_evaluation_mode():
     net = nn.Sequential(small_net(), nn.Dropout(0.9))
     net.train()
-    inputs = parts().inputs
+    inputs = splits().inputs
     assert torch.equal(predict(net, inputs), predict(net, inputs, batch_size=7))
     assert net.training
     with pytest.raises(RuntimeError):
@@ -90,7 +90,9 @@ def test_predict_leaves_the_mode_alone_and_uses_evaluation_mode():
 
 def test_progress_rises_to_1():
     seen = []
-    fit(small_net(), nn.CrossEntropyLoss(), parts(700), parts(), epochs=2, on_progress=seen.append)
+    fit(
+        small_net(), nn.CrossEntropyLoss(), splits(700), splits(), epochs=2, on_progress=seen.append
+    )
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(1, abs=0.02)
     assert len(seen) <= 201
@@ -99,7 +101,7 @@ def test_progress_rises_to_1():
 def test_learns_with_an_optimizer_of_the_users():
     net = small_net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    rows = fit(net, nn.CrossEntropyLoss(), parts(), parts(), epochs=30, optimizer=optimizer)
+    rows = fit(net, nn.CrossEntropyLoss(), splits(), splits(), epochs=30, optimizer=optimizer)
     assert rows[-1]["train_accuracy"] > rows[0]["train_accuracy"] + 0.3
 
 
@@ -109,7 +111,7 @@ def test_a_training_gone_on_with_ends_like_one_that_was_never_stopped():
     def training(epochs_kept=None):
         torch.manual_seed(3)
         net = nn.Sequential(small_net(), nn.Dropout(0.5), nn.BatchNorm1d(3))
-        loss, train = nn.CrossEntropyLoss(), parts()
+        loss, train = nn.CrossEntropyLoss(), splits()
         settings = {
             "epochs": 4,
             "optimizer": make_optimizer(net, "sgd", lr=0.05, weight_decay=1e-3),
@@ -123,10 +125,10 @@ def test_a_training_gone_on_with_ends_like_one_that_was_never_stopped():
             kept.append(copy.deepcopy(state))
 
         if epochs_kept is None:
-            rows = fit(net, loss, train, parts(30, 1), on_state=keep, **settings)
+            rows = fit(net, loss, train, splits(30, 1), on_state=keep, **settings)
             return rows, net, kept
         torch.manual_seed(99)  # whatever the process did in between
-        rows = fit(net, loss, train, parts(30, 1), state=epochs_kept, **settings)
+        rows = fit(net, loss, train, splits(30, 1), state=epochs_kept, **settings)
         return rows, net, kept
 
     rows, net, states = training()
@@ -169,7 +171,7 @@ def test_the_schedule_and_the_largest_norm_reach_the_optimizer():
     fit(
         net,
         nn.CrossEntropyLoss(),
-        parts(),
+        splits(),
         epochs=2,
         batch_size=35,
         optimizer=optimizer,
@@ -203,12 +205,12 @@ def test_norms_and_biases_are_not_decayed():
 
 def test_a_loss_that_is_no_number_ends_the_training_and_says_when():
     with pytest.raises(Diverged, match=r"epoch 1"):
-        fit(small_net(), lambda z, t: z.sum() * torch.nan, parts(), epochs=3)
+        fit(small_net(), lambda z, t: z.sum() * torch.nan, splits(), epochs=3)
 
 
 def test_bad_input_is_explained():
     with pytest.raises(ValueError, match="epochs >= 0"):
-        fit(small_net(), nn.CrossEntropyLoss(), parts(), parts(), epochs=-1)
+        fit(small_net(), nn.CrossEntropyLoss(), splits(), splits(), epochs=-1)
 
 
 @pytest.mark.parametrize(
@@ -223,12 +225,12 @@ def test_a_sample_left_over_joins_the_batch_before(samples, sizes):
                 seen.append(len(x))
             return super().forward(x)
 
-    part = Part(torch.randn(samples, 3), torch.arange(samples) % 2)
+    split = Split(torch.randn(samples, 3), torch.arange(samples) % 2)
 
     def schedule(share):
         rates.append(share)
         return 1.0
 
-    fit(Net(3, 2), nn.CrossEntropyLoss(), part, epochs=2, batch_size=4, schedule=schedule)
+    fit(Net(3, 2), nn.CrossEntropyLoss(), split, epochs=2, batch_size=4, schedule=schedule)
     assert seen == sizes * 2
     assert rates[-1] == 1 - 0.5 / len(seen)

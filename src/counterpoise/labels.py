@@ -20,7 +20,7 @@ def read_labels(targets: Labels) -> torch.Tensor:
 
     Args:
         targets: an integer tensor, array or list, a data set with `.targets` (torchvision's, or a
-            `counterpoise.data.Part`), or a `torch.utils.data.Subset` of one.
+            `counterpoise.data.Split`), or a `torch.utils.data.Subset` of one.
 
     Raises:
         TypeError: labels that are not integers, or a data set without `targets`.

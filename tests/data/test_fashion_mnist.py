@@ -21,8 +21,8 @@ import torch
 
 from counterpoise.data import (
     DEBIAN_FOLDER,
-    Data,
     DataNotFound,
+    Splits,
     count_classes,
     fashion_mnist,
     install_debian_package,
@@ -204,12 +204,12 @@ DAMAGES = [
 ]
 
 
-def _load(**options: object) -> Data:
+def _load(**options: object) -> Splits:
     """Load with no place but those named."""
     return fashion_mnist(**{"debian": None, "mirrors": (), **options})  # type: ignore[arg-type]
 
 
-def _load_warned(**options: object) -> tuple[Data, list[str]]:
+def _load_warned(**options: object) -> tuple[Splits, list[str]]:
     """Load, and return the messages of the warnings as well."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -248,11 +248,11 @@ def test_debian_files_give_the_whole_data_set(cache: Path) -> None:
     assert data.num_classes == 10
     assert data.class_names[0] == "T-shirt/top"
     assert data.class_names[9] == "Ankle boot"
-    for part, number in ((data.train, 60000), (data.test, 10000)):
-        assert part.inputs.shape == (number, 1, 28, 28)
-        assert part.inputs.dtype == torch.uint8
-        assert part.targets.dtype == torch.int64
-        assert count_classes(part.targets).tolist() == [number // 10] * 10
+    for split, number in ((data.train, 60000), (data.test, 10000)):
+        assert split.inputs.shape == (number, 1, 28, 28)
+        assert split.inputs.dtype == torch.uint8
+        assert split.targets.dtype == torch.int64
+        assert count_classes(split.targets).tolist() == [number // 10] * 10
     data.train.inputs[0] = 0  # writable, without a warning
 
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from counterpoise.data import Data, Part, fingerprint
+from counterpoise.data import Split, Splits, fingerprint
 
 
-def part(inputs: torch.Tensor, *targets: int) -> Part:
-    return Part(inputs, torch.tensor(targets, dtype=torch.int64))
+def split(inputs: torch.Tensor, *targets: int) -> Split:
+    return Split(inputs, torch.tensor(targets, dtype=torch.int64))
 
 
 X = torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2)
-A, B = part(X, 0, 1), part(X + 100, 1, 0)
-DATA = Data("toy", A, B, ("a", "é\udcff"), "here")
+A, B = split(X, 0, 1), split(X + 100, 1, 0)
+DATA = Splits("toy", A, B, ("a", "é\udcff"), "here")
 
 
 def test_is_a_sha256():
@@ -23,8 +23,8 @@ def test_is_a_sha256():
 
 
 def test_name_source_and_memory_layout_do_not_matter():
-    moved = part(X.contiguous(memory_format=torch.channels_last), 0, 1)
-    other = Data("other", moved, B, DATA.class_names, "there")
+    moved = split(X.contiguous(memory_format=torch.channels_last), 0, 1)
+    other = Splits("other", moved, B, DATA.class_names, "there")
     assert moved.inputs.stride() != X.stride()
     assert fingerprint(other) == fingerprint(DATA)
 
@@ -32,15 +32,15 @@ def test_name_source_and_memory_layout_do_not_matter():
 @pytest.mark.parametrize(
     "change",
     [
-        {"train": part(X, 1, 0)},
-        {"train": part(X.flip(0), 0, 1)},
-        {"train": part(X.double(), 0, 1)},
-        {"train": part(X.view(2, 3, 4, 1), 0, 1)},
-        {"train": part(X.view(torch.uint8).view(2, -1), 0, 1)},
+        {"train": split(X, 1, 0)},
+        {"train": split(X.flip(0), 0, 1)},
+        {"train": split(X.double(), 0, 1)},
+        {"train": split(X.view(2, 3, 4, 1), 0, 1)},
+        {"train": split(X.view(torch.uint8).view(2, -1), 0, 1)},
         {"train": B, "test": A},
         {"class_names": ("a", "c")},
         {"class_names": ('a", "é\udcff',) * 2},
-        {"test": part(X[:0])},
+        {"test": split(X[:0])},
     ],
     ids=str,
 )
@@ -49,5 +49,5 @@ def test_all_else_does(change):
 
 
 def test_half_precision_and_nothing_at_all_have_one():
-    empty = part(X[:0].bfloat16())
-    assert fingerprint(Data("toy", empty, empty, ("a",), "here"))
+    empty = split(X[:0].bfloat16())
+    assert fingerprint(Splits("toy", empty, empty, ("a",), "here"))

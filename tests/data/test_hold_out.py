@@ -5,14 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.data import Part, count_classes, split_validation
+from counterpoise.data import Split, count_classes, split_validation
 
 
-def part_of(counts: list[int]) -> Part:
+def part_of(counts: list[int]) -> Split:
     """Samples in mixed order, whose inputs are their positions."""
     targets = torch.tensor([k for k, n in enumerate(counts) for _ in range(n)], dtype=torch.int64)
     targets = targets[torch.randperm(len(targets), generator=torch.Generator().manual_seed(9))]
-    return Part(torch.arange(len(targets), dtype=torch.float32)[:, None], targets)
+    return Split(torch.arange(len(targets), dtype=torch.float32)[:, None], targets)
 
 
 @given(
@@ -23,10 +23,10 @@ def part_of(counts: list[int]) -> Part:
 def test_every_class_is_in_both_and_every_sample_in_one(counts, share, seed):
     whole = part_of(counts)
     train, held = split_validation(whole, share, seed)
-    for part in (train, held):
-        places = part.inputs[:, 0].long()
+    for split in (train, held):
+        places = split.inputs[:, 0].long()
         assert (places.diff() > 0).all()
-        assert torch.equal(part.targets, whole.targets[places])
+        assert torch.equal(split.targets, whole.targets[places])
     assert len(train) + len(held) == len(whole)
     assert not set(train.inputs[:, 0].tolist()) & set(held.inputs[:, 0].tolist())
     for n, kept in zip(counts, count_classes(held.targets, len(counts)), strict=True):

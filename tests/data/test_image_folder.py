@@ -50,8 +50,8 @@ def test_every_format_and_odd_names(tmp_path):
     assert data.train.inputs.shape == (14, 3, 8, 8)
     assert data.test.inputs.shape == (4, 3, 8, 8)
     assert data.train.inputs.dtype == torch.uint8
-    for part in (data.train, data.test):
-        for image, k in zip(part.inputs, part.targets, strict=True):
+    for split in (data.train, data.test):
+        for image, k in zip(split.inputs, split.targets, strict=True):
             wanted = torch.tensor(COLOURS[data.class_names[k]], dtype=torch.uint8)
             assert (image.int() - wanted[:, None, None].int()).abs().max() < 12  # JPEG, GIF, WebP
 

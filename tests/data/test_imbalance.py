@@ -1,22 +1,22 @@
-"""Class sizes that differ on purpose, and parts cut down to them."""
+"""Class sizes that differ on purpose, and splits cut down to them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from counterpoise.data import Part, count_classes, imbalance_counts, make_imbalanced
+from counterpoise.data import Split, count_classes, imbalance_counts, make_imbalanced
 
 
 @pytest.fixture
-def part() -> Part:
+def split() -> Split:
     """Twelve samples of the classes 2, 0, 1, 2, 0, 1, ...; each input is its position."""
     positions = torch.arange(12, dtype=torch.uint8).reshape(12, 1, 1, 1)
-    return Part(positions, torch.tensor([2, 0, 1] * 4))
+    return Split(positions, torch.tensor([2, 0, 1] * 4))
 
 
-def _positions(part: Part) -> list[int]:
-    return part.inputs.flatten().tolist()
+def _positions(split: Split) -> list[int]:
+    return split.inputs.flatten().tolist()
 
 
 def test_linear_grows_by_equal_steps() -> None:
@@ -92,59 +92,59 @@ def test_arguments_of_a_wrong_type(arguments: tuple) -> None:
         imbalance_counts(*arguments)
 
 
-def test_the_first_samples_in_class_order(part: Part) -> None:
-    cut = make_imbalanced(part, [1, 2, 3])
+def test_the_first_samples_in_class_order(split: Split) -> None:
+    cut = make_imbalanced(split, [1, 2, 3])
     assert cut.targets.tolist() == [0, 1, 1, 2, 2, 2]
     assert _positions(cut) == [1, 2, 5, 0, 3, 6]
-    assert len(part) == 12
+    assert len(split) == 12
 
 
-def test_a_mapping_in_any_order_may_leave_classes_out(part: Part) -> None:
-    cut = make_imbalanced(part, {2: 1, 0: 2})
+def test_a_mapping_in_any_order_may_leave_classes_out(split: Split) -> None:
+    cut = make_imbalanced(split, {2: 1, 0: 2})
     assert cut.targets.tolist() == [0, 0, 2]
     assert _positions(cut) == [1, 4, 0]
 
 
-def test_zero_takes_nothing(part: Part) -> None:
-    assert make_imbalanced(part, [0, 1, 0]).targets.tolist() == [1]
-    nothing = make_imbalanced(part, {})
+def test_zero_takes_nothing(split: Split) -> None:
+    assert make_imbalanced(split, [0, 1, 0]).targets.tolist() == [1]
+    nothing = make_imbalanced(split, {})
     assert nothing.inputs.shape == (0, 1, 1, 1)
 
 
-def test_whole_classes_can_be_taken(part: Part) -> None:
-    assert sorted(_positions(make_imbalanced(part, [4, 4, 4]))) == list(range(12))
+def test_whole_classes_can_be_taken(split: Split) -> None:
+    assert sorted(_positions(make_imbalanced(split, [4, 4, 4]))) == list(range(12))
 
 
-def test_the_cut_does_not_share_memory(part: Part) -> None:
-    make_imbalanced(part, [4, 4, 4]).inputs.fill_(99)
-    assert _positions(part) == list(range(12))
+def test_the_cut_does_not_share_memory(split: Split) -> None:
+    make_imbalanced(split, [4, 4, 4]).inputs.fill_(99)
+    assert _positions(split) == list(range(12))
 
 
 def test_a_seed_draws_the_right_classes_again_and_again() -> None:
     targets = torch.arange(300) % 3
-    part = Part(torch.arange(300.0).reshape(300, 1), targets)
-    first = make_imbalanced(part, [5, 20, 50], seed=7)
+    split = Split(torch.arange(300.0).reshape(300, 1), targets)
+    first = make_imbalanced(split, [5, 20, 50], seed=7)
     assert count_classes(first.targets).tolist() == [5, 20, 50]
     assert torch.equal(first.inputs.flatten().long() % 3, first.targets)
     assert len(set(first.inputs.flatten().tolist())) == 75
     drawn = first.inputs[first.targets == 2].flatten().tolist()
     assert drawn == sorted(drawn)
-    again, other = (make_imbalanced(part, [5, 20, 50], seed=seed) for seed in (7, 8))
+    again, other = (make_imbalanced(split, [5, 20, 50], seed=seed) for seed in (7, 8))
     assert torch.equal(first.inputs, again.inputs)
     assert not torch.equal(first.inputs, other.inputs)
-    assert not torch.equal(first.inputs, make_imbalanced(part, [5, 20, 50]).inputs)
+    assert not torch.equal(first.inputs, make_imbalanced(split, [5, 20, 50]).inputs)
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one() -> None:
-    part = Part(torch.arange(300.0).reshape(300, 1), torch.arange(300) % 3)
-    small = make_imbalanced(part, {1: 5}, seed=3).inputs.flatten().tolist()
-    large = make_imbalanced(part, {0: 80, 1: 40}, seed=3).inputs.flatten().tolist()
+    split = Split(torch.arange(300.0).reshape(300, 1), torch.arange(300) % 3)
+    small = make_imbalanced(split, {1: 5}, seed=3).inputs.flatten().tolist()
+    large = make_imbalanced(split, {0: 80, 1: 40}, seed=3).inputs.flatten().tolist()
     assert set(small) < set(large)
 
 
-def test_the_global_generator_is_left_alone(part: Part) -> None:
+def test_the_global_generator_is_left_alone(split: Split) -> None:
     before = torch.get_rng_state()
-    make_imbalanced(part, [1, 1, 1], seed=1)
+    make_imbalanced(split, [1, 1, 1], seed=1)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -152,30 +152,30 @@ def test_the_global_generator_is_left_alone(part: Part) -> None:
     ("counts", "message"),
     [
         ({1: 5}, r"got 5 asked for class 1, which has 4 samples"),
-        ({3: 1}, r"got class 3; the part has the classes \[0, 1, 2\]"),
+        ({3: 1}, r"got class 3; the split has the classes \[0, 1, 2\]"),
         ({-1: 1}, r"got class -1"),
         ([1, 1, 1, 1], r"got class 3"),
         ([1, -2, 1], r"got -2 for class 1"),
         ([1, 1], r"one number per class, got 2 numbers for 3 classes"),
     ],
 )
-def test_counts_that_cannot_be_had(part: Part, counts: object, message: str) -> None:
+def test_counts_that_cannot_be_had(split: Split, counts: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_imbalanced(part, counts)  # type: ignore[arg-type]
+        make_imbalanced(split, counts)  # type: ignore[arg-type]
 
 
 def test_a_class_that_the_part_skips_does_not_occur() -> None:
-    part = Part(torch.zeros(2, 1), torch.tensor([0, 2]))
-    with pytest.raises(ValueError, match=r"got class 1; the part has the classes \[0, 2\]"):
-        make_imbalanced(part, {1: 1})
+    split = Split(torch.zeros(2, 1), torch.tensor([0, 2]))
+    with pytest.raises(ValueError, match=r"got class 1; the split has the classes \[0, 2\]"):
+        make_imbalanced(split, {1: 1})
 
 
 @pytest.mark.parametrize("counts", [{"1": 1}, {1: 1.0}, [1, True, 1], 5])
-def test_counts_of_a_wrong_type(part: Part, counts: object) -> None:
+def test_counts_of_a_wrong_type(split: Split, counts: object) -> None:
     with pytest.raises(TypeError, match=r"must be an? (integer|mapping)"):
-        make_imbalanced(part, counts)  # type: ignore[arg-type]
+        make_imbalanced(split, counts)  # type: ignore[arg-type]
 
 
-def test_a_seed_of_a_wrong_type(part: Part) -> None:
+def test_a_seed_of_a_wrong_type(split: Split) -> None:
     with pytest.raises(TypeError, match="seed must be an integer"):
-        make_imbalanced(part, [1, 1, 1], seed=0.5)  # type: ignore[arg-type]
+        make_imbalanced(split, [1, 1, 1], seed=0.5)  # type: ignore[arg-type]

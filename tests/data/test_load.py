@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.data import Data, digits, fingerprint, load
+from counterpoise.data import Splits, digits, fingerprint, load
 
 MODULE = """
 import numpy as np, torch
-from counterpoise.data import Data, Part
+from counterpoise.data import Splits, Split
 
 x, y = np.arange(12.0).reshape(6, 2), ["b", "a"] * 3
 pair = x, y
 tensors = torch.arange(12).reshape(6, 2).bfloat16(), torch.tensor([4, 2] * 3)
-part = Part(torch.zeros(2, 3), torch.tensor([0, 1]))
-whole = Data("mine", part, part, ("p", "q"), "here")
+split = Split(torch.zeros(2, 3), torch.tensor([0, 1]))
+whole = Splits("mine", split, split, ("p", "q"), "here")
 number = 7
 
 def make():
@@ -69,7 +69,7 @@ def test_fashion_mnist_is_known_by_its_word(monkeypatch):
 
 def test_objects(module):
     found = load(f"{module}:make")
-    assert isinstance(found, Data)
+    assert isinstance(found, Splits)
     assert found is load(f"{module}:whole")
     pair = load(f"{module}:pair")
     assert (pair.name, pair.class_names) == ("pair", ("a", "b"))

@@ -171,12 +171,12 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, train, test, says):
         load(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_a_part_of_nothing_is_refused(tmp_path, part):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_part_of_nothing_is_refused(tmp_path, split):
     arrays = {"x_train": X[:4], "x_test": X[:2], **PARTS}
-    arrays |= {f"x_{part}": X[:0], f"y_{part}": np.zeros(0, int)}
+    arrays |= {f"x_{split}": X[:0], f"y_{split}": np.zeros(0, int)}
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(ValueError, match=f"the {part} part must have samples, got none"):
+    with pytest.raises(ValueError, match=f"the {split} split must have samples, got none"):
         load(tmp_path / "a.npz")
 
 

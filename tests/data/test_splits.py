@@ -1,4 +1,4 @@
-"""Parts, data sets and scikit-learn's digits."""
+"""Splits, data sets and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import dataclasses
 import pytest
 import torch
 
-from counterpoise.data import Data, Part, count_classes, digits
+from counterpoise.data import Split, Splits, count_classes, digits
 
 
-def _part(*targets: int) -> Part:
-    return Part(torch.zeros(len(targets), 1, 2, 2), torch.tensor(targets, dtype=torch.int64))
+def _part(*targets: int) -> Split:
+    return Split(torch.zeros(len(targets), 1, 2, 2), torch.tensor(targets, dtype=torch.int64))
 
 
 def test_part_keeps_inputs_and_makes_targets_int64() -> None:
     inputs = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
-    part = Part(inputs, torch.tensor([3, 1], dtype=torch.int32))
-    assert part.inputs is inputs
-    assert part.targets.dtype == torch.int64
-    assert part.targets.tolist() == [3, 1]
-    assert len(part) == 2
+    split = Split(inputs, torch.tensor([3, 1], dtype=torch.int32))
+    assert split.inputs is inputs
+    assert split.targets.dtype == torch.int64
+    assert split.targets.tolist() == [3, 1]
+    assert len(split) == 2
 
 
 def test_empty_part_is_fine() -> None:
@@ -33,14 +33,14 @@ def test_part_is_frozen() -> None:
 
 
 def test_parts_compare_by_identity() -> None:
-    part = _part(0, 1)
-    assert part == part
-    assert part != _part(0, 1)
+    split = _part(0, 1)
+    assert split == split
+    assert split != _part(0, 1)
 
 
 def test_part_refuses_unequal_lengths_and_names_both() -> None:
     with pytest.raises(ValueError, match=r"3 inputs and 2 targets"):
-        Part(torch.zeros(3, 1, 2, 2), torch.tensor([0, 1]))
+        Split(torch.zeros(3, 1, 2, 2), torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_part_refuses_unequal_lengths_and_names_both() -> None:
 )
 def test_part_refuses_targets_that_are_no_integer_tensor(targets: object) -> None:
     with pytest.raises(TypeError, match=r"^targets must be"):
-        Part(torch.zeros(2, 1, 2, 2), targets)  # type: ignore[arg-type]
+        Split(torch.zeros(2, 1, 2, 2), targets)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("inputs", [[[0.0], [1.0]], torch.zeros(2, dtype=torch.int64)])
 def test_part_refuses_inputs_that_are_no_image_tensor(inputs: object) -> None:
     with pytest.raises(TypeError, match=r"^inputs must be"):
-        Part(inputs, torch.tensor([0, 1]))  # type: ignore[arg-type]
+        Split(inputs, torch.tensor([0, 1]))  # type: ignore[arg-type]
 
 
 def test_part_refuses_scalars_and_tables() -> None:
     with pytest.raises(ValueError, match="sample dimension"):
-        Part(torch.tensor(1.0), torch.tensor([0]))
+        Split(torch.tensor(1.0), torch.tensor([0]))
     with pytest.raises(ValueError, match=r"shape \(N,\), got \(2, 1\)"):
-        Part(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, dtype=torch.int64))
+        Split(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, dtype=torch.int64))
 
 
 def test_part_refuses_negative_targets() -> None:
@@ -70,9 +70,9 @@ def test_part_refuses_negative_targets() -> None:
 
 
 def test_data_counts_its_names_and_refuses_an_unnamed_class() -> None:
-    assert Data("toy", _part(0), _part(1), ("a", "b", "c"), "here").num_classes == 3
-    with pytest.raises(ValueError, match=r"2 names but class 2 in the test part"):
-        Data("toy", _part(0), _part(2), ("a", "b"), "here")
+    assert Splits("toy", _part(0), _part(1), ("a", "b", "c"), "here").num_classes == 3
+    with pytest.raises(ValueError, match=r"2 names but class 2 in the test split"):
+        Splits("toy", _part(0), _part(2), ("a", "b"), "here")
 
 
 def test_digits_are_whole_scaled_and_split_alike() -> None:
@@ -83,11 +83,11 @@ def test_digits_are_whole_scaled_and_split_alike() -> None:
     assert data.train.inputs.shape == (1198, 1, 8, 8)
     assert data.test.inputs.shape == (599, 1, 8, 8)
     assert data.train.inputs.dtype == torch.uint8
-    # Every image is in exactly one part, with its own label.
+    # Every image is in exactly one split, with its own label.
     rows = [
         (*image.flatten().tolist(), int(label))
-        for part in (data.train, data.test)
-        for image, label in zip(part.inputs, part.targets, strict=True)
+        for split in (data.train, data.test)
+        for image, label in zip(split.inputs, split.targets, strict=True)
     ]
     bunch = load_digits()
     expected = [
@@ -116,21 +116,21 @@ def test_digits_split_is_stratified_and_fixed() -> None:
 )
 def test_part_refuses_tensors_that_cannot_be_computed_with(inputs: torch.Tensor) -> None:
     with pytest.raises(TypeError, match=r"^inputs must be"):
-        Part(inputs, torch.tensor([0, 1]))
+        Split(inputs, torch.tensor([0, 1]))
 
 
 def test_part_refuses_targets_that_cannot_be_read() -> None:
     for targets in (torch.tensor([0, 1]).to_sparse(), torch.empty(2, dtype=int, device="meta")):
         with pytest.raises(TypeError, match=r"^targets must be"):
-            Part(torch.zeros(2, 3), targets)
+            Split(torch.zeros(2, 3), targets)
 
 
 def test_data_refuses_what_are_no_parts_and_no_names() -> None:
-    with pytest.raises(TypeError, match="test must be a Part, got tuple"):
-        Data("toy", _part(0), ([0.0], [0]), ("a",), "here")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="test must be a Split, got tuple"):
+        Splits("toy", _part(0), ([0.0], [0]), ("a",), "here")  # type: ignore[arg-type]
     for names in ("ab", None, (1, 2), [b"a"]):
         with pytest.raises(TypeError, match="class_names must be"):
-            Data("toy", _part(0), _part(1), names, "here")  # type: ignore[arg-type]
+            Splits("toy", _part(0), _part(1), names, "here")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="source must be text, got NoneType"):
-        Data("toy", _part(0), _part(1), ("a", "b"), None)  # type: ignore[arg-type]
-    assert Data("toy", _part(0), _part(1), ["a", "b"], "here").class_names == ("a", "b")  # type: ignore[arg-type]
+        Splits("toy", _part(0), _part(1), ("a", "b"), None)  # type: ignore[arg-type]
+    assert Splits("toy", _part(0), _part(1), ["a", "b"], "here").class_names == ("a", "b")  # type: ignore[arg-type]

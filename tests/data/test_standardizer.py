@@ -15,10 +15,10 @@ def test_vectors_as_scikit_learn(dtype, offset):
     x = (torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 5 + offset).to(dtype)
     train, test = x[:40], x[40:]
     scaler = StandardScaler().fit(train.double())
-    for part in (train, test):
-        found = standardizer(train)(part)
+    for split in (train, test):
+        found = standardizer(train)(split)
         assert found.dtype == dtype
-        wanted = torch.from_numpy(scaler.transform(part.double())).to(dtype)
+        wanted = torch.from_numpy(scaler.transform(split.double())).to(dtype)
         torch.testing.assert_close(found, wanted)
 
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from counterpoise.data import Data, load, memory
+from counterpoise.data import Splits, load, memory
 
 
 def write(path, text, encoding="utf-8"):
@@ -17,12 +17,12 @@ def write(path, text, encoding="utf-8"):
     return path
 
 
-def rows(data: Data) -> list[tuple[float, ...]]:
-    """All samples of both parts, each with its class at its end, sorted."""
+def rows(data: Splits) -> list[tuple[float, ...]]:
+    """All samples of both splits, each with its class at its end, sorted."""
     return sorted(
         (*row, k)
-        for part in (data.train, data.test)
-        for row, k in zip(part.inputs.tolist(), part.targets.tolist(), strict=True)
+        for split in (data.train, data.test)
+        for row, k in zip(split.inputs.tolist(), split.targets.tolist(), strict=True)
     )
 
 
@@ -98,7 +98,7 @@ def test_missing_numbers_are_filled_as_scikit_learn_does_from_the_training_part(
         for k, row in enumerate(x)
     )
     data = load(write(tmp_path / "a.csv", "a,b,c,y\n" + lines))
-    train, test = (x[part.inputs[:, 2].long()] for part in (data.train, data.test))
+    train, test = (x[split.inputs[:, 2].long()] for split in (data.train, data.test))
     imputer = SimpleImputer(add_indicator=True).fit(train)
     np.testing.assert_allclose(data.train.inputs, imputer.transform(train), rtol=1e-6)
     np.testing.assert_allclose(data.test.inputs, imputer.transform(test), rtol=1e-6)

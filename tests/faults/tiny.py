@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoise import report
-from counterpoise.data import Data, Part
+from counterpoise.data import Split, Splits
 from counterpoise.study import Plan, Training, Tuning, _stream, one_run, open_study, record, stream
 from counterpoise.study.events import Failed, Finished, Started
 
@@ -27,7 +27,7 @@ def toy(seed=0):
     generator = torch.Generator().manual_seed(seed)
     targets = torch.arange(24) % 2
     inputs = torch.randn(24, 3, generator=generator) + targets[:, None]
-    return Data("toy", Part(inputs, targets), Part(inputs[:8], targets[:8]), ("a", "b"), "made")
+    return Splits("toy", Split(inputs, targets), Split(inputs[:8], targets[:8]), ("a", "b"), "made")
 
 
 PLAN = Plan(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from counterpoise import losses
-from counterpoise.data import Data, Part
+from counterpoise.data import Split, Splits
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare, stream
 from counterpoise.study._check_data import check_data, check_plan_on
 
@@ -16,7 +16,7 @@ X = torch.zeros(12, 4)
 def made(
     x=X, y=TARGETS, test_x=X, test_y=TARGETS, names=("a", "b", "c"), name="toy", source="here"
 ):
-    return Data(name, Part(x, y), Part(test_x, test_y), names, source)
+    return Splits(name, Split(x, y), Split(test_x, test_y), names, source)
 
 
 def refused(tmp_path, says, data, plan=None):
@@ -36,11 +36,11 @@ def refused(tmp_path, says, data, plan=None):
         ({"test_x": torch.zeros(12, 4, 1)}, "the same shape and dtype"),
         ({"test_x": torch.zeros(12, 4).double()}, "float32 and .* torch.float64; bring both"),
         ({"test_x": torch.zeros(12, 4, dtype=torch.uint8)}, "torch.uint8"),
-        ({"test_x": X[:0], "test_y": TARGETS[:0]}, "the test part must have samples, got none"),
-        ({"x": X[:0], "y": TARGETS[:0]}, "the train part must have samples, got none"),
+        ({"test_x": X[:0], "test_y": TARGETS[:0]}, "the test split must have samples, got none"),
+        ({"x": X[:0], "y": TARGETS[:0]}, "the train split must have samples, got none"),
         ({"x": torch.zeros(12, 0), "test_x": torch.zeros(12, 0)}, "each sample must hold a number"),
-        ({"x": X + torch.nan}, "48 of 48 numbers of the train part are NaN or infinite; fill"),
-        ({"test_x": X - torch.inf}, "48 of 48 numbers of the test part are NaN or infinite"),
+        ({"x": X + torch.nan}, "48 of 48 numbers of the train split are NaN or infinite; fill"),
+        ({"test_x": X - torch.inf}, "48 of 48 numbers of the test split are NaN or infinite"),
         ({"y": TARGETS * 0, "test_y": TARGETS * 0, "names": ("a",)}, "two classes at least"),
         ({"names": ("a", "b", "\udce9")}, "class_names must be text that UTF-8 can write, but got"),
         ({"source": "caf\udce9"}, "source must be text that UTF-8 can write"),
@@ -51,7 +51,7 @@ def test_data_that_no_training_could_use(tmp_path, change, says):
 
 
 def test_what_is_no_data_set(tmp_path):
-    refused(tmp_path, "data must be a counterpoise.data.Data, but got tuple", (X, TARGETS))
+    refused(tmp_path, "data must be a counterpoise.data.Splits, but got tuple", (X, TARGETS))
 
 
 def test_data_that_can_be_used_pass():
@@ -60,7 +60,7 @@ def test_data_that_can_be_used_pass():
 
 
 def test_compare_refuses_a_train_part_with_gaps(tmp_path):
-    with pytest.raises(ValueError, match="numbers of the train part are NaN"):
+    with pytest.raises(ValueError, match="numbers of the train split are NaN"):
         compare(made(x=X + torch.nan), out=tmp_path / "study")
     assert list(tmp_path.iterdir()) == []
 

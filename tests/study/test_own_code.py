@@ -25,11 +25,11 @@ def test_a_net_that_returns_no_logits_of_the_classes_is_told(tmp_path, monkeypat
     from counterpoise.study import one_run
 
     (tmp_path / "flat.py").write_text(
-        "from counterpoise.data import Data, Part, digits\n"
+        "from counterpoise.data import Splits, Split, digits\n"
         "def data():\n"
         "    d = digits()\n"
-        "    parts = [Part(p.inputs.flatten(1).float(), p.targets) for p in (d.train, d.test)]\n"
-        "    return Data('flat', *parts, d.class_names, 'made')\n"
+        "    splits = [Split(p.inputs.flatten(1).float(), p.targets) for p in (d.train, d.test)]\n"
+        "    return Splits('flat', *splits, d.class_names, 'made')\n"
     )
     (tmp_path / "my_net.py").write_text(
         f"from torch import nn\ndef net(norm, shape, classes):\n    return {body}\n"

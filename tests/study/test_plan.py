@@ -242,7 +242,7 @@ def test_compare_refuses_seeds_that_are_none(seeds):
 
 @pytest.mark.parametrize("data", [None, 3, [1, 2], object()])
 def test_compare_refuses_what_are_no_data(data):
-    with pytest.raises(TypeError, match=r"data must be a name, a path, a plan or a data.Data"):
+    with pytest.raises(TypeError, match=r"data must be a name, a path, a plan or a data.Splits"):
         compare(data)
 
 

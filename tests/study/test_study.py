@@ -14,7 +14,7 @@ from filelock import FileLock
 from tests.study.small import QUICK, files, plan, prepared, run
 from torch import nn
 
-from counterpoise.data import Data, Part
+from counterpoise.data import Split, Splits
 from counterpoise.study import (
     Imbalance,
     Plan,
@@ -102,7 +102,7 @@ def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch)
             key = variant.norm, variant.loss, variant.sampler
             made[key, self.spec.seed] = {
                 "weights": digest(*weights),
-                "split": digest(self.parts["train"].inputs, self.parts["validation"].inputs),
+                "split": digest(self.splits["train"].inputs, self.splits["validation"].inputs),
                 "order": digest(torch.tensor(list(self.sampler))),
             }
 
@@ -155,13 +155,17 @@ def toy(n=300, classes=3, seed=0):
     targets = torch.arange(n) % classes
     inputs = torch.randn(n, 5, generator=g) + 2 * nn.functional.one_hot(targets, 5)
     names = tuple(f"class {k}" for k in range(classes))
-    return Data("toy", Part(inputs, targets), Part(inputs.flip(0), targets.flip(0)), names, "made")
+    return Splits(
+        "toy", Split(inputs, targets), Split(inputs.flip(0), targets.flip(0)), names, "made"
+    )
 
 
 def test_a_data_set_whose_splits_share_their_memory(tmp_path):
     whole = toy()
     x, y = whole.train.inputs, whole.train.targets
-    data = Data("toy", Part(x[:200], y[:200]), Part(x[200:], y[200:]), whole.class_names, "made")
+    data = Splits(
+        "toy", Split(x[:200], y[:200]), Split(x[200:], y[200:]), whole.class_names, "made"
+    )
     assert compare(data, seeds=1, out=tmp_path, training=QUICK).finished
 
 

@@ -175,7 +175,7 @@ class Board:
         return Group(self._table(), self._bars) if self._scores else Group(self._bars)
 
     def _table(self) -> Table:
-        table = Table("", f"{METRICS[self.metric].label} on the test part", "seeds")
+        table = Table("", f"{METRICS[self.metric].label} on the test split", "seeds")
         for label, by_seed in self._scores.items():
             found = mean_and_interval(list(by_seed.values()))
             table.add_row(shown(self._title(label)), found, str(len(by_seed)))

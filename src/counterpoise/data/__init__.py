@@ -9,15 +9,15 @@ from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._standardizer import standardizer
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
 
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
-    "Data",
     "DataNotFound",
-    "Part",
+    "Split",
+    "Splits",
     "count_classes",
     "digits",
     "fashion_mnist",

@@ -1,4 +1,4 @@
-"""Arrays of any kind, turned into the tensors that a `Part` holds."""
+"""Arrays of any kind, turned into the tensors that a `Split` holds."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def as_inputs(values: Any) -> torch.Tensor:
 
 
 def as_classes(*labels: Any) -> tuple[tuple[str, ...], list[torch.Tensor]]:
-    """Return the names of the classes that occur, in order, and for each part its class indices.
+    """Return the names of the classes that occur, in order, and for each split its class indices.
 
     Whole numbers, written out or not, are sorted by value, all else as text.
     """
-    parts = [_as_labels(part) for part in labels]
-    found, index = np.unique(np.concatenate(parts), return_inverse=True)
+    splits = [_as_labels(split) for split in labels]
+    found, index = np.unique(np.concatenate(splits), return_inverse=True)
     names = [str(name) for name in found.tolist()]
     order = list(range(len(names)))
     if all(_WHOLE.fullmatch(name) for name in names):
         order.sort(key=lambda k: (int(names[k]), names[k]))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    indices = torch.from_numpy(rank[index]).split([len(part) for part in parts])
+    indices = torch.from_numpy(rank[index]).split([len(split) for split in splits])
     return tuple(names[k] for k in order), list(indices)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from counterpoise.data._hold_out import take
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 
 _SPLIT_SEED = 0
 
 
-def digits() -> Data:
+def digits() -> Splits:
     """Load scikit-learn's handwritten digits: 1797 images of 8x8 pixels, ten classes.
 
     Two thirds are to train on and one third to test on, with each class in the same share in
@@ -32,11 +32,11 @@ def digits() -> Data:
 
     bunch: Any = load_digits()  # declared as a tuple too, which it is not without return_X_y
     inputs = torch.from_numpy(bunch.images.astype("int64") * 255 // 16).to(torch.uint8)
-    whole = Part(inputs.unsqueeze(1), torch.from_numpy(bunch.target.copy()))
+    whole = Split(inputs.unsqueeze(1), torch.from_numpy(bunch.target.copy()))
     train, test = train_test_split(
         range(len(whole)), test_size=1 / 3, random_state=_SPLIT_SEED, stratify=bunch.target
     )
-    return Data(
+    return Splits(
         name="digits",
         train=take(whole, torch.tensor(sorted(train))),
         test=take(whole, torch.tensor(sorted(test))),

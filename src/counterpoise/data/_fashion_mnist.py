@@ -13,7 +13,7 @@ from counterpoise.data import _idx_files
 from counterpoise.data._debian import DEBIAN_FOLDER, DEBIAN_PACKAGE
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._search import Search
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -40,7 +40,7 @@ def fashion_mnist(
     progress: bool = False,
     mirrors: Sequence[str] = MIRRORS,
     debian: str | os.PathLike[str] | None = DEBIAN_FOLDER,
-) -> Data:
+) -> Splits:
     """Load FashionMNIST: 60000 training and 10000 test images of clothes, ten classes.
 
     Each of the four files is looked for in the cache, then in the folder of Debian's package,
@@ -112,10 +112,10 @@ def _explain(search: Search, folder: Path, download: bool) -> str:
     )
 
 
-def _as_data(search: Search) -> Data:
+def _as_data(search: Search) -> Splits:
     """Turn the four found files into tensors."""
     found = search.contents
-    return Data(
+    return Splits(
         name="FashionMNIST",
         train=_as_split(found[_idx_files.TRAIN_IMAGES], found[_idx_files.TRAIN_LABELS]),
         test=_as_split(found[_idx_files.TEST_IMAGES], found[_idx_files.TEST_LABELS]),
@@ -124,6 +124,6 @@ def _as_data(search: Search) -> Data:
     )
 
 
-def _as_split(images: bytes, labels: bytes) -> Part:
-    """Turn the content of two files into a part."""
-    return Part(_idx_files.parse_images(images), _idx_files.parse_labels(labels))
+def _as_split(images: bytes, labels: bytes) -> Split:
+    """Turn the content of two files into a split."""
+    return Split(_idx_files.parse_images(images), _idx_files.parse_labels(labels))

@@ -7,11 +7,11 @@ import json
 
 import torch
 
-from counterpoise.data.splits import Data
+from counterpoise.data.splits import Splits
 
 
-def fingerprint(data: Data) -> str:
-    """Return the SHA-256 of all that a training depends on: both parts, and the classes' names.
+def fingerprint(data: Splits) -> str:
+    """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
 
     Shapes, dtypes, values and their order count; the data set's name and source do not, nor do
     memory layout and device.
@@ -28,8 +28,8 @@ def fingerprint(data: Data) -> str:
         True
     """
     found = hashlib.sha256(json.dumps(data.class_names).encode())
-    for part in (data.train, data.test):
-        for tensor in (part.inputs, part.targets):
+    for split in (data.train, data.test):
+        for tensor in (split.inputs, split.targets):
             found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             flat = tensor.detach().cpu().contiguous().flatten()
             found.update(flat.view(torch.uint8).numpy().data)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 import torch
 
-from counterpoise.data.splits import Data, Part, check_pair
+from counterpoise.data.splits import Split, Splits, check_pair
 from counterpoise.labels import count_classes
 
 TEST_SHARE = 0.2
 
 
-def split_validation(part: Part, share: float, seed: int) -> tuple[Part, Part]:
+def split_validation(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Hold out a share of each class, to make choices on.
 
     Of n samples of a class, share * n are held out, rounded, but one at least and all but one at
-    most; a class of one sample stays whole in the first part.
+    most; a class of one sample stays whole in the first split.
 
     Args:
-        part: The samples.
+        split: The samples.
         share: How much of each class to hold out, between 0 and 1.
         seed: Decides which samples; the same ones for the same seed.
 
@@ -32,34 +32,34 @@ def split_validation(part: Part, share: float, seed: int) -> tuple[Part, Part]:
 
     Example:
         >>> import torch
-        >>> part = Part(torch.zeros(10, 4), torch.tensor([0] * 8 + [1] * 2))
-        >>> train, validation = split_validation(part, share=0.25, seed=0)
+        >>> split = Split(torch.zeros(10, 4), torch.tensor([0] * 8 + [1] * 2))
+        >>> train, validation = split_validation(split, share=0.25, seed=0)
         >>> train.targets.tolist(), validation.targets.tolist()
         ([0, 0, 0, 0, 0, 0, 1], [0, 0, 1])
     """
     if not 0 < share < 1:
         raise ValueError(f"share must be between 0 and 1, got {share}; 0.1 is usual")
-    rest, held = _positions(part.targets, share, seed)
+    rest, held = _positions(split.targets, share, seed)
     if not len(held):
         raise ValueError(
             "a class must have two samples at least to be split, got "
-            f"{count_classes(part.targets).tolist()} samples per class; add samples"
+            f"{count_classes(split.targets).tolist()} samples per class; add samples"
         )
-    return take(part, rest), take(part, held)
+    return take(split, rest), take(split, held)
 
 
-def as_data(
+def as_splits(
     name: str,
     source: str,
-    train: Part,
-    test: Part | None,
+    train: Split,
+    test: Split | None,
     class_names: Sequence[str],
     seed: int,
-) -> Data:
-    """Return a data set whose classes can all be learned; without a test part, hold one out.
+) -> Splits:
+    """Return a data set whose classes can all be learned; without a test split, hold one out.
 
     Raises:
-        ValueError: If there is only one class, a class is too small, or the parts do not fit.
+        ValueError: If there is only one class, a class is too small, or the splits do not fit.
     """
     if len(class_names) < 2:
         raise ValueError(
@@ -77,16 +77,16 @@ def as_data(
         absent = [repr(name) for name, n in zip(class_names, counts, strict=True) if not n]
         if absent:
             warnings.warn(
-                f"the test part of {source} holds nothing of {', '.join(absent)}: how well they "
+                f"the test split of {source} holds nothing of {', '.join(absent)}: how well they "
                 "are found stays unknown",
                 stacklevel=4,
             )
-    return Data(name, train, test, tuple(class_names), source)
+    return Splits(name, train, test, tuple(class_names), source)
 
 
-def take(part: Part, positions: torch.Tensor) -> Part:
+def take(split: Split, positions: torch.Tensor) -> Split:
     """Return the samples at the given positions."""
-    return Part(part.inputs[positions], part.targets[positions])
+    return Split(split.inputs[positions], split.targets[positions])
 
 
 def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,8 +100,8 @@ def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Te
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
 
 
-def _check_sizes(part: Part, class_names: Sequence[str], least: int, why: str) -> None:
-    counts = count_classes(part.targets, len(class_names)).tolist()
+def _check_sizes(split: Split, class_names: Sequence[str], least: int, why: str) -> None:
+    counts = count_classes(split.targets, len(class_names)).tolist()
     small = [f"{name!r} has {n}" for name, n in zip(class_names, counts, strict=True) if n < least]
     if small:
         raise ValueError(

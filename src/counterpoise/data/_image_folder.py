@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from counterpoise.data._hold_out import as_data
+from counterpoise.data._hold_out import as_splits
 from counterpoise.data.memory import check_memory
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line, printable
 
@@ -27,31 +27,31 @@ _NAMED = 3
 _LARGE = 8_000_000  # pixels; no more than two of these are decoded at once
 
 
-def read_image_folder(root: Path, image_size: int, seed: int) -> Data:
+def read_image_folder(root: Path, image_size: int, seed: int) -> Splits:
     """Read root/CLASS/... or root/train/CLASS/... and root/test/CLASS/... ."""
     folders = _folders(root, root)
     by_word = {folder.name.lower(): folder for folder in folders}
-    parts = [root]
+    splits = [root]
     if "train" in by_word and _folders(by_word["train"], root):
-        parts = _split_folders(root, by_word)
-    class_names = [folder.name for folder in _folders(parts[0], root)]
+        splits = _split_folders(root, by_word)
+    class_names = [folder.name for folder in _folders(splits[0], root)]
     files, targets, sizes = [], [], []
-    for part in parts:
-        found = _files(part, class_names, root)
+    for split in splits:
+        found = _files(split, class_names, root)
         files += [file for file, _ in found]
         targets += [k for _, k in found]
         sizes.append(len(found))
     images, readable = _read_all(root, files, image_size)
     index = torch.tensor(targets, dtype=torch.int64)[readable]
     n = int(readable[: sizes[0]].sum())
-    train, rest = Part(images[:n], index[:n]), Part(images[n:], index[n:])
-    test = rest if len(parts) == 2 else None
+    train, rest = Split(images[:n], index[:n]), Split(images[n:], index[n:])
+    test = rest if len(splits) == 2 else None
     name, source = printable(root.resolve().name), printable(root)
-    return as_data(name, source, train, test, class_names, seed)
+    return as_splits(name, source, train, test, class_names, seed)
 
 
 def _split_folders(root: Path, by_word: dict[str, Path]) -> list[Path]:
-    """Return the folders of the two parts."""
+    """Return the folders of the two splits."""
     if "test" not in by_word:
         raise ValueError(
             f"{root} must hold a folder test beside train, but holds {', '.join(by_word)}; rename "
@@ -79,20 +79,20 @@ def _ignored(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _files(part: Path, class_names: Sequence[str], root: Path) -> list[tuple[Path, int]]:
-    """Return the images of a part and their classes, in a fixed order."""
-    unknown = [f.name for f in _folders(part, root) if f.name not in class_names]
+def _files(split: Path, class_names: Sequence[str], root: Path) -> list[tuple[Path, int]]:
+    """Return the images of a split and their classes, in a fixed order."""
+    unknown = [f.name for f in _folders(split, root) if f.name not in class_names]
     if unknown:
         raise ValueError(
-            f"{part} must hold the classes of the training part alone, but also holds "
+            f"{split} must hold the classes of the training split alone, but also holds "
             f"{', '.join(map(repr, unknown))}; make the folders' names agree"
         )
     unread: list[str] = []
     found = [
         (path, k)
         for k, name in enumerate(class_names)
-        if (part / name).is_dir()
-        for path in sorted(_walk(part / name, unread))
+        if (split / name).is_dir()
+        for path in sorted(_walk(split / name, unread))
         if path.suffix.lower() in _SUFFIXES
     ]
     if unread:

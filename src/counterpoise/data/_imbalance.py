@@ -1,4 +1,4 @@
-"""Class sizes that differ on purpose, and parts cut down to them."""
+"""Class sizes that differ on purpose, and splits cut down to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 
 from counterpoise.arguments import as_integer
-from counterpoise.data.splits import Part
+from counterpoise.data.splits import Split
 from counterpoise.labels import count_classes
 
 
@@ -74,19 +74,19 @@ def imbalance_counts(
 
 
 def make_imbalanced(
-    part: Part, counts: Mapping[int, int] | Sequence[int], seed: int | None = None
-) -> Part:
-    """Cut a part down to the given number of samples of each class.
+    split: Split, counts: Mapping[int, int] | Sequence[int], seed: int | None = None
+) -> Split:
+    """Cut a split down to the given number of samples of each class.
 
     Args:
-        part: The part to take from; it is left as it is.
+        split: The split to take from; it is left as it is.
         counts: How many samples of each class: a mapping from class index to number, in which
             classes left out get none, or a sequence with one number per class.
         seed: None takes the first samples of each class; a number draws them at random, the
             same ones for the same seed.
 
     Returns:
-        A new part, class after class, the samples of each class in their old order.
+        A new split, class after class, the samples of each class in their old order.
 
     Raises:
         TypeError: If a class index, a number or the seed is no integer.
@@ -95,19 +95,19 @@ def make_imbalanced(
 
     Example:
         >>> import torch
-        >>> part = Part(torch.zeros(4, 1, 8, 8), torch.tensor([1, 0, 1, 1]))
-        >>> make_imbalanced(part, {0: 1, 1: 2}).targets
+        >>> split = Split(torch.zeros(4, 1, 8, 8), torch.tensor([1, 0, 1, 1]))
+        >>> make_imbalanced(split, {0: 1, 1: 2}).targets
         tensor([0, 1, 1])
     """
-    available = count_classes(part.targets).tolist()
+    available = count_classes(split.targets).tolist()
     wanted = _read_counts(counts, available)
-    indices = [torch.nonzero(part.targets == k).flatten() for k in range(len(available))]
+    indices = [torch.nonzero(split.targets == k).flatten() for k in range(len(available))]
     if seed is not None:
         indices = _shuffle(indices, as_integer("seed", seed))
     # Sorting keeps the old order; without a seed it changes nothing.
     chosen = [indices[k][: wanted[k]].sort().values for k in sorted(wanted)]
-    index = torch.cat([part.targets.new_empty(0), *chosen])
-    return Part(part.inputs[index], part.targets[index])
+    index = torch.cat([split.targets.new_empty(0), *chosen])
+    return Split(split.inputs[index], split.targets[index])
 
 
 def _find_profile(profile: str) -> Callable[[float, float], float]:
@@ -167,12 +167,12 @@ def _check_count(k: int, n: int, available: list[int]) -> None:
     if have == 0:
         occurring = [index for index, count in enumerate(available) if count]
         raise ValueError(
-            f"every class in counts must occur in the part, got class {k}; "
-            f"the part has the classes {occurring}"
+            f"every class in counts must occur in the split, got class {k}; "
+            f"the split has the classes {occurring}"
         )
     if n > have:
         raise ValueError(
-            f"counts must not exceed what the part has, got {n} asked for class {k}, which has "
+            f"counts must not exceed what the split has, got {n} asked for class {k}, which has "
             f"{have} samples; ask for {have} or fewer"
         )
 

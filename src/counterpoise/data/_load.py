@@ -12,26 +12,26 @@ from typing import Any
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import fashion_mnist
-from counterpoise.data._hold_out import as_data
+from counterpoise.data._hold_out import as_splits
 from counterpoise.data._npz import read_npz
 from counterpoise.data._table import read_table
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 from counterpoise.registry import resolve
 from counterpoise.text import one_line
 from counterpoise.user_code import raised
 
-_NAMED: dict[str, Callable[[], Data]] = {"fashion_mnist": fashion_mnist, "digits": digits}
+_NAMED: dict[str, Callable[[], Splits]] = {"fashion_mnist": fashion_mnist, "digits": digits}
 _TABLES = (".csv", ".tsv")
-_FILES: dict[str, Callable[[Path, int], Data]] = {
+_FILES: dict[str, Callable[[Path, int], Splits]] = {
     ".npz": read_npz,
     **dict.fromkeys(_TABLES, read_table),
 }
 
 
-def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0) -> Data:
+def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0) -> Splits:
     """Load a data set from whatever holds it.
 
-    Where there is no test part, a fifth of each class is held out as one, at least one sample.
+    Where there is no test split, a fifth of each class is held out as one, at least one sample.
 
     Args:
         source: One of
@@ -45,7 +45,7 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
             class, or else in the last one, or in COLUMN of "file.csv:COLUMN": text becomes a column
             of 0 and 1 per value, a missing number its column's mean and a mark; columns stand apart
             by commas, or by semicolons, and then 0,5 is one half;
-            "package.module:name" of a `Data`, of a pair (inputs, targets), or of a function
+            "package.module:name" of a `Splits`, of a pair (inputs, targets), or of a function
             without arguments that returns either.
             A folder called digits is "./digits".
         image_size: Height and width of the images of a folder.
@@ -57,7 +57,7 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
 
     Raises:
         ValueError: If there is no such thing, nothing in it can be read, a class has fewer than
-            three samples (two, beside a test part), or a function of yours raises.
+            three samples (two, beside a test split), or a function of yours raises.
         TypeError: If an object is neither a data set nor a pair.
 
     Example:
@@ -107,7 +107,7 @@ def _enough_memory(word: str) -> Iterator[None]:
         ) from error
 
 
-def _reader(path: Path) -> Callable[[Path, int], Data]:
+def _reader(path: Path) -> Callable[[Path, int], Splits]:
     if path.suffix.lower() not in _FILES:
         raise ValueError(
             f"a file of data must end in {', '.join(_FILES)}, got {path}; convert it, or unpack it "
@@ -124,19 +124,19 @@ def _path(word: str) -> Path:
         raise ValueError(f"data must be found, got {word!r}, but: {error}; give a path") from error
 
 
-def _from_object(word: str, found: Any, seed: int) -> Data:
+def _from_object(word: str, found: Any, seed: int) -> Splits:
     if callable(found):
         found = _call(word, found)
-    if isinstance(found, Data):
+    if isinstance(found, Splits):
         return found
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise TypeError(
-            f"{word} must be or return a counterpoise.data.Data or a pair (inputs, targets), got "
+            f"{word} must be or return a counterpoise.data.Splits or a pair (inputs, targets), got "
             f"{type(found).__name__}; wrap what you have in either"
         )
     class_names, (targets,) = as_classes(found[1])
-    part = Part(as_inputs(found[0]), targets)
-    return as_data(word.partition(":")[2], word, part, None, class_names, seed)
+    split = Split(as_inputs(found[0]), targets)
+    return as_splits(word.partition(":")[2], word, split, None, class_names, seed)
 
 
 def _call(word: str, function: Callable[[], Any]) -> Any:

@@ -19,21 +19,21 @@ from numpy.lib.format import (
 )
 
 from counterpoise.data._arrays import as_classes, as_inputs
-from counterpoise.data._hold_out import as_data
+from counterpoise.data._hold_out import as_splits
 from counterpoise.data.memory import check_memory
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line
 
 _INPUTS = ("x", "inputs", "data", "images")
 _TARGETS = ("y", "targets", "labels")
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
-_COPIES = 2  # as read, and as parts
+_COPIES = 2  # as read, and as splits
 _NAMED = 8
 
 
-def read_npz(path: Path, seed: int) -> Data:
-    """Read inputs and targets, and those of the test part if there are any."""
+def read_npz(path: Path, seed: int) -> Splits:
+    """Read inputs and targets, and those of the test split if there are any."""
     with _opened(path) as archive:
         names = _names(archive)
         taken = _pair(names, "") or _pair(names, "train")
@@ -49,9 +49,9 @@ def read_npz(path: Path, seed: int) -> Data:
     if unread:
         warnings.warn(f"{path} also holds {_listing(unread)}: not read", stacklevel=3)
     class_names, indices = as_classes(*arrays[1::2])
-    parts = [Part(as_inputs(x), index) for x, index in zip(arrays[::2], indices, strict=True)]
-    held_out = parts[1] if len(parts) == 2 else None
-    return as_data(path.stem, str(path), parts[0], held_out, class_names, seed)
+    splits = [Split(as_inputs(x), index) for x, index in zip(arrays[::2], indices, strict=True)]
+    held_out = splits[1] if len(splits) == 2 else None
+    return as_splits(path.stem, str(path), splits[0], held_out, class_names, seed)
 
 
 @contextmanager
@@ -124,13 +124,13 @@ def _listing(names: list[str]) -> str:
     return one_line(", ".join(names[:_NAMED]) or "nothing") + more
 
 
-def _pair(names: Iterable[str], part: str) -> list[str]:
-    """Return what the inputs and the targets of a part are called, or nothing."""
-    found = [_find(names, words, part) for words in (_INPUTS, _TARGETS)]
+def _pair(names: Iterable[str], split: str) -> list[str]:
+    """Return what the inputs and the targets of a split are called, or nothing."""
+    found = [_find(names, words, split) for words in (_INPUTS, _TARGETS)]
     return [name for name in found if name is not None] if None not in found else []
 
 
-def _find(names: Iterable[str], words: tuple[str, ...], part: str) -> str | None:
-    wanted = {w for word in words for w in (f"{word}_{part}", f"{part}_{word}")}
-    wanted = wanted if part else set(words)
+def _find(names: Iterable[str], words: tuple[str, ...], split: str) -> str | None:
+    wanted = {w for word in words for w in (f"{word}_{split}", f"{split}_{word}")}
+    wanted = wanted if split else set(words)
     return next((name for name in names if name.lower() in wanted), None)

@@ -18,11 +18,11 @@ def standardizer(train_inputs: Tensor) -> Callable[[Tensor], Tensor]:
     becomes 0 everywhere. uint8 images are left alone: the training loop scales them to 0 .. 1.
 
     Args:
-        train_inputs: What to learn the scale from: the training part alone, for what the other
-            parts show must not reach the net.
+        train_inputs: What to learn the scale from: the training split alone, for what the other
+            splits show must not reach the net.
 
     Returns:
-        A function for inputs of any part; it keeps their dtype.
+        A function for inputs of any split; it keeps their dtype.
 
     Example:
         >>> import torch

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from counterpoise.data._arrays import as_classes
-from counterpoise.data._hold_out import as_data
+from counterpoise.data._hold_out import as_splits
 from counterpoise.data.memory import check_memory
-from counterpoise.data.splits import Data, Part
+from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
 
 _TARGETS = ("target", "label", "class")
@@ -27,11 +27,11 @@ _COPIES = 2
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 
-def read_table(path: Path, seed: int, target: str = "") -> Data:
+def read_table(path: Path, seed: int, target: str = "") -> Splits:
     """Read a .csv or .tsv file with a header.
 
     Columns of numbers are kept, of others each value becomes a column of 0 and 1. A missing number
-    becomes the mean of its column in the training part, and a further column says where. A column
+    becomes the mean of its column in the training split, and a further column says where. A column
     without a name is left out. `target` names the column of the classes.
     """
     header, rows = _read(path)
@@ -65,7 +65,7 @@ def read_table(path: Path, seed: int, target: str = "") -> Data:
     inputs = torch.from_numpy(np.concatenate(columns, axis=1))
     class_names, (targets,) = as_classes(labels)
     source = f"{path}:{target}" if target else str(path)
-    data = as_data(path.stem, source, Part(inputs, targets), None, class_names, seed)
+    data = as_splits(path.stem, source, Split(inputs, targets), None, class_names, seed)
     return _filled(data)
 
 
@@ -196,13 +196,13 @@ def _has_fraction(text: str) -> bool:
     return not float(text).is_integer()
 
 
-def _filled(data: Data) -> Data:
+def _filled(data: Splits) -> Splits:
     """Fill in what is missing, and add the columns that say where it was."""
-    gaps = [part.inputs.isnan() for part in (data.train, data.test)]
+    gaps = [split.inputs.isnan() for split in (data.train, data.test)]
     holed = gaps[0].any(0) | gaps[1].any(0)
     means = data.train.inputs.double().nanmean(0).nan_to_num(0).float()
-    parts = [
-        Part(torch.cat([part.inputs.where(~gap, means), gap[:, holed].float()], 1), part.targets)
-        for part, gap in zip((data.train, data.test), gaps, strict=True)
+    splits = [
+        Split(torch.cat([split.inputs.where(~gap, means), gap[:, holed].float()], 1), split.targets)
+        for split, gap in zip((data.train, data.test), gaps, strict=True)
     ]
-    return Data(data.name, parts[0], parts[1], data.class_names, data.source)
+    return Splits(data.name, splits[0], splits[1], data.class_names, data.source)

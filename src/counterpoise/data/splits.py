@@ -1,4 +1,4 @@
-"""Labelled samples, and a data set of a training and a test part."""
+"""Labelled samples, and a data set of a training and a test split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Split:
     """Labelled samples, in order.
 
     Args:
@@ -26,8 +26,8 @@ class Part:
 
     Example:
         >>> import torch
-        >>> part = Part(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1]))
-        >>> len(part)
+        >>> split = Split(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1]))
+        >>> len(split)
         3
     """
 
@@ -50,8 +50,8 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """A data set: a part to train on, a part to test on, and what its classes are called.
+class Splits:
+    """A data set: a split to train on, a split to test on, and what its classes are called.
 
     Args:
         name: The data set's name.
@@ -61,35 +61,35 @@ class Data:
         source: One line for people: where the data came from.
 
     Raises:
-        TypeError: If a part is no `Part`, or a name is no text.
-        ValueError: If a part holds a class index that has no name.
+        TypeError: If a split is no `Split`, or a name is no text.
+        ValueError: If a split holds a class index that has no name.
 
     Example:
         >>> import torch
-        >>> part = Part(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
-        >>> Data("toy", part, part, ("cat", "dog"), "made by hand").num_classes
+        >>> split = Split(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
+        >>> Splits("toy", split, split, ("cat", "dog"), "made by hand").num_classes
         2
     """
 
     name: str
-    train: Part
-    test: Part
+    train: Split
+    test: Split
     class_names: tuple[str, ...]
     source: str
 
     def __post_init__(self) -> None:
-        for label, part in (("train", self.train), ("test", self.test)):
-            if not isinstance(part, Part):
-                raise TypeError(f"{label} must be a Part, got {type(part).__name__}; make it one")
+        for label, split in (("train", self.train), ("test", self.test)):
+            if not isinstance(split, Split):
+                raise TypeError(f"{label} must be a Split, got {type(split).__name__}; make it one")
         object.__setattr__(self, "class_names", _as_names(self.class_names))
         _check_text("name", self.name)
         _check_text("source", self.source)
-        for label, part in (("train", self.train), ("test", self.test)):
-            highest = int(part.targets.max()) if len(part) else -1
+        for label, split in (("train", self.train), ("test", self.test)):
+            highest = int(split.targets.max()) if len(split) else -1
             if highest >= self.num_classes:
                 raise ValueError(
                     f"class_names must name every class, got {self.num_classes} names but class "
-                    f"{highest} in the {label} part; add the missing names"
+                    f"{highest} in the {label} split; add the missing names"
                 )
 
     @property
@@ -98,16 +98,16 @@ class Data:
         return len(self.class_names)
 
 
-def check_pair(train: Part, test: Part) -> None:
-    """Refuse parts of which one cannot be trained on and the other tested.
+def check_pair(train: Split, test: Split) -> None:
+    """Refuse splits of which one cannot be trained on and the other tested.
 
     Raises:
-        ValueError: If a part is empty, or the samples of the two differ in shape or dtype.
+        ValueError: If a split is empty, or the samples of the two differ in shape or dtype.
     """
-    for label, part in (("train", train), ("test", test)):
-        if not len(part):
-            raise ValueError(f"the {label} part must have samples, got none; add some")
-    kinds = [(tuple(part.inputs.shape[1:]), part.inputs.dtype) for part in (train, test)]
+    for label, split in (("train", train), ("test", test)):
+        if not len(split):
+            raise ValueError(f"the {label} split must have samples, got none; add some")
+    kinds = [(tuple(split.inputs.shape[1:]), split.inputs.dtype) for split in (train, test)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             "the samples to train and to test on must have the same shape and dtype, got "

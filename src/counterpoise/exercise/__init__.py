@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise import losses, models, norms
-from counterpoise.data import Part, make_imbalanced
+from counterpoise.data import Split, make_imbalanced
 from counterpoise.exercise._alpha import explain_alpha as explain_alpha
 from counterpoise.exercise._losses import compare_losses as compare_losses
 from counterpoise.exercise._networks import explain_norms as explain_norms
@@ -134,7 +134,7 @@ def create_imbalanced_dataset(
     Raises:
         ValueError: a class has fewer samples than requested; the message has both numbers.
     """
-    part = make_imbalanced(Part(X, y), num_samples_per_class)
+    part = make_imbalanced(Split(X, y), num_samples_per_class)
     return part.inputs, part.targets
 
 
@@ -204,9 +204,9 @@ def plot_confusion_matrix(
     return axes
 
 
-def _as_part(X: Tensor, y: Tensor) -> Part:
+def _as_part(X: Tensor, y: Tensor) -> Split:
     X, y = torch.as_tensor(X), torch.as_tensor(y)
-    return Part(X.reshape(-1, 1, 28, 28) if X.dim() < 4 else X, y.long())
+    return Split(X.reshape(-1, 1, 28, 28) if X.dim() < 4 else X, y.long())
 
 
 def _print_row(row: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def first_fashion_mnist() -> data.Data:
     """Return the first images of FashionMNIST, for the quick setting."""
     found = data.fashion_mnist(download=False)
     train, test = (
-        data.Part(part.inputs[:n], part.targets[:n])
+        data.Split(part.inputs[:n], part.targets[:n])
         for part, n in zip((found.train, found.test), QUICK, strict=True)
     )
     return replace(found, train=train, test=test)

@@ -28,7 +28,7 @@ from counterpoise.study.plan import Plan, read_file
 from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
 
 if TYPE_CHECKING:
-    from counterpoise.data import Data
+    from counterpoise.data import Splits
 
 __all__ = [
     "Event",
@@ -61,7 +61,7 @@ class Settings(TypedDict, total=False):
 
 
 def compare(
-    data: "str | Path | Plan | Data",
+    data: "str | Path | Plan | Splits",
     *,
     norms: Sequence[Word] = ("none",),
     losses: Sequence[Word] = ("cross_entropy",),
@@ -78,12 +78,12 @@ def compare(
 
     Per seed all variants get the same split, the same order of samples and the same initial
     weights; each gets the same budget to choose its learning rate, on validation and on seeds that
-    are not reported; the test part is read once, after all choices. Runs that are in `out` already
+    are not reported; the test split is read once, after all choices. Runs that are in `out` already
     are not trained again, so a study that was stopped goes on where it was.
 
     Args:
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
-            `data.Data`; or a `Plan` or the path of a plan.toml, which then say all the rest.
+            `data.Splits`; or a `Plan` or the path of a plan.toml, which then say all the rest.
         norms: words ("none", "batch", "layer", ...), or importable functions like theirs.
         losses: words or importable functions; with "+drw" behind one, class weights set in late.
         samplers: words or importable functions.
@@ -150,14 +150,14 @@ def compare(
     return open_study(folder)
 
 
-def _as_data(data: object) -> "Data":
+def _as_data(data: object) -> "Splits":
     """Refuse what is no data set before its name is asked for."""
-    from counterpoise.data import Data
+    from counterpoise.data import Splits
 
-    if not isinstance(data, Data):
+    if not isinstance(data, Splits):
         raise TypeError(
-            f"data must be a name, a path, a plan or a data.Data, but got {type(data).__name__}; "
-            "make a Data of it"
+            f"data must be a name, a path, a plan or a data.Splits, but got {type(data).__name__}; "
+            "make a data.Splits of it"
         )
     return data
 

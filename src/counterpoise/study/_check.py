@@ -150,7 +150,7 @@ def _check_training(plan: "Plan") -> None:
         )
     if "test" in t.watch and t.lr == "auto":
         raise ValueError(
-            "training.watch must not hold 'test' while lr is 'auto': the test part is read once, "
+            "training.watch must not hold 'test' while lr is 'auto': the test split is read once, "
             "after all choices; watch 'validation', or give lr a number"
         )
 

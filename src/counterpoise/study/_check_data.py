@@ -3,7 +3,7 @@
 import torch
 
 from counterpoise import losses, samplers, train
-from counterpoise.data import Data, count_classes
+from counterpoise.data import Splits, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
@@ -19,16 +19,16 @@ _BLOCK = 2**24  # numbers that are looked at at a time
 _COPIES = 3  # of a net's weights: themselves, their gradients, what the optimizer keeps
 
 
-def check_data(data: Data) -> None:
+def check_data(data: Splits) -> None:
     """Refuse data that no training could use, whoever gave them.
 
     Raises:
-        TypeError: what is no `Data`.
-        ValueError: a part without samples, parts of other shapes or dtypes, inputs that are not
+        TypeError: what is no `Splits`.
+        ValueError: a split without samples, splits of other shapes or dtypes, inputs that are not
             finite, a single class, names that UTF-8 cannot write.
     """
-    if not isinstance(data, Data):
-        raise TypeError(f"data must be a counterpoise.data.Data, but got {type(data).__name__}")
+    if not isinstance(data, Splits):
+        raise TypeError(f"data must be a counterpoise.data.Splits, but got {type(data).__name__}")
     check_pair(data.train, data.test)
     if data.num_classes < 2:
         raise ValueError(f"data must have two classes at least, but got {data.class_names}")
@@ -43,12 +43,12 @@ def check_data(data: Data) -> None:
             raise ValueError(
                 f"{what} must be text that UTF-8 can write, but got {shown(text)}; rename it"
             ) from None
-    for label, part in (("train", data.train), ("test", data.test)):
-        bad = _count_not_finite(part.inputs)
+    for label, split in (("train", data.train), ("test", data.test)):
+        bad = _count_not_finite(split.inputs)
         if bad:
             raise ValueError(
-                f"inputs must be finite, but {bad} of {part.inputs.numel()} numbers of the "
-                f"{label} part are NaN or infinite; fill or remove them"
+                f"inputs must be finite, but {bad} of {split.inputs.numel()} numbers of the "
+                f"{label} split are NaN or infinite; fill or remove them"
             )
 
 
@@ -60,7 +60,7 @@ def _count_not_finite(inputs: torch.Tensor) -> int:
     return sum(int((~block.isfinite()).sum()) for block in inputs.split(samples))
 
 
-def check_plan_on(plan: Plan, data: Data) -> None:
+def check_plan_on(plan: Plan, data: Splits) -> None:
     """Try all that a plan names on its data, so that what does not fit is refused before any run.
 
     Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
@@ -69,7 +69,7 @@ def check_plan_on(plan: Plan, data: Data) -> None:
 
     Args:
         plan: the study.
-        data: the parts that the runs will read, after the imbalance.
+        data: the splits that the runs will read, after the imbalance.
 
     Raises:
         ValueError: what cannot be made, or not for these samples; the message names it.
@@ -86,7 +86,7 @@ def check_plan_on(plan: Plan, data: Data) -> None:
     if t.validation and counts.max() < 2:
         raise ValueError(
             "training.validation needs a class of two samples at least, but each has one in the "
-            "training part; set it to 0 and lr to a number, or lower imbalance.factor"
+            "training split; set it to 0 and lr to a number, or lower imbalance.factor"
         )
     for sampler in {v.sampler for v in plan.variants if ":" not in v.sampler}:
         samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)

@@ -1,8 +1,9 @@
 """A study's data as its runs read them: one file in the study's folder.
 
-`data.safetensors` holds the parts after the imbalance profile, so that no run decodes images
+`data.safetensors` holds the splits after the imbalance profile, so that no run decodes images
 again, the system shares one copy among the runs, and the study can be resumed, and its samples
-shown, when the source is elsewhere. `study.json` holds what is to be said of them, and the file's digest.
+shown, when the source is elsewhere. `study.json` holds what is to be said of them, and the file's
+digest.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
 
 if TYPE_CHECKING:
-    from counterpoise.data import Data, Part
+    from counterpoise.data import Split, Splits
 
 FILE = "data.safetensors"
 _DRAW_SEED = 0
@@ -40,12 +41,12 @@ class Facts(DataFacts):
     sha256: str
 
 
-def gather(plan: Plan, data: "Data | None" = None) -> "Data":
+def gather(plan: Plan, data: "Splits | None" = None) -> "Splits":
     """Load the plan's data, lay its imbalance over them, check what fits; nothing is written.
 
     Args:
         plan: the study.
-        data: a `counterpoise.data.Data` in place of what `plan.data` names.
+        data: a `counterpoise.data.Splits` in place of what `plan.data` names.
     """
     from dataclasses import replace
 
@@ -62,8 +63,8 @@ def gather(plan: Plan, data: "Data | None" = None) -> "Data":
     return data
 
 
-def keep(data: "Data", folder: Path, known: Facts | None = None) -> Facts:
-    """Write both parts into the study's folder, unless they are there; return the facts.
+def keep(data: "Splits", folder: Path, known: Facts | None = None) -> Facts:
+    """Write both splits into the study's folder, unless they are there; return the facts.
 
     Args:
         data: from `gather`.
@@ -72,8 +73,8 @@ def keep(data: "Data", folder: Path, known: Facts | None = None) -> Facts:
     """
     from counterpoise.data import count_classes, fingerprint
 
-    parts = {"train": data.train, "test": data.test}
-    counts = {k: count_classes(p.targets, data.num_classes).tolist() for k, p in parts.items()}
+    splits = {"train": data.train, "test": data.test}
+    counts = {k: count_classes(p.targets, data.num_classes).tolist() for k, p in splits.items()}
     facts: DataFacts = {
         "name": data.name,
         "source": data.source,
@@ -86,17 +87,17 @@ def keep(data: "Data", folder: Path, known: Facts | None = None) -> Facts:
     if known and facts.items() <= known.items() and _is_whole(folder, known):
         return known
     tensors = {
-        f"{name}_{kind}": getattr(part, kind)
-        for name, part in parts.items()
+        f"{name}_{kind}": getattr(split, kind)
+        for name, split in splits.items()
         for kind in ("inputs", "targets")
     }
-    content = record.tensors(tensors)  # copies: parts can be slices of one tensor
+    content = record.tensors(tensors)  # copies: splits can be slices of one tensor
     files.write(folder / FILE, content)
     return {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def find_kept(folder: Path, facts: Facts) -> Path | None:
-    """Return the file that holds both parts; None where it was taken away.
+    """Return the file that holds both splits; None where it was taken away.
 
     Raises:
         record.Damaged: it is not the file that the study was run on.
@@ -118,28 +119,28 @@ def _is_whole(folder: Path, facts: Facts) -> bool:
         return False
 
 
-def load_parts(folder: Path) -> "tuple[Part, Part]":
-    """Return the training and the test part."""
+def load_splits(folder: Path) -> "tuple[Split, Split]":
+    """Return the training and the test split."""
     import safetensors.torch
 
-    from counterpoise.data import Part
+    from counterpoise.data import Split
 
     kept = safetensors.torch.load_file(folder / FILE)
-    train = Part(kept["train_inputs"], kept["train_targets"])
-    return train, Part(kept["test_inputs"], kept["test_targets"])
+    train = Split(kept["train_inputs"], kept["train_targets"])
+    return train, Split(kept["test_inputs"], kept["test_targets"])
 
 
-def _imbalanced(part: "Part", num_classes: int, i: Imbalance, largest: int) -> "Part":
-    """Cut a part to the profile; without a `largest`, to the largest one that the data allow."""
+def _imbalanced(split: "Split", num_classes: int, i: Imbalance, largest: int) -> "Split":
+    """Cut a split to the profile; without a `largest`, to the largest one that the data allow."""
     if i.profile == "none":
-        return part
+        return split
     from counterpoise.data import count_classes, imbalance_counts, make_imbalanced
 
-    have = count_classes(part.targets, num_classes).tolist()
+    have = count_classes(split.targets, num_classes).tolist()
     seed = _DRAW_SEED if i.draw == "random" else None
     counts = imbalance_counts(i.profile, num_classes, largest or max(have), i.factor)
     if not largest:
         scale = min(1.0, *(n / asked for n, asked in zip(have, counts, strict=True)))
         largest = int(max(have) * scale)
         counts = imbalance_counts(i.profile, num_classes, largest, i.factor)
-    return make_imbalanced(part, counts, seed)
+    return make_imbalanced(split, counts, seed)

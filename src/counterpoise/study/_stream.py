@@ -16,7 +16,7 @@ from counterpoise.study.plan import Plan, choose, final_runs, tuning_runs, write
 from counterpoise.study.spec import Job, RunRow, RunSpec, run_id
 
 if TYPE_CHECKING:
-    from counterpoise.data import Data
+    from counterpoise.data import Splits
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
 
@@ -85,7 +85,7 @@ class _Work:
 def stream(
     plans: Mapping[Path, Plan],
     *,
-    data: "Mapping[Path, Data | None] | None" = None,
+    data: "Mapping[Path, Splits | None] | None" = None,
     workers: int | None = None,
 ) -> Iterator[Event]:
     """Run what is not there yet of one study or several, side by side, and yield what happens.
@@ -94,7 +94,7 @@ def stream(
 
     Args:
         plans: what to run, by the study's folder, which is made if it is not there.
-        data: a `counterpoise.data.Data` in place of what a plan's `data` names, by folder.
+        data: a `counterpoise.data.Splits` in place of what a plan's `data` names, by folder.
         workers: runs at a time; None for one a core.
 
     Yields:

@@ -16,7 +16,7 @@ from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
-from counterpoise.study._prepared import load_parts
+from counterpoise.study._prepared import load_splits
 from counterpoise.study.engines import peak_memory_mb
 from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
@@ -67,7 +67,7 @@ class _Training:
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._read_data(job.study)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
-            self.parts["train"].targets,
+            self.splits["train"].targets,
             epochs=t.epochs,
             seed=spec.seed,
             num_classes=self.num_classes,
@@ -77,7 +77,7 @@ class _Training:
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm, t.model).to(self.device)
         if ":" in t.model:
-            inputs = _fed(self.parts["train"].inputs[:2])
+            inputs = _fed(self.splits["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
         self.optimizer = train.make_optimizer(
             self.net,
@@ -96,7 +96,7 @@ class _Training:
         rows = train.fit(
             self.net,
             self.loss,
-            self.parts["train"],
+            self.splits["train"],
             epochs=t.epochs,
             batch_size=t.batch_size,
             optimizer=self.optimizer,
@@ -106,7 +106,7 @@ class _Training:
             sampler=self.sampler,
             augment=resolve("augment", t.augment, train.AUGMENTS),
             each_epoch=self.each_epoch,
-            watch={name: self.parts[name] for name in t.watch},
+            watch={name: self.splits[name] for name in t.watch},
             state=record.load_checkpoint(folder, self.environment),
             on_epoch=lambda row: emit(Epoch(name, row)),
             on_progress=lambda share: emit(Progress(name, share)),
@@ -126,15 +126,15 @@ class _Training:
         record.finish(folder, contents, run, timing)
 
     def _read_data(self, study: Path) -> None:
-        """Split as the seed says, and scale features by what the training part shows."""
-        whole, test = load_parts(study)
-        self.parts = {"train": whole, "test": test}
+        """Split as the seed says, and scale features by what the training split shows."""
+        whole, test = load_splits(study)
+        self.splits = {"train": whole, "test": test}
         share = self.spec.training.validation
         if share:
             pair = data.split_validation(whole, share, self.spec.seed)
-            self.parts |= dict(zip(("train", "validation"), pair, strict=True))
-        scale = data.standardizer(self.parts["train"].inputs)
-        self.parts = {k: data.Part(scale(p.inputs), p.targets) for k, p in self.parts.items()}
+            self.splits |= dict(zip(("train", "validation"), pair, strict=True))
+        scale = data.standardizer(self.splits["train"].inputs)
+        self.splits = {k: data.Split(scale(p.inputs), p.targets) for k, p in self.splits.items()}
 
     def _make_loss(self, variant: Variant) -> nn.Module:
         """Build the loss from the counts that it will see."""
@@ -152,14 +152,14 @@ class _Training:
         return loss.to(self.device) if isinstance(loss, nn.Module) else loss
 
     def _make_net(self, norm: str, model: str) -> nn.Module:
-        shape = tuple(self.parts["train"].inputs.shape[1:])
+        shape = tuple(self.splits["train"].inputs.shape[1:])
         net = build(model, norm, shape, self.num_classes)
         return with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
 
     def _first_step(self) -> list[probe.LayerRow]:
-        part = self.parts["train"]
-        spread = torch.arange(0, len(part), max(1, len(part) // _PROBED))[:_PROBED]
-        inputs, targets = _fed(part.inputs[spread]), part.targets[spread]
+        split = self.splits["train"]
+        spread = torch.arange(0, len(split), max(1, len(split) // _PROBED))[:_PROBED]
+        inputs, targets = _fed(split.inputs[spread]), split.targets[spread]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the net (does not work in float64|cannot be copied)")
             return probe.first_step(
@@ -167,8 +167,8 @@ class _Training:
             )
 
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
-        """Return the files of the record, and the scores; the test part is for the final runs."""
-        counts = torch.bincount(self.parts["train"].targets, minlength=self.num_classes).tolist()
+        """Return the files of the record, and the scores; the test split is for the final runs."""
+        counts = torch.bincount(self.splits["train"].targets, minlength=self.num_classes).tolist()
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
@@ -176,8 +176,8 @@ class _Training:
         }
         kept: dict[str, np.ndarray] = {}
         for name in ("validation", "test") if final else ("validation",):
-            if name in self.parts:
-                logits, targets = self._logits(name).numpy(), self.parts[name].targets.numpy()
+            if name in self.splits:
+                logits, targets = self._logits(name).numpy(), self.splits[name].targets.numpy()
                 kept |= {f"{name}_logits": logits, f"{name}_targets": targets}
                 found[name] = evaluate(targets, logits, counts).to_dict()
         if not final:
@@ -192,14 +192,14 @@ class _Training:
     def _adjusted(self, kept: dict[str, np.ndarray], counts: list[int]) -> record.Content:
         """Return the scores after post-hoc logit adjustment, τ chosen on validation."""
         validation = torch.from_numpy(kept["validation_logits"])
-        targets = self.parts["validation"].targets
+        targets = self.splits["validation"].targets
         tau = losses.choose_tau(validation, targets, self.seen_counts).tau
         shifted = adjust(kept["test_logits"], self.seen_counts.tolist(), tau)
         return {"tau": tau, "adjusted": evaluate(kept["test_targets"], shifted, counts).to_dict()}
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
-        logits = train.predict_logits(self.net, self.parts[name].inputs).float()
+        logits = train.predict_logits(self.net, self.splits[name].inputs).float()
         if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
             return logits * self.loss.scale.cpu()  # of a cosine head
         return logits

@@ -4,7 +4,7 @@ A run's folder holds, once it is finished:
 
     run.json             what it was, its scores, and the SHA-256 of every other file; written last
     history.jsonl        a row an epoch
-    predictions.npz      logits and targets of the validation and the test part
+    predictions.npz      logits and targets of the validation and the test split
     weights.safetensors  the trained net
     probe.json           what reached each layer before the first step
     timing.json          how long it took: the only file that differs between two equal runs

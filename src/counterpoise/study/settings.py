@@ -78,8 +78,8 @@ class Imbalance:
     profile: str = setting("none", "none, linear, exponential or step")
     factor: float = setting(10.0, "how many times larger the largest class is than the smallest")
     largest: int = setting(0, "samples of the largest class; 0: as many as the data allow")
-    test: bool = setting(False, "cut the test part as well")
-    test_largest: int = setting(0, "as largest, for the test part")
+    test: bool = setting(False, "cut the test split as well")
+    test_largest: int = setting(0, "as largest, for the test split")
     draw: str = setting("random", "which samples of a class: random or first")
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Training:
 
     model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
     image_size: int = setting(32, "to which a folder of images is scaled")
-    epochs: int = setting(20, "passes over the training part")
+    epochs: int = setting(20, "passes over the training split")
     batch_size: int = setting(128, "samples a step")
     optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))
     lr: float | str = setting("auto", "a number, or auto: from the grid of [tuning], per variant")
@@ -105,7 +105,7 @@ class Training:
     augment: str = setting(
         "none", f"{', '.join(registry.AUGMENTS)}, module:name: how images are changed at random"
     )
-    validation: float = setting(0.1, "share of the training part that choices are made on")
+    validation: float = setting(0.1, "share of the training split that choices are made on")
     watch: tuple[str, ...] = setting(
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.data import Part
+from counterpoise.data import Split
 from counterpoise.metrics import balanced_accuracy
 
 Progress = Callable[[float], None]
@@ -56,14 +56,14 @@ def predict(
     return predict_logits(net, inputs, batch_size, on_batch).argmax(1)
 
 
-def accuracy(net: nn.Module, split: Part, on_batch: Progress | None = None) -> float:
+def accuracy(net: nn.Module, split: Split, on_batch: Progress | None = None) -> float:
     """Return the share of the samples of a split whose most probable class is the true one."""
     predicted = predict(net, split.inputs, on_batch=on_batch)
     return (predicted == split.targets.cpu()).double().mean().item()
 
 
 def evaluate_split(
-    net: nn.Module, split: Part, on_batch: Progress | None = None
+    net: nn.Module, split: Split, on_batch: Progress | None = None
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy (mean recall) and nll (mean cross entropy) of a split."""
     logits = predict_logits(net, split.inputs, on_batch=on_batch)

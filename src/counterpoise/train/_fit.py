@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data import Part
+from counterpoise.data import Split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
 from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
@@ -46,8 +46,8 @@ class Sampler(HasEpoch, Protocol):
 def fit(
     net: nn.Module,
     loss: Loss,
-    train: Part,
-    test: Part | None = None,
+    train: Split,
+    test: Split | None = None,
     *,
     epochs: int,
     lr: float = 0.1,
@@ -59,7 +59,7 @@ def fit(
     sampler: Sampler | None = None,
     augment: Augment | None = None,
     each_epoch: Iterable[HasEpoch] = (),
-    watch: Mapping[str, Part] | None = None,
+    watch: Mapping[str, Split] | None = None,
     state: State | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Progress | None = None,
@@ -169,7 +169,7 @@ def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     return *most, torch.cat((last, order[whole:]))
 
 
-def _splits(train: Part, test: Part | None) -> dict[str, Part]:
+def _splits(train: Split, test: Split | None) -> dict[str, Split]:
     return {"train": train} if test is None else {"train": train, "test": test}
 
 
@@ -222,7 +222,7 @@ class _Steps:
         self.total, self.done = total, 0
 
     def take(
-        self, train: Part, batches: tuple[Tensor, ...], draws: torch.Generator, meter: "_Meter"
+        self, train: Split, batches: tuple[Tensor, ...], draws: torch.Generator, meter: "_Meter"
     ) -> float:
         """Take a step for each batch; return the mean loss of the samples."""
         self.net.train()
