@@ -124,7 +124,7 @@ def _focal(counts: "Tensor", alpha_sum: float) -> "nn.Module":
     return losses.FocalLoss(gamma=2.0, alpha=alpha.float(), reduction="batchmean")
 
 
-def first_fashion_mnist() -> data.Data:
+def first_fashion_mnist() -> data.Splits:
     """Return the first images of FashionMNIST, for the quick setting."""
     found = data.fashion_mnist(download=False)
     train, test = (

@@ -106,7 +106,7 @@ class _Training:
             sampler=self.sampler,
             augment=resolve("augment", t.augment, train.AUGMENTS),
             each_epoch=self.each_epoch,
-            watch={name: self.splits[name] for name in t.watch},
+            watch={split: self.splits[split] for split in t.watch},
             state=record.load_checkpoint(folder, self.environment),
             on_epoch=lambda row: emit(Epoch(name, row)),
             on_progress=lambda share: emit(Progress(name, share)),
