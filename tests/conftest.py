@@ -1,6 +1,5 @@
 """What every test runs under: one torch thread, no window for figures, the same draws each time."""
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -31,12 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-@pytest.fixture(params=["as usual", "native"])
+@pytest.fixture(params=["cpu", "eager"])
 def with_and_without_c(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Norms take their usual way, in C where there is such, and then that of torch's kernels."""
+    """Run norms in C at any size, where it was compiled, and then by torch's kernels."""
     from counterpoise import norms
 
-    with norms.backend("native") if request.param == "native" else contextlib.nullcontext():
+    with norms.backend(request.param):
         yield
 
 

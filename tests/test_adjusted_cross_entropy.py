@@ -383,7 +383,7 @@ def test_what_runs_is_what_is_explained():
         assert explain(loss, logits, target).startswith("cpu: ")
     assert "a parameter of the loss" in explain(loss, logits, target, sample_weight=learned)
     assert "float16" in explain(loss, logits.half(), target)
-    with norms.backend("native"):
+    with norms.backend("eager"):
         assert explain(loss, logits, target) == "eager: asked for by norms.backend"
         assert choose(logits, Arguments(target))[0] is eager.adjusted_cross_entropy
     with pytest.raises(TypeError, match="CrossEntropyLoss"):

@@ -1,7 +1,4 @@
-"""Our convolutions against torch's and against the reference, forward and gradient.
-
-Both ways, compiled and folded; where nothing was compiled the folded one alone.
-"""
+"""Our convolution in C against torch's and against the reference, forward and gradient."""
 
 import itertools
 
@@ -10,24 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.kernels import _compiled
-from counterpoise.kernels.conv2d import _suits_folding, compiled, conv2d
-from counterpoise.kernels.conv2d.folded import pixels_folded
+from counterpoise.kernels.conv2d import choose, conv2d, cpu, eager
 from counterpoise.kernels.conv2d.reference import conv2d as reference
 
-compiled_alone = pytest.mark.parametrize("way", ["compiled"], indirect=True)
+in_c = pytest.mark.skipif(cpu._FORWARD is None, reason="no kernel was compiled")
 SIZES = [(28, 28), (14, 14), (5, 7), (1, 1), (33, 17), (2, 70)]
-CASES = list(
-    itertools.product([1, 3, 4, 8, 9], [1, 2, 3, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3, 5])
-)
-
-
-@pytest.fixture(params=["compiled", "folded"], autouse=True)
-def way(request, monkeypatch):
-    if request.param == "folded":
-        monkeypatch.setattr(compiled, "_FORWARD", None)
-    elif compiled._FORWARD is None:
-        pytest.skip("no kernel was compiled")
-    return request.param
+CASES = list(itertools.product([1, 3, 4, 8], [2, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3]))
 
 
 def made(i, o, size, kernel, n=3):
@@ -60,10 +45,10 @@ def error(found, wanted):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("i", "o"), [(1, 4), (4, 4), (4, 8), (8, 8), (8, 4), (1, 8)])
 @pytest.mark.parametrize("n", [1, 20])
-@compiled_alone
+@in_c
 def test_is_as_exact_as_torch(i, o, size, n):
     inputs = made(i, o, size, 3, n)
-    assert compiled.suits(*inputs, (1, 1))
+    assert cpu.suits(*inputs, (1, 1))
     found = outcome(lambda *a: conv2d(*a, (1, 1)), inputs)
     torchs = outcome(lambda *a: F.conv2d(*a, padding=1), inputs)
     double = [t.detach().double().requires_grad_() for t in inputs]
@@ -72,11 +57,11 @@ def test_is_as_exact_as_torch(i, o, size, n):
         assert error(f, w) < max(2 * error(t, w), 5e-7)  # a few roundings
 
 
-@compiled_alone
-def test_what_the_compiled_kernel_takes():
+@in_c
+def test_what_the_kernel_takes():
     def suits(i, o, kernel=3, padding=(1, 1), change=lambda t: t):
         x, weight, bias = (change(t.detach()) for t in made(i, o, (6, 8), kernel))
-        return compiled.suits(x, weight, bias, padding)
+        return cpu.suits(x, weight, bias, padding)
 
     found = {(i, o) for i in range(1, 10) for o in range(1, 10) if suits(i, o)}
     assert found == {(i, o) for i in (1, 4, 8) for o in (4, 8)}
@@ -84,9 +69,9 @@ def test_what_the_compiled_kernel_takes():
     assert not suits(4, 4, padding=(0, 0))
     assert not suits(4, 4, change=torch.Tensor.double)
     x, weight, bias = made(4, 4, (6, 8), 3)
-    assert not compiled.suits(x.contiguous(), weight, bias, (1, 1))
-    assert not compiled.suits(x, weight, bias[:3], (1, 1))
-    assert not compiled.suits(x[:, :, ::2], weight, bias, (1, 1))
+    assert not cpu.suits(x.contiguous(), weight, bias, (1, 1))
+    assert not cpu.suits(x, weight, bias[:3], (1, 1))
+    assert not cpu.suits(x[:, :, ::2], weight, bias, (1, 1))
 
 
 def test_without_a_library_there_is_no_kernel(monkeypatch):
@@ -102,7 +87,7 @@ def test_sizes_that_do_not_fit_raise_as_torch_does():
         conv2d(x, weight, bias[:3], (1, 1))
 
 
-@compiled_alone
+@in_c
 def test_the_numbers_are_the_same_for_any_number_of_threads():
     before, found = torch.get_num_threads(), []
     inputs = made(4, 8, (28, 28), 3, n=37)
@@ -126,11 +111,11 @@ def test_zeros_around_the_image_and_nothing_else():
         assert not y.isnan().any()
 
 
-def test_the_cases_reach_the_folded_path():
-    folded = [c for c in CASES if _suits_folding(*made(*c)[:2], (c[3] // 2, c[3] // 2))]
-    assert len(folded) > len(CASES) / 2
-    assert [pixels_folded(c, 28) for c in (1, 2, 4, 8, 16, 3)] == [4, 4, 4, 2, 1, 4]
-    assert [pixels_folded(4, w) for w in (28, 14, 7, 4, 2)] == [4, 2, 1, 2, 1]
+@in_c
+def test_choose_tells_what_is_called():
+    x, weight, bias = made(4, 4, (6, 8), 3)
+    assert choose(x, weight, bias, (1, 1))[0] is cpu.conv2d
+    assert choose(x.contiguous(), weight, bias, (1, 1))[0] is eager.conv2d
 
 
 def test_without_bias_and_frozen_parts():

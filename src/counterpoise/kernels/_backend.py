@@ -1,29 +1,26 @@
-"""Which of a kernel's ways runs: chosen by the tensor, unless somebody insists."""
+"""The implementation that somebody insists on, in place of the one that suits the tensor."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 
-from counterpoise.kernels._eager import channels_last_of, without_gaps
-
-BACKENDS = ("reference", "native", "fused")
+BACKENDS = ("reference", "eager", "cpu")
 _FORCED: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Within it, every norm takes this way, whatever suits the tensor.
+    """Use one implementation for every norm within a `with` block, whatever suits the tensor.
 
-    "reference" is the paper's formula out of torch's operators (any dtype, slow); "native" is made
-    of torch's own kernels, what is taken where nothing was compiled; "fused" is for a GPU's own
-    kernels, of which there are none yet. The softmax losses, within any of them, leave out their
-    kernels in C and in Triton.
+    "reference" is the paper's formula out of torch's operators (any dtype, slow); "eager" is made
+    of torch's own kernels, which also serve where nothing was compiled; "cpu" is ours in C wherever
+    it can run, exact at any mean, also for small tensors, for which torch's is quicker. The softmax
+    losses leave out their kernels in C and in Triton within "reference" and "eager".
 
     Raises:
         ValueError: an unknown name.
-        NotImplementedError: "fused".
 
     Example:
         >>> import torch
@@ -34,8 +31,6 @@ def backend(name: str) -> Iterator[None]:
     """
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, but got {name!r}")
-    if name == "fused":
-        raise NotImplementedError("there is no fused norm yet; take 'native' or 'reference'")
     token = _FORCED.set(name)
     try:
         yield
@@ -43,20 +38,6 @@ def backend(name: str) -> Iterator[None]:
         _FORCED.reset(token)
 
 
-def reference_asked() -> bool:
-    """True within `backend("reference")`; a compiled graph is made without it."""
-    return not torch.compiler.is_compiling() and _FORCED.get() == "reference"
-
-
-def asked() -> str | None:
-    """The backend that somebody insists on; our kernels in C and Triton then stand back."""
-    return _FORCED.get()
-
-
-def by_formula(
-    formula: Callable[..., torch.Tensor], x: torch.Tensor, *rest: object, **settings: object
-) -> torch.Tensor:
-    """`formula(x, *rest)` in float32 or wider, returned in the dtype and memory layout of x."""
-    y = formula(x.to(torch.promote_types(x.dtype, torch.float32)), *rest, **settings).to(x.dtype)
-    memory = channels_last_of(without_gaps(x)) or torch.contiguous_format
-    return y.contiguous(memory_format=memory)
+def forced_backend() -> str | None:
+    """Return the backend that somebody insists on; a compiled graph is made without it."""
+    return None if torch.compiler.is_compiling() else _FORCED.get()

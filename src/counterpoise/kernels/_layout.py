@@ -1,41 +1,89 @@
-"""Changes of memory layout between (N, C, H, W) and N, H, W, C, each as quick as torch can.
+"""Memory layouts of (N, C, *) tensors, and the dtype in which a norm is computed."""
 
-Both are a transposition of each image's (C, H*W) matrix. torch's copy goes through it entry by
-entry; its channel shuffle of a `channels_last` tensor transposes blocks by vector instructions. So
-an image is shown to it as one pixel of C*H*W channels. One core, float32, in microseconds, copy
-against shuffle: 32 x 4 x 28 x 28: 61 to 15; 64 x 64 x 28 x 28: 3553 to 2060; 8 x 320 x 64 x 64:
-34316 to 23507. bfloat16 (60 to 64 at 32 x 8 x 28 x 28) and float64 gain nothing.
-
-They know no autograd: they are for the inside of an autograd function.
-"""
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from counterpoise.kernels._eager import functorch_active
 
-def contiguous(x: Tensor) -> Tensor:
-    """The contiguous tensor of what may be in `channels_last`; itself where it is so already."""
-    if not _quick(x) or x.is_contiguous():
-        return x.contiguous()
-    if not x.is_contiguous(memory_format=torch.channels_last):
-        return x.contiguous()
-    n, c, h, w = x.shape
-    return _transposed(x, n, c * h * w, h * w).as_strided_((n, c, h, w), (c * h * w, h * w, w, 1))
+HALF = (torch.bfloat16, torch.float16)
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The `channels_last` tensor of what may be contiguous; itself where it is so already."""
-    if x.is_contiguous(memory_format=torch.channels_last) or not (_quick(x) and x.is_contiguous()):
-        return x.contiguous(memory_format=torch.channels_last)
-    n, c, h, w = x.shape
-    return _transposed(x, n, c * h * w, c).as_strided_((n, c, h, w), (c * h * w, 1, w * c, c))
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Return the format that torch's own layers keep for `x`: a channels_last one, or contiguous.
+
+    The order of the strides tells, for slices with gaps too. Within a torch.func transform, where
+    vmap does not let anybody ask, it is contiguous.
+    """
+    last = _CHANNELS_LAST.get(x.dim())
+    if last is None or x.is_contiguous() or functorch_active():
+        return torch.contiguous_format
+    if x.is_contiguous(memory_format=last) or _ordered_channels_last(x.shape, x.stride()):
+        return last
+    return torch.contiguous_format
 
 
-def _quick(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0
+def _ordered_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """torch's rule (c10/core/MemoryFormat.h): from channels to samples no stride is too small."""
+    if not strides[1]:
+        return False
+    least = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        ambiguous = axis == 0 and least == strides[1]  # one channel, one pixel
+        if not shape[axis] or strides[axis] < least or ambiguous:
+            return False
+        least = strides[axis] * max(shape[axis], 1)
+    return True
 
 
-def _transposed(x: Tensor, n: int, size: int, rows: int) -> Tensor:
-    """Each image's matrix of so many rows, transposed in memory; dense, of any shape."""
-    pixel = x.as_strided((n, size, 1, 1), (size, 1, size, size))
-    return torch.native_channel_shuffle(pixel, rows)
+def in_float32(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compute `norm(x, ...)` in float32 or wider, and return it in the dtype and layout of x."""
+
+    @functools.wraps(norm)
+    def call(x: Tensor, *arguments: Any, **settings: Any) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        y = norm(wide, *arguments, **settings).to(x.dtype)
+        return y.contiguous(memory_format=memory_format_of(x))
+
+    return call
+
+
+def by_torch(
+    norm: Callable[..., Tensor], x: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """Compute `norm(x, weight, bias)` by torch's kernel, and return it in the layout of x.
+
+    Half precision on a CPU is computed in float32, as torch's kernels add up the gradients of
+    weight and bias in the input's dtype, where a sum of ones stops growing at 256 or 2048.
+    Parameters of another dtype than x become x's, or beside half precision float32: torch refuses
+    other pairs with a message about the wrong dtype (pytorch#102922).
+    """
+    own = x.dtype
+    if own in HALF or not (
+        (weight is None or weight.dtype == own) and (bias is None or bias.dtype == own)
+    ):
+        wide, weight, bias = _widened(x, weight, bias)
+        y = norm(wide, weight, bias)
+        y = y if wide is x else y.to(own)
+    else:
+        y = norm(x, weight, bias)
+    return y if x.is_contiguous() else y.contiguous(memory_format=memory_format_of(x))
+
+
+def _widened(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    half = x.dtype in HALF
+    if (
+        half
+        and x.device.type != "cpu"
+        and all(p is None or p.dtype == x.dtype for p in (weight, bias))
+    ):
+        return x, weight, bias
+    dtype = torch.float32 if half else x.dtype
+    weight, bias = (None if p is None else p.to(dtype) for p in (weight, bias))
+    return x.to(dtype) if x.device.type == "cpu" else x, weight, bias

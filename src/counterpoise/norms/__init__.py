@@ -3,9 +3,7 @@
 Under torch.autocast they return what torch's return: on a CPU the input's dtype, on a GPU float32.
 
 In bfloat16 and float16 on a CPU torch adds up the gradients of weight and bias in the input's
-dtype; here they are those of float64, rounded once to the parameter's. In C (`explain` says
-"compiled") the terms are in float32, which may be seen where they cancel to 1e-4 of their sizes and
-less.
+dtype; here they are summed in float32 or wider, and rounded once to the parameter's.
 
 `ALL` maps the name used everywhere (in plans, in `counterpoise demo`) to a function from the shape
 (C, H, W) of the tensors to be normalized to a module.

@@ -1,4 +1,4 @@
-/* What the norms of channels_last images share: numbers of two dtypes, moments, threads.
+/* Group normalization of channels_last images: moments of their groups, and threads.
 
 An image is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
 multiple of the channels that fills vector registers, so that a lane is always of one channel. Every
@@ -9,20 +9,7 @@ in double (Chan, Golub and LeVeque 1983). Chunks and pieces depend on the shape 
 threads.
 */
 #pragma once
-#include <math.h>
-#include <omp.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* f(..., half) for a `half` that the compiler knows: the loops in f then have one dtype. */
-#define EITHER(half, f, ...)         \
-    do {                             \
-        if (half) f(__VA_ARGS__, 1); \
-        else f(__VA_ARGS__, 0);      \
-    } while (0)
+#include "norm.h"
 
 /* The same for loops over lanes: of 16 floats, 32 bfloat16s (see plan_of) and 64 of either, all that
    is added to or taken from each stays in registers. */
@@ -33,37 +20,6 @@ threads.
         else if ((width) == 64) EITHER(half, f, __VA_ARGS__, 64); \
         else EITHER(half, f, __VA_ARGS__, width);                 \
     } while (0)
-
-typedef union {
-    float number;
-    uint32_t bits;
-} Float;
-
-/* x[i] of floats, or if `half` of bfloat16s. */
-INLINE float get(const void *x, int64_t i, int half) {
-    if (!half) return ((const float *)x)[i];
-    return (Float){.bits = (uint32_t)((const uint16_t *)x)[i] << 16}.number;
-}
-
-/* The same of a parameter, any NaN as the one whose lower half is 0. */
-INLINE float parameter(const void *x, int64_t i, int low) {
-    float number = get(x, i, low);
-    return number == number ? number : NAN;
-}
-
-/* x[i] = number, to the nearest bfloat16 if `half`. A NaN stays one, as its lower half is 0: that of
-   all that came from bfloat16, or from `parameter`. A test for it would cost a tenth of the time. */
-INLINE void put(void *x, int64_t i, float number, int half) {
-    uint32_t bits = (Float){number}.bits;
-    if (half) ((uint16_t *)x)[i] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    else ((float *)x)[i] = number;
-}
-
-INLINE const void *from(const void *x, int64_t i, int half) {
-    return (const char *)x + i * (half ? 2 : 4);
-}
-
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 INLINE int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* of cache */
 
@@ -82,10 +38,6 @@ typedef struct {
     int64_t rows;                      /* of lanes, whose sums are found in float */
     int64_t piece, pieces;             /* numbers in a piece, what one thread does at a time */
 } Plan;
-
-typedef struct {
-    double mean, squares; /* of some numbers: their mean, the sum of (x - mean)^2 */
-} Moments;
 
 static inline Plan plan_of(int64_t channels, int64_t numbers, int64_t groups, int half) {
     int64_t unit = channels;

@@ -10,8 +10,8 @@ from functools import cache
 
 import torch
 
-from counterpoise.kernels._backend import asked
-from counterpoise.kernels._eager import is_wrapped, plain_eager
+from counterpoise.kernels._backend import forced_backend
+from counterpoise.kernels._eager import has_memory, plain_eager
 from counterpoise.kernels.adjusted_cross_entropy import cpu, eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 
@@ -35,12 +35,12 @@ def choose(logits: torch.Tensor, arguments: Arguments) -> tuple[Implementation, 
     """Return the implementation that runs, and the reason in a sentence."""
     if not plain_eager():
         return eager.adjusted_cross_entropy, "torch.compile, torch.func and tracing need operators"
-    if asked():
+    if forced_backend() in ("reference", "eager"):
         return eager.adjusted_cross_entropy, "asked for by norms.backend"
     for x in (logits, *arguments[:8]):
         if not isinstance(x, torch.Tensor):
             continue
-        if (type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter) or is_wrapped(x):
+        if (type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter) or not has_memory(x):
             return eager.adjusted_cross_entropy, f"a {type(x).__name__} knows torch's operators"
         if x.requires_grad and x is not logits:
             return eager.adjusted_cross_entropy, "a parameter of the loss needs a gradient"

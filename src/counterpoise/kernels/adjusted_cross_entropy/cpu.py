@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from counterpoise.kernels._compiled import LIBRARY, prototype
-from counterpoise.kernels._eager import batched, straight
+from counterpoise.kernels._eager import apply_without_functorch, has_memory
 from counterpoise.kernels.adjusted_cross_entropy import eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 
@@ -59,7 +59,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_loss,) = grads
-        if torch.is_grad_enabled() or batched(grad_loss):  # leave what is unusual to autograd
+        if torch.is_grad_enabled() or not has_memory(grad_loss):  # leave what is unusual to autograd
             return eager.gradient(ctx.saved_tensors[0], grad_loss, ctx.arguments), None
         grad, ctx.grad = ctx.grad, None  # the first backward pass takes it and needs no more memory
         if grad is None:
@@ -69,7 +69,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
         return grad.mul_(grad_loss.unsqueeze(1) if grad_loss.dim() else grad_loss), None
 
 
-_apply = straight(_AdjustedCrossEntropy)
+_apply = apply_without_functorch(_AdjustedCrossEntropy)
 
 
 def _loss_and_gradient(

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from counterpoise.kernels._eager import batched
+from counterpoise.kernels._eager import has_memory
 from counterpoise.kernels.adjusted_cross_entropy import eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 
@@ -208,7 +208,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_loss,) = grads
         logits = ctx.saved_tensors[0]
-        if torch.is_grad_enabled() or batched(grad_loss):
+        if torch.is_grad_enabled() or not has_memory(grad_loss):
             return eager.gradient(logits, grad_loss, ctx.arguments), None
         launch = _Launch(logits.detach(), ctx.arguments)
         grad = torch.empty_like(launch.z)

@@ -2,7 +2,10 @@
 
 import torch
 
+from counterpoise.kernels._layout import in_float32
 
+
+@in_float32
 def group_norm(
     x: torch.Tensor,
     num_groups: int,

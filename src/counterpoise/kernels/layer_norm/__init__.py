@@ -1,125 +1,60 @@
-"""Layer normalization: torch's kernel; for `channels_last` ours, or torch's on a view."""
+"""Layer normalization: `choose` decides which implementation a tensor gets, and says why."""
 
-import math
 from collections.abc import Callable
-from functools import partial
 
-import torch
+from torch import Tensor
 
-from counterpoise.kernels import _last_axes
-from counterpoise.kernels._backend import by_formula, reference_asked
-from counterpoise.kernels._eager import channels_last_of, matching, without_gaps
-from counterpoise.kernels._half_precision import (
-    HALF,
-    Gradients,
-    centred,
-    right_gradients,
-    sums_in_half,
-)
-from counterpoise.kernels._last_axes import by_way
-from counterpoise.kernels._norm_in_c import may_take
-from counterpoise.kernels.layer_norm import compiled
-from counterpoise.kernels.layer_norm.reference import layer_norm as reference
-
-_native_backward = torch.ops.aten.native_layer_norm_backward.default
-
-__all__ = ["layer_norm", "layer_norm_2d", "way", "way_2d"]
+from counterpoise.kernels._backend import forced_backend
+from counterpoise.kernels._norm import WHY_SMALL, small, unfit
+from counterpoise.kernels.layer_norm import cpu, eager, reference
 
 
 def layer_norm(
-    x: torch.Tensor,
+    x: Tensor,
     normalized_shape: tuple[int, ...],
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> torch.Tensor:
+) -> Tensor:
     """Layer normalization over the last axes; the memory layout of `x` is kept."""
-    weight, bias = matching(x, weight, bias)
-    if x.is_contiguous() and not reference_asked():  # as `way` says, sooner
-        norm = _in_half if x.dtype in HALF else torch.layer_norm
-        return norm(x, normalized_shape, weight, bias, eps)
-    by_c = _by_c(x, normalized_shape)
-    if not by_c:
-        x = without_gaps(x)
-        by_c = _by_c(x, normalized_shape)
-    if by_c and compiled.fits(x, weight, bias):
-        if torch.is_grad_enabled():
-            return compiled.layer_norm(x, weight, bias, eps)
-        return compiled.forward(x, weight, bias, eps)[0]
-    taken = _last_axes.way(x, normalized_shape)[0]
-    if taken == "reference":
-        return by_formula(reference, x, normalized_shape, weight, bias, eps)
-    norm = partial(_in_half if x.dtype in HALF else torch.layer_norm, eps=eps)
-    return by_way(taken, norm, x, normalized_shape, weight, bias)
+    function, _ = choose(x, normalized_shape, weight, bias)
+    return function(x, normalized_shape, weight, bias, eps)
 
 
-def _in_half(
-    x: torch.Tensor,
-    shape: tuple[int, ...],
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    eps: float,
-) -> torch.Tensor:
-    """torch's kernel, in half precision, with gradients that are right."""
-    if not sums_in_half(x, weight, bias):
-        return torch.layer_norm(x, shape, weight, bias, eps)
-    return right_gradients(
-        lambda x, weight, bias: torch.layer_norm(x, shape, weight, bias, eps),
-        partial(_gradients, shape, eps),
-        x.dim() - len(shape),
-        x,
-        weight,
-        bias,
-    )
-
-
-def _gradients(
-    shape: tuple[int, ...],
-    eps: float,
-    grad: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    wanted: tuple[bool, bool, bool],
-) -> Gradients:
-    mean, rstd = centred(x.view(-1, math.prod(shape)), eps)
-    return _native_backward(grad, x, shape, mean, rstd, weight, weight, wanted)
-
-
-def way(x: torch.Tensor, normalized_shape: tuple[int, ...]) -> tuple[str, str]:
-    """The way that is taken for a tensor, and the reason."""
-    if _by_c(x, normalized_shape):
-        return "compiled", "ours in C: channels_last is normalized as the rows that it is, uncopied"
-    return _last_axes.way(x, normalized_shape)
-
-
-def _by_c(x: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    if x.is_contiguous() or x.dim() not in (4, 5) or x.shape[1:] != shape or not may_take(x):
-        return False
-    memory = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    return x.is_contiguous(memory_format=memory)
+def choose(
+    x: Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Callable[..., Tensor], str]:
+    """Return the implementation for these tensors, and the reason."""
+    if forced_backend() == "reference":
+        return reference.layer_norm, "asked for by norms.backend"
+    if small(x):
+        return eager.layer_norm, WHY_SMALL
+    reason = unfit(x, normalized_shape, weight, bias)
+    if reason is not None:
+        return eager.layer_norm, reason
+    if x.shape[x.dim() - len(normalized_shape) :] != normalized_shape:
+        return eager.layer_norm, "torch refuses what has other last axes"
+    return cpu.layer_norm, "ours in C, exact at any mean, in the memory layout of the input"
 
 
 def layer_norm_2d(
-    x: torch.Tensor,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
-) -> torch.Tensor:
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-6
+) -> Tensor:
     """Layer normalization over the channels of each pixel; the memory layout of `x` is kept."""
-    weight, bias = matching(x, weight, bias)
-    x = without_gaps(x)
-    if reference_asked():
-        norm: Callable[..., torch.Tensor] = partial(by_formula, reference)
-    else:
-        norm = _in_half if x.dtype in HALF else torch.layer_norm
-    y = norm(x.permute(0, 2, 3, 1), x.shape[1:2], weight, bias, eps).permute(0, 3, 1, 2)
-    return y if channels_last_of(x) else y.contiguous()
+    function, _ = choose_2d(x, weight, bias)
+    return function(x, weight, bias, eps)
 
 
-def way_2d(x: torch.Tensor) -> tuple[str, str]:
-    """The way of `layer_norm_2d` for a tensor, and the reason."""
-    if reference_asked():
-        return "reference", "asked for by norms.backend"
-    if channels_last_of(x):
-        return "view", "a pixel's channels are neighbours in channels_last: torch's kernel"
-    return "copies", "torch's kernel between two changes of layout"
+def choose_2d(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+) -> tuple[Callable[..., Tensor], str]:
+    """Return the implementation of `layer_norm_2d` for these tensors, and the reason."""
+    if forced_backend() == "reference":
+        return reference.layer_norm_2d, "asked for by norms.backend"
+    reason = unfit(x, x.shape[1:2], weight, bias)
+    if reason is not None:
+        return eager.layer_norm_2d, reason
+    return cpu.layer_norm_2d, "ours in C, exact at any mean, for the channels of each pixel"

@@ -2,7 +2,10 @@
 
 import torch
 
+from counterpoise.kernels._layout import in_float32
 
+
+@in_float32
 def layer_norm(
     x: torch.Tensor,
     normalized_shape: tuple[int, ...],
@@ -18,3 +21,14 @@ def layer_norm(
     if weight is not None:
         y = y * weight
     return y if bias is None else y + bias
+
+
+@in_float32
+def layer_norm_2d(
+    x: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """The same over the channels of each pixel of an (N, C, H, W) tensor."""
+    return layer_norm(x.movedim(1, -1), x.shape[1:2], weight, bias, eps).movedim(-1, 1)

@@ -2,7 +2,10 @@
 
 import torch
 
+from counterpoise.kernels._layout import in_float32
 
+
+@in_float32
 def rms_norm(
     x: torch.Tensor,
     normalized_shape: tuple[int, ...],

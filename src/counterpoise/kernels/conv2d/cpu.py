@@ -1,16 +1,14 @@
-"""3x3 convolution of few channels by the kernel in C, `narrow.c` beside this file.
-
-`benchmarks/conv2d.py` times it beside torch's and the folded one.
-"""
+"""3x3 convolution of few channels in C (`cpu.c`); `benchmarks/conv2d.py` times it."""
 
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from counterpoise.kernels._compiled import address, addressable, prototype
-from counterpoise.kernels._eager import batched, without_memory
+from counterpoise.kernels._compiled import address, prototype
+from counterpoise.kernels._eager import apply_without_functorch, has_memory, wants_gradient
 
 _FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
 _BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
@@ -29,7 +27,8 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, in
 
 
 def _plain(t: Tensor) -> bool:
-    return t.dtype == torch.float32 and addressable(t)
+    own = type(t) is Tensor or type(t) is Parameter
+    return own and t.is_cpu and t.dtype == torch.float32 and has_memory(t)
 
 
 @lru_cache(maxsize=256)  # asked at every call, of few shapes
@@ -48,8 +47,12 @@ def _shapes_suit(
     )
 
 
-def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution alone, where no gradient is asked for."""
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+    """3x3 convolution with padding 1, for what `suits`."""
+    return _apply(x, weight, bias) if wants_gradient(x, weight, bias) else _forward(x, weight, bias)
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     n, c, h, w = x.shape
     o, weight = weight.shape[0], weight.contiguous()
     bias = None if bias is None else bias.contiguous()
@@ -58,7 +61,7 @@ def compiled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y
 
 
-class CompiledConv2d(torch.autograd.Function):
+class _Conv2d(torch.autograd.Function):
     """y = conv2d(x, weight, bias, padding=1), x channels_last float32."""
 
     @staticmethod
@@ -66,29 +69,32 @@ class CompiledConv2d(torch.autograd.Function):
         """Return y in channels_last."""
         ctx.save_for_backward(x, weight)
         ctx.sizes = None if bias is None else [weight.shape[0]]
-        return compiled_conv2d(x, weight, bias)
+        return _forward(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients that are wanted in one call."""
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or batched(grads[0]) or without_memory(grads[0]):  # torch can
+        if torch.is_grad_enabled() or not has_memory(grads[0]):  # torch can
             return _torchs(grads[0], x, weight, ctx.sizes, wanted)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)  # saved tensors' hooks may change it
         n, c, h, w = x.shape
         o, weight = weight.shape[0], weight.contiguous()
-        few = c not in _OUTS  # a grey image's gradient, which training does not ask for
-        dx = _empty(x, c) if wanted[0] and not few else None
+        grey = c not in _OUTS  # a grey image's gradient, which training does not ask for
+        dx = _empty(x, c) if wanted[0] and not grey else None
         dw = weight.new_empty(weight.shape) if wanted[1] else None
         db = weight.new_empty(o) if wanted[2] else None
         if dx is not None or wanted[1] or wanted[2]:
-            places = (address(t) for t in (x, weight, grad, dx, dw, db))
-            _BACKWARD(*places, n, h, w, c, o, torch.get_num_threads())
-        if wanted[0] and few:
+            addresses = (address(t) for t in (x, weight, grad, dx, dw, db))
+            _BACKWARD(*addresses, n, h, w, c, o, torch.get_num_threads())
+        if wanted[0] and grey:
             dx = _torchs(grad, x, weight, None, (True, False, False))[0]
         return dx, dw, db
+
+
+_apply = apply_without_functorch(_Conv2d)
 
 
 def _empty(x: Tensor, channels: int) -> Tensor:

@@ -1,4 +1,4 @@
-/* Group normalization of (N, C, H, W) tensors whose memory is ordered N, H, W, C.
+/* Group normalization of (N, C, pixels) tensors whose memory is ordered so, or N, pixels, C.
 
     y  = weight * (x - mean) * rstd + bias,  rstd = 1 / sqrt(var + eps)
     dx = rstd * (weight * dy - mean(weight * dy) - xhat * mean(weight * dy * xhat))
@@ -14,18 +14,22 @@ typedef struct {
     const void *weight, *bias; /* NULL for ones and zeros */
     void *y, *dx;
     double *stats; /* (N, groups, 2): mean, rstd */
-    double *sums;  /* (N, 2, channels): of dy, and of dy * xhat */
+    double *sums;  /* (N, channels, 2): of dy, and of dy * xhat */
     double eps;
     int half, low; /* x in bfloat16, weight in bfloat16 */
     Plan plan;
 } Task;
+
+static double weight_of(const Task *task, int64_t channel) {
+    return task->weight ? parameter(task->weight, channel, task->low) : 1;
+}
 
 typedef struct {
     const Task *task;
     int64_t begin;                     /* of the image in x */
     float *mean, *of_x, *of_dy, *plus; /* of each lane */
     Moments *moments;                  /* (pieces, groups), in the forward pass */
-    double *partial;                   /* (pieces, 2, channels), in the backward pass */
+    double *partial;                   /* (pieces, channels, 2), in the backward pass */
 } Image;
 
 static Image image_of(const Task *task, int64_t sample, char *memory) {
@@ -54,16 +58,16 @@ static void moments_piece(const void *of, int64_t p, char *memory) {
 INLINE void forward_rows(const void *restrict x, void *restrict y, int64_t n,
                          const float *restrict mean, const float *restrict of_x,
                          const float *restrict plus, int64_t width, int half) {
-    int64_t i = 0;
-    for (; i + 2 * width <= n; i += 2 * width)
-        for (int64_t j = 0; j < width; j++) {
-            float m = mean[j], a = of_x[j], b = plus[j];
-            put(y, i + j, (get(x, i + j, half) - m) * a + b, half);
-            put(y, i + width + j, (get(x, i + width + j, half) - m) * a + b, half);
+    for (int64_t i = 0; i < n; i += width) {
+        const int64_t lanes = least(n - i, width);
+        int64_t j = 0;
+        for (; j + LANE <= lanes; j += LANE) {
+            const Vec apart = load(x, i + j, half) - load(mean, j, 0);
+            store(y, i + j, apart * load(of_x, j, 0) + load(plus, j, 0), half);
         }
-    for (; i < n; i += width)
-        for (int64_t j = 0; j < least(n - i, width); j++)
+        for (; j < lanes; j++)
             put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
+    }
 }
 
 static void forward_piece(const void *of, int64_t p, char *memory) {
@@ -85,7 +89,7 @@ static void forward_image(const void *of, int64_t sample, const Team *team, char
     int64_t size = plan->channels / plan->groups;
     for (int64_t g = 0, c = 0; g < plan->groups; g++, stats += 2)
         for (int64_t end = c + size; c < end; c++) {
-            double of_x = stats[1] * (task->weight ? parameter(task->weight, c, task->low) : 1);
+            const double of_x = stats[1] * weight_of(task, c);
             image.mean[c] = stats[0];
             image.of_x[c] = of_x;
             image.plus[c] = (task->bias ? parameter(task->bias, c, task->low) : 0) -
@@ -121,6 +125,10 @@ INLINE void sum_rows(const void *restrict dy, const void *restrict x, int64_t ro
         }
 }
 
+static int64_t sums_bytes(const Plan *plan) {
+    return 2 * lines(plan->width * sizeof(float)) + 2 * lines(plan->unit * sizeof(double));
+}
+
 /* The sums of dy and of dy * (x - mean) of a piece, for each channel. */
 static void sums_piece(const void *of, int64_t p, char *memory) {
     const Image *image = of;
@@ -154,8 +162,8 @@ static void sums_piece(const void *of, int64_t p, char *memory) {
     memset(sums, 0, 2 * channels * sizeof(double));
     for (int64_t b = 0; b < unit; b += channels)
         for (int64_t c = 0; c < channels; c++) {
-            sums[c] += all_dy[b + c];
-            sums[channels + c] += all_both[b + c];
+            sums[2 * c] += all_dy[b + c];
+            sums[2 * c + 1] += all_both[b + c];
         }
 }
 
@@ -192,23 +200,23 @@ static void backward_image(const void *of, int64_t sample, const Team *team, cha
     const int64_t channels = plan->channels, size = channels / plan->groups;
     const double *stats = task->stats + 2 * sample * plan->groups;
     const double one = (double)plan->groups / plan->numbers;
-    double *of_dy = task->sums + 2 * sample * channels, *of_both = of_dy + channels;
+    double *sums = task->sums + 2 * sample * channels;
     Image image = image_of(task, sample, memory);
     for (int64_t g = 0, c = 0; g < plan->groups; g++)
         for (int64_t end = c + size; c < end; c++) image.mean[c] = stats[2 * g];
     repeat(image.mean, plan);
     each_piece(sums_piece, &image, plan->pieces, 0, team, memory);
-    memset(of_dy, 0, 2 * channels * sizeof(double));
+    memset(sums, 0, 2 * channels * sizeof(double));
     for (int64_t p = 0; p < plan->pieces; p++)
-        for (int64_t c = 0; c < 2 * channels; c++) of_dy[c] += image.partial[2 * p * channels + c];
+        for (int64_t c = 0; c < 2 * channels; c++) sums[c] += image.partial[2 * p * channels + c];
     for (int64_t g = 0, c = 0; g < plan->groups; g++, c += size, stats += 2) {
         const double rstd = stats[1], rest = stats[0] - (float)stats[0];
         double mean_dy = 0, mean_both = 0; /* of weight * dy, and of weight * dy * xhat */
         for (int64_t k = c; k < c + size; k++) {
-            double weight = task->weight ? parameter(task->weight, k, task->low) : 1;
-            of_both[k] = (of_both[k] - rest * of_dy[k]) * rstd;
-            mean_dy += weight * of_dy[k] * one;
-            mean_both += weight * of_both[k] * one;
+            const double weight = weight_of(task, k);
+            sums[2 * k + 1] = (sums[2 * k + 1] - rest * sums[2 * k]) * rstd;
+            mean_dy += weight * sums[2 * k] * one;
+            mean_both += weight * sums[2 * k + 1] * one;
             image.of_dy[k] = weight * rstd;
         }
         for (int64_t k = c; k < c + size; k++) {
@@ -223,24 +231,95 @@ static void backward_image(const void *of, int64_t sample, const Team *team, cha
     each_piece(backward_piece, &image, plan->pieces, 1, team, memory);
 }
 
+/* y = of_x * (x - mean) + plus, of n numbers in a row. */
+INLINE void forward_run(const void *restrict x, void *restrict y, int64_t n, float mean, float of_x,
+                        float plus, int half) {
+    int64_t i = 0;
+    for (; i + LANE <= n; i += LANE) store(y, i, (load(x, i, half) - mean) * of_x + plus, half);
+    for (; i < n; i++) put(y, i, (get(x, i, half) - mean) * of_x + plus, half);
+}
+
+/* dx = of_dy * dy + of_x * (x - mean) + plus, of n numbers in a row. */
+INLINE void backward_run(const void *restrict dy, const void *restrict x, void *restrict dx,
+                         int64_t n, float mean, float of_dy, float of_x, float plus, int half) {
+    int64_t i = 0;
+    for (; i + LANE <= n; i += LANE)
+        store(dx, i, of_dy * load(dy, i, half) + (of_x * (load(x, i, half) - mean) + plus), half);
+    for (; i < n; i++)
+        put(dx, i, of_dy * get(dy, i, half) + (of_x * (get(x, i, half) - mean) + plus), half);
+}
+
+/* A group of a sample whose channels have their pixels in a row; forward, if there is a y. */
+INLINE void contiguous_group(const Task *task, int64_t k, int half) {
+    const int64_t groups = task->plan.groups, size = task->plan.channels / groups, g = k % groups;
+    const int64_t pixels = task->plan.numbers / task->plan.channels, n = size * pixels;
+    const void *x = from(task->x, k * n, half), *dy = from(task->dy, k * n, half);
+    double *stats = task->stats + 2 * k;
+    if (task->y) {
+        const Moments found = moments_of_run(x, n, 1, half);
+        stats[0] = found.mean;
+        stats[1] = 1 / sqrt(found.squares / n + task->eps);
+    }
+    const float mean = stats[0];
+    const double rstd = stats[1], rest = stats[0] - mean;
+    for (int64_t c = size - 1; c >= 0 && task->y; c--) { /* backwards: the last is in the cache */
+        const int64_t i = c * pixels;
+        const double of_x = rstd * weight_of(task, g * size + c);
+        const double bias = task->bias ? parameter(task->bias, g * size + c, task->low) : 0;
+        forward_run(from(x, i, half), (void *)from(task->y, k * n + i, half), pixels, mean, of_x,
+                    bias - rest * of_x, half);
+    }
+    if (task->y) return;
+    double *sums = task->sums + 2 * (k / groups * task->plan.channels + g * size);
+    double mean_dy = 0, mean_both = 0; /* of weight * dy, and of weight * dy * xhat */
+    for (int64_t c = 0; c < size; c++) {
+        double *both = sums + 2 * c;
+        both[0] = both[1] = 0;
+        add_products(from(dy, c * pixels, half), from(x, c * pixels, half), pixels, mean, NULL, both,
+                     half);
+        both[1] = (both[1] - rest * both[0]) * rstd;
+        mean_dy += weight_of(task, g * size + c) * both[0] / n;
+        mean_both += weight_of(task, g * size + c) * both[1] / n;
+    }
+    const double of_x = -rstd * rstd * mean_both, plus = rstd * (rstd * mean_both * rest - mean_dy);
+    for (int64_t c = size - 1; c >= 0 && task->dx; c--) {
+        const int64_t i = c * pixels;
+        backward_run(from(dy, i, half), from(x, i, half), (void *)from(task->dx, k * n + i, half),
+                     pixels, mean, weight_of(task, g * size + c) * rstd, of_x, plus, half);
+    }
+}
+
+/* All of them, which are independent. */
+static void contiguous_groups(const Task *task, int64_t samples, int64_t threads) {
+    const int64_t all = samples * task->plan.groups;
+    if (samples * task->plan.numbers < 1 << 15) threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+    for (int64_t k = 0; k < all; k++) EITHER(task->half, contiguous_group, task, k);
+}
+
 /* A parameter's gradient: the sum over the samples, in their order. */
-static void add_up(void *gradient, const double *sums, int64_t samples, int64_t channels,
-                      int low, double *total) {
+static void add_up(void *gradient, const double *sums, int64_t samples, int64_t channels, int low,
+                   double *total) {
     if (!gradient) return;
     memset(total, 0, channels * sizeof(double));
     for (int64_t n = 0; n < samples; n++)
-        for (int64_t c = 0; c < channels; c++) total[c] += sums[2 * n * channels + c];
+        for (int64_t c = 0; c < channels; c++) total[c] += sums[2 * (n * channels + c)];
     for (int64_t c = 0; c < channels; c++) put(gradient, c, total[c], low);
 }
 
-/* Both return 0, and 1 where there was no memory; `half`: x is in bfloat16, `low`: weight is. */
+/* Both return 0, and 1 where there was no memory; `last`: a pixel's channels are neighbours; `half`:
+   x is in bfloat16, `low`: weight is. */
 int64_t group_norm_forward(const void *x, const void *weight, const void *bias, void *y,
                            double *stats, int64_t samples, int64_t channels, int64_t pixels,
-                           int64_t groups, double eps, int64_t half, int64_t low,
+                           int64_t groups, int64_t last, double eps, int64_t half, int64_t low,
                            int64_t threads) {
     Task task = {.x = x, .weight = weight, .bias = bias, .y = y, .stats = stats, .eps = eps,
                  .half = half, .low = low,
                  .plan = plan_of(channels, channels * pixels, groups, half)};
+    if (!last) {
+        contiguous_groups(&task, samples, threads);
+        return 0;
+    }
     Team team;
     if (!team_of(&team, samples, &task.plan, image_bytes(&task.plan, groups),
                  moments_bytes(&task.plan), threads))
@@ -252,25 +331,24 @@ int64_t group_norm_forward(const void *x, const void *weight, const void *bias, 
 
 int64_t group_norm_backward(const void *dy, const void *x, const void *weight, double *stats,
                             void *dx, void *dweight, void *dbias, int64_t samples,
-                            int64_t channels, int64_t pixels, int64_t groups, int64_t half,
-                            int64_t low, int64_t threads) {
+                            int64_t channels, int64_t pixels, int64_t groups, int64_t last,
+                            int64_t half, int64_t low, int64_t threads) {
     Task task = {.x = x, .dy = dy, .weight = weight, .dx = dx, .stats = stats,
                  .half = half, .low = low,
                  .plan = plan_of(channels, channels * pixels, groups, half)};
     const Plan *plan = &task.plan;
-    Team team;
-    if (!team_of(&team, samples, plan, image_bytes(plan, channels),
-                 2 * lines(plan->width * sizeof(float)) + 2 * lines(plan->unit * sizeof(double)),
-                 threads))
-        return 1;
+    Team team = {0};
     double *sums = malloc((2 * samples + 1) * channels * sizeof(double));
-    if (sums) {
+    const int missing = !sums || (last && !team_of(&team, samples, plan, image_bytes(plan, channels),
+                                                   sums_bytes(plan), threads));
+    if (!missing) {
         task.sums = sums + channels;
-        each_image(backward_image, &task, samples, &team);
+        if (last) each_image(backward_image, &task, samples, &team);
+        else contiguous_groups(&task, samples, threads);
         add_up(dbias, task.sums, samples, channels, low, sums);
-        add_up(dweight, task.sums + channels, samples, channels, low, sums);
+        add_up(dweight, task.sums + 1, samples, channels, low, sums);
     }
     free(sums);
     free(team.memory);
-    return sums == NULL;
+    return missing;
 }

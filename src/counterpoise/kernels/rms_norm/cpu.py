@@ -1,0 +1,23 @@
+"""Root-mean-square normalization in C: layer normalization without the mean, its `cpu.c`."""
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels.layer_norm.cpu import normalize_rows
+from counterpoise.kernels.rms_norm import reference
+
+_EPS = torch.finfo(torch.float32).eps  # torch's default, for bfloat16 too
+
+
+def rms_norm(
+    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+) -> Tensor:
+    """RMS normalization in the memory layout of x, for what `_norm.unfit` lets through."""
+    eps = _EPS if eps is None else eps
+    return normalize_rows(x, normalized_shape, weight, None, eps, False, _formula)
+
+
+def _formula(
+    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, _: Tensor | None, eps: float
+) -> Tensor:
+    return reference.rms_norm(x, shape, weight, eps)
