@@ -62,28 +62,15 @@ def by_torch(
     Parameters of another dtype than x become x's, or beside half precision float32: torch refuses
     other pairs with a message about the wrong dtype (pytorch#102922).
     """
-    own = x.dtype
-    if own in HALF or not (
-        (weight is None or weight.dtype == own) and (bias is None or bias.dtype == own)
-    ):
-        wide, weight, bias = _widened(x, weight, bias)
-        y = norm(wide, weight, bias)
-        y = y if wide is x else y.to(own)
-    else:
-        y = norm(x, weight, bias)
+    half = x.dtype in HALF
+    dtype = torch.float32 if half else x.dtype
+    wide = x.to(dtype) if half and x.device.type == "cpu" else x
+    if not (_is_of(weight, wide.dtype) and _is_of(bias, wide.dtype)):
+        weight, bias = (None if p is None else p.to(dtype) for p in (weight, bias))
+    y = norm(wide, weight, bias)
+    y = y if wide is x else y.to(x.dtype)
     return y if x.is_contiguous() else y.contiguous(memory_format=memory_format_of(x))
 
 
-def _widened(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    half = x.dtype in HALF
-    if (
-        half
-        and x.device.type != "cpu"
-        and all(p is None or p.dtype == x.dtype for p in (weight, bias))
-    ):
-        return x, weight, bias
-    dtype = torch.float32 if half else x.dtype
-    weight, bias = (None if p is None else p.to(dtype) for p in (weight, bias))
-    return x.to(dtype) if x.device.type == "cpu" else x, weight, bias
+def _is_of(p: Tensor | None, dtype: torch.dtype) -> bool:
+    return p is None or p.dtype == dtype

@@ -117,13 +117,14 @@ INLINE void add_run(const void *x, int64_t begin, int64_t end, float shift, doub
         all[0] += one;
         apart[0] += one * one;
     }
-    *rest = total(all);
-    *squares = total(apart);
-    for (; i < end; i++) {
-        const double one = get(x, i, half) - shift;
-        *rest += one;
-        *squares += one * one;
+    float last = 0, last_squares = 0;
+    for (int64_t j = i; j < end; j++) {
+        const float one = get(x, j, half) - shift;
+        last += one;
+        last_squares += one * one;
     }
+    *rest = total(all) + last;
+    *squares = total(apart) + last_squares;
 }
 
 /* The mean of the first numbers. */
@@ -141,6 +142,15 @@ its first numbers; where that is more than two standard deviations off, once mor
 Chunks are put together in double (Chan, Golub and LeVeque 1983). */
 INLINE Moments moments_of_run(const void *x, int64_t n, int centred, int half) {
     Moments all = {0, 0};
+    if (n < LANE) { /* too few for what follows to be worth its calls */
+        for (int64_t i = 0; i < n && centred; i++) all.mean += get(x, i, half);
+        all.mean /= n;
+        for (int64_t i = 0; i < n; i++) {
+            const double apart = get(x, i, half) - all.mean;
+            all.squares += apart * apart;
+        }
+        return all;
+    }
     for (int64_t done = 0; done < n; done += CHUNK) {
         const int64_t end = least(done + CHUNK, n);
         const double many = end - done, each = 1 / many;
@@ -170,7 +180,12 @@ INLINE Moments moments_of_run(const void *x, int64_t n, int centred, int half) {
    row; weight is NULL for ones. */
 INLINE void add_products(const void *restrict dy, const void *restrict x, int64_t n, float mean,
                          const float *restrict weight, double *sums, int half) {
-    for (int64_t done = 0; done < n; done += CHUNK) {
+    for (int64_t i = 0; i < n && n < LANE; i++) {
+        const float g = get(dy, i, half) * (weight ? weight[i] : 1);
+        sums[0] += g;
+        sums[1] += g * (get(x, i, half) - mean);
+    }
+    for (int64_t done = 0; done < n && n >= LANE; done += CHUNK) {
         const int64_t end = least(done + CHUNK, n), whole = end - (end - done) % RUN;
         Vec sum[VECS] = {0}, both[VECS] = {0};
         for (int64_t i = done; i < whole; i += RUN)
@@ -187,12 +202,13 @@ INLINE void add_products(const void *restrict dy, const void *restrict x, int64_
             sum[0] += g;
             both[0] += g * (load(x, i, half) - mean);
         }
-        sums[0] += total(sum);
-        sums[1] += total(both);
-        for (; i < end; i++) {
-            const double g = get(dy, i, half) * (weight ? weight[i] : 1);
-            sums[0] += g;
-            sums[1] += g * (get(x, i, half) - mean);
+        float last = 0, last_both = 0;
+        for (int64_t j = i; j < end; j++) {
+            const float g = get(dy, j, half) * (weight ? weight[j] : 1);
+            last += g;
+            last_both += g * (get(x, j, half) - mean);
         }
+        sums[0] += total(sum) + last;
+        sums[1] += total(both) + last_both;
     }
 }

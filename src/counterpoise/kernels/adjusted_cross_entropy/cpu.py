@@ -59,7 +59,9 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_loss,) = grads
-        if torch.is_grad_enabled() or not has_memory(grad_loss):  # leave what is unusual to autograd
+        if torch.is_grad_enabled() or not has_memory(
+            grad_loss
+        ):  # leave what is unusual to autograd
             return eager.gradient(ctx.saved_tensors[0], grad_loss, ctx.arguments), None
         grad, ctx.grad = ctx.grad, None  # the first backward pass takes it and needs no more memory
         if grad is None:
