@@ -45,7 +45,7 @@ format: $(VENV)/.stamp-dev  ## let ruff put the code in order
 
 clean:  ## remove .venv and everything built or cached (keeps runs/)
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -rf $(addprefix src/counterpoise/kernels/_compiled/,*.so .compiling-*)
+	rm -rf $(addprefix src/counterpoise/kernels/compiled/,*.so .compiling-*)
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp in .venv stands for one finished install; it is redone when what it depends on is newer.

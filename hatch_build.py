@@ -76,7 +76,7 @@ def compile_kernels(root: Path, variants: dict[str, list[str]]) -> list[Path]:
 
     A library that was there before is replaced, or removed: it may be of other sources.
     """
-    folder, made = root / KERNELS / "_compiled", []
+    folder, made = root / KERNELS / "compiled", []
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if variants and shutil.which(compiler[0]):
         sources = sorted((root / KERNELS).glob("*/*.c"))

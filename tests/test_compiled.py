@@ -20,8 +20,8 @@ needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="there is no 
 USE = """
 import torch
 from counterpoise import losses, norms
-from counterpoise.kernels import _compiled
-assert (_compiled.LIBRARY is None) == {missing}
+from counterpoise.kernels import compiled
+assert (compiled.LIBRARY is None) == {missing}
 g = torch.Generator().manual_seed(0)
 z, y = 3 * torch.randn(300, 7, generator=g), torch.randint(7, (300,), generator=g)
 many = 3 * torch.randn(300, 100, generator=g)
@@ -53,13 +53,13 @@ SANITIZED = """
 import itertools
 import torch
 from torch import nn
-from counterpoise.kernels import _compiled
+from counterpoise.kernels import compiled
 
-called, look_up = set(), _compiled.prototype
+called, look_up = set(), compiled.prototype
 def prototype(name, signature):
     kernel = look_up(name, signature)
     return kernel and (lambda *given: (called.add(name), kernel(*given))[1])
-_compiled.prototype = prototype
+compiled.prototype = prototype
 from counterpoise import losses, models, norms
 
 def use(function, x, *more):
@@ -89,7 +89,7 @@ convs = [m for m in models.DeeperCNN().modules() if isinstance(m, nn.Conv2d)]
 for conv, size in itertools.product(convs, ((28, 28), (5, 7), (1, 1), (33, 17))):
     x = torch.randn(3, conv.in_channels, *size)
     use(conv, x.to(memory_format=torch.channels_last))
-there = {name for name, found in _compiled.FOUND.items() if found}
+there = {name for name, found in compiled.FOUND.items() if found}
 assert called == there != set(), there - called
 """
 
@@ -112,7 +112,7 @@ def package(tmp_path):
 @pytest.fixture
 def imitated(package, monkeypatch):
     """A compiler that writes "new", if the old libraries are there and it is not into one."""
-    folder = package / KERNELS / "_compiled"
+    folder = package / KERNELS / "compiled"
     for name in ("AVX2.so", "DEFAULT.so"):
         (folder / name).write_text("old")
     script = package / "imitated compiler"
@@ -138,7 +138,7 @@ def run(code, package, **environment):
 def test_every_library_is_right_and_compiles_without_a_warning(hook, package, monkeypatch, capfd):
     monkeypatch.setenv("COUNTERPOISE_ALL_ISA", "1")
     made = hook.compile_kernels(package, hook.instruction_sets(editable=True))
-    folder = package / KERNELS / "_compiled"
+    folder = package / KERNELS / "compiled"
     assert made
     assert capfd.readouterr().err == ""
     assert sorted(folder.glob("*.*o")) == sorted(made)
@@ -168,7 +168,7 @@ def test_no_kernel_leaves_its_memory_or_what_c_defines(hook, package, monkeypatc
 @pytest.mark.parametrize("compiler", ["there-is-none", "false"])
 def test_without_a_compiler_torchs_operators_do_the_work(hook, package, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
-    (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"of other sources")
+    (package / KERNELS / "compiled" / "DEFAULT.so").write_bytes(b"of other sources")
     assert hook.compile_kernels(package, hook.instruction_sets(editable=False)) == []
     done = run(USE.format(missing=True), package)
     assert done.returncode == 0, done.stderr
@@ -199,9 +199,9 @@ def test_an_editable_install_is_for_this_machine_and_a_wheel_for_all(hook, packa
 
 @needs_compiler
 def test_the_next_library_is_tried_where_one_does_not_load(package):
-    capability, folder = torch.backends.cpu.get_cpu_capability(), package / KERNELS / "_compiled"
+    capability, folder = torch.backends.cpu.get_cpu_capability(), package / KERNELS / "compiled"
     name = capability if "AVX" in capability else "DEFAULT"
-    code = "from counterpoise.kernels._compiled import *; print(INSTRUCTIONS, REASON, sep='\\n')"
+    code = "from counterpoise.kernels.compiled import *; print(INSTRUCTIONS, REASON, sep='\\n')"
     assert run(code, package).stdout == f"\nnone was compiled for {capability}\n"
     (folder / f"{name}.so").write_bytes(b"no library")
     assert run(code, package).stdout.startswith(f"\n{name}.so does not load: ")
@@ -215,7 +215,7 @@ def test_the_next_library_is_tried_where_one_does_not_load(package):
 
 
 def test_a_library_that_does_not_load_is_as_none(package):
-    (package / KERNELS / "_compiled" / "DEFAULT.so").write_bytes(b"no library")
+    (package / KERNELS / "compiled" / "DEFAULT.so").write_bytes(b"no library")
     done = run(USE.format(missing=True), package, ATEN_CPU_CAPABILITY="default")
     assert done.returncode == 0, done.stderr
 

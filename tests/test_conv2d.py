@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels import _compiled
+from counterpoise.kernels import compiled
 from counterpoise.kernels.conv2d import choose, conv2d, cpu, eager
 from counterpoise.kernels.conv2d.reference import conv2d as reference
 
@@ -75,8 +75,8 @@ def test_what_the_kernel_takes():
 
 
 def test_without_a_library_there_is_no_kernel(monkeypatch):
-    monkeypatch.setattr(_compiled, "LIBRARY", None)
-    assert _compiled.prototype("conv3x3", "p") is None
+    monkeypatch.setattr(compiled, "LIBRARY", None)
+    assert compiled.prototype("conv3x3", "p") is None
 
 
 def test_sizes_that_do_not_fit_raise_as_torch_does():

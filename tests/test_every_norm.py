@@ -11,7 +11,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
 from counterpoise import norms
-from counterpoise.kernels import _backend, _compiled
+from counterpoise.kernels import backend, compiled
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.layer_norm import layer_norm
 from counterpoise.kernels.rms_norm import rms_norm
@@ -417,7 +417,7 @@ def test_explain_names_what_is_called_and_why(monkeypatch):
         return names[-1].split(": ")[0]
 
     with norms.backend("cpu"):
-        fast = "cpu" if _compiled.LIBRARY else "eager"
+        fast = "cpu" if compiled.LIBRARY else "eager"
         for layer, given in (
             (norms.GroupNorm(2, 8), x),
             (norms.GroupNorm(2, 8), x.contiguous()),
@@ -437,7 +437,7 @@ def test_explain_names_what_is_called_and_why(monkeypatch):
         assert said(gaps.double(), x) == "eager"
     with norms.backend("eager"):
         assert norms.explain(norms.LayerNorm2d(8), x) == "eager: asked for by norms.backend"
-    monkeypatch.setattr(_compiled, "LIBRARY", None)
+    monkeypatch.setattr(compiled, "LIBRARY", None)
     with norms.backend("cpu"):
         assert "no kernel in C was compiled" in norms.explain(norms.GroupNorm(2, 8), x)
     assert len(set(names)) >= 3
@@ -448,7 +448,7 @@ def test_explain_names_what_is_called_and_why(monkeypatch):
         pass
 
 
-@pytest.mark.skipif(_compiled.LIBRARY is None, reason="no compiler when it was built")
+@pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
 @pytest.mark.parametrize("word", ["layer", "group", "instance"])
 def test_small_contiguous_tensors_are_torchs_and_large_ones_exact(word):
     """The decision is at 2**20 numbers of float32, and explain tells."""
@@ -460,17 +460,17 @@ def test_small_contiguous_tensors_are_torchs_and_large_ones_exact(word):
         assert not norm(small).any()
     for n, name in ((63, "eager: torch's kernel is quicker"), (64, "cpu: ")):
         x = torch.zeros(n, *shape)
-        token = _backend._FORCED.set(None)
+        token = backend._FORCED.set(None)
         try:
             assert norms.explain(norm, x).startswith(name)
             last = x.contiguous(memory_format=torch.channels_last)
             assert norms.explain(norm, last).startswith("cpu: ")
             assert norms.explain(norm, x.bfloat16()).startswith("cpu: ")
         finally:
-            _backend._FORCED.reset(token)
+            backend._FORCED.reset(token)
 
 
-@pytest.mark.skipif(_compiled.LIBRARY is None, reason="no compiler when it was built")
+@pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed", "sliced"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, 1e6])

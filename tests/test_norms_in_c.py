@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise import norms
-from counterpoise.kernels import _compiled
+from counterpoise.kernels import compiled
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.layer_norm import layer_norm
 
 LAST = torch.channels_last
-pytestmark = pytest.mark.skipif(_compiled.LIBRARY is None, reason="no compiler when it was built")
+pytestmark = pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
 
 SHAPES = [
     (2, 3, 50, 40), (4, 5, 9, 9), (3, 6, 5, 7), (2, 7, 13, 11), (1, 12, 7, 3), (2, 20, 33, 31),

@@ -1,4 +1,4 @@
-"""Arguments that callers give, read into what the code counts on."""
+"""Normalized arguments: values as the code expects them."""
 
 import operator
 from typing import SupportsIndex

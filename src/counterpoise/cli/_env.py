@@ -45,12 +45,12 @@ def _machine() -> dict[str, str]:
     import torch
 
     from counterpoise import losses, models, norms  # noqa: F401 - each looks up its kernels
-    from counterpoise.kernels import _compiled
+    from counterpoise.kernels import compiled
     from counterpoise.study.environment import environment, run_environment
 
     here, run = environment(), run_environment()
-    in_c = sorted(name for name, found in _compiled.FOUND.items() if found)
-    not_in_c = sorted(_compiled.FOUND.keys() - set(in_c))
+    in_c = sorted(name for name, found in compiled.FOUND.items() if found)
+    not_in_c = sorted(compiled.FOUND.keys() - set(in_c))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     by = "torch operators" if _version("triton") == _MISSING else "the losses by Triton"
     return {
@@ -58,7 +58,7 @@ def _machine() -> dict[str, str]:
         "processor": f"{here['processor']}, {here['cores']} cores",
         "threads": f"{torch.get_num_threads()} of torch's",
         "instructions": f"{run['instruction_set']} in torch's kernels",
-        "CPU kernels": f"{run['kernels']}: {_compiled.REASON}",
+        "CPU kernels": f"{run['kernels']}: {compiled.REASON}",
         "in C": ", ".join(in_c) or "none",
         "not in C": ", ".join(not_in_c) or "none",
         "GPU kernels": f"{by} on {', '.join(gpus)}" if gpus else "none, as there is no CUDA device",

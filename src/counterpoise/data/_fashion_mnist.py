@@ -30,7 +30,7 @@ CLASS_NAMES = (
 
 
 class DataNotFound(FileNotFoundError):
-    """No place holds the data set whole; the message says which were tried and what to do."""
+    """No location holds the whole data set; the message lists those tried and the remedy."""
 
 
 def fashion_mnist(
@@ -102,7 +102,7 @@ def _as_path(name: str, value: str | os.PathLike[str]) -> Path:
 
 
 def _explain(search: Search, folder: Path, download: bool) -> str:
-    """Say in one line what was tried, what was wrong and what helps."""
+    """Name in one line the locations tried, the fault of each, and the remedy."""
     tried = [*search.tried] if download else [*search.tried, "download=False forbids a download"]
     connect = "connect to the internet" if download else "allow download=True"
     return (

@@ -90,7 +90,7 @@ def take(split: Split, positions: torch.Tensor) -> Split:
 
 
 def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the sorted positions of what stays and of what is held out."""
+    """Return the sorted indices of the kept and of the held-out samples."""
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(targets), dtype=torch.bool)
     for k, n in enumerate(count_classes(targets).tolist()):

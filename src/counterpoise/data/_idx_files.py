@@ -38,7 +38,7 @@ UPSTREAM_SHA256: dict[str, str] = {
 
 
 class BadFile(ValueError):
-    """A file is there, but it does not hold what it should; the message says what is wrong."""
+    """A file with unexpected content; the message names the fault."""
 
 
 def read_file(path: Path, name: str) -> bytes | None:

@@ -211,7 +211,7 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Return the image in mode L or RGB, what is transparent as white."""
+    """Return the image in mode L or RGB, transparent pixels as white."""
     if image.mode == "F":
         raise ValueError("floating pixels, whose range nobody knows; save it with 8 bits")
     if image.mode.startswith("I"):

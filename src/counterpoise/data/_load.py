@@ -140,7 +140,7 @@ def _from_object(word: str, found: Any, seed: int) -> Splits:
 
 
 def _call(word: str, function: Callable[[], Any]) -> Any:
-    """Call a function of the user's, and say in one line what it raises, and where."""
+    """Call a user's function, and report in one line its error and where it was raised."""
     try:
         return function()
     except (Exception, SystemExit) as error:

@@ -37,7 +37,7 @@ _CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 
 @dataclass
 class Mirror:
-    """A folder on the web, and what became of trying it.
+    """A folder on the web, and the outcome of trying it.
 
     Args:
         url: The folder's address.
@@ -101,7 +101,7 @@ class Mirror:
 
 
 def one_line(error: BaseException) -> str:
-    """Say in one short line what an error is about.
+    """Return an error as one short line.
 
     Args:
         error: The error, possibly one that wraps others.
@@ -129,7 +129,7 @@ def _why_silent(address: str) -> str | None:
 
 
 def _ask(address: str) -> str | None:
-    """Ask a server for the head of a file; return None, or what kept it from answering."""
+    """Ask a server for the head of a file; return None, or the reason why it did not answer."""
     try:
         requests.head(address, timeout=(CONNECT_SECONDS, ANSWER_SECONDS)).close()
     except Exception as error:  # an address may be wrong in many ways; all mean "not reached"
@@ -146,7 +146,7 @@ def _may_pass(error: requests.RequestException) -> bool:
 
 @contextmanager
 def _quiet_pooch(quiet: bool) -> Generator[None, None, None]:
-    """Keep pooch from printing what it is about to do, and give it back its voice after."""
+    """Silence pooch's log within the block."""
     logger = pooch.get_logger()
     # Not by its level: pooch's logger stands outside of logging's registry, so what it
     # remembers of an old level is never cleared.

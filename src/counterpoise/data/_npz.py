@@ -56,7 +56,7 @@ def read_npz(path: Path, seed: int) -> Splits:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the archive, and say in one line what is wrong with it, whatever that leads to."""
+    """Open the archive, and turn every error into one line about the file."""
     with open_ordinary(path) as file:
         if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
             raise _unreadable(path, "it holds a single array without a name")
@@ -125,7 +125,7 @@ def _listing(names: list[str]) -> str:
 
 
 def _pair(names: Iterable[str], split: str) -> list[str]:
-    """Return what the inputs and the targets of a split are called, or nothing."""
+    """Return the keys of a split's inputs and targets, or nothing."""
     found = [_find(names, words, split) for words in (_INPUTS, _TARGETS)]
     return [name for name in found if name is not None] if None not in found else []
 

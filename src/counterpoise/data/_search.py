@@ -1,4 +1,4 @@
-"""The search for the four files: folders first, then mirrors, with a record of what was wrong."""
+"""The search for the four files: folders first, then mirrors, with a record of the faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from counterpoise.data._mirrors import Mirror, one_line
 
 @dataclass
 class Search:
-    """Looks for the four files and remembers what it met.
+    """Search for the four files, with a record of the attempts.
 
     Attributes:
         contents: What was found, by file name.
@@ -33,7 +33,7 @@ class Search:
         return [name for name in _idx_files.CONTENT_SHA256 if name not in self.contents]
 
     def look_in(self, folder: Path, label: str) -> None:
-        """Take what a folder holds of the files that are still missing.
+        """Take the missing files that a folder holds.
 
         Args:
             folder: The folder.

@@ -197,7 +197,7 @@ def _has_fraction(text: str) -> bool:
 
 
 def _filled(data: Splits) -> Splits:
-    """Fill in what is missing, and add the columns that say where it was."""
+    """Fill in missing values, and add the columns that mark them."""
     gaps = [split.inputs.isnan() for split in (data.train, data.test)]
     holed = gaps[0].any(0) | gaps[1].any(0)
     means = data.train.inputs.double().nanmean(0).nan_to_num(0).float()

@@ -1,4 +1,4 @@
-"""Free memory, compared with what data need before they are read."""
+"""Free memory, compared with the size of data before they are read."""
 
 from __future__ import annotations
 

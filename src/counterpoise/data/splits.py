@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set: a split to train on, a split to test on, and what its classes are called.
+    """A data set: a split to train on, a split to test on, and the names of the classes.
 
     Args:
         name: The data set's name.
@@ -131,7 +131,7 @@ def _as_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _check_text(what: str, text: str) -> None:
-    """Refuse what is no text."""
+    """Refuse values that are no text."""
     if not isinstance(text, str):
         raise TypeError(f"{what} must be text, got {type(text).__name__}; pass a str")
 

@@ -87,7 +87,7 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Whether a net will learn; if not, the cause, the layer, and the remedies that were tried.
+    """A diagnosis: the verdict, and if a net will not learn the cause, the layer and the remedies.
 
     Attributes:
         verdict: "will learn", "will not learn" or "will diverge".

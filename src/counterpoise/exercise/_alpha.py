@@ -1,4 +1,4 @@
-"""What the scale of α does to a comparison with cross entropy."""
+"""The effect of the scale of α on a comparison with cross entropy."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def explain_alpha(
     gradients: Sequence[float],
     scores: Sequence[Scores],
 ) -> list[Finding]:
-    """Explain what the scale of α does to the comparison of focal loss with cross entropy.
+    """Explain the effect of the scale of α on the comparison of focal loss with cross entropy.
 
     Class weights α that sum to 1 over ten classes weigh an image by about a tenth, and the gradient
     shrinks with them; at the same learning rate, gradient descent then takes smaller steps. A

@@ -1,4 +1,4 @@
-"""The codes of what is said of single runs, each with its severity and title."""
+"""The codes of the findings about single runs, each with its severity and title."""
 
 import functools
 

@@ -79,7 +79,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """Same, near, unclear, better or worse; what rounds to 0.0 is no difference."""
+        """Same, near, unclear, better or worse; a difference that rounds to 0.0 is none."""
         difference = self.after - self.before
         if self.points == 0:
             return "near" if difference else "same"
@@ -89,7 +89,7 @@ class Change:
 
     @property
     def clear(self) -> bool:
-        """Whether the difference is beyond its noise."""
+        """Return True where the difference is beyond its noise."""
         return self.verdict in ("better", "worse")
 
     def evidence(self) -> Evidence:

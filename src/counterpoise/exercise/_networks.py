@@ -1,4 +1,4 @@
-"""Which networks learned, and why another did not."""
+"""Findings on networks that learned, and on the cause where one did not."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -147,7 +147,7 @@ _NO_REASON = (
 
 
 def _reason(name: str, signal: Signal, others: Sequence[Signal]) -> Finding:
-    """Explain a network by what vanishes in it and in none of those that learned."""
+    """Explain a network by a quantity that vanishes in it and in none of those that learned."""
     parts: list[str] = []
     evidence: Evidence = {"name": name}
     for key, value, theirs in zip(_REASONS, signal, zip(*others, strict=True), strict=False):

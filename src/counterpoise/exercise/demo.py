@@ -32,7 +32,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How long the demo trains on a data set, and on how many images of part 2."""
+    """The epochs of the demo on a data set, and its number of images in part 2."""
 
     data: str  # of part 1
     epochs: tuple[int, int]  # of part 1 and part 2
@@ -198,7 +198,7 @@ def _scores(record: Record) -> metrics.Scores:
 
 
 def tables(results: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return title, head and rows of a table for each part of what `explain` found."""
+    """Return title, head and rows of a table for each part of the result of `explain`."""
     nets, scores = results["part1"], results["part2"]
     epochs = [row["epoch"] for row in next(iter(nets.values()))]
     first, *others = scores.values()

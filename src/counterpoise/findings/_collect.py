@@ -53,7 +53,7 @@ ALL_CHECKS: dict[str, Check] = {
 
 
 def collect_findings(study: Study, mute: Collection[str] = ()) -> list[Finding]:
-    """Say what a study's data, trainings and scores show, and what limits that.
+    """Collect the findings on a study: its data, trainings and scores, and their limits.
 
     Args:
         study: finished or not; each check is silent where the records do not hold what it needs.

@@ -1,4 +1,4 @@
-"""What a study's data allow to be said: CP101, CP104, CP105, CP106."""
+"""Findings on a study's data: CP101, CP104, CP105, CP106."""
 
 from collections.abc import Sequence
 

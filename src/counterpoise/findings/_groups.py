@@ -1,4 +1,4 @@
-"""Where a variant's gain comes from: CP332, CP333 and CP334."""
+"""Findings on the source of a variant's gain: CP332, CP333 and CP334."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -41,7 +41,7 @@ def gain_on_the_tail(study: Study) -> list[Finding]:
 
 
 def _head_and_tail(study: Study) -> Iterator[tuple[str, Pair, Pair, dict[str, Any]]]:
-    """How the groups with the largest and the smallest classes change, variant by variant."""
+    """The change of the groups with the largest and the smallest classes, variant by variant."""
     baseline, *others = study.labels
     recalls = {group: study.scores(group) for group in GROUPS}
     known = [g for g in GROUPS if any(v is not None for v in recalls[g][baseline].values())]

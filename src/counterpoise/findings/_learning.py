@@ -1,4 +1,4 @@
-"""Whether the runs of a study learned, and why not: CP220 to CP225."""
+"""Findings on runs that did not learn, and their causes: CP220 to CP225."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -97,7 +97,7 @@ def _stuck(study: Study) -> dict[str, list[Record]]:
 
 
 def _guessing(study: Study) -> tuple[str, float, float]:
-    """A metric, what guessing scores on it, and the standard deviation of that."""
+    """A metric, the score of guessing on it, and the standard deviation of that score."""
     counts = study.data["test_counts"]
     if study.plan.metric == "accuracy":
         chance = max(counts) / sum(counts)

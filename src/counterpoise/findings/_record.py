@@ -1,4 +1,4 @@
-"""What a study's folder says of itself: CP401 and CP402."""
+"""Findings on a study's folder: CP401 and CP402."""
 
 from counterpoise.findings.finding import Finding, listed, sentence
 from counterpoise.study import Study

@@ -1,4 +1,4 @@
-"""What a study's settings do to its comparison: CP335, CP336 and CP337."""
+"""Findings on a study's settings: CP335, CP336 and CP337."""
 
 from collections.abc import Iterator
 
@@ -84,7 +84,7 @@ def _class_weights(variant: Variant) -> str:
 
 
 def _saw_alike(study: Study, label: str, variant: Variant) -> bool:
-    """Whether the loss saw all classes equally often, from the first epoch to the last."""
+    """Return True where the loss saw all classes equally often in every epoch."""
     records = study.of(label)
     if not records or variant.sampler == "progressive":
         return False

@@ -1,4 +1,4 @@
-"""How the trainings of a study went: CP226, CP227 and CP228."""
+"""Findings on a study's trainings: CP226, CP227 and CP228."""
 
 import math
 from statistics import median
@@ -49,7 +49,7 @@ def still_improving(study: Study) -> list[Finding]:
 
 
 def _sure_rise(curve: Curves) -> float:
-    """What a straight line gains over the curve; 0 if its slope may be 0 (95%)."""
+    """Return the gain of a straight line over the curve; 0 if its slope may be 0 (95%)."""
     from scipy.special import stdtrit  # and not scipy.stats, which takes long to import
 
     (slope, _), covariance = np.polyfit(np.arange(len(curve)), curve, 1, cov=True)

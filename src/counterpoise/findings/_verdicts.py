@@ -1,4 +1,4 @@
-"""What a study says of each variant: CP309, CP330 and CP338."""
+"""Findings on each variant's verdict: CP309, CP330 and CP338."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the norms share: which tensors their kernels in C take, and how those are called."""
+"""Shared by the norms: the tensors that their kernels in C take, and the calls of those."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from counterpoise.kernels import _compiled
-from counterpoise.kernels._backend import forced_backend
-from counterpoise.kernels._compiled import address
-from counterpoise.kernels._eager import has_memory, plain_eager
+from counterpoise.kernels import compiled
+from counterpoise.kernels.backend import forced_backend
+from counterpoise.kernels.compiled import address
+from counterpoise.kernels.dispatch import has_memory, plain_eager
 
 DTYPES = (torch.float32, torch.bfloat16)
 SMALL = 2**20  # numbers
@@ -45,7 +45,7 @@ def unfit(
         return "asked for by norms.backend"
     if not plain_eager():
         return "torch.compile, torch.func, traces and forward-mode AD need torch's operators"
-    if _compiled.LIBRARY is None:
+    if compiled.LIBRARY is None:
         return "no kernel in C was compiled when the package was installed"
     if x.dtype not in DTYPES or not _plain(x):
         return "the kernels in C take float32 and bfloat16 tensors on a CPU"

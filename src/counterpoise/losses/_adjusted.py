@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from counterpoise.kernels._eager import autocasting
 from counterpoise.kernels.adjusted_cross_entropy import Arguments, choose, eager
+from counterpoise.kernels.dispatch import autocasting
 from counterpoise.losses._check import (
     Values,
     as_number,
@@ -221,7 +221,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
     def normalizer(
         self, target: torch.Tensor, sample_weight: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return what this loss divides by on a batch with these targets: a number.
+        """Return the denominator of this loss on a batch with these targets: a number.
 
         A mean over micro-batches or ranks is their sums over the sum of their normalizers, not the
         mean of their means. Add these up (and all-reduce the sum), and hand it to every call:

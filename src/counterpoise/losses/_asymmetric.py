@@ -72,11 +72,11 @@ class AsymmetricLoss(nn.Module):
     forward = reduced_loss
 
     def extra_repr(self) -> str:
-        """Return what print(loss) shows."""
+        """Return the settings, for print(loss)."""
         return shown(self, "gamma_neg", "gamma_pos", "clip", "disable_torch_grad_focal_loss")
 
     def yes_and_no(self, z: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what each decision costs if yes, and if no, before weights."""
+        """Return the cost of each decision if yes, and if no, before weights."""
         constant = self.disable_torch_grad_focal_loss
         u, v = costs(z)
         yes = focused(v, u, self.gamma_pos, constant)

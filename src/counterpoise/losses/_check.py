@@ -1,4 +1,4 @@
-"""What the losses ask of their arguments, and what they answer to a mistake."""
+"""Checks of the losses' arguments, and the errors they raise."""
 
 import inspect
 import math
@@ -10,8 +10,8 @@ from typing import TypedDict
 import numpy as np
 import torch
 
-from counterpoise.kernels._eager import readable
 from counterpoise.kernels.adjusted_cross_entropy import Arguments
+from counterpoise.kernels.dispatch import readable
 from counterpoise.registry import unknown
 
 Values = torch.Tensor | Sequence[float] | None
@@ -55,7 +55,7 @@ def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None
 
 
 def check_tensors(**values: object) -> None:
-    """Refuse what is no tensor; None is none given."""
+    """Refuse values that are no tensors; None stands for none given."""
     for name, value in values.items():
         if value is not None and not isinstance(value, torch.Tensor):
             raise TypeError(
@@ -93,7 +93,7 @@ def check_settings(gamma: object, poly: float, label_smoothing: float, reduction
 
 
 def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
-    """Refuse what does not fit together; of tensors, looks at shapes and dtypes only."""
+    """Refuse arguments that do not fit together; of tensors, look at shapes and dtypes only."""
     (target, weight, sample_weight, scale, offset, margin, gamma, normalizer, poly) = arguments[:9]
     label_smoothing, ignore_index, reduction = arguments[9:]
     per_class = gamma if isinstance(gamma, torch.Tensor) and gamma.dim() else None
@@ -137,7 +137,7 @@ def _explain_vectors(vectors: Mapping[str, torch.Tensor | None], classes: int) -
 
 
 def check_normalizer(normalizer: torch.Tensor | float, reduction: str) -> None:
-    """Refuse what no mean can be divided by."""
+    """Refuse a normalizer by which no mean can be divided."""
     if reduction in ("sum", "none"):
         raise ValueError(
             f"normalizer is what 'mean' and 'batchmean' divide by, but reduction is {reduction!r}; "
@@ -197,7 +197,7 @@ def check_range(
 
 
 def by_default(vector: torch.Tensor) -> torch.Tensor:
-    """What was computed in float64, in the default dtype."""
+    """Return a vector computed in float64 in the default dtype."""
     return vector.to(torch.get_default_dtype())
 
 

@@ -1,11 +1,11 @@
-"""What the losses of independent yes/no decisions share: weights, checks and reductions."""
+"""Shared by the losses of independent yes/no decisions: weights, checks and reductions."""
 
 from typing import Protocol
 
 import torch
 from torch import nn
 
-from counterpoise.kernels import _eager
+from counterpoise.kernels import dispatch
 from counterpoise.kernels.adjusted_cross_entropy.eager import divided
 from counterpoise.losses import _check
 from counterpoise.losses._check import Values, as_number, as_vector
@@ -15,7 +15,7 @@ PerClass = torch.Tensor | float | None  # the same, as a loss keeps it
 
 
 class Decisions(Protocol):
-    """A loss with its settings, and what it says of logits z and known targets y."""
+    """A loss with its settings, and its value for logits z and known targets y."""
 
     weight: PerClass
     pos_weight: PerClass
@@ -38,7 +38,7 @@ def keep(loss: nn.Module, **vectors: Vector) -> None:
 
 
 def shown(loss: Decisions, *names: str) -> str:
-    """Return what print(loss) shows: the settings named, and those that all share."""
+    """Return the settings named and those that all share, for print(loss)."""
     settings = {n: getattr(loss, n) for n in (*names, "weight", "pos_weight", "label_smoothing")}
     for name, value in settings.items():
         if isinstance(value, torch.Tensor):
@@ -68,7 +68,7 @@ def reduced_loss(
     sample_weight: torch.Tensor | None = None,
     normalizer: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
-    """Return the loss, reduced; `normalizer` is what the means divide by instead."""
+    """Return the loss, reduced; `normalizer` replaces the denominator of the means."""
     _check.check_reduction(loss.reduction)
     if isinstance(normalizer, torch.Tensor) and normalizer.numel() == 1:
         normalizer = normalizer.reshape(())
@@ -97,7 +97,7 @@ def reduced_loss(
 def _prepared(
     logits: torch.Tensor, target: torch.Tensor, ignore_index: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Return logits and target in the dtype of computation, and what is known: None where all is.
+    """Return logits and target in the dtype of computation, and a mask of known labels or None.
 
     Refuses what does not fit together. Unknown labels and their logits are 0: 0 * NaN is NaN.
     """
@@ -113,7 +113,7 @@ def _prepared(
         raise TypeError(f"target must be real, but got {target.dtype}")
     wide = torch.promote_types(logits.dtype, torch.float32)
     z, y = logits.to(wide), target.to(wide)
-    seen = _eager.readable(y) and y.numel() > 0
+    seen = dispatch.readable(y) and y.numel() > 0
     if seen and ignore_index not in (0, 1) and _within(y):  # as mostly, and quicker
         return z, y, None
     known = y != ignore_index
@@ -152,6 +152,6 @@ def _of_elements(sample_weight: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
 
 def result_dtype(logits: torch.Tensor) -> torch.dtype:
     """Return the logits' own dtype, or under autocast at least float32."""
-    if _eager.autocasting(logits):
+    if dispatch.autocasting(logits):
         return torch.promote_types(logits.dtype, torch.float32)
     return logits.dtype

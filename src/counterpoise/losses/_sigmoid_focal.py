@@ -91,11 +91,11 @@ class SigmoidFocalLoss(nn.Module):
     forward = reduced_loss
 
     def extra_repr(self) -> str:
-        """Return what print(loss) shows."""
+        """Return the settings, for print(loss)."""
         return shown(self, "gamma", "alpha", "soft_targets")
 
     def yes_and_no(self, z: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what each decision costs if yes, and if no, before weights."""
+        """Return the cost of each decision if yes, and if no, before weights."""
         u, v = costs(z)
         alpha = along_classes("alpha", self.alpha, z)
         of_yes, of_no = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from torch import nn
 
 from counterpoise import registry
-from counterpoise.kernels._backend import backend
+from counterpoise.kernels.backend import backend
 from counterpoise.norms._explain import explain
 from counterpoise.norms._group import GroupNorm
 from counterpoise.norms._instance import InstanceNorm

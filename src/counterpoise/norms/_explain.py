@@ -1,4 +1,4 @@
-"""Which implementation a norm takes for a tensor."""
+"""The implementation that a norm takes for a tensor, and the reason."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from counterpoise.norms._rms import RMSNorm
 
 
 def explain(layer: nn.Module, x: torch.Tensor) -> str:
-    """Say which implementation `layer` takes for `x`, and why: what is decided when it is called.
+    """Return the implementation that `layer` takes for `x`, and why, in one line.
 
     The implementations: `cpu` is ours in C; `eager` is torch's kernels, with the layout of x
     restored; `reference` the paper's formula, see `norms.backend`.

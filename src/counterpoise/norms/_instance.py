@@ -62,7 +62,7 @@ class InstanceNorm(GroupNorm):
 
     @property
     def num_features(self) -> int:
-        """How many channels there are, under the name that torch's instance norms give it."""
+        """The number of channels, under the name that torch's instance norms give it."""
         return self.num_channels
 
     def extra_repr(self) -> str:

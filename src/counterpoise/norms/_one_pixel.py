@@ -1,4 +1,4 @@
-"""Which layers of a net get images of one pixel, as behind a global pooling."""
+"""The layers of a net that get images of one pixel, as behind a global pooling."""
 
 import re
 from typing import Any
@@ -51,7 +51,7 @@ def _behind_pooling(net: nn.Module) -> set[nn.Module]:
 
 
 def _scan(module: nn.Module, behind: set[nn.Module]) -> bool:
-    """Add those within a module; True when what leaves the module has one pixel."""
+    """Add those within a module; return True when the module's output has one pixel."""
     sequence = _is_sequence(module)
     pooled, following = False, set[nn.Module]()
     for child in module.children():
@@ -83,7 +83,7 @@ def _pools(module: Any) -> bool:
 
 
 def _looks_around(module: Any) -> bool:
-    """True for what is no use on one pixel, or makes more of it."""
+    """Return True for a layer that is no use on one pixel, or makes more of it."""
     size = getattr(module, "kernel_size", 1)
     wide = any(s != 1 for s in (size if isinstance(size, tuple | list) else (size,)))
     return wide or isinstance(module, _SPREADING)

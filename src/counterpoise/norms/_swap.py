@@ -1,4 +1,4 @@
-"""Other normalization layers for anyone's net, with what the old ones have learned."""
+"""Other normalization layers for any net, with the learned parameters of the old ones."""
 
 import copy
 import fnmatch
@@ -41,7 +41,7 @@ _HOOKS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One normalization layer: where it is, what it was and is now, and what to know of it."""
+    """One normalization layer: its name, its old and new kind, and a remark."""
 
     path: str
     was: str
@@ -273,7 +273,7 @@ def _kind(old: nn.GroupNorm) -> str:
 
 
 def _past(old: Any) -> dict[str, dict[str, Any]]:
-    """By kind of norm, what it was built with and the others have no place for: for the way back.
+    """By kind of norm, the settings that the other kinds lack, for the way back.
 
     A successor keeps it, so that swapped back it is what it was.
     """

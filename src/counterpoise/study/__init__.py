@@ -1,4 +1,4 @@
-"""A fair comparison: a plan, its runs, and what their records say.
+"""A fair comparison: a plan, its runs, and their records.
 
 plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
 settings.py  how trainings are done: the tables of that plan
@@ -151,7 +151,7 @@ def compare(
 
 
 def _as_data(data: object) -> "Splits":
-    """Refuse what is no data set before its name is asked for."""
+    """Refuse an object that is no data set before its name is looked up."""
     from counterpoise.data import Splits
 
     if not isinstance(data, Splits):
@@ -163,7 +163,7 @@ def _as_data(data: object) -> "Splits":
 
 
 def _check_alone(given: Mapping[str, object], settings: Iterable[str], remedy: str) -> None:
-    """Refuse what is said beside a plan, which says all."""
+    """Refuse settings given beside a plan, which holds them all."""
     usual = compare.__kwdefaults__ or {}
     beside = [*(name for name, value in given.items() if value != usual[name]), *settings]
     if beside:

@@ -211,7 +211,7 @@ def _is_setting(value: object) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    """Whether a value is a number that TOML can hold: a finite one, or an integer of 64 bits."""
+    """Return True for a number that TOML can hold: a finite one, or an integer of 64 bits."""
     most = 2**63 if isinstance(value, int) else math.inf
     return _is_number(value) and -most < value < most
 

@@ -61,7 +61,7 @@ def _count_not_finite(inputs: torch.Tensor) -> int:
 
 
 def check_plan_on(plan: Plan, data: Splits) -> None:
-    """Try all that a plan names on its data, so that what does not fit is refused before any run.
+    """Try all that a plan names on its data, so that misfits are refused before any run.
 
     Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
     and the plan is written. What users bring themselves is imported and no more: what goes wrong in

@@ -1,4 +1,4 @@
-"""Which GPU the next run goes to: as many runs share one as its memory holds."""
+"""Assignment of runs to GPUs: as many share one as its memory holds."""
 
 from collections import Counter
 from collections.abc import Callable

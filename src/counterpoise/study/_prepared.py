@@ -42,7 +42,7 @@ class Facts(DataFacts):
 
 
 def gather(plan: Plan, data: "Splits | None" = None) -> "Splits":
-    """Load the plan's data, lay its imbalance over them, check what fits; nothing is written.
+    """Load the plan's data, lay its imbalance over them, and check them; nothing is written.
 
     Args:
         plan: the study.

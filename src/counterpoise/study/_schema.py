@@ -1,4 +1,4 @@
-"""Checks of a study's files, so that whatever shows them finds what it needs.
+"""Checks of a study's files, so that readers find every field of the right kind.
 
 Digests reveal accidents. This reveals files that somebody put together: each `check_` function
 raises `record.Damaged` for the first thing that is not as counterpoise writes it.

@@ -10,7 +10,7 @@ from counterpoise.user_code import owner, source_file
 
 
 def digest_of(word: str) -> str | None:
-    """Return a digest of the module of `package.module:name` and of what it imports of the user's.
+    """Return a digest of the module of `package.module:name` and of its imports from user code.
 
     Modules of installed packages and of Python do not count, nor what is imported by other means
     than an import statement.

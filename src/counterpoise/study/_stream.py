@@ -88,7 +88,7 @@ def stream(
     data: "Mapping[Path, Splits | None] | None" = None,
     workers: int | None = None,
 ) -> Iterator[Event]:
-    """Run what is not there yet of one study or several, side by side, and yield what happens.
+    """Run the missing runs of one study or several, side by side, and yield events.
 
     First the trainings that choose each variant's learning rate, then those that are reported.
 
@@ -249,7 +249,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _known_facts(folder: Path) -> Facts | None:
-    """Return what `study.json` says of the data; None for a new study, or a damaged one.
+    """Return the data facts of `study.json`; None for a new study, or a damaged one.
 
     Raises:
         record.OtherFormat: another version of counterpoise made the study.

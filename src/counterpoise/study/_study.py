@@ -137,7 +137,7 @@ class Study:
 
     @property
     def finished(self) -> bool:
-        """Whether every run that is to be reported has a record."""
+        """True where every run that is to be reported has a record."""
         return len(self.records) == len(self.labels) * len(self.plan.seeds)
 
     def of(self, label: str) -> list[Record]:
@@ -267,7 +267,7 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
 
 
 def _edited(path: Path, plan: Plan) -> tuple[str, ...]:
-    """In which of its settings a plan.toml differs from what was run."""
+    """Return the settings in which a plan.toml differs from the plan that was run."""
     try:
         one, other = (_settings(asdict(p)) for p in (plan, read_file(path)))
     except ValueError as error:

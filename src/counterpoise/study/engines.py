@@ -1,4 +1,4 @@
-"""Where runs happen: here, each in a process of its own, as many at a time as there are cores."""
+"""The local engine: each run in a process of its own, as many at a time as there are cores."""
 
 import contextlib
 import ctypes
@@ -36,7 +36,7 @@ def run_all(
     workers: int | None = None,
     threads: int = 1,
 ) -> Iterator[OfRun]:
-    """Call target(payload, emit) for every run, and yield what happens as it happens.
+    """Call target(payload, emit) for every run, and yield events as they happen.
 
     Each run has a process of its own, so that a worker that leaks or is killed costs one run. A run
     that raises is reported as failed with its reason; one whose process dies is tried once more.
@@ -124,7 +124,7 @@ def _start(
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep the caller's script out of the workers, which need no more than what they import.
+    """Keep the caller's script out of the workers, which need no more than their imports.
 
     Otherwise each worker would execute the script first, and one without an
     `if __name__ == "__main__"` would start the study again.

@@ -1,4 +1,4 @@
-"""Versions and machine: what stands in a record beside what was asked for."""
+"""Versions and machine: the environment in a run's record."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ def environment() -> dict[str, str | int | None]:
 
 @cache
 def run_environment() -> dict[str, str]:
-    """Return what the bytes of a run depend on beside its spec; the same within one process.
+    """Return the environment that a run's bytes depend on; the same within one process.
 
     Returns:
         counterpoise, torch and numpy: versions; device: of the net; instruction_set: of torch's
@@ -33,7 +33,7 @@ def run_environment() -> dict[str, str]:
     """
     import torch
 
-    from counterpoise.kernels import _compiled
+    from counterpoise.kernels import compiled
 
     cuda = torch.cuda.is_available()
     return {
@@ -42,7 +42,7 @@ def run_environment() -> dict[str, str]:
         "numpy": version("numpy"),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "kernels": f"C for {_compiled.INSTRUCTIONS}" if _compiled.LIBRARY else "torch operators",
+        "kernels": f"C for {compiled.INSTRUCTIONS}" if compiled.LIBRARY else "torch operators",
     }
 
 

@@ -103,7 +103,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """`study.json` could not be written at the end of a stage; the records are what counts."""
+    """`study.json` could not be written at the end of a stage; the records are unharmed."""
 
     reason: str
 

@@ -20,7 +20,7 @@ def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn
 
 
 def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
-    """Let a net of the user's answer two samples, and refuse what are no logits of the classes.
+    """Let a user's net answer two samples, and refuse outputs that are no logits of the classes.
 
     Nothing of the net or of the random numbers to come is changed.
 

@@ -30,7 +30,7 @@ _PROBED = 64  # samples of the look at the first step
 
 
 def train_run(job: Job, emit: Emit) -> None:
-    """Train what a job's spec says and write its record to the job's folder.
+    """Train by a job's spec and write its record to the job's folder.
 
     Args:
         job: the run.
@@ -126,7 +126,7 @@ class _Training:
         record.finish(folder, contents, run, timing)
 
     def _read_data(self, study: Path) -> None:
-        """Split as the seed says, and scale features by what the training split shows."""
+        """Split by the seed, and scale features by the training split's statistics."""
         whole, test = load_splits(study)
         self.splits = {"train": whole, "test": test}
         share = self.spec.training.validation
@@ -211,7 +211,7 @@ def _fed(inputs: Tensor) -> Tensor:
 
 
 class _Following(nn.Module):
-    """A loss built anew in each epoch from what the sampler then shows."""
+    """A loss built anew in each epoch from the sampler's class counts."""
 
     def __init__(
         self,

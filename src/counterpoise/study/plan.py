@@ -106,7 +106,7 @@ class Plan:
 
     @property
     def size(self) -> str:
-        """How many trainings there are, in words."""
+        """The number of trainings, in words."""
         tuning = len(self.variants) * len(self.grid) * self.tuning.seeds
         final = f"{len(self.variants) * len(self.seeds)} runs to compare"
         return f"{tuning} runs to choose learning rates, then {final}" if tuning else final

@@ -45,7 +45,7 @@ RUN, CHECKPOINT, TIMING, ERROR = (
 
 
 class Damaged(ValueError):
-    """Files of a study or of a finished run that are not what was written."""
+    """Files of a study or of a finished run that were changed or damaged."""
 
 
 class OtherFormat(Damaged):
@@ -98,7 +98,7 @@ def finish(
     run: Mapping[str, object],
     timing: Mapping[str, object],
 ) -> None:
-    """Write a run's files, `run.json` with their digests last, and drop what led there.
+    """Write a run's files, `run.json` with their digests last, and remove its checkpoint.
 
     Args:
         folder: the run's.
@@ -117,7 +117,7 @@ def finish(
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a finished run does not need any more: its checkpoint, an earlier error."""
+    """Remove the files that a finished run no longer needs: its checkpoint, an earlier error."""
     files.remove(folder / CHECKPOINT)
     files.remove(folder / ERROR)
     files.remove_unfinished(folder)
@@ -151,7 +151,7 @@ def read(folder: Path) -> Content | None:
 
 
 def _are_files(value: object) -> bool:
-    """Whether `run.json` holds size and digest of a run's own files, and of no others."""
+    """Return True where `run.json` holds size and digest of a run's own files alone."""
     return (
         isinstance(value, dict)
         and value.keys() <= FILES
@@ -161,7 +161,7 @@ def _are_files(value: object) -> bool:
 
 
 def take_up(folder: Path, spec: Mapping[str, object]) -> Content | None:
-    """Return `run.json` of the finished run of a spec; what remains of a damaged one is removed.
+    """Return `run.json` of the finished run of a spec; the rest of a damaged one is removed.
 
     What a finished one left behind when it was killed at its very end is removed, too.
     """
@@ -308,7 +308,7 @@ def _finite(value: object) -> object:
 
 
 def _pack(value: object, tensors: "dict[str, torch.Tensor]") -> object:
-    """Return what JSON can hold; tensors go into `tensors`, and keys keep their types."""
+    """Return a JSON value; tensors go into `tensors`, and keys keep their types."""
     import torch
 
     if isinstance(value, Mapping):

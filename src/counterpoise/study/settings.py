@@ -1,4 +1,4 @@
-"""How trainings are done: the variants, and the tables of a plan.toml, as frozen dataclasses."""
+"""Settings of trainings: the variants, and the tables of a plan.toml, as frozen dataclasses."""
 
 import json
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Variant:
 
     @property
     def deferred(self) -> bool:
-        """Whether class weights set in late, as "+drw" behind the loss asks."""
+        """True where class weights set in late, as "+drw" behind the loss asks."""
         return self.loss.endswith(_DRW)
 
     @property
@@ -88,7 +88,7 @@ class Imbalance:
 
 @dataclass(frozen=True)
 class Training:
-    """How every variant is trained."""
+    """The training settings that all variants share."""
 
     model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
     image_size: int = setting(32, "to which a folder of images is scaled")
@@ -116,7 +116,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How `lr = "auto"` chooses: the same budget for every variant, on seeds not reported."""
+    """The search for `lr = "auto"`: the same budget for every variant, on seeds not reported."""
 
     grid: tuple[float, ...] = setting(
         (), "learning rates to try; empty: the optimizer's usual ones"

@@ -10,10 +10,10 @@ from functools import cache
 
 import torch
 
-from counterpoise.kernels._backend import forced_backend
-from counterpoise.kernels._eager import has_memory, plain_eager
 from counterpoise.kernels.adjusted_cross_entropy import cpu, eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.backend import forced_backend
+from counterpoise.kernels.dispatch import has_memory, plain_eager
 
 __all__ = ["Arguments", "adjusted_cross_entropy", "choose", "eager"]
 

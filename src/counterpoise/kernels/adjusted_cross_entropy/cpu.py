@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from counterpoise.kernels._compiled import LIBRARY, prototype
-from counterpoise.kernels._eager import apply_without_functorch, has_memory
 from counterpoise.kernels.adjusted_cross_entropy import eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.compiled import LIBRARY, prototype
+from counterpoise.kernels.dispatch import apply_without_functorch, has_memory
 
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
 _SIGNATURE = "p" * 11 + "ddd" + "iiiii" + "d" + "ii"

@@ -9,8 +9,8 @@ relative error of up to 2 (1 + gamma) (1 + |d|) eps.
 import torch
 import torch.nn.functional as F
 
-from counterpoise.kernels._eager import readable
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.dispatch import readable
 
 LINEAR = 80.0  # softplus(d) is d from here on in float64, too; torch's default, 20, is for float32
 
@@ -41,7 +41,7 @@ def gradient(logits: torch.Tensor, grad: torch.Tensor, arguments: Arguments) -> 
 
 
 def denominator(arguments: Arguments, reduction: str, dtype: torch.dtype) -> torch.Tensor | float:
-    """Return what "mean" (the sum of the weights) or "batchmean" (the samples) divides by."""
+    """Return the denominator of "mean" (the sum of the weights) or "batchmean" (the samples)."""
     if reduction not in ("mean", "batchmean"):
         return 1.0
     sample_weight, class_weight = _weights(arguments, dtype)

@@ -11,9 +11,9 @@ import torch
 import triton
 import triton.language as tl
 
-from counterpoise.kernels._eager import has_memory
 from counterpoise.kernels.adjusted_cross_entropy import eager
 from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.dispatch import has_memory
 
 WIDEST = 2048  # classes that a program holds at a time
 # Numbers of a program's tile where several samples fit: four a thread, so that no thread has the
@@ -154,7 +154,7 @@ def _losses_or_gradient(
 def _finish(
     sums, blocks, given, loss, denominator, fine, REDUCTION: tl.constexpr, STEP: tl.constexpr
 ):
-    """The sum of the losses over what the reduction divides by; and whether no class is wrong."""
+    """Divide the sum of the losses by the denominator; and store whether no class is wrong."""
     parts = tl.zeros([STEP, 4], tl.float64)
     for first in range(0, blocks, STEP):
         row = first + tl.arange(0, STEP)
@@ -219,7 +219,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
 
 
 class _Launch:
-    """How the logits are cut into programs: of samples that lie side by side in memory, or not."""
+    """The launch of the kernel: the cut of the logits into programs."""
 
     def __init__(self, z: torch.Tensor, arguments: Arguments) -> None:
         class_last = z.dim() > 2 and z.movedim(1, -1).is_contiguous()

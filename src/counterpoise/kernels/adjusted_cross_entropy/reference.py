@@ -28,7 +28,7 @@ class Arguments(NamedTuple):
 
     @property
     def soft(self) -> bool:
-        """Whether a sample's target is more than one class."""
+        """True where a sample's target is more than one class."""
         return self.label_smoothing != 0 or self.target.is_floating_point()
 
 

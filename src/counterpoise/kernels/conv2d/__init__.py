@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from counterpoise.kernels._eager import plain_eager
 from counterpoise.kernels.conv2d import cpu, eager
+from counterpoise.kernels.dispatch import plain_eager
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from counterpoise.kernels._compiled import address, prototype
-from counterpoise.kernels._eager import apply_without_functorch, has_memory, wants_gradient
+from counterpoise.kernels.compiled import address, prototype
+from counterpoise.kernels.dispatch import apply_without_functorch, has_memory, wants_gradient
 
 _FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
 _BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
@@ -16,7 +16,7 @@ _OUTS, _INS = (4, 8), (1, 4, 8)  # channels that the kernel was written for
 
 
 def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> bool:
-    """True for what the kernel computes, where there is one."""
+    """Return True for tensors that the kernel takes, where there is one."""
     return (
         _FORWARD is not None
         and all(t is None or _plain(t) for t in (x, weight, bias))
@@ -48,7 +48,7 @@ def _shapes_suit(
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-    """3x3 convolution with padding 1, for what `suits`."""
+    """3x3 convolution with padding 1, for tensors that `suits` accepts."""
     return _apply(x, weight, bias) if wants_gradient(x, weight, bias) else _forward(x, weight, bias)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from counterpoise.kernels._backend import forced_backend
 from counterpoise.kernels._norm import WHY_SMALL, small, unfit
+from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.group_norm import cpu, eager, reference
 
 

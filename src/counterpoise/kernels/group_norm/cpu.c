@@ -7,7 +7,7 @@
 with the means over a group's channels and pixels. A mean is kept in double, and taken away in two
 steps: its float, which is exact where x is near it, and within what is added later the rest.
 */
-#include "../_compiled/channels_last.h"
+#include "../compiled/channels_last.h"
 
 typedef struct {
     const void *x, *dy;

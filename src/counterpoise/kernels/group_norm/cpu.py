@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._compiled import prototype
-from counterpoise.kernels._eager import apply_without_functorch, has_memory, wants_gradient
 from counterpoise.kernels._layout import memory_format_of
 from counterpoise.kernels._norm import gradients, gradients_by_formula, normalized
+from counterpoise.kernels.compiled import prototype
+from counterpoise.kernels.dispatch import apply_without_functorch, has_memory, wants_gradient
 from counterpoise.kernels.group_norm import reference
 
 _FORWARD: Any = prototype("group_norm_forward", "pppppiiiiidiii")
@@ -22,7 +22,7 @@ _BACKWARD: Any = prototype("group_norm_backward", "pppppppiiiiiiii")
 def group_norm(
     x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Group normalization in the memory layout of x, for what `_norm.unfit` lets through."""
+    """Group normalization in the memory layout of x, for tensors that `_norm.unfit` accepts."""
     if wants_gradient(x, weight, bias):
         return _apply(x, num_groups, weight, bias, eps)
     return _forward(x, num_groups, weight, bias, eps)[0]

@@ -14,7 +14,7 @@ time. Long ones, whose parameters do not stay there, are cut into blocks of some
 rows are worked at once; their moments come first. Blocks depend on the shape alone, never on the
 threads.
 */
-#include "../_compiled/norm.h"
+#include "../compiled/norm.h"
 
 /* Numbers in a short row, and in a long one's block; rows that are added up in float, and that are
    read at once; parts of short rows; floats that a thread has for each number of a block. */

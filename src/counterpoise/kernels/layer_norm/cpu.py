@@ -1,4 +1,4 @@
-"""Layer normalization in C, `cpu.c` beside this file, and what RMS normalization has of it.
+"""Layer normalization in C, `cpu.c` beside this file; RMS normalization uses it, too.
 
 Moments are exact at any mean. A row that fits into the cache is read from memory once, forward and
 backward; a longer one twice. Weight and bias stay in their own order. Results do not depend on the
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoise.kernels._compiled import prototype
-from counterpoise.kernels._eager import apply_without_functorch, has_memory, wants_gradient
 from counterpoise.kernels._layout import memory_format_of
 from counterpoise.kernels._norm import gradients, gradients_by_formula, normalized
+from counterpoise.kernels.compiled import prototype
+from counterpoise.kernels.dispatch import apply_without_functorch, has_memory, wants_gradient
 from counterpoise.kernels.layer_norm import reference
 
 _FORWARD: Any = prototype("layer_norm_forward", "pppppiiiidiii")
@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 def layer_norm(
     x: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Layer normalization in the memory layout of x, for what `_norm.unfit` lets through."""
+    """Layer normalization in the memory layout of x, for tensors that `_norm.unfit` accepts."""
     return normalize_rows(x, normalized_shape, weight, bias, eps, True, reference.layer_norm)
 
 

@@ -12,7 +12,7 @@ _EPS = torch.finfo(torch.float32).eps  # torch's default, for bfloat16 too
 def rms_norm(
     x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
 ) -> Tensor:
-    """RMS normalization in the memory layout of x, for what `_norm.unfit` lets through."""
+    """RMS normalization in the memory layout of x, for tensors that `_norm.unfit` accepts."""
     eps = _EPS if eps is None else eps
     return normalize_rows(x, normalized_shape, weight, None, eps, False, _formula)
 

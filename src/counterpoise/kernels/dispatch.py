@@ -1,4 +1,4 @@
-"""Where a hand-written autograd function may run; all that is private to torch is asked for here.
+"""Conditions for a hand-written autograd function; the only file with names private to torch.
 
 Private torch, each with what happens in a version that lacks it:
 
@@ -52,7 +52,7 @@ def apply_without_functorch(function: type[torch.autograd.Function]) -> Callable
 
 
 def wants_gradient(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
-    """Return True when autograd is to record what is computed from these tensors."""
+    """Return True when autograd is to record computations on these tensors."""
     return torch.is_grad_enabled() and (
         x.requires_grad
         or (weight is not None and weight.requires_grad)
