@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 from counterpoise.kernels.adjusted_cross_entropy import cpu, eager
-from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.adjusted_cross_entropy.reference import TENSORS, Arguments
 from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.dispatch import has_memory, plain_eager
 
@@ -37,7 +37,7 @@ def choose(logits: torch.Tensor, arguments: Arguments) -> tuple[Implementation, 
         return eager.adjusted_cross_entropy, "torch.compile, torch.func and tracing need operators"
     if forced_backend() in ("reference", "eager"):
         return eager.adjusted_cross_entropy, "asked for by norms.backend"
-    for x in (logits, *arguments[:8]):
+    for x in (logits, *arguments[TENSORS]):
         if not isinstance(x, torch.Tensor):
             continue
         if (type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter) or not has_memory(x):

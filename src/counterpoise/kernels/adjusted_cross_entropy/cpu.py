@@ -9,12 +9,18 @@ from typing import Any
 import torch
 
 from counterpoise.kernels.adjusted_cross_entropy import eager
-from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
+from counterpoise.kernels.adjusted_cross_entropy.reference import (
+    NUMBERS,
+    TENSORS,
+    VECTORS,
+    Arguments,
+)
 from counterpoise.kernels.compiled import LIBRARY, prototype
 from counterpoise.kernels.dispatch import apply_without_functorch, has_memory
 
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
-_SIGNATURE = "p" * 11 + "ddd" + "iiiii" + "d" + "ii"
+_POINTERS, _DOUBLES = 6 + len(Arguments._fields[VECTORS]), 1 + len(Arguments._fields[NUMBERS])
+_SIGNATURE = "p" * _POINTERS + "d" * _DOUBLES + "iiiii" + "d" + "ii"
 _FLOAT = prototype("adjusted_cross_entropy_float", _SIGNATURE)
 _DOUBLE = prototype("adjusted_cross_entropy_double", _SIGNATURE)
 _KERNELS: dict[torch.dtype, tuple[Any, torch.dtype, int]] = {  # dtype of computation, kind
@@ -51,7 +57,9 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         # All tensors, so that torch reports one that was changed in place and is needed again.
-        ctx.save_for_backward(logits, *(x for x in arguments[:8] if isinstance(x, torch.Tensor)))
+        ctx.save_for_backward(
+            logits, *(x for x in arguments[TENSORS] if isinstance(x, torch.Tensor))
+        )
         ctx.arguments = arguments
         loss, ctx.grad = _loss_and_gradient(logits, arguments, with_gradient=True)
         return loss
@@ -78,7 +86,7 @@ def _loss_and_gradient(
     logits: torch.Tensor, arguments: Arguments, with_gradient: bool
 ) -> tuple[torch.Tensor, Any]:
     """Return the loss and, when asked for, its gradient by the logits (N, C, ...)."""
-    (target, *vectors, gamma, normalizer, poly, smoothing, ignore_index, reduction) = arguments
+    target, gamma, normalizer = arguments.target, arguments.gamma, arguments.normalizer
     kernel, wide, kind = _KERNELS[logits.dtype]
     shape = logits.shape
     classes = shape[1]
@@ -86,7 +94,7 @@ def _loss_and_gradient(
     z = logits if class_last else logits.contiguous()
     inner_size = 1 if class_last else math.prod(shape[2:])
     num_samples = z.numel() // classes
-    loss = z.new_empty(shape[:1] + shape[2:] if reduction == "none" else (), dtype=wide)
+    loss = z.new_empty(shape[:1] + shape[2:] if arguments.reduction == "none" else (), dtype=wide)
     grad = torch.empty_like(z) if with_gradient else None
     numbers = probabilities = None
     if target.is_floating_point():
@@ -94,20 +102,19 @@ def _loss_and_gradient(
     else:
         numbers = _dense(target, torch.int64)
     gammas = gamma if isinstance(gamma, torch.Tensor) else None
-    given = [None if v is None else _dense(v, wide) for v in (*vectors, gammas)]
+    given = [None if v is None else _dense(v, wide) for v in (*arguments[VECTORS], gammas)]
     status = kernel(
         *[
             None if x is None else x.data_ptr()
             for x in (z, grad, loss, numbers, probabilities, *given)
         ],
         0.0 if gammas is not None else gamma,
-        poly,
-        smoothing,
-        ignore_index,
+        *arguments[NUMBERS],
+        arguments.ignore_index,
         num_samples,
         classes,
         inner_size,
-        REDUCTIONS[reduction],
+        REDUCTIONS[arguments.reduction],
         -1.0 if normalizer is None else float(normalizer),
         kind,
         torch.get_num_threads(),

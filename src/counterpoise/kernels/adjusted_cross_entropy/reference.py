@@ -32,6 +32,10 @@ class Arguments(NamedTuple):
         return self.label_smoothing != 0 or self.target.is_floating_point()
 
 
+# Positions in Arguments, for the callers of the kernels: what a new parameter is added to.
+TENSORS, VECTORS, NUMBERS = slice(0, 8), slice(1, 6), slice(8, 10)
+
+
 def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
     """Return the loss of each sample: logits (N, C) to (N,); without reduction and sample weights.
 
