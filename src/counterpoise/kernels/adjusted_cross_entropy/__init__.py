@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 from counterpoise.kernels.adjusted_cross_entropy import cpu, eager
-from counterpoise.kernels.adjusted_cross_entropy.reference import TENSORS, Arguments
+from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.dispatch import has_memory, plain_eager
 
@@ -37,15 +37,13 @@ def choose(logits: torch.Tensor, arguments: Arguments) -> tuple[Implementation, 
         return eager.adjusted_cross_entropy, "torch.compile, torch.func and tracing need operators"
     if forced_backend() in ("reference", "eager"):
         return eager.adjusted_cross_entropy, "asked for by norms.backend"
-    for x in (logits, *arguments[TENSORS]):
-        if not isinstance(x, torch.Tensor):
-            continue
-        if (type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter) or not has_memory(x):
+    for x in (logits, *arguments.tensors):
+        if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
             return eager.adjusted_cross_entropy, f"a {type(x).__name__} knows torch's operators"
+        if not has_memory(x):
+            return eager.adjusted_cross_entropy, "a tensor's memory does not hold its numbers"
         if x.requires_grad and x is not logits:
             return eager.adjusted_cross_entropy, "a parameter of the loss needs a gradient"
-        if x.is_neg():
-            return eager.adjusted_cross_entropy, "a tensor's memory holds its numbers negated"
         if x.is_cpu != logits.is_cpu and x.dim():  # a number may lie anywhere
             return eager.adjusted_cross_entropy, "the tensors are on several devices"
     if not logits.numel():

@@ -9,17 +9,13 @@ from typing import Any
 import torch
 
 from counterpoise.kernels.adjusted_cross_entropy import eager
-from counterpoise.kernels.adjusted_cross_entropy.reference import (
-    NUMBERS,
-    TENSORS,
-    VECTORS,
-    Arguments,
-)
+from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 from counterpoise.kernels.compiled import LIBRARY, prototype
 from counterpoise.kernels.dispatch import apply_without_functorch, has_memory
 
 REDUCTIONS = {"none": 0, "sum": 1, "mean": 2, "batchmean": 3}
-_POINTERS, _DOUBLES = 6 + len(Arguments._fields[VECTORS]), 1 + len(Arguments._fields[NUMBERS])
+_ANY = Arguments(torch.empty(0))
+_POINTERS, _DOUBLES = 6 + len(_ANY.vectors), 1 + len(_ANY.numbers)
 _SIGNATURE = "p" * _POINTERS + "d" * _DOUBLES + "iiiii" + "d" + "ii"
 _FLOAT = prototype("adjusted_cross_entropy_float", _SIGNATURE)
 _DOUBLE = prototype("adjusted_cross_entropy_double", _SIGNATURE)
@@ -57,9 +53,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         # All tensors, so that torch reports one that was changed in place and is needed again.
-        ctx.save_for_backward(
-            logits, *(x for x in arguments[TENSORS] if isinstance(x, torch.Tensor))
-        )
+        ctx.save_for_backward(logits, *arguments.tensors)
         ctx.arguments = arguments
         loss, ctx.grad = _loss_and_gradient(logits, arguments, with_gradient=True)
         return loss
@@ -102,14 +96,14 @@ def _loss_and_gradient(
     else:
         numbers = _dense(target, torch.int64)
     gammas = gamma if isinstance(gamma, torch.Tensor) else None
-    given = [None if v is None else _dense(v, wide) for v in (*arguments[VECTORS], gammas)]
+    given = [None if v is None else _dense(v, wide) for v in (*arguments.vectors, gammas)]
     status = kernel(
         *[
             None if x is None else x.data_ptr()
             for x in (z, grad, loss, numbers, probabilities, *given)
         ],
         0.0 if gammas is not None else gamma,
-        *arguments[NUMBERS],
+        *arguments.numbers,
         arguments.ignore_index,
         num_samples,
         classes,

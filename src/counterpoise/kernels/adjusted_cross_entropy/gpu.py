@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from counterpoise.kernels.adjusted_cross_entropy import eager
-from counterpoise.kernels.adjusted_cross_entropy.reference import TENSORS, VECTORS, Arguments
+from counterpoise.kernels.adjusted_cross_entropy.reference import Arguments
 from counterpoise.kernels.dispatch import has_memory
 
 WIDEST = 2048  # classes that a program holds at a time
@@ -200,9 +200,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
             how = {"REDUCTION": REDUCTIONS[arguments.reduction], "STEP": 1024}
             finish[(1,)](sums, launch.blocks, given, losses, denominator, fine, **how, num_warps=8)
         torch._assert_async(fine, "a class number of the target is out of range")
-        ctx.save_for_backward(
-            logits, *(x for x in arguments[TENSORS] if isinstance(x, torch.Tensor))
-        )
+        ctx.save_for_backward(logits, *arguments.tensors)
         ctx.arguments, ctx.denominator = arguments, denominator
         return losses
 
@@ -239,7 +237,7 @@ class _Launch:
         self.blocks = -(-self.inner_size // self.rows) * outer_size
         gamma = arguments.gamma
         self.gamma = 0.0 if isinstance(gamma, torch.Tensor) else gamma
-        vectors = (*arguments[VECTORS], gamma if isinstance(gamma, torch.Tensor) else None)
+        vectors = (*arguments.vectors, gamma if isinstance(gamma, torch.Tensor) else None)
         self.given = [None if v is None else v.contiguous() for v in vectors]
         self.given.insert(0, arguments.target.long().contiguous())
         self.power = 3 if self.given[-1] is not None else POWERS.get(self.gamma, 3)

@@ -31,9 +31,20 @@ class Arguments(NamedTuple):
         """True where a sample's target is more than one class."""
         return self.label_smoothing != 0 or self.target.is_floating_point()
 
+    @property
+    def vectors(self) -> tuple[torch.Tensor | None, ...]:
+        """The vectors, in the order in which the kernels take them."""
+        return self.weight, self.sample_weight, self.scale, self.offset, self.margin
 
-# Positions in Arguments, for the callers of the kernels: what a new parameter is added to.
-TENSORS, VECTORS, NUMBERS = slice(0, 8), slice(1, 6), slice(8, 10)
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers behind gamma, in the order in which the kernels take them."""
+        return self.poly, self.label_smoothing
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that are tensors; they may be among the first eight."""
+        return [x for x in self[:8] if isinstance(x, torch.Tensor)]
 
 
 def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
