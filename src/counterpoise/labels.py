@@ -1,7 +1,6 @@
 """Class labels from tensors, arrays, lists and data sets, as int64 tensors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from counterpoise.arguments import as_integer
 
 MOST_CLASSES = 10_000_000
 
-Labels = torch.Tensor | np.ndarray | Sequence[int] | Any
+Labels = torch.Tensor | np.ndarray | Sequence[int] | object
 """Labels themselves, or a data set that holds them as `targets`."""
 
 

@@ -102,7 +102,7 @@ def import_name(kind: str, word: str) -> Any:
     """
     module, _, name = word.partition(":")
     _use_current_folder()
-    found: Any = None
+    found: object = None
     try:
         found = importlib.import_module(module)
         for part in name.split("."):

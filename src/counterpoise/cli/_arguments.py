@@ -1,15 +1,15 @@
 """Types of arguments that are stricter than cyclopts's."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 
-def _whole(_: Any, tokens: Any) -> int:
+def _whole(_: object, tokens: Sequence[Token]) -> int:
     """Convert a whole number; int() of a float would truncate 1.5 epochs to 1."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
@@ -17,7 +17,7 @@ def _whole(_: Any, tokens: Any) -> int:
     return int(text)
 
 
-def _path(_: Any, tokens: Any) -> Path:
+def _path(_: object, tokens: Sequence[Token]) -> Path:
     """Convert a path, with ~ and ~user expanded."""
     return path_of(tokens[0].value)
 

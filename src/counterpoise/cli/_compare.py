@@ -237,7 +237,7 @@ def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
 
 
-def _imbalance(text: str) -> dict[str, Any]:
+def _imbalance(text: str) -> dict[str, float | str]:
     """Parse "profile" or "profile:factor"."""
     profile, _, factor = text.partition(":")
     if not factor:

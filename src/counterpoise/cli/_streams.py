@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import warnings
-from typing import Any
 
 from counterpoise.text import one_line
 
@@ -55,10 +54,10 @@ def drop_output() -> None:
 
 def _warn(
     message: Warning | str,
-    category: Any,
+    category: object,
     filename: str,
     lineno: int,
-    file: Any = None,
-    line: Any = None,
+    file: object = None,
+    line: object = None,
 ) -> None:
     print_error(f"counterpoise: {one_line(message)}")  # without the line of the code

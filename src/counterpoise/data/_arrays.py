@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ _CHANNELS = (1, 3, 4)
 _WHOLE = re.compile(r"-?\d+")
 
 
-def as_inputs(values: Any) -> torch.Tensor:
+def as_inputs(values: object) -> torch.Tensor:
     """Return samples as float32 vectors (N, F) or as images (N, C, H, W), uint8 or float32.
 
     Three axes are grey images; channels that come last, as in image files, are moved forward.
@@ -36,7 +35,7 @@ def as_inputs(values: Any) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def as_classes(*labels: Any) -> tuple[tuple[str, ...], list[torch.Tensor]]:
+def as_classes(*labels: object) -> tuple[tuple[str, ...], list[torch.Tensor]]:
     """Return the names of the classes that occur, in order, and for each split its class indices.
 
     Whole numbers, written out or not, are sorted by value, all else as text.
@@ -53,7 +52,7 @@ def as_classes(*labels: Any) -> tuple[tuple[str, ...], list[torch.Tensor]]:
     return tuple(names[k] for k in order), list(indices)
 
 
-def _as_labels(labels: Any) -> np.ndarray:
+def _as_labels(labels: object) -> np.ndarray:
     array = _as_array(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -81,7 +80,7 @@ def _as_whole(numbers: np.ndarray) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _as_array(values: Any) -> np.ndarray:
+def _as_array(values: object) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.is_floating_point() else values

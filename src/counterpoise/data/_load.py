@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._digits import digits
@@ -124,7 +123,7 @@ def _path(word: str) -> Path:
         raise ValueError(f"data must be found, got {word!r}, but: {error}; give a path") from error
 
 
-def _from_object(word: str, found: Any, seed: int) -> Splits:
+def _from_object(word: str, found: object, seed: int) -> Splits:
     if callable(found):
         found = _call(word, found)
     if isinstance(found, Splits):
@@ -139,7 +138,7 @@ def _from_object(word: str, found: Any, seed: int) -> Splits:
     return as_splits(word.partition(":")[2], word, split, None, class_names, seed)
 
 
-def _call(word: str, function: Callable[[], Any]) -> Any:
+def _call(word: str, function: Callable[[], object]) -> object:
     """Call a user's function, and report in one line its error and where it was raised."""
     try:
         return function()

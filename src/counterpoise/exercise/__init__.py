@@ -17,8 +17,8 @@ larger; the noise between seeds comes on top, and one run of each cannot show it
 that every time.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ from counterpoise.exercise._alpha import explain_alpha as explain_alpha
 from counterpoise.exercise._losses import compare_losses as compare_losses
 from counterpoise.exercise._networks import explain_norms as explain_norms
 from counterpoise.train import accuracy, fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 __all__ = [  # the names of the exercise, which has none of the three functions above
     "DeeperCNN",
@@ -102,7 +106,7 @@ class DeeperCNN(models.DeeperCNN):
         hidden_dim_1: int = 4,
         hidden_dim_2: int = 8,
         nr_convs_per_block: int = 2,
-        activation: Any = nn.ReLU,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__(
             None if self._norm is None else norms.ALL[self._norm],
@@ -151,7 +155,7 @@ def train(
     y_test: Tensor,
     num_epochs: int = 3,
     lr: float = 0.1,
-    loss_fn: Any = None,
+    loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[list[float], list[float], list[float]]:
     """Train with SGD in batches of 32, printing a line an epoch, as the exercise does.
 
@@ -185,8 +189,8 @@ def plot_confusion_matrix(
     y_pred: Sequence[int] | Tensor,
     classes: Sequence[str],
     title: str = "Confusion matrix",
-    cmap: Any = "Blues",
-) -> Any:
+    cmap: "str | Colormap" = "Blues",
+) -> "Axes":
     """Draw the confusion matrix with counts, shaded by the share of the true class.
 
     Returns:

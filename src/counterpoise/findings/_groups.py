@@ -8,7 +8,7 @@ from counterpoise.findings.finding import Finding, percent, sentence
 from counterpoise.study import Study
 
 Pair = stats.PairedComparison
-Scores = Mapping[int, Any]
+Scores = Mapping[int, float | None]
 
 GROUPS = ("many_shot_recall", "medium_shot_recall", "few_shot_recall")
 

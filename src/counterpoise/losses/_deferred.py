@@ -85,11 +85,11 @@ class DeferredReweighting:
         # A copy: the loss may be moved or written to without harm to the stages.
         self.loss.weight = weight.to(self._like(), copy=True)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         """Return the state to resume from: the epoch."""
         return {"epoch": self.epoch}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, int]) -> None:
         """Resume from a saved state: set the weight of its epoch."""
         if "epoch" not in state:
             raise ValueError(

@@ -1,7 +1,6 @@
 """The layers of a net that get images of one pixel, as behind a global pooling."""
 
 import re
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ def _seen(net: nn.Module, example: torch.Tensor) -> set[nn.Module]:
     """By running the net in eval mode, so that nothing in it changes."""
     seen: set[nn.Module] = set()
 
-    def look(module: nn.Module, args: tuple[Any, ...]) -> None:
+    def look(module: nn.Module, args: tuple[object, ...]) -> None:
         for x in args[:1]:
             if isinstance(x, torch.Tensor) and x.dim() > 2 and x.shape[2:].numel() == 1:
                 seen.add(module)
@@ -74,7 +73,7 @@ def _is_sequence(module: nn.Module) -> bool:
     return type(module).forward is nn.Sequential.forward
 
 
-def _pools(module: Any) -> bool:
+def _pools(module: nn.Module) -> bool:
     """To one pixel; timm's own have no output_size, and pool_type "" where they do nothing."""
     if not _POOLING.search(type(module).__name__) or getattr(module, "pool_type", "avg") == "":
         return False
@@ -82,7 +81,7 @@ def _pools(module: Any) -> bool:
     return all(s == 1 for s in (size if isinstance(size, tuple | list) else (size,)))
 
 
-def _looks_around(module: Any) -> bool:
+def _looks_around(module: nn.Module) -> bool:
     """Return True for a layer that is no use on one pixel, or makes more of it."""
     size = getattr(module, "kernel_size", 1)
     wide = any(s != 1 for s in (size if isinstance(size, tuple | list) else (size,)))

@@ -180,7 +180,7 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, known) or type(module).__name__.startswith(FROZEN)
 
 
-def _title(module: Any) -> str:
+def _title(module: nn.Module) -> str:
     if isinstance(module, nn.Sequential):  # a norm with what was built into its predecessor
         return " + ".join(_title(m) for m in module if not isinstance(m, nn.Identity))
     name = type(module).__name__
@@ -212,7 +212,7 @@ def _note(old: nn.Module, to: str) -> str:
     return ""
 
 
-def _channels(old: Any) -> int:
+def _channels(old: nn.Module) -> int:
     for name in ("num_features", "num_channels"):
         if hasattr(old, name):
             return int(getattr(old, name))
@@ -261,7 +261,7 @@ def _does_what_its_class_says(old: nn.Module) -> bool:
     return home[0] in ("torch", "counterpoise", "timm", "torchvision") and not quantized
 
 
-def _already(old: Any, to: str) -> bool:
+def _already(old: nn.Module, to: str) -> bool:
     kinds = {"batch": BATCH, "rms": RMSNorm, "layer2d": LayerNorm2d, "layer": LayerNorm}
     return isinstance(old, kinds.get(to, ())) or (isinstance(old, GroupNorm) and _kind(old) == to)
 
@@ -272,7 +272,7 @@ def _kind(old: nn.GroupNorm) -> str:
     return "instance" if old.num_groups == old.num_channels else "group"
 
 
-def _past(old: Any) -> dict[str, dict[str, Any]]:
+def _past(old: nn.Module) -> dict[str, dict[str, Any]]:
     """By kind of norm, the settings that the other kinds lack, for the way back.
 
     A successor keeps it, so that swapped back it is what it was.
@@ -291,7 +291,7 @@ def _past(old: Any) -> dict[str, dict[str, Any]]:
     return past
 
 
-def _built(old: Any, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
+def _built(old: nn.Module, to: str, max_groups: int, dims: int, place: dict[str, Any]) -> nn.Module:
     past = _past(old)
     affine = getattr(old, "weight", None) is not None
     settings: dict[str, Any] = {"eps": getattr(old, "eps", 1e-5), **place}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
@@ -49,7 +49,7 @@ def draw_confusion(
     confusion: npt.NDArray[np.int64],
     class_names: Sequence[str],
     title: str,
-    cmap: str = "Blues",
+    cmap: str | Colormap = "Blues",
 ) -> AxesImage:
     """Draw a confusion matrix on axes: shade and percentage are shares of the true class.
 
@@ -58,7 +58,7 @@ def draw_confusion(
         confusion: counts [true, predicted].
         class_names: one name per class.
         title: stands above the matrix.
-        cmap: name of a matplotlib colour map.
+        cmap: a matplotlib colour map, or its name.
 
     Returns:
         The image, for a colour bar. Its scale is always 0 to 1.
@@ -89,7 +89,7 @@ def confusion_matrix(
     *,
     ax: Axes | None = None,
     title: str = "",
-    cmap: str = "Blues",
+    cmap: str | Colormap = "Blues",
 ) -> Axes:
     """Draw a confusion matrix as `draw_confusion` does, on your own axes or on new ones.
 
@@ -98,7 +98,7 @@ def confusion_matrix(
         class_names: one name per class.
         ax: where to draw; None for a new figure, `axes.figure`.
         title: stands above the matrix.
-        cmap: name of a matplotlib colour map.
+        cmap: a matplotlib colour map, or its name.
 
     Returns:
         The axes.

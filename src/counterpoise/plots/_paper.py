@@ -4,7 +4,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from counterpoise import files
 from counterpoise.text import one_line, printable
 
 Floats = npt.NDArray[np.float64]
-Record = Mapping[str, Any]
+Record = Mapping[str, object]
 
 DPI = 130
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -57,7 +57,7 @@ def styles() -> list[dict[str, Any]]:
     return [{"facecolor": c, "hatch": h} for c, h in zip(COLOURS, HATCHES, strict=True)] * 4
 
 
-def swatches(names: Mapping[str, Any]) -> list[Patch]:
+def swatches(names: Iterable[str]) -> list[Patch]:
     """Return the legend handles of bars."""
     return [
         Patch(label=legend_name(name), edgecolor="black", linewidth=0.6, **style)
@@ -127,7 +127,7 @@ def column(records: Sequence[Record], key: str) -> Floats:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def need_some(function: str, named: Mapping[str, Any]) -> None:
+def need_some(function: str, named: Mapping[str, object]) -> None:
     """Refuse an empty mapping, and one with empty lists."""
     if not named:
         raise ValueError(f"{function} needs at least one entry, but got none; pass name: numbers")

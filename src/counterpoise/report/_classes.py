@@ -48,7 +48,7 @@ def tail(study: Study) -> set[int]:
     return set(found[-1]) if len(found) > 1 else set()
 
 
-def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
+def recalls(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None:
     """Return one row per class: its size, a chart of all variants, and their numbers."""
     ran = [v for v in variants if v.records]
     if not ran:
@@ -139,7 +139,7 @@ def _mean(seeds: Sequence[Sequence[float | None]], classes: Sequence[int]) -> fl
     return mean([x for r in seeds for k in classes if (x := r[k]) is not None])
 
 
-def sizes(study: Study) -> dict[str, Any]:
+def sizes(study: Study) -> dict[str, object]:
     """Return the classes' sizes, with samples where the data are images."""
     train, test = study.data["train_counts"], study.data["test_counts"]
     order, pictures, rare = by_size(study), of_each_class(study), tail(study)

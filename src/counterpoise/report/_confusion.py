@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ _MOST_CELLS = 12_000  # of all difference matrices: of more, those to the baseli
 
 def section(
     study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Return the contents of the section; None without a finished run."""
     ran = [v for v in variants if v.records]
     if not ran:
@@ -45,7 +44,7 @@ def section(
     }
 
 
-def _worst(total: Sequence[np.ndarray], i: int, j: int, names: Sequence[str]) -> dict[str, Any]:
+def _worst(total: Sequence[np.ndarray], i: int, j: int, names: Sequence[str]) -> dict[str, object]:
     cells = [whole_percent(_matrix.share_of(c, i, j)) for c in total]
     return {"true": names[i], "answer": names[j], "cells": cells}
 
@@ -67,6 +66,6 @@ def _differences(
     return [m for m in found if m is not None]
 
 
-def _gallery(id: str, samples: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+def _gallery(id: str, samples: Sequence[object], names: Sequence[str]) -> dict[str, object]:
     true, answer = (int(k) for k in id.split("-")[1:])
     return {"id": id, "true": names[true], "answer": names[answer], "samples": samples}

@@ -1,7 +1,6 @@
 """The sections on training curves, calibration and gradient flow."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -30,9 +29,9 @@ _FEWEST = 10  # samples of a bin: with fewer its accuracy is too uncertain
 _SIZE = (330, 180)
 
 
-def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, Any]]:
+def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, object]]:
     """Return the training curves: per quantity that was watched, a chart of every variant."""
-    found = []
+    found: list[dict[str, object]] = []
     for key, name in watched(variants, metric):
         share = not key.endswith(("loss", "nll"))
         spans = {v.index: _spans(v, key) for v in variants}
@@ -118,9 +117,9 @@ def _numbers(
     return [percent(means.get(e)) if share else short(means.get(e)) for e in epochs]
 
 
-def reliability(variants: Sequence[Entry]) -> list[dict[str, Any]]:
+def reliability(variants: Sequence[Entry]) -> list[dict[str, object]]:
     """Return a reliability diagram of every variant, its bins pooled over the seeds."""
-    found = []
+    found: list[dict[str, object]] = []
     for v in variants:
         bins = _bins(v) if v.records else []
         if not bins:
@@ -153,7 +152,7 @@ def _bins(variant: Entry) -> list[tuple[float, float, float]]:
     return list(zip(*(x[used].tolist() for x in (*both, total / total.sum())), strict=True))
 
 
-def flow(variants: Sequence[Entry]) -> dict[str, Any] | None:
+def flow(variants: Sequence[Entry]) -> dict[str, object] | None:
     """Return signal and gradient by layer before the first step, of each variant's first seed."""
     flows = {v: v.records[0].flow for v in variants if v.records}
     flows = {v: rows for v, rows in flows.items() if rows}
@@ -188,7 +187,7 @@ def _flow_chart(
     name: str,
     meaning: str,
     layers: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     low, high = min(values), max(values)
     panel = Panel.of((1, max(layers, 2)), (low / 1.6, high * 1.6), (344, 230), 52, log=True)
     panel.axes("layer, from the input to the output", short, short)

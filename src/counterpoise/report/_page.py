@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
 from counterpoise import files, findings
@@ -89,7 +88,7 @@ def page(study: Study) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     house = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -112,7 +111,7 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, object]:
     """Return the contents of the first section: problems, verdict and other findings."""
     found = findings.collect_findings(study)
     groups = [list(group) for _, group in groupby(found, lambda f: f.code)]
@@ -131,7 +130,7 @@ def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 def _sections(
     study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "ranking": _story.ranking(study, variants, verdicts),
         "cost": _story.cost(variants, verdicts),

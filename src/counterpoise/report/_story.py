@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
@@ -88,12 +87,14 @@ def unfinished(study: Study) -> str:
     )
 
 
-def failures(study: Study) -> list[dict[str, Any]]:
+def failures(study: Study) -> list[dict[str, object]]:
     """Return the failed runs, each with its reason."""
     return [{**study.expected[name], "reason": reason} for name, reason in study.failed.items()]
 
 
-def ranking(study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def ranking(
+    study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
+) -> dict[str, object]:
     """Return the variants from the best mean to the worst, each with its difference."""
     known, margin = {v.variant: v for v in verdicts}, study.plan.margin
     scale = _forest_scale([v.interval for v in verdicts if v.interval], margin)
@@ -122,7 +123,7 @@ def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
 
 def _difference(
     variant: Entry, verdict: Verdict | None, scale: Scale, margin: float
-) -> dict[str, Any]:
+) -> dict[str, object]:
     if verdict is None:
         strip = interval(variant.index, scale, 0.0, None, margin)
         return {"word": "the baseline", "css": "base", "strip": strip}
@@ -139,7 +140,7 @@ def _difference(
     }
 
 
-def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
     """Return gain, time, memory and parameters of each variant."""
     gains = {v.variant: v.interval.estimate for v in verdicts if v.interval}
     times = {v.index: v.timing["seconds"] for v in variants}
@@ -159,7 +160,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
     ]
 
 
-def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
+def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None:
     """Return the effect of post-hoc logit adjustment on each variant; None without any."""
     found = [(v, *means(v, study.plan.metric)) for v in variants]
     known = [(v, b, a) for v, b, a in found if b is not None and a is not None]

@@ -8,7 +8,6 @@ content policy allows them and the dark theme can change them.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -86,7 +85,7 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [10.0**k for k in range(first, last + 1, step)]
 
 
-def plain(value: Any) -> Markup:
+def plain(value: object) -> Markup:
     r"""Return any value as escaped HTML; a `Markup` is HTML already.
 
     Example:

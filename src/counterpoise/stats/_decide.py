@@ -3,8 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from counterpoise.stats._holm import holm_adjusted
+from counterpoise.stats._interval import Floats
 from counterpoise.stats._paired import t_test
 from counterpoise.stats._seeds import MIN_SEEDS
 
@@ -20,7 +22,9 @@ class Decision(NamedTuple):
     inside: Any
 
 
-def decide(n: Any, mean: Any, sd: Any, margin: float, confidence: float) -> Decision:
+def decide(
+    n: npt.ArrayLike, mean: Floats, sd: Floats, margin: float, confidence: float
+) -> Decision:
     """Decide the comparisons of a family, along the last axis; the other axes are studies."""
     p, _ = t_test(n, mean, sd, confidence)
     _, half = t_test(n, mean, sd, 1 - (1 - confidence) / max(p.shape[-1], 1))

@@ -1,7 +1,6 @@
 """Holm's correction for multiple comparisons."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def holm(p_values: Iterable[float]) -> list[float]:
     return holm_adjusted(p).tolist()
 
 
-def holm_adjusted(p: Any) -> Floats:
+def holm_adjusted(p: Floats) -> Floats:
     """Return `holm` along the last axis of an array."""
     order = np.argsort(p, axis=-1)
     left = np.arange(p.shape[-1], 0, -1)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +104,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(max(min(centre - half, share), 0.0), share, min(max(centre + half, share), 1.0))
 
 
-def quantile_t(df: Any, confidence: Any) -> Any:
+def quantile_t(df: npt.ArrayLike, confidence: float) -> Floats:
     """Return half the width of a two-sided t interval, in standard errors."""
     return stdtrit(df, 0.5 + confidence / 2)
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,9 @@ def _seed_se(by_seed: Floats) -> float | None:
     return float(by_seed.std(ddof=1)) / math.sqrt(by_seed.size) if by_seed.size > 1 else None
 
 
-def differences(baseline: Any, other: Any, targets: Any) -> tuple[Floats, Any]:
+def differences(
+    baseline: npt.ArrayLike, other: npt.ArrayLike, targets: npt.ArrayLike
+) -> tuple[Floats, np.ndarray]:
     """Return other - baseline [seed, sample] and the targets, or raise ValueError."""
     before, after = np.asarray(baseline, dtype=float), np.asarray(other, dtype=float)
     labels = np.asarray(targets)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtr
 
 from counterpoise.stats._interval import (
@@ -132,7 +133,7 @@ def common_seeds(baseline: Scores, other: Scores) -> tuple[Hashable, ...]:
     return tuple(s for s in baseline if has_score(baseline, s) and has_score(other, s))
 
 
-def has_score(scores: Scores, seed: Any) -> bool:
+def has_score(scores: Scores, seed: Hashable) -> bool:
     value = scores.get(seed)
     return value is not None and bool(np.isfinite(value))
 
@@ -144,12 +145,12 @@ def bounded(estimate: float, half: float) -> Interval:
     return Interval(estimate - half, estimate, estimate + half)
 
 
-def tiny(before: Floats, after: Floats) -> Any:
+def tiny(before: Floats, after: Floats) -> Floats:
     """Return the size, along the last axis, below which a difference is a rounding error."""
     return ROUNDING * np.maximum(np.abs(before).max(-1), np.abs(after).max(-1))
 
 
-def summarize(before: Floats, after: Floats) -> tuple[Any, Any]:
+def summarize(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     """Return mean and sd of paired differences along the last axis; sd as in `compare_paired`."""
     d = after - before
     least = tiny(before, after)
@@ -159,7 +160,7 @@ def summarize(before: Floats, after: Floats) -> tuple[Any, Any]:
     return mean, np.where(sd <= least, np.abs(mean) / np.sqrt(6), sd)
 
 
-def t_test(n: Any, mean: Any, sd: Any, confidence: Any) -> tuple[Any, Any]:
+def t_test(n: npt.ArrayLike, mean: Floats, sd: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Return the two-sided p of mean 0, and half the width of the interval; arrays broadcast.
 
     One seed has p 1 and an infinite interval.

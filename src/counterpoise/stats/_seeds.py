@@ -1,9 +1,9 @@
 """Sample size: the number of seeds that a decisive verdict needs."""
 
 from functools import cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import chdtri, ndtr
 
 from counterpoise.stats._interval import Floats, check_confidence, check_margin, quantile_t
@@ -77,7 +77,7 @@ def seeds_needed(
     return int(predict_seeds(n, *pilot, confidence)[0])
 
 
-def predict_seeds(n: int, mean: Floats, sd: Floats, confidence: float) -> Any:
+def predict_seeds(n: int, mean: Floats, sd: Floats, confidence: float) -> npt.NDArray[np.int64]:
     """Return `seeds_needed` of many pilots of n seeds each, in units of the margin."""
     needed = np.full(mean.shape, MAX_SEEDS + 1)
     open_ = np.arange(mean.size)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from counterpoise import files, registry
 from counterpoise.registry import unknown
@@ -215,7 +215,7 @@ def _build(kind: type[Table], table: object, where: str) -> Table:
     if not isinstance(table, Mapping):
         raise ValueError(f"[{where}] must be a table of settings, but got {shown(table)}")
     fields = kind.__dataclass_fields__
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for key, value in table.items():
         if key not in fields:
             raise ValueError(

@@ -322,7 +322,7 @@ def _pack(value: object, tensors: "dict[str, torch.Tensor]") -> object:
     return value
 
 
-def _unpack(value: Any, tensors: "Mapping[str, torch.Tensor]") -> Any:
+def _unpack(value: object, tensors: "Mapping[str, torch.Tensor]") -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, inner),) = value.items()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from counterpoise.train._schedule import Schedule
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Any]
+Row = dict[str, Any]  # of an epoch: the loss, and each score of each watched split
 
 # A sample costs about three times as much in training as in evaluation, the unit of progress.
 _TRAIN_COST = 3
@@ -35,7 +36,7 @@ class HasEpoch(Protocol):
 class Sampler(HasEpoch, Protocol):
     """Sampler of an epoch's sample indices, as torch's `DistributedSampler`."""
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[int]:
         """Yield the indices of the epoch's samples."""
 
     def __len__(self) -> int:
@@ -61,10 +62,10 @@ def fit(
     each_epoch: Iterable[HasEpoch] = (),
     watch: Mapping[str, Split] | None = None,
     state: State | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
     on_progress: Progress | None = None,
     on_state: Callable[[State], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Train a classifier, and evaluate it before training and after each epoch.
 
     The data stay as they are (uint8 images are scaled to 0 .. 1 a batch at a time); batches go to
@@ -141,7 +142,7 @@ def fit(
     rows, before = _resume(state, net, steps, meter)
     start = time.perf_counter() - before
     for epoch in range(len(rows), epochs + 1):
-        row: dict[str, Any] = {"epoch": epoch, "loss": None}
+        row: Row = {"epoch": epoch, "loss": None}
         if epoch:
             for listener in (sampler, *each_epoch):
                 listener.set_epoch(epoch - 1)
@@ -173,7 +174,7 @@ def _splits(train: Split, test: Split | None) -> dict[str, Split]:
     return {"train": train} if test is None else {"train": train, "test": test}
 
 
-def _state(rows: list[dict[str, Any]], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
+def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
     device = device_of(net)
     return {
         "rows": rows,
@@ -188,7 +189,7 @@ def _state(rows: list[dict[str, Any]], net: nn.Module, steps: "_Steps", meter: "
 
 def _resume(
     state: State | None, net: nn.Module, steps: "_Steps", meter: "_Meter"
-) -> tuple[list[dict[str, Any]], float]:
+) -> tuple[list[Row], float]:
     """Restore `state`, if there is one; return its rows and the seconds so far."""
     if state is None:
         return [], 0.0

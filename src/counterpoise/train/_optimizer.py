@@ -1,7 +1,6 @@
 """Optimizers without weight decay on norms and biases."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -50,7 +49,7 @@ def make_optimizer(
         [(1, 0.0001), (3, 0.0)]
     """
     decayed, undecayed = _sort(net)
-    groups: list[dict[str, Any]] = [
+    groups: list[dict[str, object]] = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
