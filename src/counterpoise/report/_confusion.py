@@ -7,7 +7,7 @@ import numpy as np
 
 from counterpoise.report import _matrix
 from counterpoise.report._numbers import whole_percent
-from counterpoise.report._thumbnails import misclassified
+from counterpoise.report._thumbnails import Thumbnail, misclassified
 from counterpoise.report._variants import Entry
 from counterpoise.stats import Verdict
 from counterpoise.study import Study
@@ -66,6 +66,6 @@ def _differences(
     return [m for m in found if m is not None]
 
 
-def _gallery(id: str, samples: Sequence[object], names: Sequence[str]) -> dict[str, object]:
+def _gallery(id: str, samples: Sequence[Thumbnail], names: Sequence[str]) -> dict[str, object]:
     true, answer = (int(k) for k in id.split("-")[1:])
     return {"id": id, "true": names[true], "answer": names[answer], "samples": samples}
