@@ -50,7 +50,7 @@ print(fashion.source)
 x = torch.randn(4, 32, 16, 16)
 ours, torchs = norms.GroupNorm(4, 32), nn.GroupNorm(4, 32)
 print("GroupNorm, largest difference:", (ours(x) - torchs(x)).abs().max().item())
-ours, torchs = norms.LayerNorm((32, 16, 16)), nn.LayerNorm((32, 16, 16))
+ours, torchs = norms.LayerNorm([32, 16, 16]), nn.LayerNorm([32, 16, 16])
 print("LayerNorm, largest difference:", (ours(x) - torchs(x)).abs().max().item())
 
 # %% [markdown]
@@ -64,10 +64,11 @@ print("LayerNorm, largest difference:", (ours(x) - torchs(x)).abs().max().item()
 # %%
 images = fashion.train.inputs[:64].float() / 255
 targets = fashion.train.targets[:64]
+kinds = {"plain": None, "LayerNorm": norms.ALL["layer"], "GroupNorm": norms.ALL["group"]}
 flows = {}
-for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.items():
+for name, norm in kinds.items():
     torch.manual_seed(0)
-    net = models.DeeperCNN(norm and norms.ALL[norm], convs_per_block=8)
+    net = models.DeeperCNN(norm, convs_per_block=8)
     flows[name] = probe.first_step(net, nn.CrossEntropyLoss(), images, targets)
     print(f"{name:10} visible share at the logits {flows[name][-1]['visible_share']:.1e}")
 plots.layer_flow(flows)
@@ -81,9 +82,9 @@ n = 2_000 if SMALL else 60_000
 first = data.Split(fashion.train.inputs[:n], fashion.train.targets[:n])
 test = data.Split(fashion.test.inputs[: n // 4], fashion.test.targets[: n // 4])
 histories = {}
-for name, norm in {"plain": None, "LayerNorm": "layer", "GroupNorm": "group"}.items():
+for name, norm in kinds.items():
     torch.manual_seed(0)
-    net = models.DeeperCNN(norm and norms.ALL[norm], convs_per_block=8)
+    net = models.DeeperCNN(norm, convs_per_block=8)
     histories[name] = train.fit(net, nn.CrossEntropyLoss(), first, test, epochs=1 if SMALL else 3)
     print(name, [f"{row['test_accuracy']:.3f}" for row in histories[name]])
 plots.accuracy_curves(histories)
@@ -128,7 +129,7 @@ for name, criterion in criteria.items():
     torch.manual_seed(0)
     net = models.DeeperCNN()
     flow = probe.first_step(net, criterion, rare.inputs[spread].float() / 255, rare.targets[spread])
-    gradients[name] = sum(layer["grad_norm"] ** 2 for layer in flow) ** 0.5
+    gradients[name] = sum((layer["grad_norm"] or 0.0) ** 2 for layer in flow) ** 0.5
     train.fit(net, criterion, rare, rare_test, epochs=2 if SMALL else 10)
     scores[name] = metrics.score(rare_test.targets, train.predict(net, rare_test.inputs), 10)
     print(f"{name:20} first gradient {gradients[name]:.3f}, {scores[name].accuracy:.3f} right")

@@ -9,7 +9,7 @@ from torch import nn
 from counterpoise.losses import LogitAdjustedLoss, count_classes
 
 images, labels = load_digits(return_X_y=True)
-images = (images / 16).astype("float32")
+images = (torch.tensor(images, dtype=torch.float32) / 16).numpy()
 
 torch.manual_seed(0)
 net = NeuralNetClassifier(
