@@ -12,7 +12,7 @@ from counterpoise.kernels.conv2d.reference import conv2d as reference
 
 in_c = pytest.mark.skipif(cpu._FORWARD is None, reason="no kernel was compiled")
 SIZES = [(28, 28), (14, 14), (5, 7), (1, 1), (33, 17), (2, 70)]
-CASES = list(itertools.product([1, 3, 4, 8], [2, 4, 8], [(28, 28), (5, 14), (3, 2)], [1, 3]))
+CASES = [(1, 8, 3), (4, 4, 3), (8, 2, 3), (3, 4, 3), (4, 4, 1), (3, 2, 1)]  # ours in C, and torch's
 
 
 def made(i, o, size, kernel, n=3):
@@ -28,7 +28,8 @@ def outcome(function, inputs):
     return [y, *torch.autograd.grad(y, inputs, g)]
 
 
-@pytest.mark.parametrize(("i", "o", "size", "kernel"), CASES)
+@pytest.mark.parametrize("size", [(28, 28), (5, 14), (3, 2)])
+@pytest.mark.parametrize(("i", "o", "kernel"), CASES)
 def test_equals_the_reference_in_float64(i, o, size, kernel):
     inputs, pad = made(i, o, size, kernel), (kernel // 2, kernel // 2)
     found = outcome(lambda x, w, b: conv2d(x, w, b, pad), inputs)
@@ -44,17 +45,17 @@ def error(found, wanted):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("i", "o"), [(1, 4), (4, 4), (4, 8), (8, 8), (8, 4), (1, 8)])
-@pytest.mark.parametrize("n", [1, 20])
 @in_c
-def test_is_as_exact_as_torch(i, o, size, n):
-    inputs = made(i, o, size, 3, n)
-    assert cpu.suits(*inputs, (1, 1))
-    found = outcome(lambda *a: conv2d(*a, (1, 1)), inputs)
-    torchs = outcome(lambda *a: F.conv2d(*a, padding=1), inputs)
-    double = [t.detach().double().requires_grad_() for t in inputs]
-    wanted = outcome(lambda *a: reference(*a, (1, 1)), double)
-    for f, t, w in zip(found, torchs, wanted, strict=True):
-        assert error(f, w) < max(2 * error(t, w), 5e-7)  # a few roundings
+def test_is_as_exact_as_torch(i, o, size):
+    for n in (1, 20):
+        inputs = made(i, o, size, 3, n)
+        assert cpu.suits(*inputs, (1, 1))
+        found = outcome(lambda *a: conv2d(*a, (1, 1)), inputs)
+        torchs = outcome(lambda *a: F.conv2d(*a, padding=1), inputs)
+        double = [t.detach().double().requires_grad_() for t in inputs]
+        wanted = outcome(lambda *a: reference(*a, (1, 1)), double)
+        for f, t, w in zip(found, torchs, wanted, strict=True):
+            assert error(f, w) < max(2 * error(t, w), 5e-7)  # a few roundings
 
 
 @in_c

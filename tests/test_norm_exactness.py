@@ -1,4 +1,4 @@
-"""Group and layer norm in C, for `channels_last` on a CPU, beside float64 and torch's kernels."""
+"""How exact the norms are, in C above all, beside float64 and torch's kernels."""
 
 import itertools
 
@@ -8,11 +8,13 @@ import torch.nn.functional as F
 
 from counterpoise import norms
 from counterpoise.kernels import compiled
+from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.group_norm import group_norm
 from counterpoise.kernels.layer_norm import layer_norm
 
 LAST = torch.channels_last
-pytestmark = pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
+in_c = pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
+both = pytest.mark.usefixtures("with_and_without_c")
 
 SHAPES = [
     (2, 3, 50, 40), (4, 5, 9, 9), (3, 6, 5, 7), (2, 7, 13, 11), (1, 12, 7, 3), (2, 20, 33, 31),
@@ -35,7 +37,8 @@ def case(shape, groups, dtype, offset=0.0, of_own=None):
     else:
         norm = norms.GroupNorm(groups, shape[1])
         both = (lambda f: lambda x, *own: f(x, groups, *own)), (group_norm, F.group_norm)
-    assert norms.explain(norm, x.contiguous(memory_format=LAST)).startswith("cpu: ")
+    by = "eager: asked" if forced_backend() == "eager" else "cpu: "
+    assert norms.explain(norm, x.contiguous(memory_format=LAST)).startswith(by)
     return *map(*both), [x, *own], slope
 
 
@@ -50,6 +53,7 @@ def exact(norm, tensors, slope):
     return outcome(norm, [t.double() for t in tensors], slope)
 
 
+@in_c
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_odd_sizes_at_any_mean_are_at_most_twice_as_far_off_as_torchs(shape, dtype):
@@ -66,6 +70,7 @@ def test_odd_sizes_at_any_mean_are_at_most_twice_as_far_off_as_torchs(shape, dty
         assert found[1].is_contiguous(memory_format=LAST)
 
 
+@in_c
 @pytest.mark.parametrize("groups", [1, 2, 16, "layer"])
 @pytest.mark.parametrize("offset", [0.0, 0.9, 1e4])
 def test_images_of_224_pixels_lose_no_digit(groups, offset):
@@ -76,6 +81,7 @@ def test_images_of_224_pixels_lose_no_digit(groups, offset):
         assert (f - w).abs().max() <= 1.5e-6 * w.abs().max()
 
 
+@in_c
 def test_a_border_and_a_ramp_lose_no_digit():
     """Where the first pixels, or the first chunks, are far from the mean of the whole."""
     bordered = 1 + 1e-2 * random(1, 8, 96, 96)
@@ -87,6 +93,7 @@ def test_a_border_and_a_ramp_lose_no_digit():
         assert (found - wanted).abs().max() <= 2e-6
 
 
+@in_c
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(70, 8, 14, 14), (1, 16, 97, 99), (3, 320, 24, 23)])
 @pytest.mark.parametrize("groups", [1, 8, "layer"])
@@ -103,6 +110,7 @@ def test_any_number_of_threads_gives_the_same_bits(shape, groups, dtype):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@in_c
 @pytest.mark.parametrize("groups", [2, "layer"])
 @pytest.mark.parametrize("of_own", [torch.float32, torch.bfloat16])
 def test_parameters_in_float32_beside_bfloat16(groups, of_own):
@@ -115,6 +123,7 @@ def test_parameters_in_float32_beside_bfloat16(groups, of_own):
         assert (f - w).abs().max() <= room * w.abs().max()
 
 
+@both
 @pytest.mark.parametrize("groups", [1, 2, 8, "layer"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
@@ -133,13 +142,17 @@ def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
         ones = torch.ones_like(tensors[1]) if weight is None else weight
         plain = theirs(x, ones, bias)  # torch's backward fails for a bias without a weight
         torch.testing.assert_close(y, plain, rtol=room, atol=room)
-        found, wanted = (torch.autograd.grad(v, asked, slope) for v in (y, plain))
+        wanted = torch.autograd.grad(plain, asked, slope)
+        last = torch.autograd.grad(y, asked[-1:], slope, retain_graph=True)
+        found = torch.autograd.grad(y, asked, slope)
+        torch.testing.assert_close(last, wanted[-1:], rtol=4 * room, atol=4 * room)
         torch.testing.assert_close(found, wanted, rtol=4 * room, atol=4 * room)
     with torch.no_grad():
         y = ours(tensors[0].contiguous(memory_format=LAST), *tensors[1:])
     torch.testing.assert_close(y, theirs(*tensors), rtol=room, atol=room)
 
 
+@both
 @pytest.mark.parametrize("groups", [2, "layer"])
 def test_gradients_of_another_layout_and_expanded_ones(groups):
     ours, theirs, tensors, slope = case((3, 8, 9, 5), groups, torch.float32)
@@ -150,6 +163,7 @@ def test_gradients_of_another_layout_and_expanded_ones(groups):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+@both
 @pytest.mark.parametrize("groups", [4, "layer"])
 def test_nan_and_infinity_stay_in_their_sample(groups):
     ours, theirs, (x, *own), _ = case((3, 8, 9, 5), groups, torch.bfloat16)
@@ -159,6 +173,7 @@ def test_nan_and_infinity_stay_in_their_sample(groups):
     assert torch.equal(found.isnan(), theirs(x, *own).isnan())
 
 
+@in_c
 @pytest.mark.parametrize("groups", [4, "layer"])
 def test_nan_of_any_bits_in_a_float32_parameter_stays_nan_in_bfloat16(groups):
     ours, theirs, (x, *own), _ = case((3, 8, 9, 5), groups, torch.bfloat16, 0.0, torch.float32)
@@ -168,6 +183,7 @@ def test_nan_of_any_bits_in_a_float32_parameter_stays_nan_in_bfloat16(groups):
     assert torch.equal(found.isnan(), theirs(x, *own).isnan())
 
 
+@in_c
 def test_what_torch_refuses_is_refused_with_its_message():
     x = random(3, 8, 9, 5).contiguous(memory_format=LAST)
     for groups, size in ((3, 8), (2, 7)):
@@ -181,6 +197,7 @@ def test_what_torch_refuses_is_refused_with_its_message():
             layer_norm(x, (8, 9, 5), torch.ones(wrong))
 
 
+@in_c
 @pytest.mark.parametrize("groups", [2, "layer"])
 def test_parameters_with_gaps_and_a_saved_input_that_was_changed(groups):
     ours, theirs, (x, *own), slope = case((3, 8, 9, 5), groups, torch.float32)
@@ -197,6 +214,7 @@ def test_parameters_with_gaps_and_a_saved_input_that_was_changed(groups):
         y.sum().backward()
 
 
+@in_c
 @pytest.mark.parametrize("layer", [norms.GroupNorm(2, 4), norms.LayerNorm((4, 3, 5))])
 @pytest.mark.parametrize("learns", [True, False])
 def test_what_was_kept_from_a_transform_is_normalized_as_ever(layer, learns):
@@ -205,3 +223,56 @@ def test_what_was_kept_from_a_transform_is_normalized_as_ever(layer, learns):
     torch.func.grad(lambda x: (kept.append(x), x.sum())[1])(x)
     with torch.set_grad_enabled(learns):
         torch.testing.assert_close(layer(kept[0]), layer(x))
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize(
+    ("groups", "shape"), [(1, (4, 64, 9, 9)), (4, (4, 64, 9, 9)), (16, (2, 16, 33, 32))]
+)
+def test_group_norm_is_as_exact_as_torchs(groups, shape, dtype):
+    tensors, slope = [random(*shape), *(random(shape[1], seed=s) for s in (1, 2))], random(*shape)
+    for offset in (0.0, 0.5, 3.0, 1e2, 1e4):
+        given = [t.to(dtype) for t in (tensors[0] + offset, *tensors[1:])]
+        wanted = exact(lambda x, *own: F.group_norm(x, groups, *own), given, slope)
+        others = outcome(lambda x, *own: F.group_norm(x, groups, *own), given, slope)
+        found = outcome(lambda x, *own: group_norm(x, groups, *own), given, slope, LAST)
+        rounded = offset if dtype == torch.float64 else 0.0  # what float64 rounds the mean to
+        for f, o, w in zip(found, others, wanted, strict=True):
+            room = 8 * torch.finfo(dtype).eps * (1 + rounded) * (1 + w.abs().max())
+            assert (f - w).abs().max() <= 2 * (o - w).abs().max() + room
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("channels", "groups"), [(64, 1), (64, 4), (4, 1), (4, 2)])
+def test_float32_parameters_beside_half_precision_get_torchs_gradients(dtype, channels, groups):
+    shape, own = (4, channels, 9, 9), [random(channels, seed=seed) for seed in (2, 3)]
+    slope = random(*shape, seed=1)
+    for offset in (0.0, 1.5, 3.0, 9.0, 1e2):
+        given = [random(*shape, offset=offset).to(dtype), *own]
+        wanted = exact(lambda x, *own: F.group_norm(x, groups, *own), given, slope)
+        others = outcome(lambda x, *own: F.group_norm(x, groups, *own), given, slope)
+        found = outcome(lambda x, *own: group_norm(x, groups, *own), given, slope, LAST)
+        for f, o, w in list(zip(found, others, wanted, strict=True))[2:]:
+            assert (f - w).abs().max() <= 4 * (o - w).abs().max() + 1e-5
+
+
+TINY = [(2, 4, 28, 28), (3, 8, 14, 14), (1, 6, 5, 7), (5, 12, 1, 1), (4, 2, 3, 1), (2, 260, 2, 2)]
+
+
+@both
+@pytest.mark.parametrize("shape", TINY)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, LAST])
+def test_small_images_in_both_layouts(shape, layout):
+    x, slope = random(*shape), random(*shape, seed=3)
+    for sizes, given, ours, theirs in (
+        (shape[1:2], 2, group_norm, F.group_norm),
+        (shape[1:], shape[1:], layer_norm, F.layer_norm),
+    ):
+        tensors = [x, *(random(*sizes, seed=seed) for seed in (1, 2))]
+        found = outcome(lambda x, *own, f=ours, g=given: f(x, g, *own), tensors, slope, layout)
+        wanted = exact(lambda x, *own, f=theirs, g=given: f(x, g, *own), tensors, slope)
+        for f, w in zip(found, wanted, strict=True):
+            torch.testing.assert_close(f.double(), w, rtol=1e-4, atol=2e-4)
+        assert found[0].is_contiguous(memory_format=layout)
