@@ -132,6 +132,9 @@ def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
     for learned in itertools.product((True, False), (True, False, None), (True, False, None)):
         if True not in learned:
             continue
+        biased = learned[1] is None and learned[2] is not None
+        if biased and forced_backend() == "eager":
+            continue  # torch's backward fails for a bias without a weight
         given = [
             None if learns is None else t.detach().requires_grad_(learns)
             for t, learns in zip(tensors, learned, strict=True)
@@ -140,7 +143,7 @@ def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
         x, weight, bias = given
         y = ours(x.contiguous(memory_format=LAST), weight, bias)
         ones = torch.ones_like(tensors[1]) if weight is None else weight
-        plain = theirs(x, ones, bias)  # torch's backward fails for a bias without a weight
+        plain = theirs(x, ones, bias)
         torch.testing.assert_close(y, plain, rtol=room, atol=room)
         wanted = torch.autograd.grad(plain, asked, slope)
         last = torch.autograd.grad(y, asked[-1:], slope, retain_graph=True)
