@@ -1,7 +1,11 @@
-"""Shared by the norms: the tensors that their kernels in C take, and the calls of those."""
+"""Shared by the norms: the tensors that their kernels in C take, and the calls of those.
+
+A kernel reads its numbers in the order of memory, and its results do not depend on the number of
+threads. Gradients that are to be differentiated come from the reference formula.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,12 +14,16 @@ from torch.nn import Parameter
 from counterpoise.kernels import compiled
 from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.compiled import address
-from counterpoise.kernels.dispatch import has_memory, plain_eager
+from counterpoise.kernels.dispatch import (
+    apply_without_functorch,
+    has_memory,
+    plain_eager,
+    wants_gradient,
+)
 
 DTYPES = (torch.float32, torch.bfloat16)
 SMALL = 2**20  # numbers
 WHY_SMALL = "torch's kernel is quicker for fewer than 2**20 numbers; inexact at large means"
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # of x, weight and bias
 
 
 def small(x: Tensor) -> bool:
@@ -65,36 +73,79 @@ def _plain(x: Tensor) -> bool:
     return (type(x) is Tensor or type(x) is Parameter) and x.is_cpu and has_memory(x)
 
 
-def normalized(
-    kernel: Any,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    stats: Tensor,
-    sizes: tuple[int, ...],
-    eps: float,
-) -> Tensor:
-    """Return y in the layout of x, which is dense; fill `stats`: mean, 1/sqrt(var + eps)."""
+class Norm(NamedTuple):
+    """A normalization of one tensor in C."""
+
+    forward: Any  # the functions in C
+    backward: Any
+    memory: torch.memory_format  # in which the tensor is read and its output written
+    means: int
+    sizes: tuple[int, ...]  # the functions' own
+    eps: float
+    formula: Callable[..., Tensor]  # of x, weight and bias
+
+
+def normalize(norm: Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Normalize tensors that `unfit` accepts, and return y in the layout `norm.memory`."""
+    if wants_gradient(x, weight, bias):
+        return _apply(norm, x, weight, bias)
+    return _forward(norm, x, weight, bias)[0]
+
+
+def _forward(
+    norm: Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return y, and each mean with its 1/sqrt(var + eps)."""
+    x = x.contiguous(memory_format=norm.memory)
     weight = None if weight is None else weight.contiguous()
     bias = None if bias is None else bias.contiguous()
-    y = torch.empty_like(x)
+    y, stats = torch.empty_like(x), torch.empty(norm.means, 2, dtype=torch.float64)
     addresses = x.data_ptr(), address(weight), address(bias), y.data_ptr(), stats.data_ptr()
-    if kernel(*addresses, *sizes, eps, *_in_bfloat16(x, weight, bias), torch.get_num_threads()):
+    low, threads = _in_bfloat16(x, weight, bias), torch.get_num_threads()
+    if norm.forward(*addresses, *norm.sizes, norm.eps, *low, threads):
         raise MemoryError("no memory for a norm's scratch")
-    return y
+    return y, stats
 
 
-def gradients(
-    kernel: Any,
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, norm: Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        y, stats = _forward(norm, x, weight, bias)
+        ctx.norm = norm
+        ctx.save_for_backward(x, weight, bias, stats)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """In C; by the formula where a gradient is differentiated, or several come at once."""
+        *tensors, stats = ctx.saved_tensors
+        if torch.is_grad_enabled() or not has_memory(grads[0]):
+            wanted = [t for t in tensors if t is not None and t.requires_grad]
+            with torch.enable_grad():
+                y = ctx.norm.formula(*tensors)
+                found = iter(torch.autograd.grad(y, wanted, grads[0], create_graph=True))
+            return None, *(
+                next(found) if t is not None and t.requires_grad else None for t in tensors
+            )
+        return None, *_gradients(ctx.norm, grads[0], *tensors, stats, ctx.needs_input_grad[1:])
+
+
+_apply = apply_without_functorch(_Norm)
+
+
+def _gradients(
+    norm: Norm,
     grad: Tensor,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     stats: Tensor,
-    sizes: tuple[int, ...],
-    wanted: tuple[bool, bool, bool],
-) -> Gradients:
-    """Return those of x, weight and bias that are wanted; x is dense, and `grad` in its layout."""
+    wanted: tuple[bool, ...],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return those of x, weight and bias that are wanted."""
+    x, grad = (t.contiguous(memory_format=norm.memory) for t in (x, grad))
     weight = None if weight is None else weight.contiguous()
     dx = torch.empty_like(x) if wanted[0] else None
     dweight = torch.empty_like(weight) if weight is not None and wanted[1] else None
@@ -103,7 +154,8 @@ def gradients(
         dbias = torch.empty_like(bias, memory_format=torch.contiguous_format)
     addresses = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
     into = address(dx), address(dweight), address(dbias)
-    if kernel(*addresses, *into, *sizes, *_in_bfloat16(x, weight, bias), torch.get_num_threads()):
+    low, threads = _in_bfloat16(x, weight, bias), torch.get_num_threads()
+    if norm.backward(*addresses, *into, *norm.sizes, *low, threads):
         raise MemoryError("no memory for the gradient of a norm")
     return dx, dweight, dbias
 
@@ -112,24 +164,3 @@ def _in_bfloat16(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple
     """Return whether x, and whether weight and bias, have their numbers in bfloat16."""
     own = bias if weight is None else weight
     return x.dtype is torch.bfloat16, own is not None and own.dtype is torch.bfloat16
-
-
-def gradients_by_formula(
-    norm: Callable[..., Tensor],
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-) -> Gradients:
-    """Return those of x, weight and bias that are wanted, by operators that autograd knows.
-
-    For gradients that are to be differentiated, or that come several at once.
-    """
-    tensors = (x, weight, bias)
-    inputs = [t for t in tensors if t is not None and t.requires_grad]
-    with torch.enable_grad():
-        found = iter(torch.autograd.grad(norm(x, weight, bias), inputs, grad, create_graph=True))
-    of_x, of_weight, of_bias = (
-        next(found) if t is not None and t.requires_grad else None for t in tensors
-    )
-    return of_x, of_weight, of_bias
