@@ -124,6 +124,17 @@ def test_parameters_in_float32_beside_bfloat16(groups, of_own):
 
 
 @both
+@pytest.mark.parametrize("groups", [2, "layer"])
+def test_weight_in_float32_and_bias_in_bfloat16(groups):
+    ours, theirs, tensors, slope = case((3, 8, 9, 5), groups, torch.bfloat16, 3.0, torch.float32)
+    tensors[2] = tensors[2].bfloat16()
+    wanted = exact(theirs, tensors, slope)
+    for f, w in zip(outcome(ours, tensors, slope, LAST), wanted, strict=True):
+        room = max(torch.finfo(f.dtype).eps, 2e-6)
+        assert (f - w).abs().max() <= room * w.abs().max()
+
+
+@both
 @pytest.mark.parametrize("groups", [1, 2, 8, "layer"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
