@@ -4,6 +4,7 @@ A kernel reads its numbers in the order of memory, and its results do not depend
 threads. Gradients that are to be differentiated come from the reference formula.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -120,16 +121,16 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """In C; by the formula where a gradient is differentiated, or several come at once."""
-        *tensors, stats = ctx.saved_tensors
-        if torch.is_grad_enabled() or not has_memory(grads[0]):
-            wanted = [t for t in tensors if t is not None and t.requires_grad]
-            with torch.enable_grad():
-                y = ctx.norm.formula(*tensors)
-                found = iter(torch.autograd.grad(y, wanted, grads[0], create_graph=True))
-            return None, *(
-                next(found) if t is not None and t.requires_grad else None for t in tensors
-            )
-        return None, *_gradients(ctx.norm, grads[0], *tensors, stats, ctx.needs_input_grad[1:])
+        x, weight, bias, stats = ctx.saved_tensors
+        if not torch.is_grad_enabled() and has_memory(grads[0]):
+            wanted = ctx.needs_input_grad[1:]
+            return None, *_gradients(ctx.norm, grads[0], x, weight, bias, stats, wanted)
+        learned = [t is not None and t.requires_grad for t in (x, weight, bias)]
+        inputs = list(itertools.compress((x, weight, bias), learned))
+        with torch.enable_grad():
+            y = ctx.norm.formula(x, weight, bias)
+            found = iter(torch.autograd.grad(y, inputs, grads[0], create_graph=True))
+        return None, *(next(found) if learns else None for learns in learned)
 
 
 _apply = apply_without_functorch(_Norm)
