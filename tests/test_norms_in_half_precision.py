@@ -128,7 +128,7 @@ def test_the_image_of_64_channels_that_torch_gets_wrong(dtype):
 @half
 @given(
     rows=st.integers(1, 300),
-    columns=st.integers(1, 40),
+    columns=st.integers(2, 40),  # xhat of one number is what rounding left, times 1/sqrt(eps)
     offset=st.sampled_from([0.0, 3.0, 100.0]),
     size=st.sampled_from([1e-4, 1.0, 100.0]),
 )
