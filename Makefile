@@ -14,7 +14,7 @@ NEEDS  := pyproject.toml constraints.txt hatch_build.py $(wildcard src/counterpo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test faults check bench format clean
+.PHONY: help setup demo test faults mutants check bench format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -29,6 +29,9 @@ test: $(VENV)/.stamp-dev  ## run the tests, but for the slow ones
 
 faults: $(VENV)/.stamp-dev  ## let every operation on a file fail, and change every byte (40 min)
 	COUNTERPOISE_FAULTS=all $(BIN)/python -m pytest -n 2 tests/faults $(ARGS)
+
+mutants: $(VENV)/.stamp-dev  ## plant known mistakes, and see that the tests notice (40 min)
+	$(BIN)/python tests/mutants/plant.py $(ARGS)
 
 check: $(VENV)/.stamp-dev  ## lint, format check, types, import rules
 	$(BIN)/ruff check .
