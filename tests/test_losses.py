@@ -96,6 +96,19 @@ def test_label_smoothing_is_torchs(shape, reduction, ignored, weight, smoothing)
     torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
 
 
+@pytest.mark.parametrize("classes", [33, 64, 65, 513, 1100])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_any_number_of_classes(classes, smoothing):
+    """Also one that no vector and no block of the kernels divides: none of them is left out."""
+    logits, target = made(5, classes)
+    weight = torch.linspace(0.5, 2, classes)
+    target[-1] = classes - 1
+    found = adjusted_cross_entropy(logits, target, weight=weight, label_smoothing=smoothing)
+    wanted = F.cross_entropy(logits, target, weight, label_smoothing=smoothing)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradient(found, logits), gradient(wanted, logits))
+
+
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_label_smoothing_is_the_same_in_every_reduction(weight):
     logits, target = made(7, 4)
