@@ -111,6 +111,17 @@ def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
         assert ((f - w).abs() <= 1e-6 * t).all()
 
 
+@pytest.mark.parametrize("number", [257, 259])
+@pytest.mark.parametrize("name", ["layer", "groups"])
+def test_a_sum_between_two_numbers_is_rounded_to_the_even_one(name, number):
+    """As torch does: bfloat16 knows every second number from 256 on."""
+    shape = (number, 4, 2, 3) if name == "layer" else (1, 4, 1, number)
+    norm, x, _ = made(name, shape, torch.bfloat16)
+    for layout in ("contiguous", "channels_last"):
+        _, sums = gradients(norm, LAYOUTS[layout](x), torch.ones(shape))
+        assert sums.unique().tolist() == [{257: 256.0, 259: 260.0}[number]], layout
+
+
 @half
 def test_the_image_of_64_channels_that_torch_gets_wrong(dtype):
     torch.manual_seed(0)
