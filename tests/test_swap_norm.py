@@ -132,6 +132,8 @@ def test_mode_dtype_frozen_parameters_and_hooks_are_carried():
     assert new.bias.requires_grad
     assert not new.training
     assert swap_norm(nn.BatchNorm2d(8, device="meta")).net.weight.is_meta
+    batch = swap_norm(nn.GroupNorm(2, 8, dtype=torch.float64), to="batch").net
+    assert batch.running_mean.dtype == torch.float64
 
 
 def test_hooks_of_every_kind_are_carried_and_their_handles_still_remove_them():
