@@ -36,8 +36,8 @@ def run(made, folder, **settings):
     return list(stream({Path(folder): made}, **settings))
 
 
-def prepared(made, folder):
+def prepared(made, folder, data=None):
     """The final runs of a plan as jobs, without running them."""
-    work = streaming._Work(made, folder, streaming.keep(streaming.gather(made), folder))
+    work = streaming._Work(made, folder, streaming.keep(streaming.gather(made, data), folder))
     work.add_final()
     return work

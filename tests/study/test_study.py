@@ -15,6 +15,7 @@ from tests.study.small import QUICK, files, plan, prepared, run
 from torch import nn
 
 from counterpoise.data import Split, Splits
+from counterpoise.losses import choose_tau, effective_number_weights
 from counterpoise.study import (
     Imbalance,
     Plan,
@@ -22,6 +23,7 @@ from counterpoise.study import (
     Tuning,
     Variant,
     compare,
+    one_run,
     open_study,
 )
 from counterpoise.study.events import (
@@ -88,8 +90,6 @@ def test_a_damaged_run_is_run_again(finished, tmp_path):
 
 def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch):
     """Whatever the norm, the loss and the sampler: told by hashes, from within the runs."""
-    from counterpoise.study import one_run
-
     made = {}
 
     class Watched(one_run._Training):
@@ -185,6 +185,49 @@ def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
     ldam = study.of("ldam+drw")[0]
     assert abs(ldam.predictions["test_logits"]).max() <= 30.001  # cosines times the scale
     assert ldam.run["seen_counts"] != ldam.run["train_counts"]
+
+
+def test_features_are_scaled_by_what_the_training_split_alone_shows(tmp_path):
+    work = prepared(plan(), tmp_path, toy())
+    splits = one_run._Training(work.job(work.added[0])).splits
+    inputs = splits["train"].inputs
+    torch.testing.assert_close(inputs.mean(0), torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(inputs.std(0, correction=0), torch.ones(5))
+    assert (splits["validation"].inputs.mean(0).abs() > 1e-3).all()
+
+
+def test_tau_is_chosen_on_validation(tmp_path):
+    """Of a test split with other targets another one would be."""
+    data = toy()
+    test = Split(data.test.inputs, data.test.targets.roll(1))
+    data = Splits("toy", data.train, test, data.class_names, "made")
+    profile = Imbalance("exponential", 10)
+    study = compare(data, seeds=1, out=tmp_path, training=QUICK, imbalance=profile)
+    (record,) = study.records
+    chosen = {
+        split: choose_tau(
+            torch.from_numpy(record.predictions[f"{split}_logits"]),
+            torch.from_numpy(record.predictions[f"{split}_targets"]),
+            record.run["seen_counts"],
+        ).tau
+        for split in ("validation", "test")
+    }
+    assert record.run["tau"] == chosen["validation"] != chosen["test"]
+
+
+def test_deferred_weights_set_in_after_the_planned_share_of_the_epochs(tmp_path):
+    late = plan(
+        losses=("cross_entropy+drw",),
+        training=Training("mlp", epochs=10, lr=0.1, deferred=0.6),
+        imbalance=Imbalance("exponential", 10),
+    )
+    work = prepared(late, tmp_path)
+    made = one_run._Training(work.job(work.added[0]))
+    (schedule,) = made.each_epoch
+    for epoch in range(10):
+        schedule.set_epoch(epoch)
+        weight = effective_number_weights(made.seen_counts) if epoch >= 6 else torch.ones(10)
+        assert torch.equal(made.loss.weight, weight), epoch
 
 
 def test_a_variant_with_settings_of_its_own(tmp_path):
@@ -339,8 +382,6 @@ def test_the_time_left_is_shown_at_every_width(width):
 def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_path):
     """As a worker that was stopped holds it, of a study that was killed."""
     import threading
-
-    from counterpoise.study import one_run
 
     work = prepared(plan(), tmp_path)
     name = work.added[0]
