@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from counterpoise import files
 from counterpoise.study import record
 
 SPEC = {"seed": 0, "training": {"lr": 0.1, "watch": ["validation"]}}
@@ -37,6 +38,18 @@ def test_what_was_finished_is_read_back(tmp_path):
     assert record.timing(folder)["seconds"] == 1.5
     names = {"run.json", "history.jsonl", "predictions.npz", "timing.json"}
     assert {p.name for p in folder.iterdir()} == names
+
+
+def test_what_says_that_a_run_is_finished_is_written_last(tmp_path, monkeypatch):
+    written, write = [], files.write
+
+    def noted(path, content):
+        written.append(path.name)
+        write(path, content)
+
+    monkeypatch.setattr(files, "write", noted)
+    finished(tmp_path / "run")
+    assert written.index(record.RUN) == len(written) - 1 == 3
 
 
 @pytest.mark.parametrize("name", ["history.jsonl", "predictions.npz", "run.json", "timing.json"])
