@@ -96,6 +96,12 @@ def test_dead_layers_are_named(make):
     assert "95.0% of the units of first" in found.text
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.89, False), (0.9, True)])
+def test_a_layer_is_dead_from_nine_tenths_on(make, share, told):
+    study = make({CE: {0: GOOD}}, flows={CE: flow(0.1, share)})
+    assert bool(_learning.dead_layers(study)) == told
+
+
 def test_a_last_layer_that_starts_at_zero_is_not_dead(make):
     last = [{"name": "head", "dead_share": 1.0, "visible_share": 0.0, "grad_norm": 1.0}]
     study = make({CE: {0: GOOD}}, flows={CE: flow(0.1)[:1] + last})
@@ -115,6 +121,19 @@ def test_a_run_that_answers_one_class(make):
 
 def test_answers_like_a_lopsided_test_split_are_no_collapse(make):
     assert _learning.one_answer(make({CE: {0: [960, 20]}}, (970, 30))) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "sizes", "told"),
+    [
+        ([100, 10], (100, 100), True),  # 95% of the answers
+        ([100, 11], (100, 100), False),  # 94.5%
+        ([86, 3], (86, 14), True),  # 97%, 11 points more than there are
+        ([88, 3], (88, 12), False),  # 97%, 9 points more
+    ],
+)
+def test_one_answer_is_95_percent_and_10_points_more_than_there_are(make, right, sizes, told):
+    assert bool(_learning.one_answer(make({CE: {0: right}}, sizes))) == told
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -199,6 +218,22 @@ def test_what_is_not_overfitting(make, nll, loss):
     assert _training.overfit(study) == []
 
 
+@pytest.mark.parametrize(("last", "told"), [(0.54, False), (0.56, True)])
+def test_validation_rose_if_it_did_by_a_tenth(make, last, told):
+    rows = history(OVERFIT[0], [1.1, 0.5, 0.6, last], OVERFIT[2])
+    assert bool(_training.overfit(make({CE: {0: GOOD}}, histories={CE: rows}))) == told
+
+
+@pytest.mark.parametrize(("risen", "seeds", "told"), [(1, 2, False), (2, 3, True), (1, 3, False)])
+def test_overfitting_is_what_most_seeds_do(make, risen, seeds, told):
+    rows = {
+        (CE, s): history(OVERFIT[0], [1.1, 0.5, 0.6, 4.0 if s < risen else 0.4], OVERFIT[2])
+        for s in range(seeds)
+    }
+    study = make({CE: dict.fromkeys(range(seeds), GOOD)}, histories=rows)
+    assert bool(_training.overfit(study)) == told
+
+
 def test_a_loss_that_changes_on_the_way_is_not_judged(make):
     study = make({"ldam+drw": {0: GOOD}}, histories={"ldam+drw": history(*OVERFIT)})
     assert _training.overfit(study) == []
@@ -216,6 +251,13 @@ def test_gradients_that_differ_in_size_are_told(make):
         "The first gradient of focal is 20 times smaller than that of cross_entropy, and at the "
         "same learning rate (0.1) so are its first steps"
     )
+
+
+@pytest.mark.parametrize(("gradient", "told"), [(0.7, False), (0.6, True), (5.9, False), (6.1, True)])
+def test_gradients_differ_from_three_times_on(make, gradient, told):
+    flows = {CE: flow(0.1, gradient=2.0), FOCAL: flow(0.1, gradient=gradient)}
+    study = make({CE: {0: GOOD}, FOCAL: {0: GOOD}}, flows=flows)
+    assert bool(_training.gradient_sizes(study)) == told
 
 
 @pytest.mark.parametrize(
