@@ -176,6 +176,14 @@ def test_a_gradient_that_vanishes():
     assert found.layer == "faint"
 
 
+def test_of_layers_without_a_gradient_the_one_nearest_to_the_loss_is_named():
+    torch.manual_seed(0)
+    net = Faint()
+    net.faint = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 2))
+    found = diagnose(net, CE, *sides(), lr=0.1, remedies=False)
+    assert (found.cause, found.layer) == ("the gradient vanishes", "faint.1")
+
+
 @pytest.mark.parametrize("depth", [1, 8])
 def test_the_deep_cnn(depth):
     digits = data.digits().train
