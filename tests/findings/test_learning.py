@@ -253,7 +253,9 @@ def test_gradients_that_differ_in_size_are_told(make):
     )
 
 
-@pytest.mark.parametrize(("gradient", "told"), [(0.7, False), (0.6, True), (5.9, False), (6.1, True)])
+@pytest.mark.parametrize(
+    ("gradient", "told"), [(0.7, False), (0.6, True), (5.9, False), (6.1, True)]
+)
 def test_gradients_differ_from_three_times_on(make, gradient, told):
     flows = {CE: flow(0.1, gradient=2.0), FOCAL: flow(0.1, gradient=gradient)}
     study = make({CE: {0: GOOD}, FOCAL: {0: GOOD}}, flows=flows)

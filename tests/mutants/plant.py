@@ -2,15 +2,16 @@
 
     make mutants ARGS="--only 'holm-*' 'swap-*'"
 
-`mutants.toml` lists them. Each is planted in a copy of this checkout, whose tests are then run up to
-the first that fails; before that, all of these tests must pass where nothing is planted. Prints a
-table. Exit code: 0 if all mutants died, 1 if one lives, 2 if the list does not fit the code or the
-tests fail by themselves.
+`mutants.toml` lists them. Each is planted in a copy of this checkout, whose tests then run up to
+the first that fails; before that, all of these tests must pass with nothing planted. Prints a
+table. Exit code: 0 if all mutants died, 1 if one lives, 2 if the list does not fit the code or a
+test fails by itself.
 """
 
 import argparse
 import os
 import platform
+import re
 import runpy
 import shlex
 import shutil
@@ -66,7 +67,8 @@ def misfits(mutants: Sequence[Mutant], root: Path = ROOT) -> list[str]:
             found.append(f"{m.name}: its text occurs {times} times in {m.file}, and must once")
         if m.old == m.new:
             found.append(f"{m.name}: changes nothing")
-        found += [f"{m.name}: there is no {t}" for t in m.tests if not (root / t.partition("::")[0]).is_file()]
+        missing = [test for test in m.tests if not (root / test.partition("::")[0]).is_file()]
+        found += [f"{m.name}: there is no {test}" for test in missing]
     return found
 
 
@@ -99,10 +101,10 @@ def copy_checkout(source: Path, to: Path) -> None:
 
 
 def run_tests(root: Path, tests: Sequence[str], timeout: float) -> str:
-    """Return the first test that fails; "" if none does.
+    """Return the first test that fails, or why there is none to name; "" if all pass.
 
     Raises:
-        RuntimeError: there are no such tests, or pytest cannot be run.
+        RuntimeError: there are no such tests.
     """
     words = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     process = subprocess.Popen(
@@ -120,12 +122,12 @@ def run_tests(root: Path, tests: Sequence[str], timeout: float) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return f"none ended within {timeout:g} s"
-    if process.returncode in (3, 4, 5):  # pytest's own failure, wrong words, no tests
+    if process.returncode in (4, 5):  # wrong words, nothing collected
         raise RuntimeError(told)
     if process.returncode == 0:
         return ""
-    lines = [line for line in told.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    return lines[0].partition(" ")[2].partition(" - ")[0] if lines else f"pytest ended with {process.returncode}"
+    failed = re.search(r"(?m)^(?:FAILED|ERROR) (.*?)(?: - |$)", told)
+    return failed[1] if failed else f"pytest ended with {process.returncode}"
 
 
 def kill(mutant: Mutant, clean: Path, timeout: float) -> tuple[str, float]:
@@ -152,17 +154,16 @@ def main() -> int:
         print("\n".join(wrong), file=sys.stderr)
         return 2
     mutants = [m for m in mutants if any(fnmatchcase(m.name, word) for word in asked.only)]
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, _pool(asked.jobs) as pool:
+    pool = ThreadPoolExecutor(asked.jobs)
+    with pool, tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         clean = Path(folder) / "checkout"
         copy_checkout(ROOT, clean)
         compile_kernels(clean)
-        files = sorted({test for m in mutants for test in m.tests})
-        for test, failed in zip(
-            files, pool.map(lambda test: run_tests(clean, [test], asked.timeout), files), strict=True
-        ):
-            if failed:
-                print(f"{test} fails with nothing planted: {failed}", file=sys.stderr)
-                return 2
+        tests = sorted({test for m in mutants for test in m.tests})
+        found = pool.map(lambda test: run_tests(clean, [test], asked.timeout), tests)
+        if failed := [test for test in found if test]:
+            print(f"with nothing planted there fail {', '.join(failed)}", file=sys.stderr)
+            return 2
         for cache in clean.rglob("__pycache__"):
             shutil.rmtree(cache)  # one of the code before could be taken for that of a mutant
         print("| mutant | what it breaks | noticed by | seconds |\n| --- | --- | --- | --- |")
@@ -174,10 +175,6 @@ def main() -> int:
             print(f"| {m.name} | {m.breaks} | {by} | {seconds:.0f} |", flush=True)
     print(f"\n{len(mutants) - living} of {len(mutants)} mutants died", file=sys.stderr)
     return 1 if living else 0
-
-
-def _pool(jobs: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=jobs)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.mutants import plant
 
-MUTANT = plant.Mutant("bias", "the mean is unbiased", "mean.py", "/ n", "/ (n - 1)", ["test_mean.py"])
+MUTANT = plant.Mutant("bias", "no bias", "mean.py", "/ n", "/ (n - 1)", ["test_mean.py"])
 
 
 @pytest.fixture
