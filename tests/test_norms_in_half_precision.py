@@ -113,13 +113,18 @@ def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
 
 @pytest.mark.parametrize("number", [257, 259])
 @pytest.mark.parametrize("name", ["layer", "groups"])
-def test_a_sum_between_two_numbers_is_rounded_to_the_even_one(name, number):
+def test_what_lies_between_two_numbers_is_rounded_to_the_even_one(name, number):
     """As torch does: bfloat16 knows every second number from 256 on."""
+    even = {257: 256.0, 259: 260.0}[number]
     shape = (number, 4, 2, 3) if name == "layer" else (1, 4, 1, number)
-    norm, x, _ = made(name, shape, torch.bfloat16)
+    low, x, _ = made(name, shape, torch.bfloat16)
+    mixed, *_ = made(name, shape, torch.bfloat16, torch.float32)
+    nn.init.constant_(mixed.bias, number)
     for layout in ("contiguous", "channels_last"):
-        _, sums = gradients(norm, LAYOUTS[layout](x), torch.ones(shape))
-        assert sums.unique().tolist() == [{257: 256.0, 259: 260.0}[number]], layout
+        x = LAYOUTS[layout](x)
+        _, sums = gradients(low, x, torch.ones(shape))
+        assert sums.unique().tolist() == [even], layout
+        assert mixed(torch.zeros_like(x)).unique().tolist() == [even], layout
 
 
 @half
