@@ -100,6 +100,7 @@ SLICES = {
     "one row": lambda x: x[:, :4, :1],
     "transposed": lambda x: x.transpose(2, 3),
     "expanded": lambda x: x[:1, 1:].expand(3, -1, -1, -1),
+    "one channel again and again": lambda x: x[:, :1].expand(-1, 8, -1, -1),
 }
 
 
