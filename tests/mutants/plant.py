@@ -85,7 +85,7 @@ def compile_kernels(root: Path, changed: Path | None = None) -> None:
         objects.append(source.with_suffix(".o"))
         if changed is None or changed.resolve() in _included(source, command):
             subprocess.run([*command, "-w", "-c", source, "-o", objects[-1]], check=True)
-    library = kernels / "_compiled" / f"{cpu}.so"
+    library = kernels / "compiled" / f"{cpu}.so"
     subprocess.run([*compiler, "-shared", *objects, "-lm", "-o", library], check=True)
 
 
