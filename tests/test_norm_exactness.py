@@ -19,7 +19,7 @@ both = pytest.mark.usefixtures("with_and_without_c")
 SHAPES = [
     (2, 3, 50, 40), (4, 5, 9, 9), (3, 6, 5, 7), (2, 7, 13, 11), (1, 12, 7, 3), (2, 20, 33, 31),
     (2, 320, 7, 7), (1, 130, 6, 6), (2, 300, 3, 1), (5, 12, 2, 1), (1, 4, 224, 224), (40, 8, 1, 2),
-    (300, 8, 1, 2), (20, 40, 15, 14),  # more rows, short ones and long ones, than are added in float
+    (300, 8, 1, 2), (20, 40, 15, 14),  # more rows, short and long, than are added in float
 ]  # fmt: skip
 
 
