@@ -30,7 +30,7 @@ test: $(VENV)/.stamp-dev  ## run the tests, but for the slow ones
 faults: $(VENV)/.stamp-dev  ## let every operation on a file fail, and change every byte (40 min)
 	COUNTERPOISE_FAULTS=all $(BIN)/python -m pytest -n 2 tests/faults $(ARGS)
 
-mutants: $(VENV)/.stamp-dev  ## plant known mistakes, and see that the tests notice (40 min)
+mutants: $(VENV)/.stamp-dev  ## plant known mistakes, and see that the tests notice (25 min)
 	$(BIN)/python tests/mutants/plant.py $(ARGS)
 
 check: $(VENV)/.stamp-dev  ## lint, format check, types, import rules
