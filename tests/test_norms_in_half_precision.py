@@ -86,8 +86,10 @@ def assert_right(norm, x, grad, found=None):
     total = sizes(norm, x, grad)
     for f, w, t in zip(found, exact(norm, x, grad), total, strict=True):
         info = torch.finfo(f.dtype)
+        finite = w.to(f.dtype).isfinite()
+        assert torch.equal(f.isfinite(), finite)
         step = info.eps * w.abs().clamp_min(info.tiny)  # below tiny they are all the same
-        assert ((f - w).abs() <= 1.01 * step + 3e-6 * t).all()
+        assert ((f - w).abs() <= 1.01 * step + 3e-6 * t)[finite].all()
 
 
 @every_norm
@@ -109,6 +111,16 @@ def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
     for f, w, t in zip(found, wanted, total, strict=True):
         assert f.dtype == torch.float32
         assert ((f - w).abs() <= 1e-6 * t).all()
+
+
+@every_norm
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_numbers_near_float16s_largest(name, layout):
+    """As a loss scale makes them: infinite where float64's rounded are, and nowhere else."""
+    for scale in (1e4, 3e3):
+        norm, x, grad = made(name, (8, 4, 6, 6), torch.float16)
+        assert_right(norm, LAYOUTS[layout](x), grad * scale)
+        assert_right(norm, LAYOUTS[layout](x * scale), grad / 64)
 
 
 @pytest.mark.parametrize("number", [257, 259])
