@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -224,3 +226,26 @@ def test_nothing_to_normalize(backend, shape):
         y.sum().backward()
         assert y.shape == shape
         assert all(p.grad.isfinite().all() for p in norm.parameters())
+
+
+ONLY_WEIGHT = """
+import torch
+from counterpoise import norms
+
+shapes = [((64, 8, 1, 1), (8, 1, 8, 8)), ((6, 1, 5, 5), (25, 1, 5, 1))]
+for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    for shape, strides in shapes:
+        x = torch.randn(shape).as_strided(shape, strides).to(dtype)
+        norm = norms.GroupNorm(1, shape[1]).to(dtype)
+        for name in ("cpu", "eager"):
+            with norms.backend(name):
+                y = norm(x)
+                torch.autograd.grad(y, norm.weight, torch.ones_like(y))
+"""
+
+
+@once
+def test_one_pixel_or_one_channel_in_channels_last_ends_no_process():
+    """Contiguous, and channels_last as well: torch's kernel crashes without a gradient of x."""
+    done = subprocess.run([sys.executable, "-c", ONLY_WEIGHT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

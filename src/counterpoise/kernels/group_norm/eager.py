@@ -21,7 +21,10 @@ def group_norm(
 
     def norm(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if x.numel():
-            return torch.group_norm(x.contiguous(), num_groups, weight, bias, eps)
+            # Of one pixel or channel a tensor can be contiguous and channels_last; a view of the
+            # flat one is not: torch's channels_last kernel crashes without a gradient of x (2.13).
+            rows = x.contiguous().flatten().view(x.shape)
+            return torch.group_norm(rows, num_groups, weight, bias, eps)
         per_channel = (1, -1) + (1,) * (x.dim() - 2)  # torch's gradient of weight is NaN here
         y = x.clone() if weight is None else x * weight.view(per_channel)
         return y if bias is None else y + bias.view(per_channel)
