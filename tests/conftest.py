@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import random
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,14 @@ if HAS_TORCH:
     import torch
 
     torch.set_num_threads(1)  # sums in one order, and no fight with the other test process
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give every test the same random numbers, whichever tests ran before it."""
+    random.seed(0)
+    if HAS_TORCH:
+        torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

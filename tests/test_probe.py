@@ -180,7 +180,7 @@ def test_the_signal_vanishes_in_the_deep_plain_net_but_not_behind_norms():
         share[name] = rows[-1]["visible_share"]
         ratio[name] = rows[0]["grad_norm"] / rows[-1]["grad_norm"]
     assert share[None] < 1e-10 < 1e-3 < min(share["layer"], share["group"])
-    assert ratio[None] < 1e-6 < 1e-2 < min(ratio["layer"], ratio["group"])
+    assert ratio[None] < 1e-5 < 1e-2 < min(ratio["layer"], ratio["group"])
 
 
 @pytest.mark.parametrize("name", NAMES)
