@@ -53,7 +53,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
     done = call(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    assert done.stdout in ("", "reading the data\n")  # said after a second
     assert says in done.stderr
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"wrong.toml", "mine.py"}
 
@@ -84,6 +84,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "batch_size",
         "lr",
         "imbalance",
+        "time",
         "out",
         "workers",
         "quiet",
@@ -116,9 +117,9 @@ def test_a_plan_is_written_edited_and_run(tmp_path):
     path = tmp_path / "plan.toml"
     text = path.read_text()
     for old, new in (
-        ("seeds = [0, 1, 2, 3, 4]", "seeds = 1"),
+        ("seeds = []", "seeds = 1"),
         ('model = "auto"', 'model = "mlp"'),
-        ("epochs = 20", "epochs = 1"),
+        ("epochs = 0 ", "epochs = 1 "),
         ("grid = []", "grid = [0.01, 0.1]"),
     ):
         assert old in text
@@ -136,7 +137,7 @@ def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def net(norm, shape, classes):\n    raise OSError('no net [/data/x] [b c] \\x1b[2J')\n"
     )
-    words = "compare digits --model mine:net --epochs 1 --lr 0.1 --seeds 1"
+    words = "compare digits --losses focal --model mine:net --epochs 1 --lr 0.1 --seeds 1"
     done = call(*words.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert "OSError: no net [/data/x] [b c] \\x1b[2J" in done.stdout

@@ -182,6 +182,8 @@ MULTI_LABEL_LOSSES: dict[str, Member] = {
     ),
 }
 
+DEFAULT_LOSSES = ("cross_entropy", "logit_adjusted", "weighted")  # compared if nothing is said
+
 _NORMS = "counterpoise.norms"
 PLAIN_NORMS: dict[str, Member] = {  # in addition to this package's own
     "none": Member("", "no normalization"),

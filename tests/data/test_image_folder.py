@@ -189,8 +189,8 @@ def test_wrong_places_are_explained(tmp_path):
     (inner / "c").mkdir()
     with pytest.raises(ValueError, match="'c' has 0"):
         load(inner)
-    with pytest.raises(ValueError, match="image_size must be 1 or more, got 0"):
-        load(inner, image_size=0)
+    with pytest.raises(ValueError, match="image_size must be 0 or more, got -1"):
+        load(inner, image_size=-1)
 
 
 def png_header(path: Path, width: int, height: int) -> None:

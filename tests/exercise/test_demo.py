@@ -8,7 +8,7 @@ import torch
 
 from counterpoise.exercise import demo
 from counterpoise.study import open_study, stream
-from counterpoise.study.events import Chosen, Failed, Planned
+from counterpoise.study.events import Chosen, Failed, Planned, Prepared
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_demo_explains_its_runs_and_keeps_what_is_finished(tiny, tmp_path):
     assert float(small["factor"]) == pytest.approx(first / focal, rel=0.05)
     before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
     assert len(before) == 6
-    again = [e for e in stream(plans) if not isinstance(e, Planned | Chosen)]
+    again = [e for e in stream(plans) if not isinstance(e, Prepared | Planned | Chosen)]
     assert [e.kept for e in again] == [True] * 6
     assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
 

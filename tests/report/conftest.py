@@ -1,5 +1,6 @@
 """Made-up studies, written as real ones are."""
 
+import dataclasses
 import functools
 import hashlib
 
@@ -84,12 +85,13 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
         **what: missing (how many of the last runs are not there yet), failed (label, seed) -> why,
             collapsed (label, seed), test_each (test samples a class).
     """
+    plan = plan if plan.seeds else dataclasses.replace(plan, seeds=(0, 1, 2, 3, 4))
     folder.mkdir(exist_ok=True)
     counts = np.geomspace(800, 8, len(names)).astype(int)
     rng = np.random.default_rng(0)
     targets = np.repeat(np.arange(len(names)), what.get("test_each", 60))
     facts = _write_data(folder, plan, names, shape, counts, targets, rng)
-    work = streaming._Work(plan, folder, facts)
+    work = streaming._Work(plan, folder, facts, plan)
     work.add_tuning()
     for name in work.added:
         run = work.specs[name]
@@ -119,6 +121,8 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
         "train_counts": counts.tolist(),
         "test_counts": np.bincount(targets, minlength=len(names)).tolist(),
         "shape": list(shape),
+        "notes": [],
+        "left_out": [],
         "fingerprint": "0123456789abcdef",
     }
     every = np.repeat(np.arange(len(names)), counts)

@@ -28,7 +28,13 @@ def files(folder):
 def plan(**changes):
     return Plan(
         "digits",
-        **{"losses": ("cross_entropy", "focal"), "seeds": (0, 1), "training": QUICK, **changes},
+        **{
+            "norms": ("none",),
+            "losses": ("cross_entropy", "focal"),
+            "seeds": (0, 1),
+            "training": QUICK,
+            **changes,
+        },
     )
 
 
@@ -38,6 +44,8 @@ def run(made, folder, **settings):
 
 def prepared(made, folder, data=None):
     """The final runs of a plan as jobs, without running them."""
-    work = streaming._Work(made, folder, streaming.keep(streaming.gather(made, data), folder))
+    ready = streaming._prepare(folder, made, data, None, False, None)
+    facts = streaming.keep(ready.splits, ready.left_out, folder)
+    work = streaming._Work(ready.plan, folder, facts, made)
     work.add_final()
     return work

@@ -8,6 +8,7 @@ from counterpoise import losses
 from counterpoise.data import Split, Splits
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare, stream
 from counterpoise.study._check_data import check_data, check_plan_on
+from counterpoise.study.defaults import fill
 
 TARGETS = torch.arange(12) % 3
 X = torch.zeros(12, 4)
@@ -17,6 +18,10 @@ def made(
     x=X, y=TARGETS, test_x=X, test_y=TARGETS, names=("a", "b", "c"), name="toy", source="here"
 ):
     return Splits(name, Split(x, y), Split(test_x, test_y), names, source)
+
+
+def check(plan, data):
+    check_plan_on(fill(plan, data)[0], data)
 
 
 def refused(tmp_path, says, data, plan=None):
@@ -56,7 +61,7 @@ def test_what_is_no_data_set(tmp_path):
 
 def test_data_that_can_be_used_pass():
     check_data(made())
-    check_plan_on(Plan(losses=tuple(losses.ALL)), made())
+    check(Plan(losses=tuple(losses.ALL)), made())
 
 
 def test_compare_refuses_a_train_part_with_gaps(tmp_path):
@@ -137,7 +142,7 @@ def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, nor
     x = torch.zeros(12, *shape)
     plan = Plan(norms=norms, training=Training(**training))
     if says is None:
-        check_plan_on(plan, made(x=x, test_x=x))
+        check(plan, made(x=x, test_x=x))
     else:
         refused(tmp_path, says, made(x=x, test_x=x), plan)
 
@@ -145,18 +150,18 @@ def test_models_that_are_not_made_for_the_samples(tmp_path, shape, training, nor
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_numbers_that_our_nets_cannot_take(tmp_path, dtype):
     x = X.to(dtype)
-    refused(tmp_path, f"uint8 or float32 for model 'auto', but are {dtype}", made(x=x, test_x=x))
+    refused(tmp_path, f"uint8 or float32 for model 'mlp', but are {dtype}", made(x=x, test_x=x))
     with pytest.raises(ValueError, match="'my_own:net' must name something"):
-        check_plan_on(Plan(training=Training("my_own:net")), made(x=x, test_x=x))
+        check(Plan(training=Training("my_own:net")), made(x=x, test_x=x))
 
 
 def test_a_net_that_does_not_fit_into_memory(tmp_path):
     """256 numbers for each of 10^9 features, and no machine of a terabyte."""
     x = torch.zeros(1, 1).expand(3, 10**9)
     plan = Plan(training=Training(lr=0.1, validation=0.0, watch=()))
-    says = r"model 'auto' with norm 'none' .* but: it needs [\d,.]+ GiB at least"
+    says = r"model 'mlp' with norm 'none' .* but: it needs [\d,.]+ GiB at least"
     with pytest.raises(ValueError, match=says):
-        check_plan_on(plan, made(x, TARGETS[:3], x, TARGETS[:3]))
+        check(plan, made(x, TARGETS[:3], x, TARGETS[:3]))
 
 
 @pytest.mark.parametrize(
@@ -188,20 +193,20 @@ def test_a_training_part_of_which_nothing_can_be_held_out(tmp_path):
     data = made(x=X[:3], y=TARGETS[:3])
     refused(tmp_path, "training.validation needs a class of two samples", data)
     fixed = Training(lr=0.1, validation=0.0, watch=())
-    check_plan_on(Plan(training=fixed), data)
+    check(Plan(training=fixed), data)
 
 
 def test_a_plan_that_no_file_can_hold(tmp_path):
     plan = Plan(tuning=Tuning(grid=(0.1,)))
     object.__setattr__(plan, "margin", float("inf"))
-    refused(tmp_path, "a plan must be one that TOML can hold", made(), plan)
+    refused(tmp_path, "margin must be above 0 and at most 1, but got inf", made(), plan)
 
 
 def test_what_users_bring_is_imported_and_no_more(tmp_path, monkeypatch):
     (tmp_path / "mine_to_check.py").write_text("def make(*_, **__): raise RuntimeError('mine')")
     monkeypatch.chdir(tmp_path)
     word = "mine_to_check:make"
-    check_plan_on(
+    check(
         Plan(
             norms=(word,), losses=(word,), samplers=(word,), training=Training(word, augment=word)
         ),
@@ -209,4 +214,4 @@ def test_what_users_bring_is_imported_and_no_more(tmp_path, monkeypatch):
     )
     (tmp_path / "mine_to_check.py").unlink()
     with pytest.raises(ValueError, match="'no_module_here:make' must name something"):
-        check_plan_on(Plan(losses=("no_module_here:make",)), made())
+        check(Plan(losses=("no_module_here:make",)), made())

@@ -17,7 +17,9 @@ PLAN = Plan(
         Variant(loss="focal", settings={"gamma": 1, "alpha": (0.25, 2), "reduction": "mean"}),
     ),
     seeds=(3,),
-    training=Training("mlp", epochs=2, lr=1, batch_size=64, watch=("train", "validation")),
+    training=Training(
+        "mlp", 32, epochs=2, lr=1, batch_size=64, augment="none", watch=("train", "validation")
+    ),
 )
 IDS = ["group-focal+drw-shuffle-final-3-d8027863943e", "none-focal-shuffle-final-3-9850fbddf151"]
 SPEC = """{

@@ -202,7 +202,14 @@ def test_tau_is_chosen_on_validation(tmp_path):
     test = Split(data.test.inputs, data.test.targets.roll(1))
     data = Splits("toy", data.train, test, data.class_names, "made")
     profile = Imbalance("exponential", 10)
-    study = compare(data, seeds=1, out=tmp_path, training=QUICK, imbalance=profile)
+    study = compare(
+        data,
+        losses=["cross_entropy"],
+        seeds=1,
+        out=tmp_path,
+        training=QUICK,
+        imbalance=profile,
+    )
     (record,) = study.records
     chosen = {
         split: choose_tau(
@@ -318,7 +325,7 @@ def test_a_script_without_a_guard_works(tmp_path):
     script.write_text(
         "import counterpoise\n"
         "from counterpoise.study import Training\n"
-        "study = counterpoise.compare('digits', seeds=1, out='here',\n"
+        "study = counterpoise.compare('digits', losses=['focal'], seeds=1, out='here',\n"
         "    training=Training('mlp', epochs=1, lr=0.1))\n"
         "print(len(study.records), 'record')\n"
     )
@@ -355,7 +362,7 @@ def test_compare_takes_the_file_of_a_plan_and_says_where_a_setting_belongs(finis
 def test_compare_warns_of_a_run_that_fails(tmp_path):
     wild = Training("mlp", epochs=1, lr=1e25, momentum=0.0, schedule="constant")
     with pytest.warns(UserWarning, match="failed: Diverged"):
-        study = compare("digits", seeds=1, training=wild, out=tmp_path / "study")
+        study = compare("digits", losses=["focal"], seeds=1, training=wild, out=tmp_path / "study")
     assert len(study.failed) == 1
 
 

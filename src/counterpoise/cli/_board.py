@@ -1,6 +1,8 @@
 """The events of a study, drawn: a bar a run, one for the whole, and a table that fills."""
 
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich import progress
@@ -15,10 +17,12 @@ from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
 from counterpoise.study.events import (
     Chosen,
+    DataFacts,
     Epoch,
     Failed,
     Finished,
     Planned,
+    Prepared,
     Progress,
     Started,
     Unsaved,
@@ -27,6 +31,9 @@ from counterpoise.study.events import (
 from counterpoise.study.spec import RunRow
 from counterpoise.text import one_line
 
+_MOST_CLASSES, _ENDS = 12, 4  # of more classes, the largest and the smallest are named
+_PATIENCE, _PAUSE = 1.0, 30.0  # seconds without a word: at the beginning, and later
+_ENOUGH = 0.02  # of the whole is done, so that the rest can be estimated
 _WIDE = 120  # columns from which there is room for all
 
 
@@ -58,6 +65,8 @@ class Board:
         self._share: dict[str, float] = {}
         self._later: dict[Path, float] = {}
         self._ended = 0
+        self._waiting = threading.Timer(_PATIENCE, self.say, ["reading the data"])
+        self._began = self._said = time.monotonic()
         self._scores: dict[str, dict[int, float]] = {}
         self._news: dict[str, str] = {}
         self._tasks: dict[str, TaskID] = {}
@@ -75,20 +84,48 @@ class Board:
             console=console,
             speed_estimate_period=120,
         )
+        self._reading = self._bars.add_task("reading the data", total=None, news="")
         self._whole = self._bars.add_task("the whole", total=1.0, news="", visible=False)
 
     def watch(self, events: Iterable[Event]) -> None:
         """Draw all events, to the end."""
-        if self.quiet or not self.console.is_terminal:
+        if self.quiet:
             for event in events:
                 self._on_event(event)
+        elif self.console.is_terminal:
+            with Live(
+                console=self.console, refresh_per_second=4, get_renderable=self._draw
+            ) as live:
+                live.transient = True  # nothing stays of it when the data are refused
+                for event in events:
+                    live.transient = False
+                    self._on_event(event)
+        else:
+            try:
+                for event in events:
+                    self._waiting.cancel()
+                    self._on_event(event)
+            finally:
+                self._waiting.cancel()
+
+    def on_reading(self, done: int, total: int) -> None:
+        """Draw how many of the images are read; 0 of 0 before anything is."""
+        if not total:
+            if not (self.quiet or self.console.is_terminal or self._waiting.ident):
+                self._waiting.start()
             return
-        with Live(console=self.console, refresh_per_second=4, get_renderable=self._draw):
-            for event in events:
-                self._on_event(event)
+        self._bars.update(self._reading, completed=done, total=total)
+        self._say_now_and_then(lambda: f"{done:,} of {total:,} images are read")
+
+    def _say_now_and_then(self, line: Callable[[], str]) -> None:
+        """Print a line where nothing is drawn, if nothing was printed for half a minute."""
+        if not self.console.is_terminal and time.monotonic() - self._said > _PAUSE:
+            self.say(line())
 
     def _on_event(self, event: Event) -> None:
         match event:
+            case Prepared():
+                self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
             case Chosen(rates) if self._runs:  # those that chose them; fixed rates are no news
@@ -115,7 +152,32 @@ class Board:
                 self._line(run, ("failed:", "red"), f" {one_line(reason)}", important=True)
         done = sum(share * self._cost[run] for run, share in self._share.items())
         total = sum(self._cost.values()) + sum(self._later.values())
-        self._bars.update(self._whole, completed=done / total if total else 0.0, visible=True)
+        share = done / total if total else 0.0
+        self._bars.update(self._whole, completed=share, visible=True)
+        self._say_now_and_then(lambda: self._how_far(share))
+
+    def _how_far(self, share: float) -> str:
+        spent = time.monotonic() - self._began
+        left = f", about {duration(spent / share - spent)} to go" if share > _ENOUGH else ""
+        return f"{share:.0%} done after {duration(spent)}{left}"
+
+    def _on_prepared(self, study: Prepared) -> None:
+        """Say what was read, what was decided and why, and what will go wrong."""
+        self._bars.update(self._reading, visible=False)
+        self._began = time.monotonic()
+        for line in describe_data(study.facts):
+            self.say(one_line(line))
+        if study.defaults:
+            self.say(
+                f"Decided by the data (change it by an option, or in {study.folder}/plan.toml):"
+            )
+        for d in study.defaults:
+            value = ", ".join(map(str, d.value)) if isinstance(d.value, tuple) else d.value
+            self.say(one_line(f"  {d.setting.partition('.')[2] or d.setting} {value}: {d.reason}"))
+        for caution in study.cautions:
+            self.say(("Caution:", "yellow"), f" {one_line(caution)}")
+        lasts = f"; about {duration(study.seconds)}" if study.seconds else ""
+        self.say(f"{study.plan.size}{lasts}")
 
     def _on_planned(self, stage: Planned) -> None:
         self._runs |= stage.runs
@@ -169,6 +231,7 @@ class Board:
     def say(self, *parts: object) -> None:
         """Print a line, above what is drawn; its parts are those of `shown`."""
         if not self.quiet:
+            self._said = time.monotonic()
             self.console.print(shown(*parts), soft_wrap=True)
 
     def _draw(self) -> Group:
@@ -180,6 +243,32 @@ class Board:
             found = mean_and_interval(list(by_seed.values()))
             table.add_row(shown(self._title(label)), found, str(len(by_seed)))
         return table
+
+
+def describe_data(facts: DataFacts) -> list[str]:
+    """Return lines on what was read, and what was left out."""
+    counts = sorted(
+        zip(facts["train_counts"], facts["class_names"], strict=True), key=lambda row: -row[0]
+    )
+    named = counts if len(counts) <= _MOST_CLASSES else [*counts[:_ENDS], *counts[-_ENDS:]]
+    said = [f"{name} {n:,}" for n, name in named]
+    if len(named) < len(counts):
+        said.insert(_ENDS, "…")
+    train, test = sum(facts["train_counts"]), sum(facts["test_counts"])
+    return [
+        f"Data: {facts['source']}",
+        *(f"  {note}" for note in facts["notes"]),
+        f"  {len(counts)} classes; {train:,} samples to train on: {', '.join(said)}",
+        f"  {test:,} to test on",
+        *(f"  Left out: {line}" for line in facts["left_out"]),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that people would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _text(form: str, column: Column) -> TextColumn:

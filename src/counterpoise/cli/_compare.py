@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ from counterpoise.cli._arguments import (
     check_name,
     of,
 )
-from counterpoise.registry import LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
+from counterpoise.registry import DEFAULT_LOSSES, LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
 
 if TYPE_CHECKING:
     from counterpoise.study import Plan
@@ -25,8 +24,10 @@ if TYPE_CHECKING:
 def compare(
     data: str,
     *,
-    norms: Annotated[Words, of(PLAIN_NORMS, NORMS, default="none")] = None,
-    losses: Annotated[Words, of(LOSSES, more="; +drw behind one", default="cross_entropy")] = None,
+    norms: Annotated[Words, of(PLAIN_NORMS, NORMS, default="by the data")] = None,
+    losses: Annotated[
+        Words, of(LOSSES, more="; +drw behind one", default=" ".join(DEFAULT_LOSSES))
+    ] = None,
     samplers: Annotated[Words, of(SAMPLERS, default="shuffle")] = None,
     seeds: MaybeWhole = None,
     model: Annotated[
@@ -36,6 +37,7 @@ def compare(
     batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
+    time: str | None = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     quiet: Flag = False,
@@ -54,13 +56,15 @@ def compare(
     seeds
         Number of seeds [default: 5].
     epochs
-        Passes over the training split [default: 20].
+        Passes over the training split [default: by the data].
     batch_size
-        Samples per step [default: 128].
+        Samples per step [default: by the data].
     lr
         A number, or auto: chosen for each variant from the same grid [default: auto].
     imbalance
         A profile of class sizes for the training split, such as exponential:100.
+    time
+        A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
@@ -88,16 +92,17 @@ def compare(
         "batch_size": batch_size,
         "lr": lr,
         "imbalance": imbalance,
+        "time": time,
     }
     plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
     board = Board(console, plan.metric, quiet or json)
-    events = stream({folder: plan}, workers=workers)
-    first = next(events)  # errors in the data are reported first
-    board.say(plan.size)
-    board.watch(chain([first], events))
+    look_ahead = not (quiet or json)
+    board.watch(
+        stream({folder: plan}, workers=workers, look_ahead=look_ahead, on_reading=board.on_reading)
+    )
     study = open_study(folder)
     if json:
         write_json(results_json(study))

@@ -6,8 +6,10 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,13 +23,18 @@ from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line, printable
 
+Progress = Callable[[int, int], None]
+
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _NAMED = 3
 _LARGE = 8_000_000  # pixels; no more than two of these are decoded at once
+_ORIENTATION, _SIDEWAYS = 0x0112, 5  # in EXIF: from here on height and width are exchanged
+_LARGEST_SIZE, _SMALLEST_SIZE = 32, 8  # to which images are scaled if nothing is said
+_LOOKED_AT = 256  # images whose sizes decide that
 
 
-def read_image_folder(root: Path, image_size: int, seed: int) -> Splits:
+def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progress) -> Splits:
     """Read root/CLASS/... or root/train/CLASS/... and root/test/CLASS/... ."""
     folders = _folders(root, root)
     by_word = {folder.name.lower(): folder for folder in folders}
@@ -41,13 +48,21 @@ def read_image_folder(root: Path, image_size: int, seed: int) -> Splits:
         files += [file for file, _ in found]
         targets += [k for _, k in found]
         sizes.append(len(found))
-    images, readable = _read_all(root, files, image_size)
+    height, width = _median_size(files)
+    image_size = image_size or max(_SMALLEST_SIZE, min(height, width, _LARGEST_SIZE))
+    images, readable = _read_all(root, files, image_size, on_progress)
     index = torch.tensor(targets, dtype=torch.int64)[readable]
     n = int(readable[: sizes[0]].sum())
     train, rest = Split(images[:n], index[:n]), Split(images[n:], index[n:])
     test = rest if len(splits) == 2 else None
     name, source = printable(root.resolve().name), printable(root)
-    return as_splits(name, source, train, test, class_names, seed)
+    note = (
+        f"{len(images):,} {'grey' if images.shape[1] == 1 else 'RGB'} images of {height} x {width} "
+        f"pixels (median height and width), cut to a square and scaled to {image_size} x "
+        f"{image_size}"
+    )
+    splits = as_splits(name, source, train, test, class_names, seed)
+    return replace(splits, notes=(note,))
 
 
 def _split_folders(root: Path, by_word: dict[str, Path]) -> list[Path]:
@@ -121,7 +136,22 @@ def _walk(folder: Path, unread: list[str]) -> Iterator[Path]:
                     yield Path(entry.path)
 
 
-def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _median_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the median height and width of some of the images; 0 where none can be opened."""
+    Image.init()
+    sizes = []
+    for path in files[:: max(1, len(files) // _LOOKED_AT)]:
+        # Pillow's readers raise whatever a broken file leads to.
+        with suppress(Exception), open_ordinary(path) as file, _open(file) as image:
+            upright = image.getexif().get(_ORIENTATION, 1) < _SIDEWAYS
+            sizes.append(image.size[::-1] if upright else image.size)
+    height, width = np.median(sizes, axis=0) if sizes else (0, 0)
+    return int(height), int(width)
+
+
+def _read_all(
+    root: Path, files: Sequence[Path], size: int, on_progress: Progress
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images that can be read, (N, C, H, W), and which of the files they are."""
     if not files:
         raise ValueError(
@@ -129,7 +159,7 @@ def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tenso
             "no image was found there; check that it is the right place"
         )
     check_memory(root, 2 * 3 * size * size * len(files))
-    found = _decode(files, size)
+    found = _decode(files, size, on_progress)
     bad = {file: why for file, why in zip(files, found, strict=True) if isinstance(why, str)}
     if bad:
         named = [
@@ -146,14 +176,19 @@ def _read_all(root: Path, files: Sequence[Path], size: int) -> tuple[torch.Tenso
     return torch.from_numpy(_stack(images)), readable
 
 
-def _decode(files: Sequence[Path], size: int) -> list[np.ndarray | str | None]:
+def _decode(
+    files: Sequence[Path], size: int, on_progress: Progress
+) -> list[np.ndarray | str | None]:
     """Return each image, or why there is none; large ones in two threads of their own.
 
     Not by a lock among the threads of all: each would keep the memory that it once needed.
     """
     Image.init()  # before the threads
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda path: _read(path, size, _LARGE), files))
+        found = []
+        for image in pool.map(lambda path: _read(path, size, _LARGE), files):
+            found.append(image)
+            on_progress(len(found), len(files))
     large = [k for k, image in enumerate(found) if image is None]
     with ThreadPoolExecutor(2) as pool:
         images = list(pool.map(lambda k: _read(files[k], size), large))

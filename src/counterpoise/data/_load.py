@@ -27,7 +27,13 @@ _FILES: dict[str, Callable[[Path, int], Splits]] = {
 }
 
 
-def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0) -> Splits:
+def load(
+    source: str | os.PathLike[str],
+    *,
+    image_size: int = 0,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Splits:
     """Load a data set from whatever holds it.
 
     Where there is no test split, a fifth of each class is held out as one, at least one sample.
@@ -47,8 +53,10 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
             "package.module:name" of a `Splits`, of a pair (inputs, targets), or of a function
             without arguments that returns either.
             A folder called digits is "./digits".
-        image_size: Height and width of the images of a folder.
+        image_size: Height and width to which the images of a folder are scaled; 0 for the median
+            of their shorter sides, from 8 to 32.
         seed: Decides which samples are held out.
+        on_progress: Called with the numbers of images that are read and that there are.
 
     Returns:
         The data set; images are uint8 (N, C, H, W), tables float32 (N, F). Text that stands for
@@ -63,8 +71,8 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
         >>> load("digits").train.inputs.shape
         torch.Size([1198, 1, 8, 8])
     """
-    if image_size < 1:
-        raise ValueError(f"image_size must be 1 or more, got {image_size}; 32 is usual")
+    if image_size < 0:
+        raise ValueError(f"image_size must be 0 or more, got {image_size}; 32 is usual")
     word = os.fspath(source)
     with _enough_memory(word):
         if word in _NAMED:
@@ -74,7 +82,7 @@ def load(source: str | os.PathLike[str], *, image_size: int = 32, seed: int = 0)
             # Imported here because Pillow is not needed for anything else.
             from counterpoise.data._image_folder import read_image_folder
 
-            return read_image_folder(path, image_size, seed)
+            return read_image_folder(path, image_size, seed, on_progress or (lambda *_: None))
         if path.is_file():
             return _reader(path)(path, seed)
         if path.exists():

@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import warnings
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _TARGETS = ("target", "label", "class")
 _MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 _FEW = 50
 _SHOWN = 80  # characters of a name in a message
+_NAMED = 8
 _COPIES = 2
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
@@ -51,11 +53,9 @@ def read_table(path: Path, seed: int, target: str = "") -> Splits:
             "may give the class away",
             stacklevel=3,
         )
-    columns = [
-        _features(path, name, [row[k].strip() for row in rows])
-        for k, name in enumerate(header)
-        if k != target_index and name
-    ]
+    names = [name for k, name in enumerate(header) if k != target_index and name]
+    found = [_features(path, n, [row[header.index(n)].strip() for row in rows]) for n in names]
+    columns, texts = [column for column, _ in found], [text for _, text in found]
     if not any(column.size for column in columns):
         raise ValueError(
             f"{path} must have a feature, a column with a name and values beside the target column "
@@ -66,7 +66,29 @@ def read_table(path: Path, seed: int, target: str = "") -> Splits:
     class_names, (targets,) = as_classes(labels)
     source = f"{path}:{target}" if target else str(path)
     data = as_splits(path.stem, source, Split(inputs, targets), None, class_names, seed)
-    return _filled(data)
+    note = f"{len(labels):,} rows; the class is in column {header[target_index]!r}"
+    return replace(_filled(data), notes=(note, *_notes(names, columns, texts)))
+
+
+def _notes(names: list[str], columns: list[np.ndarray], texts: list[bool]) -> list[str]:
+    """Say which columns were read as numbers and as text, and where values are missing."""
+    kinds: dict[bool, list[str]] = {False: [], True: []}
+    for name, column, text in zip(names, columns, texts, strict=True):
+        if column.size:
+            kinds[text].append(f"{name} ({column.shape[1]} values)" if text else name)
+    gaps = {n: int(np.isnan(c).sum()) for n, c in zip(names, columns, strict=True)}
+    holed = [f"{name} ({number})" for name, number in gaps.items() if number]
+    said = {
+        "of numbers": kinds[False],
+        "of text, each value a column of 0 and 1": kinds[True],
+        "with gaps, filled with the mean of the training split and marked": holed,
+    }
+    return [f"{len(f)} columns {what}: {_listed(f)}" for what, f in said.items() if f]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(name[:_SHOWN] for name in names[:_NAMED]) + more
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -150,16 +172,19 @@ def _check_classes(path: Path, name: str, labels: list[str]) -> None:
         )
 
 
-def _features(path: Path, name: str, cells: list[str]) -> np.ndarray:
-    """Return a column as one of numbers, NaN where missing, or as one of 0 and 1 per value."""
+def _features(path: Path, name: str, cells: list[str]) -> tuple[np.ndarray, bool]:
+    """Return a column as one of numbers, NaN where missing, or as one of 0 and 1 a value of text.
+
+    The second value is True for text.
+    """
     missing = [cell.lower() in _MISSING for cell in cells]
     if all(missing):
         warnings.warn(f"column {name!r} of {path} is empty: left out", stacklevel=4)
-        return np.zeros((len(cells), 0), np.float32)
+        return np.zeros((len(cells), 0), np.float32), True
     try:
         numbers = [np.nan if m else float(c) for c, m in zip(cells, missing, strict=True)]
     except ValueError:
-        return _one_hot(path, name, cells, missing)
+        return _one_hot(path, name, cells, missing), True
     with np.errstate(over="ignore"):  # reported below
         column = np.array(numbers)[:, None].astype(np.float32)
     if np.isinf(column).any():
@@ -167,7 +192,7 @@ def _features(path: Path, name: str, cells: list[str]) -> np.ndarray:
             f"column {name!r} of {path} must be finite in float32, but line "
             f"{int(np.isinf(column).argmax()) + 1} below the header is not; correct it"
         )
-    return column
+    return column, False
 
 
 def _one_hot(path: Path, name: str, cells: list[str], missing: list[bool]) -> np.ndarray:

@@ -59,6 +59,7 @@ class Splits:
         test: The samples to test on.
         class_names: The name of each class, in the order of the class indices.
         source: One line for people: where the data came from.
+        notes: Sentences on how they were read.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -76,6 +77,7 @@ class Splits:
     test: Split
     class_names: tuple[str, ...]
     source: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for label, split in (("train", self.train), ("test", self.test)):

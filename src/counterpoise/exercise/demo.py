@@ -60,12 +60,14 @@ def plans(data: str, quick: bool, seed: int = 0) -> dict[str, Plan]:
     part_1 = Plan(
         data=setting.data,
         norms=("none", "layer", "group"),
+        losses=("cross_entropy",),
         seeds=(seed,),
         metric="accuracy",
         training=_training(setting.epochs[0], f"{__name__}:deep_cnn"),
     )
     part_2 = Plan(
         data=data,
+        norms=("none",),
         losses=("cross_entropy", f"{__name__}:focal_sum_1", f"{__name__}:focal_mean_1"),
         seeds=(seed,),
         imbalance=Imbalance(
@@ -85,6 +87,7 @@ def _training(epochs: int, model: str) -> Training:
     """Train as the exercise does: it evaluates on training and test images, and tunes nothing."""
     return Training(
         model=model,
+        image_size=32,
         epochs=epochs,
         batch_size=32,
         lr=0.1,
@@ -92,6 +95,7 @@ def _training(epochs: int, model: str) -> Training:
         weight_decay=0.0,
         schedule="constant",
         warmup=0.0,
+        augment="none",
         validation=0.0,
         watch=("train", "test"),
     )

@@ -1,6 +1,9 @@
 """A fair comparison: a plan, its runs, and their records.
 
 plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
+defaults.py  what a plan leaves open, decided by the data
+cautions.py  what will go wrong, said before
+estimate.py  how long it will take
 settings.py  how trainings are done: the tables of that plan
 spec.py      what one run is asked for; its digest names the run's folder
 _stream.py   running it: first the learning rates are chosen, then what is reported is trained
@@ -19,13 +22,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from counterpoise.registry import name_of, unknown
+from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
-from counterpoise.study.events import Event, Failed
+from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
-from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
+from counterpoise.study.settings import SEEDS, Imbalance, Training, Tuning, Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -58,15 +61,16 @@ class Settings(TypedDict, total=False):
     baseline: str
     on_other_environment: str
     tuning: Tuning
+    time: str
 
 
 def compare(
     data: "str | Path | Plan | Splits",
     *,
-    norms: Sequence[Word] = ("none",),
-    losses: Sequence[Word] = ("cross_entropy",),
+    norms: Sequence[Word] = ("auto",),
+    losses: Sequence[Word] = DEFAULT_LOSSES,
     samplers: Sequence[Word] = ("shuffle",),
-    seeds: int | Sequence[int] = 5,
+    seeds: int | Sequence[int] = SEEDS,
     out: str | Path | None = None,
     workers: int | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -84,7 +88,8 @@ def compare(
     Args:
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
             `data.Splits`; or a `Plan` or the path of a plan.toml, which then say all the rest.
-        norms: words ("none", "batch", "layer", ...), or importable functions like theirs.
+        norms: words ("none", "batch", "layer", ...), or importable functions like theirs; "auto"
+            for the usual one of such data.
         losses: words or importable functions; with "+drw" behind one, class weights set in late.
         samplers: words or importable functions.
         seeds: how many, or which.
@@ -92,9 +97,10 @@ def compare(
             and the name of the data.
         workers: runs at a time; None for one a core.
         on_event: called with each `Event`, say to draw progress.
-        training: how every variant is trained.
+        training: how every variant is trained; what it leaves open is decided by the data, as
+            `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
-        **settings: the other fields of `Plan`: variant, metric, margin, baseline, tuning.
+        **settings: the other fields of `Plan`: variant, metric, margin, baseline, tuning, time.
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not
@@ -143,6 +149,9 @@ def compare(
         out = usual_folder(plan, "" if loaded is None else fingerprint(loaded))
     folder = Path(out)
     for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
+        if isinstance(event, Prepared):
+            for line in event.facts["left_out"]:
+                warnings.warn(line, stacklevel=2)
         if isinstance(event, Failed):
             warnings.warn(f"{event.run} failed: {event.reason}", stacklevel=2)
         if on_event is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
-from counterpoise.study.settings import TUNING_SEED, Variant
+from counterpoise.study.settings import TUNING_SEED, Variant, seconds_of
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NAMED_DATA = ("fashion_mnist", "digits")
 NORMS = (*registry.PLAIN_NORMS, *registry.NORMS)
 MODELS = ("auto", *registry.MODELS)
+AUGMENTS = ("auto", *registry.AUGMENTS)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
@@ -35,14 +36,16 @@ def check_plan(plan: "Plan") -> None:
     _check_texts(plan)
     _check_size(plan)
     for v in plan.variants:
-        _word("norm", v.norm, NORMS)
+        _word("norm", v.norm, ("auto", *NORMS))
         _word("loss", v.plain_loss, registry.LOSSES)
         _word("sampler", v.sampler, registry.SAMPLERS)
     _word("metric", plan.metric, registry.PRIMARY, imports=False)
     _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
-    if not plan.variants or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+    if plan.time:
+        seconds_of(plan.time)
+    if not plan.variants or len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(
-            "a plan needs a norm, a loss, a sampler and a seed at least, and each seed once, but "
+            "a plan needs a norm, a loss and a sampler at least, and each seed once, but "
             f"got {shown(plan.norms)}, {shown(plan.losses)}, {shown(plan.samplers)} and "
             f"{shown(plan.seeds)}"
         )
@@ -64,8 +67,10 @@ def as_seeds(seeds: object) -> tuple[int, ...]:
         ValueError: neither, or more than anybody trains.
     """
     if isinstance(seeds, Integral) and not isinstance(seeds, bool):
+        if seeds < 1:
+            raise ValueError(f"seeds must be a seed at least, but got {shown(seeds)}; 5 is usual")
         found: Iterable[object] = range(int(seeds))
-        number = max(0, int(seeds))
+        number = int(seeds)
     elif isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes):
         found = tuple(islice(seeds, _MOST_SEEDS + 1))
         number = len(found)
@@ -88,7 +93,7 @@ def shown(value: object) -> str:
 
 
 def _check_seeds(seeds: tuple[int, ...]) -> None:
-    if min(seeds) < 0 or max(seeds) >= 2**63:
+    if seeds and (min(seeds) < 0 or max(seeds) >= 2**63):
         raise ValueError(f"seeds must be >= 0 and below 2**63, but got {shown(seeds)}")
     beyond = TUNING_SEED + _MOST_TUNING_SEEDS
     taken = [seed for seed in seeds if TUNING_SEED <= seed < beyond]
@@ -114,7 +119,7 @@ def _check_imbalance(plan: "Plan") -> None:
 def _check_training(plan: "Plan") -> None:
     t = plan.training
     _word("training.model", t.model, MODELS)
-    _word("training.augment", t.augment, registry.AUGMENTS)
+    _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
     _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:
@@ -122,9 +127,9 @@ def _check_training(plan: "Plan") -> None:
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
     bounds: list[tuple[str, object, float, float]] = [
-        ("training.epochs", t.epochs, 1, 100_000),
-        ("training.batch_size", t.batch_size, 1, 1_000_000),
-        ("training.image_size", t.image_size, 4, 4096),
+        ("training.epochs", t.epochs, 0, 100_000),
+        ("training.batch_size", t.batch_size, 0, 1_000_000),
+        ("training.image_size", t.image_size, 4 if t.image_size else 0, 4096),
         ("training.momentum", t.momentum, 0, 0.999999),
         ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),

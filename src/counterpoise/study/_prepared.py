@@ -7,11 +7,15 @@ digest.
 """
 
 import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from counterpoise import files
 from counterpoise.study import record
+from counterpoise.study.events import DataFacts
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
 
@@ -22,18 +26,6 @@ FILE = "data.safetensors"
 _DRAW_SEED = 0
 
 
-class DataFacts(TypedDict):
-    """A study's data in figures, for reports, and a fingerprint."""
-
-    name: str
-    source: str
-    class_names: list[str]
-    train_counts: list[int]
-    test_counts: list[int]
-    shape: list[int]  # of a sample
-    fingerprint: str
-
-
 class Facts(DataFacts):
     """The same, with size and digest of the file that the data are kept in."""
 
@@ -41,33 +33,46 @@ class Facts(DataFacts):
     sha256: str
 
 
-def gather(plan: Plan, data: "Splits | None" = None) -> "Splits":
+def gather(
+    plan: Plan, data: "Splits | None" = None, on_progress: Callable[[int, int], None] | None = None
+) -> "tuple[Splits, tuple[str, ...]]":
     """Load the plan's data, lay its imbalance over them, and check them; nothing is written.
 
     Args:
         plan: the study.
         data: a `counterpoise.data.Splits` in place of what `plan.data` names.
+        on_progress: called with the numbers of images that are read and that there are; with 0
+            and 0 before anything is read.
+
+    Returns:
+        The splits, and the warnings of what was left out.
     """
-    from dataclasses import replace
-
     from counterpoise.data import load
-    from counterpoise.study._check_data import check_data, check_plan_on
+    from counterpoise.study._check_data import check_data
 
-    data = load(plan.data, image_size=plan.training.image_size) if data is None else data
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        if data is None:
+            if on_progress is not None:
+                on_progress(0, 0)
+            size = plan.training.image_size
+            data = load(plan.data, image_size=size, on_progress=on_progress)
+    left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
-    data = replace(data, train=train, test=test)
-    check_plan_on(plan, data)
-    return data
+    return replace(data, train=train, test=test), left_out
 
 
-def keep(data: "Splits", folder: Path, known: Facts | None = None) -> Facts:
+def keep(
+    data: "Splits", left_out: Sequence[str], folder: Path, known: Facts | None = None
+) -> Facts:
     """Write both splits into the study's folder, unless they are there; return the facts.
 
     Args:
         data: from `gather`.
+        left_out: from `gather`, too.
         folder: the study's.
         known: the facts that the study has of its data so far.
     """
@@ -82,6 +87,8 @@ def keep(data: "Splits", folder: Path, known: Facts | None = None) -> Facts:
         "train_counts": counts["train"],
         "test_counts": counts["test"],
         "shape": list(data.train.inputs.shape[1:]),
+        "notes": list(data.notes),
+        "left_out": list(left_out),
         "fingerprint": fingerprint(data),
     }
     if known and facts.items() <= known.items() and _is_whole(folder, known):

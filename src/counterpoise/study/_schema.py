@@ -25,7 +25,8 @@ Fits = Callable[[Any], bool]
 
 def check_study(path: Path, kept: Content) -> None:
     """Check the content of `study.json`, but for its plan."""
-    _need(path, kept, {"plan": _mapping(), "data": _mapping(), "environment": _mapping(_plain)})
+    tables = dict.fromkeys(("plan", "asked", "data"), _mapping())
+    _need(path, kept, {**tables, "environment": _mapping(_plain)})
     data = kept["data"]
     _need(path, data, {"class_names": _list(_text)})
     number = len(data["class_names"])
@@ -36,6 +37,8 @@ def check_study(path: Path, kept: Content) -> None:
         "train_counts": counts,
         "test_counts": lambda value: counts(value) and sum(value) > 0,
         "shape": _list(_count),
+        "notes": _list(_text),
+        "left_out": _list(_text),
     }
     _need(path, data, wanted)
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})

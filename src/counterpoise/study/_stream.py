@@ -1,18 +1,31 @@
 """Running a study: from a plan to finished records, reported as events."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, Facts, gather, keep
+from counterpoise.study.cautions import ask_doctor, foresee
+from counterpoise.study.defaults import Default, fill, fit_into
 from counterpoise.study.engines import run_all
 from counterpoise.study.environment import differences, environment, run_environment
-from counterpoise.study.events import Chosen, Emit, Event, Failed, Finished, Planned, Unsaved
-from counterpoise.study.plan import Plan, choose, final_runs, tuning_runs, write
+from counterpoise.study.estimate import estimate
+from counterpoise.study.events import (
+    Chosen,
+    Emit,
+    Event,
+    Failed,
+    Finished,
+    Planned,
+    Prepared,
+    Unsaved,
+)
+from counterpoise.study.plan import Plan, choose, final_runs, read, tuning_runs, write
 from counterpoise.study.spec import Job, RunRow, RunSpec, run_id
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ class _Work:
     plan: Plan
     folder: Path
     facts: Facts
+    asked: Plan  # the same as it was asked for, with what it left open
     runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
     specs: dict[str, RunSpec] = field(default_factory=dict)
     choices: dict[str, float] = field(default_factory=dict)
@@ -73,6 +87,7 @@ class _Work:
         """Write `study.json`."""
         content = {
             "plan": asdict(self.plan),
+            "asked": asdict(self.asked),
             "data": dict(self.facts),
             "runs": self.runs,
             "choices": self.choices,
@@ -87,19 +102,25 @@ def stream(
     *,
     data: "Mapping[Path, Splits | None] | None" = None,
     workers: int | None = None,
+    look_ahead: bool = False,
+    on_reading: Callable[[int, int], None] | None = None,
 ) -> Iterator[Event]:
     """Run the missing runs of one study or several, side by side, and yield events.
 
-    First the trainings that choose each variant's learning rate, then those that are reported.
+    What a plan leaves open is decided by the data (`defaults.fill`); a study that was asked for in
+    the same words on the same data goes on with what was decided then. First the trainings that
+    choose each variant's learning rate, then those that are reported.
 
     Args:
         plans: what to run, by the study's folder, which is made if it is not there.
         data: a `counterpoise.data.Splits` in place of what a plan's `data` names, by folder.
         workers: runs at a time; None for one a core.
+        look_ahead: estimate the time, and let the doctor look at each net; takes seconds.
+        on_reading: called with the numbers of images that are read and that there are.
 
     Yields:
-        `Event`s, those of a run and those of a study: `Planned` before each of the two stages,
-        `Chosen` between them, and `Unsaved`.
+        `Event`s, those of a run and those of a study: `Prepared` first, `Planned` before each of
+        the two stages, `Chosen` between them, and `Unsaved`.
 
     Raises:
         ValueError: a folder that cannot be written or that another process is using, data that do
@@ -107,13 +128,20 @@ def stream(
     """
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data))
-    gathered = {f: gather(plan, (data or {}).get(f)) for f, plan in plans.items()}
+    ready = {
+        folder: _prepare(folder, plan, (data or {}).get(folder), workers, look_ahead, on_reading)
+        for folder, plan in plans.items()
+    }
     with ExitStack() as locks:
         works = []
-        for folder, plan in plans.items():
+        for folder, asked in plans.items():
             locks.enter_context(_held(folder))
-            facts = keep(gathered.pop(folder), folder, _known_facts(folder))
-            works.append(_Work(plan, folder, facts))
+            p = ready.pop(folder)
+            known = _known_study(folder)
+            facts = keep(p.splits, p.left_out, folder, known["data"] if known else None)
+            work = _Work(p.plan, folder, facts, asked)
+            works.append(work)
+            yield Prepared(folder, p.plan, facts, p.defaults, p.cautions, p.seconds)
         for work in works:
             if work.plan.grid:
                 work.add_tuning()
@@ -129,6 +157,57 @@ def stream(
                 work.save()
             yield Chosen(dict(work.choices))
         yield from _stage(works, workers)
+
+
+class _Ready(NamedTuple):
+    """A study's data and its plan with nothing left open."""
+
+    plan: Plan
+    splits: "Splits"
+    left_out: tuple[str, ...]
+    defaults: tuple[Default, ...]
+    cautions: tuple[str, ...]
+    seconds: float | None
+
+
+def _prepare(
+    folder: Path,
+    asked: Plan,
+    data: "Splits | None",
+    workers: int | None,
+    look_ahead: bool,
+    on_reading: Callable[[int, int], None] | None,
+) -> _Ready:
+    """Read the data and decide what is open; nothing is written."""
+    from counterpoise.data import fingerprint
+    from counterpoise.study._check_data import check_plan_on
+
+    known = _known_study(folder)
+    plan = read(known["plan"]) if known and known["asked"] == _as_json(asked) else asked
+    splits, left_out = gather(plan, data, on_reading)
+    resumed = plan is not asked and known and known["data"]["fingerprint"] == fingerprint(splits)
+    defaults: tuple[Default, ...] = ()
+    if not resumed:
+        if plan is not asked:
+            splits, left_out = gather(asked, data, on_reading)
+        plan, defaults = fill(asked, splits)
+    check_plan_on(plan, splits)
+    seconds = None
+    if look_ahead or plan.time:
+        cost = estimate(plan, splits, workers)
+        if cost and plan.time and not resumed:
+            plan, gave_way = fit_into(plan, asked, cost)
+            changed = {d.setting for d in gave_way}
+            defaults = (*(d for d in defaults if d.setting not in changed), *gave_way)
+        seconds = cost(plan) if cost else None
+    cautions = list(foresee(plan, splits))
+    if look_ahead and not resumed:
+        cautions += ask_doctor(plan, splits)
+    return _Ready(plan, splits, left_out, defaults, tuple(cautions), seconds)
+
+
+def _as_json(plan: Plan) -> object:
+    return json.loads(record.to_json(asdict(plan)))
 
 
 def _check_place(folder: Path, source: Path) -> None:
@@ -248,17 +327,18 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-def _known_facts(folder: Path) -> Facts | None:
-    """Return the data facts of `study.json`; None for a new study, or a damaged one.
+def _known_study(folder: Path) -> record.Content | None:
+    """Return the content of `study.json`; None for a new study, or a damaged one.
 
     Raises:
         record.OtherFormat: another version of counterpoise made the study.
     """
     try:
+        files.check_tree(folder)
         kept = record.unseal(folder / STUDY)
         _schema.check_study(folder / STUDY, kept)
-        return kept["data"]
+        return kept
     except record.OtherFormat:
         raise
-    except (FileNotFoundError, record.Damaged):
+    except (OSError, record.Damaged):
         return None

@@ -13,8 +13,27 @@ A worker sends those of its run; whatever engine started it passes them on.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from counterpoise.study.spec import RunRow
+
+if TYPE_CHECKING:
+    from counterpoise.study.defaults import Default
+    from counterpoise.study.plan import Plan
+
+
+class DataFacts(TypedDict):
+    """A study's data in figures, for reports, and a fingerprint."""
+
+    name: str
+    source: str
+    class_names: list[str]
+    train_counts: list[int]
+    test_counts: list[int]
+    shape: list[int]  # of a sample
+    notes: list[str]  # on how they were read
+    left_out: list[str]  # what was said of what could not be
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,27 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A study's data are read, and all that its plan left open is decided.
+
+    Attributes:
+        folder: the study's.
+        plan: with nothing left open.
+        facts: the data in figures, with sentences on how they were read.
+        defaults: what was decided, and why; empty for a study that is resumed.
+        cautions: what will go wrong, in sentences.
+        seconds: that all runs will take here, about; None where that cannot be told.
+    """
+
+    folder: Path
+    plan: "Plan"
+    facts: DataFacts
+    defaults: "tuple[Default, ...]"
+    cautions: tuple[str, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class Planned:
     """A stage of a study is about to begin.
 
@@ -109,5 +149,5 @@ class Unsaved:
 
 
 OfRun = Started | Progress | Epoch | Waiting | Finished | Failed
-Event = OfRun | Planned | Chosen | Unsaved
+Event = OfRun | Prepared | Planned | Chosen | Unsaved
 Emit = Callable[[OfRun], None]

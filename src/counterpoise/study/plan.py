@@ -16,6 +16,7 @@ from counterpoise.registry import unknown
 from counterpoise.study._check import NORMS, as_seeds, check_plan, shown
 from counterpoise.study._sources import digest_of
 from counterpoise.study.settings import (
+    SEEDS,
     TUNING_SEED,
     Imbalance,
     Training,
@@ -50,13 +51,15 @@ class Plan:
     """
 
     data: str = setting("fashion_mnist", "fashion_mnist, digits, a folder, .npz, .csv, module:name")
-    norms: tuple[str, ...] = setting(("none",), f"{', '.join(NORMS)}; or module:name")
+    norms: tuple[str, ...] = setting(
+        ("auto",), f"{', '.join(NORMS)}; or module:name; auto: by the data"
+    )
     losses: tuple[str, ...] = setting(
-        ("cross_entropy",), f"{', '.join(registry.LOSSES)}; +drw: weights that set in late"
+        registry.DEFAULT_LOSSES, f"{', '.join(registry.LOSSES)}; +drw: weights that set in late"
     )
     samplers: tuple[str, ...] = setting(("shuffle",), ", ".join(registry.SAMPLERS))
     variant: tuple[Variant, ...] = ()
-    seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), "a number of seeds, or a list of them")
+    seeds: tuple[int, ...] = setting((), "a number of seeds, or a list of them; []: five")
     metric: str = setting(
         registry.PRIMARY[0],
         f"{', '.join(registry.PRIMARY)}: what verdicts are about, chosen beforehand",
@@ -67,6 +70,9 @@ class Plan:
     baseline: str = setting("", "label of what the others are compared with; empty: the first")
     on_other_environment: str = setting(
         "keep", "keep or rerun: what was trained with another torch, processor or set of kernels"
+    )
+    time: str = setting(
+        "", "such as 15m or 2h: fewer trials, seeds and steps, until the study takes no longer"
     )
     imbalance: Imbalance = field(default=Imbalance())
     training: Training = field(default=Training())
@@ -108,7 +114,7 @@ class Plan:
     def size(self) -> str:
         """The number of trainings, in words."""
         tuning = len(self.variants) * len(self.grid) * self.tuning.seeds
-        final = f"{len(self.variants) * len(self.seeds)} runs to compare"
+        final = f"{len(self.variants) * (len(self.seeds) or SEEDS)} runs to compare"
         return f"{tuning} runs to choose learning rates, then {final}" if tuning else final
 
     @property

@@ -1,6 +1,8 @@
 """Settings of trainings: the variants, and the tables of a plan.toml, as frozen dataclasses."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
+SEEDS = 5  # of a study, if nothing is said
 _DRW = "+drw"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def setting(default: T, help: str) -> T:
@@ -88,12 +92,12 @@ class Imbalance:
 
 @dataclass(frozen=True)
 class Training:
-    """The training settings that all variants share."""
+    """The training settings that all variants share; `defaults.fill` decides what is 0 or auto."""
 
     model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
-    image_size: int = setting(32, "to which a folder of images is scaled")
-    epochs: int = setting(20, "passes over the training split")
-    batch_size: int = setting(128, "samples a step")
+    image_size: int = setting(0, "to which a folder of images is scaled; 0: by the files")
+    epochs: int = setting(0, "passes over the training split; 0: by the data")
+    batch_size: int = setting(0, "samples a step; 0: by the data")
     optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))
     lr: float | str = setting("auto", "a number, or auto: from the grid of [tuning], per variant")
     momentum: float = setting(0.9, "of sgd")
@@ -103,7 +107,9 @@ class Training:
     clip_norm: float = setting(0.0, "largest norm of a step's gradient; 0: any")
     deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = setting(
-        "none", f"{', '.join(registry.AUGMENTS)}, module:name: how images are changed at random"
+        "auto",
+        f"{', '.join(registry.AUGMENTS)}, module:name: how images are changed at random; auto: by "
+        "the data",
     )
     validation: float = setting(0.1, "share of the training split that choices are made on")
     watch: tuple[str, ...] = setting(
@@ -122,7 +128,27 @@ class Tuning:
         (), "learning rates to try; empty: the optimizer's usual ones"
     )
     seeds: int = setting(1, "trainings for each of them")
-    epochs: int = setting(0, "of each; 0: as many as the real ones")
+    epochs: int = setting(0, "of each; 0: a third of the real ones, or all of fewer than 15")
 
     def __post_init__(self) -> None:
         settle(self)
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds that a text such as 90s, 15m, 2h or 1h30m stands for; a number: minutes.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> seconds_of("15m"), seconds_of("1h30m"), seconds_of("2")
+        (900.0, 5400.0, 120.0)
+    """
+    text = f"{text}m" if re.fullmatch(r"\d+(\.\d+)?", text) else text
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+    if not parts or "".join(n + unit for n, unit in parts) != text:
+        raise ValueError(f"time must be like 90s, 15m, 2h or 1h30m, but got {text!r}")
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in parts)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"time must be more than 0, but got {text!r}")
+    return seconds

@@ -1,0 +1,113 @@
+"""Cautions before a study begins: few steps, small classes, nets that will not learn."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from counterpoise import stats
+from counterpoise.study.plan import Plan
+
+if TYPE_CHECKING:
+    from counterpoise.data import Splits
+
+_FEW = 0.5  # of the steps that are usual for data of that size
+_WIDE = 0.1  # off which a class's recall may be, at most
+_NAMED = 3
+_LOOKED_AT = 256  # samples that the doctor trains on
+_STEPS = 20
+
+
+def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
+    """Yield what can be told from the data and the plan alone, in sentences with a remedy.
+
+    Args:
+        plan: the study, with nothing left open.
+        data: its splits.
+    """
+    yield from _few_steps(plan, data)
+    yield from _small_classes(data)
+
+
+def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
+    from counterpoise.study.defaults import usual_steps
+
+    t = plan.training
+    samples = max(1, round((1 - t.validation) * len(data.train)))
+    an_epoch = math.ceil(samples / t.batch_size)
+    steps, usual = t.epochs * an_epoch, usual_steps(samples)
+    if steps < _FEW * usual:
+        yield (
+            f"{t.epochs} epochs are {steps:,} steps, and nets need about {usual:,} on "
+            f"{samples:,} samples: expect undertrained nets, or take about "
+            f"{math.ceil(usual / an_epoch)} epochs"
+        )
+
+
+def _small_classes(data: "Splits") -> Iterator[str]:
+    from counterpoise.data import count_classes
+
+    counts = count_classes(data.test.targets, data.num_classes).tolist()
+    off = {k: half_width(n) for k, n in enumerate(counts) if n}
+    wide = sorted((k for k in off if off[k] > _WIDE), key=lambda k: counts[k])
+    if wide:
+        said = ", ".join(
+            f"{counts[k]} of {data.class_names[k]} (±{100 * off[k]:.0f} points)"
+            for k in wide[:_NAMED]
+        )
+        more = f" and so in {len(wide) - _NAMED} more classes" if len(wide) > _NAMED else ""
+        yield (
+            f"few test samples: {said}{more}; the recall of such a class is known no better, "
+            "whatever is trained: add test samples where you can"
+        )
+
+
+def half_width(n: int) -> float:
+    """Return half the 95% Wilson interval of a recall of one half, where it is widest.
+
+    Args:
+        n: test samples of a class.
+    """
+    found = stats.wilson(n // 2, n)
+    return ((found.high or 1.0) - (found.low or 0.0)) / 2
+
+
+def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
+    """Train each norm's net for a few steps, and yield a sentence on those that will not learn.
+
+    Args:
+        plan: the study, with nothing left open.
+        data: its splits.
+    """
+    import torch
+
+    from counterpoise.doctor import diagnose
+    from counterpoise.study.net import build
+
+    t, shape = plan.training, tuple(data.train.inputs.shape[1:])
+    some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:_LOOKED_AT]
+    inputs, targets = data.train.inputs[some], data.train.targets[some]
+    lr = sorted(plan.grid)[len(plan.grid) // 2] if plan.grid else float(t.lr)
+    for norm in dict.fromkeys(v.norm for v in plan.variants):
+        try:
+            with torch.random.fork_rng(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.manual_seed(plan.seeds[0])
+                net = build(t.model, norm, shape, data.num_classes)
+                found = diagnose(
+                    net,
+                    torch.nn.functional.cross_entropy,
+                    inputs,
+                    targets,
+                    lr=lr,
+                    optimizer="adamw" if t.optimizer == "adamw" else "sgd",
+                    steps=_STEPS,
+                    remedies=False,
+                )
+        except Exception:  # a user's own net may raise anything; its runs report it
+            continue
+        if found.verdict != "will learn" and found.sure:
+            yield (
+                f"{t.model} with norm {norm} {found.verdict}: {found.cause or found.why}; try "
+                "--norms batch or group, or see counterpoise doctor"
+            )

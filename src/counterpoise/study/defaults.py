@@ -1,0 +1,195 @@
+"""Defaults that depend on the data, each with its reason; and a plan cut to a budget of time."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterpoise.study.plan import Plan
+from counterpoise.study.settings import SEEDS, seconds_of
+
+if TYPE_CHECKING:
+    from counterpoise.data import Splits
+
+STEPS = 50  # times the square root of the number of samples
+_FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 1_000, 20_000, 200
+_SMALLEST_BATCH, _LARGEST_BATCH = 16, 128
+_LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a third of them
+_BATCHES = 16  # the rarest class is in one of so many, or in more
+_SMALL = 16  # pixels: digits and other tiny images are not shifted or mirrored
+
+# What gives way to a budget of time, one after the other.
+_FEWER_RATES, _FEWER_SEEDS, _FEWEST_SHARE = 2, 3, 0.5
+
+
+@dataclass(frozen=True)
+class Default:
+    """A setting that was decided by the data, and why.
+
+    Attributes:
+        setting: its name in a plan, such as "training.epochs".
+        value: what was decided.
+        reason: in a clause.
+    """
+
+    setting: str
+    value: object
+    reason: str
+
+
+def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
+    r"""Decide all that a plan leaves to the data; what it says itself stays.
+
+    With N training samples left after validation, and n the smallest class among them:
+
+    ============ =================================================================================
+    norms        batch for images, none for vectors
+    model        resnet8 for images, mlp for vectors
+    batch_size   the power of two nearest to :math:`\sqrt N`, from 16 to 128; doubled, up to 128,
+                 while the smallest class would be in fewer than one batch of 16
+    epochs       as many as :math:`50 \sqrt N` steps take, which are at least 1,000 and at most
+                 20,000; 200 epochs at most
+    augment      flip+crop for images of more than 16 pixels, but crop where the class names are
+                 numbers or single characters, which are others when mirrored; none for the rest
+    image_size   by `data.load`: the median of the shorter sides, 32 at most
+    seeds        five
+    tuning       a third of the epochs for each learning rate that is tried
+    ============ =================================================================================
+
+    Args:
+        plan: the study, with settings that are 0, "auto" or empty.
+        data: its splits, after the imbalance profile.
+
+    Returns:
+        The plan with nothing left open, and what was decided.
+
+    Example:
+        >>> from counterpoise.data import load
+        >>> plan, defaults = fill(Plan("digits"), load("digits"))
+        >>> plan.norms, plan.training.batch_size, plan.training.epochs
+        (('batch',), 32, 49)
+    """
+    images = data.train.inputs.dim() == 4
+    t, found = plan.training, []
+
+    def decide(setting: str, value: object, reason: str) -> None:
+        found.append(Default(setting, value, reason))
+
+    counts = np.bincount(data.train.targets.numpy(), minlength=data.num_classes)
+    kept = counts - np.maximum(1, np.round(t.validation * counts)) * (t.validation > 0)
+    samples, rarest = max(2, int(kept.sum())), max(1, int(kept[counts > 0].min()))
+    kind = "images" if images else "vectors"
+    if t.model == "auto":
+        decide("training.model", "resnet8" if images else "mlp", f"the samples are {kind}")
+    if "auto" in plan.norms:
+        norm = "batch" if images else "none"
+        decide("norms", norm, "usual for images" if images else "usual for a small MLP")
+    if not t.image_size and images:
+        height, width = data.train.inputs.shape[2:]
+        if height == width:
+            decide("training.image_size", int(height), "of the data as they were read")
+    batch = t.batch_size or _batch_size(samples, rarest)
+    if not t.batch_size:
+        why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"
+        decide("training.batch_size", batch, why)
+    epochs, steps = _epochs(samples, batch)
+    if not t.epochs:
+        decide("training.epochs", epochs, f"{steps:,} steps in all")
+    epochs = t.epochs or epochs
+    if t.lr == "auto" and not plan.tuning.epochs and (short := _tuning_epochs(epochs)):
+        decide("tuning.epochs", short, "a third, for each learning rate that is tried")
+    if t.augment == "auto":
+        decide("training.augment", *_augment(data))
+    if not plan.seeds:
+        decide("seeds", SEEDS, "the fewest from which a small difference can be believed")
+    return _with(plan, found), tuple(found)
+
+
+def _with(plan: Plan, found: Iterable[Default]) -> Plan:
+    """Return the plan with what was decided in place of what was open."""
+    chosen: dict[str, Any] = {d.setting: d.value for d in found}
+    norms = tuple(chosen["norms"] if n == "auto" else n for n in plan.norms)
+    tables = {
+        name: replace(
+            getattr(plan, name),
+            **{k.partition(".")[2]: chosen[k] for k in chosen if k.startswith(f"{name}.")},
+        )
+        for name in ("training", "tuning")
+    }
+    return replace(plan, norms=norms, seeds=plan.seeds or tuple(range(SEEDS)), **tables)
+
+
+def _batch_size(samples: int, rarest: int) -> int:
+    size = 2 ** round(math.log2(math.sqrt(samples)))
+    size = min(max(size, _SMALLEST_BATCH), _LARGEST_BATCH)
+    while size < _LARGEST_BATCH and samples > _BATCHES * rarest * size:
+        size *= 2
+    return size
+
+
+def usual_steps(samples: int) -> int:
+    """Return how many steps a training takes by default, on so many training samples."""
+    return round(min(max(STEPS * math.sqrt(samples), _FEWEST_STEPS), _MOST_STEPS))
+
+
+def _epochs(samples: int, batch: int) -> tuple[int, int]:
+    an_epoch = math.ceil(samples / batch)
+    epochs = min(math.ceil(usual_steps(samples) / an_epoch), _MOST_EPOCHS)
+    return epochs, epochs * an_epoch
+
+
+def _tuning_epochs(epochs: int) -> int:
+    """Return the epochs of a run that tries a learning rate; 0 for as many as the real ones."""
+    return math.ceil(epochs / _TUNING) if epochs >= _LONG else 0
+
+
+def _augment(data: "Splits") -> tuple[str, str]:
+    shape = data.train.inputs.shape[1:]
+    if len(shape) != 3:
+        return "none", "the samples are vectors"
+    if min(shape[1:]) <= _SMALL:
+        return "none", f"the images have only {shape[1]} x {shape[2]} pixels"
+    if all(re.fullmatch(r"\d+|[^\W\d_]", name) for name in data.class_names):
+        return "crop", "classes named by numbers or single characters: mirrored, they may be others"
+    return "flip+crop", "usual for photographs; none, if left and right have a meaning"
+
+
+def fit_into(
+    plan: Plan, asked: Plan, cost: Callable[[Plan], float]
+) -> tuple[Plan, tuple[Default, ...]]:
+    """Cut a filled plan until it costs no more than its `time`, and say what gave way.
+
+    First fewer learning rates are tried, then there are fewer seeds, then fewer epochs, down to
+    half. What was asked for by name stays as it is, so that a plan may cost more in the end.
+
+    Args:
+        plan: from `fill`.
+        asked: the same as it was asked for, with what is open.
+        cost: the seconds that a plan will take.
+
+    Returns:
+        The plan, and what gave way.
+    """
+    budget, found = seconds_of(plan.time), []
+    why = f"to end within {plan.time}"
+    if cost(plan) > budget and plan.training.lr == "auto" and not asked.tuning.grid:
+        middle = plan.grid[1 : 1 + _FEWER_RATES]
+        plan = replace(plan, tuning=replace(plan.tuning, grid=middle))
+        found.append(Default("tuning.grid", middle, why))
+    if cost(plan) > budget and not asked.seeds:
+        plan = replace(plan, seeds=tuple(range(_FEWER_SEEDS)))
+        found.append(Default("seeds", _FEWER_SEEDS, f"{why}; only large differences will be told"))
+    if cost(plan) > budget and not asked.training.epochs:
+        share = max(_FEWEST_SHARE, budget / cost(plan))
+        epochs = max(1, math.floor(share * plan.training.epochs))
+        short = plan.tuning.epochs if asked.tuning.epochs else _tuning_epochs(epochs)
+        plan = replace(
+            plan,
+            training=replace(plan.training, epochs=epochs),
+            tuning=replace(plan.tuning, epochs=short),
+        )
+        found.append(Default("training.epochs", epochs, f"{why}; the nets may be undertrained"))
+    return plan, tuple(found)

@@ -1,0 +1,93 @@
+"""Estimate of the time that a study will take, from a few steps of its net."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from counterpoise.study.plan import Plan
+
+if TYPE_CHECKING:
+    from counterpoise.data import Splits
+
+_SECONDS = 0.7  # of timing
+_START = 3.0  # seconds that a process needs before its first step
+_SHARED = 1.25  # times: workers share caches and memory, and validation is looked at
+_BATCHES = 4  # that are trained on at a time
+
+
+def estimate(plan: Plan, data: "Splits", workers: int | None) -> Callable[[Plan], float] | None:
+    """Time some steps of the plan's net on its data, and return what plans like it will take.
+
+    Args:
+        plan: a filled one.
+        data: its splits.
+        workers: runs at a time; None for one a core.
+
+    Returns:
+        A function from a plan with the same net, batch size and data to seconds; None where the
+        net cannot be timed: what is wrong with it is reported by its runs.
+    """
+    try:
+        a_sample = _seconds_a_sample(plan, data)
+    except Exception:  # the user's own net, loss or device may raise anything
+        return None
+    at_once = workers or os.cpu_count() or 1
+    share = 1 - plan.training.validation
+    samples = share * len(data.train)
+
+    def seconds(plan: Plan) -> float:
+        t, variants = plan.training, len(plan.variants)
+        trials = variants * len(plan.grid) * plan.tuning.seeds
+        finals = variants * len(plan.seeds)
+        tuned = trials * (plan.tuning.epochs or t.epochs)
+        passes = samples * (tuned + finals * t.epochs)
+        rounds = math.ceil(trials / at_once) + math.ceil(finals / at_once)
+        lanes = min(at_once, max(trials, finals, 1))
+        shared = _SHARED if lanes > 1 else 1.0
+        return passes * a_sample * shared / lanes + rounds * _START
+
+    return seconds
+
+
+def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
+    """Return the time of a training step, a sample, in one thread as in a worker."""
+    import torch
+
+    from counterpoise import train
+    from counterpoise.data import Split
+    from counterpoise.registry import resolve
+    from counterpoise.study.net import build
+
+    t, shape = plan.training, tuple(data.train.inputs.shape[1:])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n = _BATCHES * t.batch_size
+    part = Split(data.train.inputs[:n], data.train.targets[:n])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            net = build(t.model, plan.variants[0].norm, shape, data.num_classes).to(device)
+
+            def train_once() -> None:
+                train.fit(
+                    net,
+                    torch.nn.functional.cross_entropy,
+                    part,
+                    epochs=1,
+                    batch_size=t.batch_size,
+                    lr=1e-6,
+                    augment=resolve("augment", t.augment, train.AUGMENTS),
+                )
+
+            # Of the CPU the time of this thread: other programs do not count.
+            clock = time.perf_counter if device.type == "cuda" else time.thread_time
+            train_once()
+            begin, times = clock(), 0
+            while not times or clock() - begin < _SECONDS:
+                train_once()
+                times += 1
+            return (clock() - begin) / times / len(part)
+    finally:
+        torch.set_num_threads(threads)
