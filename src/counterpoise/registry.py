@@ -1,4 +1,4 @@
-"""The registry of losses, norms, samplers, models and metrics: one row per member.
+"""The registry of losses, norms, samplers, models, references and metrics: one row per member.
 
 The command line's help, the checks of a plan, the findings, the tables in the docs and the test
 suites read these rows, none of which imports torch. A new member is one file in its family's folder
@@ -24,7 +24,7 @@ class Member:
         paper: number on arXiv.
         use: the expression that builds it in Python.
         needs: the arguments that the factory is called with ("counts", "epochs") or the net must
-            have ("cosine head").
+            have ("cosine head"); of a reference, its kind of data ("vectors", "images").
         balanced: the loss it reduces to for balanced classes; "" where it does not depend on
             their sizes.
     """
@@ -228,6 +228,39 @@ MODELS: dict[str, Member] = {
     "resnet8": Member(f"{_MODELS}._resnet:resnet8", "CIFAR's small ResNet", paper="1512.03385"),
     "resnet20": Member(f"{_MODELS}._resnet:resnet20", "CIFAR's ResNet-20", paper="1512.03385"),
     "mlp": Member(f"{_MODELS}._mlp:for_shape", "for vectors, as those of a table"),
+}
+
+_REFERENCES = "counterpoise.references"
+REFERENCES: dict[str, Member] = {  # classical models beside the nets, each with its fixed budget
+    "logistic_regression": Member(
+        f"{_REFERENCES}:logistic_regression",
+        "balanced class weights, C = 1, at most 200 steps",
+        use="sklearn.linear_model.LogisticRegression",
+        needs=("vectors",),
+    ),
+    "gradient_boosting": Member(
+        f"{_REFERENCES}:gradient_boosting",
+        "on histograms, balanced class weights, 10 to 100 rounds",
+        use="sklearn.ensemble.HistGradientBoostingClassifier",
+        needs=("vectors",),
+    ),
+    "balanced_random_forest": Member(
+        f"{_REFERENCES}:balanced_random_forest",
+        "100 trees, each on as many samples of every class as the rarest has",
+        use="imblearn.ensemble.BalancedRandomForestClassifier",
+        needs=("vectors",),
+    ),
+    "logistic_regression_on_pixels": Member(
+        f"{_REFERENCES}:logistic_regression_on_pixels",
+        "images averaged down to 16 x 16, balanced class weights, C = 0.03, at most 200 steps",
+        use="sklearn.linear_model.LogisticRegression",
+        needs=("images",),
+    ),
+    "always_the_largest_class": Member(
+        f"{_REFERENCES}:always_the_largest_class",
+        "the class sizes as probabilities, whatever the sample: what no learning reaches",
+        use="sklearn.dummy.DummyClassifier",
+    ),
 }
 
 _TRAIN = "counterpoise.train"

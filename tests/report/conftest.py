@@ -91,7 +91,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     facts = _write_data(folder, plan, names, shape, counts, targets, rng)
     work = streaming._Work(plan, folder, facts)
     work.add_tuning()
-    for name in work.added:
+    for name in work.names("tuning"):
         run = work.specs[name]
         made = _run(work, name, plan, run, counts, targets, skill=1 - abs(np.log10(run.lr / 0.1)))
         record.finish(*made)
@@ -99,7 +99,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     rates = dict(zip(labels, (0.1, 0.1, 0.03, 0.1, 0.3, 0.1), strict=False))
     work.choices = rates if plan.grid else dict.fromkeys(labels, 0.1)
     work.add(final_runs(plan, facts["fingerprint"], work.choices))
-    for name in work.added[: len(work.added) - what.get("missing", 0)]:
+    final = work.names("final")
+    for name in final[: len(final) - what.get("missing", 0)]:
         run = work.specs[name]
         key = plan.label(run.variant), run.seed
         if key in what.get("failed", {}):

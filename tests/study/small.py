@@ -28,7 +28,13 @@ def files(folder):
 def plan(**changes):
     return Plan(
         "digits",
-        **{"losses": ("cross_entropy", "focal"), "seeds": (0, 1), "training": QUICK, **changes},
+        **{
+            "losses": ("cross_entropy", "focal"),
+            "seeds": (0, 1),
+            "training": QUICK,
+            "references": False,
+            **changes,
+        },
     )
 
 

@@ -113,7 +113,7 @@ def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch)
         losses=("cross_entropy", "vs"),
     )
     work = prepared(many, tmp_path)
-    for name in work.added:
+    for name in work.names("final"):
         one_run.train_run(work.job(name), lambda event: None)
     assert len(made) == 24
     for what in ("weights", "split"):
@@ -189,7 +189,7 @@ def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
 
 def test_features_are_scaled_by_what_the_training_split_alone_shows(tmp_path):
     work = prepared(plan(), tmp_path, toy())
-    splits = one_run._Training(work.job(work.added[0])).splits
+    splits = one_run._Training(work.job(work.names("final")[0])).splits
     inputs = splits["train"].inputs
     torch.testing.assert_close(inputs.mean(0), torch.zeros(5), atol=1e-6, rtol=0)
     torch.testing.assert_close(inputs.std(0, correction=0), torch.ones(5))
@@ -222,7 +222,7 @@ def test_deferred_weights_set_in_after_the_planned_share_of_the_epochs(tmp_path)
         imbalance=Imbalance("exponential", 10),
     )
     work = prepared(late, tmp_path)
-    made = one_run._Training(work.job(work.added[0]))
+    made = one_run._Training(work.job(work.names("final")[0]))
     (schedule,) = made.each_epoch
     for epoch in range(10):
         schedule.set_epoch(epoch)
@@ -384,7 +384,7 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     import threading
 
     work = prepared(plan(), tmp_path)
-    name = work.added[0]
+    name = work.names("final")[0]
     folder = tmp_path / "runs" / name
     folder.mkdir(parents=True)
     held = FileLock(folder / ".lock", thread_local=False)

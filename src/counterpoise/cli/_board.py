@@ -53,6 +53,7 @@ class Board:
         self.titles = titles or {}
         self.failed: dict[str, str] = {}
         self._runs: dict[str, RunRow] = {}
+        self._tuned = False
         self._folders: dict[str, Path] = {}
         self._cost: dict[str, float] = {}
         self._share: dict[str, float] = {}
@@ -91,7 +92,7 @@ class Board:
         match event:
             case Planned():
                 self._on_planned(event)
-            case Chosen(rates) if self._runs:  # those that chose them; fixed rates are no news
+            case Chosen(rates) if self._tuned:  # fixed rates are no news
                 said = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in rates.items())
                 self.say(f"learning rates: {said}")
             case Unsaved(reason):
@@ -119,6 +120,7 @@ class Board:
 
     def _on_planned(self, stage: Planned) -> None:
         self._runs |= stage.runs
+        self._tuned |= any(row["stage"] == "tuning" for row in stage.runs.values())
         self._cost |= stage.cost
         self._later[stage.folder] = stage.later
         self._folders |= dict.fromkeys(stage.runs, stage.folder)
@@ -133,7 +135,7 @@ class Board:
 
     def _on_finished(self, run: str, kept: bool) -> None:
         self._on_end(run)
-        if self._runs[run]["stage"] == "final":
+        if self._runs[run]["stage"] != "tuning":
             self._score(run)
         if not kept:
             self._line(run, self._news.get(run, "finished"))
@@ -148,7 +150,9 @@ class Board:
         found = record.read(self._folders[run] / "runs" / run)
         if found is not None:
             row = self._runs[run]
-            self._scores.setdefault(row["label"], {})[row["seed"]] = found["test"][self.metric]
+            label = self._title(row["label"])
+            label += " (reference)" if row["stage"] == "reference" else ""
+            self._scores.setdefault(label, {})[row["seed"]] = found["test"][self.metric]
 
     def _end_task(self, run: str) -> None:
         if run in self._tasks:
@@ -178,7 +182,7 @@ class Board:
         table = Table("", f"{METRICS[self.metric].label} on the test split", "seeds")
         for label, by_seed in self._scores.items():
             found = mean_and_interval(list(by_seed.values()))
-            table.add_row(shown(self._title(label)), found, str(len(by_seed)))
+            table.add_row(shown(label), found, str(len(by_seed)))
         return table
 
 

@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
 from counterpoise.cli._arguments import (
     FilePath,
     Flag,
@@ -36,6 +38,7 @@ def compare(
     batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
+    references: Annotated[bool | None, Parameter(negative="--no-references")] = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     quiet: Flag = False,
@@ -61,6 +64,9 @@ def compare(
         A number, or auto: chosen for each variant from the same grid [default: auto].
     imbalance
         A profile of class sizes for the training split, such as exponential:100.
+
+    References:
+        Classical models beside the nets, which take seconds [default: yes].
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
@@ -88,6 +94,7 @@ def compare(
         "batch_size": batch_size,
         "lr": lr,
         "imbalance": imbalance,
+        "references": references,
     }
     plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None

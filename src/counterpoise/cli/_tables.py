@@ -13,13 +13,13 @@ from counterpoise.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from counterpoise.study import Study
+    from counterpoise.study import Record, Study
 
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
 def show_study(console: "Console", study: "Study") -> None:
-    """Print the results of a study: a table of the variants, then the findings."""
+    """Print the results of a study: a table of variants and references, then the findings."""
     wanted = len(study.labels) * len(study.plan.seeds)
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
     if not study.finished:
@@ -47,12 +47,25 @@ def results_json(study: "Study") -> str:
                     "label": label,
                     "lr": study.choices.get(label),
                     "scores": {str(seed): value for seed, value in primary[label].items()},
-                    "mean": {m: _mean(study, label, m) for m in METRICS},
-                    "mean_adjusted": {m: _mean(study, label, m, "adjusted") for m in METRICS},
+                    "mean": {m: _mean(study.scores(m)[label]) for m in METRICS},
+                    "mean_adjusted": {
+                        m: _mean(study.scores(m, "adjusted")[label]) for m in METRICS
+                    },
                 }
                 for label in study.labels
             ],
             "verdicts": [asdict(v) for v in study.verdicts()],
+            "best": study.best,
+            "references": [
+                {
+                    "label": label,
+                    "scores": {str(seed): value for seed, value in by_seed.items()},
+                    "mean": {m: _mean(study.reference_scores(m)[label]) for m in METRICS},
+                }
+                for label, by_seed in study.reference_scores().items()
+            ],
+            "reference_verdicts": [asdict(v) for v in study.reference_verdicts()],
+            "adjusted_verdict": (v := study.adjusted_verdict()) and asdict(v),
             "findings": [f.to_dict() for f in findings.collect_findings(study)],
         }
     )
@@ -81,23 +94,53 @@ def _table(study: "Study") -> Any:
     for title in ("seeds", *words, "after adjusting", *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")
         table.add_column(short, justify="right", no_wrap=True)
+    metrics = (first, *others)
+    after = study.scores(first, "adjusted")
+    scores = {m: study.scores(m) for m in metrics}
     for label in study.labels:
-        records = study.of(label)
-        scores = [r.run["test"][first] for r in records]
+        rate = f"{study.choices[label]:g}" if label in study.choices else "–"
+        more = [_percent(_mean(after[label])), *(rate for _ in rates)]
         table.add_row(
-            shown(label),
-            f"{len(scores)}/{len(study.plan.seeds)}",
-            mean_and_interval(scores) if scores else "–",
-            *(_percent(_mean(study, label, m)) for m in others),
-            _percent(_mean(study, label, first, "adjusted")),
-            *(f"{study.choices[label]:g}" if label in study.choices else "–" for _ in rates),
-            f"{sum(r.timing['seconds'] for r in records) / len(records):.0f} s" if records else "–",
+            shown(label), *_row([scores[m][label] for m in metrics], more, study.of(label))
         )
+    scores = {m: study.reference_scores(m) for m in metrics}
+    if scores[first]:
+        table.add_section()
+        table.add_row(shown(("for reference", "dim")))
+    for label in scores[first]:
+        records = [r for r in study.references if r.label == label]
+        more = ["–" for _ in ("after adjusting", *rates)]
+        seen = shown(label, (_part(records), "dim"))
+        table.add_row(seen, *_row([scores[m][label] for m in metrics], more, records))
     return table
 
 
-def _mean(study: "Study", label: str, metric: str, kind: str = "test") -> float | None:
-    values = [v for v in study.scores(metric, kind)[label].values() if v is not None]
+def _row(
+    scores: list[dict[int, float | None]], more: list[str], records: "list[Record]"
+) -> list[str]:
+    """Return the cells of a row: seeds, metrics (the first with its interval), more, and time."""
+    found = [x for x in scores[0].values() if x is not None]
+    times = [r.timing["seconds"] for r in records]
+    return [
+        f"{len(found)}/{len(scores[0])}",
+        mean_and_interval(found) if found else "–",
+        *(_percent(_mean(by_seed)) for by_seed in scores[1:]),
+        *more,
+        f"{sum(times) / len(times):.0f} s" if times else "–",
+    ]
+
+
+def _part(records: "list[Record]") -> str:
+    """Say on how many samples a reference was fitted, where not on all."""
+    for r in records:
+        seen, there = sum(r.run["seen_counts"]), sum(r.run["train_counts"])
+        if seen < there:
+            return f" on {seen:,} of {there:,} samples"
+    return ""
+
+
+def _mean(by_seed: dict[int, float | None]) -> float | None:
+    values = [v for v in by_seed.values() if v is not None]
     return sum(values) / len(values) if values else None
 
 
