@@ -7,14 +7,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
 from counterpoise.cli._arguments import (
     FilePath,
     Flag,
     MaybeFilePath,
     MaybeWhole,
     Words,
+    also,
     check_name,
     of,
 )
@@ -38,7 +37,7 @@ def compare(
     batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
-    references: Annotated[bool | None, Parameter(negative="--no-references")] = None,
+    references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     quiet: Flag = False,
@@ -64,9 +63,6 @@ def compare(
         A number, or auto: chosen for each variant from the same grid [default: auto].
     imbalance
         A profile of class sizes for the training split, such as exponential:100.
-
-    References:
-        Classical models beside the nets, which take seconds [default: yes].
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
