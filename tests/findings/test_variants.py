@@ -166,7 +166,8 @@ def test_without_a_tail_nothing_is_said_of_it(make):
 )
 def test_a_gain_that_adjustment_gives_as_well(make, adjusted, told):
     better = {s: [h + s % 2 for h in hits] for s, hits in shifted([9, 9, 9]).items()}
-    study = make({CE: BASE, FOCAL: better}, adjusted={CE: shifted(adjusted)})
+    best = {s: [h + 5 for h in hits] for s, hits in better.items()}  # CP341 is about that one
+    study = make({CE: BASE, FOCAL: better, "poly": best}, adjusted={CE: shifted(adjusted)})
     found = _groups.adjusted_baseline(study)
     assert bool(found) == told
     if told:

@@ -38,6 +38,9 @@ CODES = {
     "CP337": ("caution", "a learning rate at the edge of the grid"),
     "CP338": ("caution", "variants compared on fewer seeds than planned"),
     "CP339": ("caution", "a difference that another test set may not show"),
+    "CP340": ("caution", "no net is better than a classical reference"),
+    "CP341": ("result", "the adjusted baseline does as well as the best variant"),
+    "CP342": ("result", "the best net beside the best reference"),
     # CP4xx: the study's folder
     "CP401": ("caution", "runs from another environment"),
     "CP402": ("note", "a plan.toml that is not the plan that was run"),

@@ -83,12 +83,15 @@ def _points(name: str, found: stats.Interval) -> dict[str, float]:
 def adjusted_baseline(study: Study) -> list[Finding]:
     """CP334: a variant is better, but not than the baseline after post-hoc adjustment.
 
-    That one's interval of the difference to the variant lies above minus the margin.
+    That one's interval of the difference to the variant lies above minus the margin. Of the best
+    variant CP341 says it.
     """
     baseline = study.labels[0]
     scores, adjusted = study.scores(), study.scores(kind="adjusted")[baseline]
     found = []
     for label in [v.variant for v in study.verdicts() if v.verdict == "better"]:
+        if label == study.best:
+            continue
         pair = _paired(study, scores[label], adjusted)
         if pair is None or (pair.difference.low or 0.0) <= -study.plan.margin:
             continue

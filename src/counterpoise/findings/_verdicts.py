@@ -29,37 +29,47 @@ _ONE_SEED = (
 
 def verdicts(study: Study) -> list[Finding]:
     """CP330: each variant against the baseline, as `stats.compare_variants` has it."""
-    return [
-        _verdict(study, v, v.interval, v.comparison)
-        for v in study.verdicts()
-        if v.interval and v.comparison
-    ]
+    return [_verdict(study, v, v.comparison) for v in study.verdicts() if v.comparison]
 
 
-def _verdict(
-    study: Study, v: stats.Verdict, interval: stats.Interval, pair: stats.PairedComparison
-) -> Finding:
-    margin = 100 * study.plan.margin
-    # As many decimals as show the margin: at 1 point one, at 0.05 points two.
-    digits = max(1, math.ceil(-math.log10(margin)))
-    evidence: dict[str, Any] = {
-        "label": v.variant,
-        "baseline": v.baseline,
-        "verdict": v.verdict,
+def measured(study: Study, v: stats.Verdict, turned: bool = False) -> dict[str, Any]:
+    """Return a verdict's difference as evidence, with its bounds where there are two seeds.
+
+    Args:
+        study: the study.
+        v: a verdict with a comparison.
+        turned: give the difference of the other one, baseline - variant.
+    """
+    sign, digits = -1 if turned else 1, _digits(study)
+    found = v.interval or stats.Interval(None, 0.0, None)
+    evidence = {
         "measure": study.plan.metric.replace("_", " "),
         "digits": digits,
-        "points": _points(interval.estimate, digits),
+        "points": _points(sign * found.estimate, digits),
     }
-    if interval.low is None or interval.high is None:
-        return sentence("CP330", _ONE_SEED, evidence)
-    evidence |= {
-        "low": _points(interval.low, digits),
-        "high": _points(interval.high, digits),
+    if found.low is None or found.high is None:
+        return evidence
+    low, high = sorted(_points(sign * end, digits) for end in (found.low, found.high))
+    return evidence | {
+        "low": low,
+        "high": high,
         "level": percent(v.confidence),
-        "seeds": pair.n,
-        "wins": pair.wins,
-        "margin": round(margin, digits),
+        "seeds": v.comparison.n if v.comparison else 0,
     }
+
+
+def _digits(study: Study) -> int:
+    """Return as many decimals as show the margin: at 1 point one, at 0.05 points two."""
+    return max(1, math.ceil(-math.log10(100 * study.plan.margin)))
+
+
+def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Finding:
+    evidence: dict[str, Any] = {"label": v.variant, "baseline": v.baseline, "verdict": v.verdict}
+    evidence |= measured(study, v)
+    if "low" not in evidence:
+        return sentence("CP330", _ONE_SEED, evidence)
+    margin = round(100 * study.plan.margin, _digits(study))
+    evidence |= {"wins": pair.wins, "margin": margin}
     template = _WORDS[v.verdict]
     if v.verdict == "cannot tell yet":
         many = v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS
