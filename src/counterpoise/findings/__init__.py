@@ -10,6 +10,7 @@ A sentence is a template, and every number in it comes from `evidence`, already 
 
 from counterpoise.findings._codes import CODES
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
+from counterpoise.findings._references import IGNORANT
 from counterpoise.findings.finding import Finding
 
-__all__ = ["ALL_CHECKS", "CODES", "Finding", "collect_findings"]
+__all__ = ["ALL_CHECKS", "CODES", "IGNORANT", "Finding", "collect_findings"]

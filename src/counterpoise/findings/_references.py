@@ -92,7 +92,7 @@ def _is_behind(study: Study, v: stats.Verdict) -> bool:
 
 def _about(study: Study, v: stats.Verdict) -> Evidence:
     score = percent(_mean(study, v.variant) or 0.0)
-    return {"reference": v.variant, "score": score, "net": v.baseline}
+    return {"reference": v.variant, "score": score, "net": v.baseline, "verdict": v.verdict}
 
 
 def _mean(study: Study, label: str) -> float | None:

@@ -122,6 +122,7 @@ def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, object]:
         "lede": _story.lede(study),
         "unfinished": _story.unfinished(study),
         "headline": _story.headline(study, verdicts),
+        "beside": _story.beside(found),
         "failed": _story.failures(study),
         "metric": METRICS[study.plan.metric].label,
         "margin": f"{100 * study.plan.margin:g}",
@@ -133,6 +134,7 @@ def _sections(
 ) -> dict[str, object]:
     return {
         "ranking": _story.ranking(study, variants, verdicts),
+        "references": _story.references(study),
         "cost": _story.cost(variants, verdicts),
         "classes": _classes.recalls(study, variants),
         "confusion": _confusion.section(study, variants, verdicts),

@@ -1,8 +1,9 @@
 """The first sections: verdict, ranking, cost and post-hoc adjustment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
+from counterpoise.findings import IGNORANT, Finding
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
@@ -67,6 +68,29 @@ def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
     return f"No variant is better than {base} in {metric}."
 
 
+_NO_NET = {
+    "better": "No net beats {reference} ({score:.1f}%)",
+    "no difference that matters": "No net beats {reference} ({score:.1f}%) by what matters",
+    "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%)",
+}
+_BESIDE = {
+    "CP341": "The cheapest answer is {adjusted}.",
+    "CP342": "{net} is {points:.{digits}f} points ahead of {reference}, the best reference.",
+}
+
+
+def beside(found: Sequence[Finding]) -> str:
+    """Return how nets stand beside references and the adjusted baseline, from the findings."""
+    said = []
+    for f in found:
+        if f.code == "CP340":
+            template = _NO_NET[str(f.evidence["verdict"])] + ": train longer, or use it."
+            said.append(template.format(**f.evidence))
+        elif f.code in _BESIDE:
+            said.append(_BESIDE[f.code].format(**f.evidence))
+    return " ".join(said)
+
+
 def _are(n: int, what: str) -> str:
     return f"{'is' if n == 1 else 'are'} {count(n, what)}"
 
@@ -102,7 +126,7 @@ def ranking(
     names = [m for m in PRIMARY if any(v.scores(m) for v in variants)]
     rows = []
     for v in sorted(variants, key=lambda v: -(v.mean(metric) or -1.0)):
-        row = _difference(v, known.get(v.label), scale, margin)
+        row = _difference(v.index, known.get(v.label), bool(v.records), scale, margin)
         row |= {"variant": v, "score": percent(v.mean(metric))}
         rows.append(row | {"cells": [percent(v.mean(m)) for m in names]})
     return {
@@ -110,6 +134,30 @@ def ranking(
         "axis": axis(scale, tick_points),
         "metrics": [METRICS[m].label for m in names],
     }
+
+
+def references(study: Study) -> dict[str, object] | None:
+    """Return what needs no other training, each row with its difference to the best net.
+
+    The axis leaves out "always the largest class", which would press all others together.
+    """
+    verdicts, margin, best = study.reference_verdicts(), study.plan.margin, study.best
+    if not verdicts or best is None:
+        return None
+    near = [v.interval for v in verdicts if v.interval and v.variant != IGNORANT]
+    scale = _forest_scale(near, margin)
+    scores = {label: _percent_of(x) for label, x in study.reference_scores().items()}
+    rows = [
+        _difference(0, v, v.interval is not None, scale, margin)
+        | {"label": v.variant, "score": scores[v.variant]}
+        for v in sorted(verdicts, key=lambda v: -(v.interval.estimate if v.interval else -2.0))
+    ]
+    score = _percent_of(study.scores()[best])
+    return {"rows": rows, "axis": axis(scale, tick_points), "best": best, "score": score}
+
+
+def _percent_of(by_seed: Mapping[int, float | None]) -> str:
+    return percent(mean([x for x in by_seed.values() if x is not None]))
 
 
 def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
@@ -122,19 +170,19 @@ def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
 
 
 def _difference(
-    variant: Entry, verdict: Verdict | None, scale: Scale, margin: float
+    index: int, verdict: Verdict | None, ran: bool, scale: Scale, margin: float
 ) -> dict[str, object]:
     if verdict is None:
-        strip = interval(variant.index, scale, 0.0, None, margin)
+        strip = interval(index, scale, 0.0, None, margin)
         return {"word": "the baseline", "css": "base", "strip": strip}
     if verdict.interval is None:
-        word = "no run finished" if not variant.records else verdict.words
+        word = verdict.words if ran else "no run finished"
         return {"word": word, "css": "open"}
     middle, ends = verdict.interval.estimate, _ends(verdict.interval)
     return {
         "difference": points(middle),
         "ends": f"{points(ends[0])} to {points(ends[1])}" if ends else "–",
-        "strip": interval(variant.index, scale, middle, ends, margin),
+        "strip": interval(index, scale, middle, ends, margin),
         "word": verdict.words.replace("cannot tell yet: ", "open: "),
         "css": _CSS[verdict.verdict],
     }
