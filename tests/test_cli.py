@@ -84,6 +84,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "batch_size",
         "lr",
         "imbalance",
+        "references",
         "out",
         "workers",
         "quiet",
@@ -95,11 +96,12 @@ def test_compare_show_and_go_on(tmp_path):
     words = "compare digits --losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --seeds 2"
     first = call(*words.split(), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "[4/4]" in first.stdout
+    assert "[8/8]" in first.stdout  # two references a seed
+    assert "logistic regression on pixels" in first.stdout
     assert "±" in first.stdout
     assert "CP" in first.stdout
     again = call(*words.split(), cwd=tmp_path)
-    assert "4 of 4 runs are kept from before" in again.stdout
+    assert again.stdout.count("4 of 4 runs are kept from before") == 2
     quiet = call(*words.split(), "--quiet", cwd=tmp_path)
     shown = call("show", "studies/digits", cwd=tmp_path)
     assert shown.stdout in quiet.stdout
@@ -108,6 +110,15 @@ def test_compare_show_and_go_on(tmp_path):
     assert [v["label"] for v in told["variants"]] == ["cross_entropy", "focal"]
     assert told["finished"]
     assert {len(v["scores"]) for v in told["variants"]} == {2}
+    labels = [r["label"] for r in told["references"]]
+    assert labels[0] == "logistic regression on pixels"
+    assert (
+        labels[-1]
+        == "cross_entropy, adjusted after training"
+        == told["adjusted_verdict"]["variant"]
+    )
+    assert [v["variant"] for v in told["reference_verdicts"]] == labels
+    assert {v["baseline"] for v in told["reference_verdicts"]} == {told["best"]}
 
 
 def test_a_plan_is_written_edited_and_run(tmp_path):
@@ -136,7 +147,7 @@ def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def net(norm, shape, classes):\n    raise OSError('no net [/data/x] [b c] \\x1b[2J')\n"
     )
-    words = "compare digits --model mine:net --epochs 1 --lr 0.1 --seeds 1"
+    words = "compare digits --model mine:net --epochs 1 --lr 0.1 --seeds 1 --no-references"
     done = call(*words.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert "OSError: no net [/data/x] [b c] \\x1b[2J" in done.stdout
