@@ -137,6 +137,7 @@ class Board:
         self._on_end(run)
         if self._runs[run]["stage"] != "tuning":
             self._score(run)
+            self._news.setdefault(run, self._scored(run))
         if not kept:
             self._line(run, self._news.get(run, "finished"))
 
@@ -149,10 +150,22 @@ class Board:
         """Take a finished run's score into the table."""
         found = record.read(self._folders[run] / "runs" / run)
         if found is not None:
-            row = self._runs[run]
-            label = self._title(row["label"])
-            label += " (reference)" if row["stage"] == "reference" else ""
-            self._scores.setdefault(label, {})[row["seed"]] = found["test"][self.metric]
+            label, seed = self._key(run)
+            self._scores.setdefault(label, {})[seed] = found["test"][self.metric]
+
+    def _key(self, run: str) -> tuple[str, int]:
+        """Return the row of the table that a run belongs into, and its seed."""
+        row = self._runs[run]
+        label = self._title(row["label"])
+        label += " (reference)" if row["stage"] == "reference" else ""
+        return label, row["seed"]
+
+    def _scored(self, run: str) -> str:
+        """Say what a run has reached that told nothing on its way, as a reference."""
+        label, seed = self._key(run)
+        found = self._scores.get(label, {}).get(seed)
+        measure = METRICS[self.metric].label
+        return "finished" if found is None else f"{measure} on the test split {found:.1%}"
 
     def _end_task(self, run: str) -> None:
         if run in self._tasks:

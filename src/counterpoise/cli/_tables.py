@@ -1,6 +1,7 @@
 """Results of a study as a table with sentences, and as JSON."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import findings
@@ -13,6 +14,7 @@ from counterpoise.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from counterpoise.stats import Interval
     from counterpoise.study import Record, Study
 
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
@@ -25,6 +27,8 @@ def show_study(console: "Console", study: "Study") -> None:
     if not study.finished:
         console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
     console.print(_table(study))
+    if study.reference_scores():
+        console.print(_references(study))
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
@@ -94,43 +98,59 @@ def _table(study: "Study") -> Any:
     for title in ("seeds", *words, "after adjusting", *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")
         table.add_column(short, justify="right", no_wrap=True)
-    metrics = (first, *others)
     after = study.scores(first, "adjusted")
-    scores = {m: study.scores(m) for m in metrics}
     for label in study.labels:
-        rate = f"{study.choices[label]:g}" if label in study.choices else "–"
-        more = [_percent(_mean(after[label])), *(rate for _ in rates)]
+        records = study.of(label)
+        scores = [r.run["test"][first] for r in records]
         table.add_row(
-            shown(label), *_row([scores[m][label] for m in metrics], more, study.of(label))
+            shown(label),
+            f"{len(scores)}/{len(study.plan.seeds)}",
+            mean_and_interval(scores) if scores else "–",
+            *(_percent(_mean(study.scores(m)[label])) for m in others),
+            _percent(_mean(after[label])),
+            *(f"{study.choices[label]:g}" if label in study.choices else "–" for _ in rates),
+            _seconds(records),
         )
-    scores = {m: study.reference_scores(m) for m in metrics}
-    if scores[first]:
-        table.add_section()
-        table.add_row(shown(("for reference", "dim")))
-    for label in scores[first]:
-        records = [r for r in study.references if r.label == label]
-        more = ["–" for _ in ("after adjusting", *rates)]
-        seen = shown(label, (_part(records), "dim"))
-        table.add_row(seen, *_row([scores[m][label] for m in metrics], more, records))
     return table
 
 
-def _row(
-    scores: list[dict[int, float | None]], more: list[str], records: "list[Record]"
-) -> list[str]:
-    """Return the cells of a row: seeds, metrics (the first with its interval), more, and time."""
-    found = [x for x in scores[0].values() if x is not None]
+def _references(study: "Study") -> Any:
+    """Return the table of what needs no training of another net, each beside the best net."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    metric = METRICS[study.plan.metric].label
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    beside = f", beside the best net,\n{study.best}" if study.best else ""
+    table.add_column(shown(f"for reference{beside}"), overflow="fold")
+    for title in ("seeds", metric.replace(" ", "\n"), "difference,\npoints", "a\nrun"):
+        table.add_column(title, justify="right", no_wrap=True)
+    known = {v.variant: v.interval for v in study.reference_verdicts()}
+    for label, by_seed in study.reference_scores().items():
+        records = [r for r in study.references if r.label == label]
+        found = [x for x in by_seed.values() if x is not None]
+        interval = known.get(label)
+        table.add_row(
+            shown(label, (_part(records), "dim")),
+            f"{len(found)}/{len(study.plan.seeds)}",
+            mean_and_interval(found) if found else "–",
+            _points(interval) if interval else "–",
+            _seconds(records),
+        )
+    return table
+
+
+def _points(found: "Interval") -> str:
+    low, middle, high = (None if x is None else f"{100 * x:+.1f}" for x in astuple(found))
+    return f"{middle}" if low is None else f"{middle} ({low} to {high})"
+
+
+def _seconds(records: "Sequence[Record]") -> str:
     times = [r.timing["seconds"] for r in records]
-    return [
-        f"{len(found)}/{len(scores[0])}",
-        mean_and_interval(found) if found else "–",
-        *(_percent(_mean(by_seed)) for by_seed in scores[1:]),
-        *more,
-        f"{sum(times) / len(times):.0f} s" if times else "–",
-    ]
+    return f"{sum(times) / len(times):.0f} s" if times else "–"
 
 
-def _part(records: "list[Record]") -> str:
+def _part(records: "Sequence[Record]") -> str:
     """Say on how many samples a reference was fitted, where not on all."""
     for r in records:
         seen, there = sum(r.run["seen_counts"]), sum(r.run["train_counts"])

@@ -1,5 +1,7 @@
 """Findings on a study beside its references: CP340, CP341 and CP342."""
 
+from collections.abc import Mapping
+
 from counterpoise import stats
 from counterpoise.findings._verdicts import measured
 from counterpoise.findings.finding import Evidence, Finding, percent, sentence
@@ -23,7 +25,7 @@ _AHEAD = (
     "({score:.1f}%), the best reference"
 )
 _ENOUGH = (
-    "The cheapest answer is {adjusted}, which needs no other training: its difference to the best "
+    "The cheapest net is {adjusted}, which needs no other training: its difference to the best "
     "variant, {net}, is " + _POINTS
 )
 
@@ -36,8 +38,8 @@ def no_net_is_better(study: Study) -> list[Finding]:
     evidence = measured(study, v) | _about(study, v)
     template = _NO_NET[v.verdict] + (_INTERVAL if "low" in evidence else "")
     template += ". Train longer, or use {reference}."
-    adjusted = _mean(study, study.adjusted_label)
-    if adjusted is not None and adjusted > (_mean(study, v.variant) or 0.0):
+    adjusted = _mean(study.reference_scores().get(study.adjusted_label, {}))
+    if adjusted > _mean(study.reference_scores()[v.variant]):
         evidence |= {"baseline": study.labels[0], "adjusted": percent(adjusted)}
         template += _REACHED
     return [sentence("CP340", template, evidence)]
@@ -58,20 +60,18 @@ def best_net_and_reference(study: Study) -> list[Finding]:
 def adjusted_baseline_is_enough(study: Study) -> list[Finding]:
     """CP341: the adjusted baseline is no more than the margin behind the best variant.
 
-    Where that is the baseline itself, the adjusted one must be ahead, by the margin or surely.
+    One of the two must be ahead of the plain baseline by the margin: else that is the answer.
     """
-    label, least = study.adjusted_label, -study.plan.margin
-    if study.best == study.labels[0]:
-        least = study.plan.margin
-    for v in study.reference_verdicts():
-        if v.variant != label or v.interval is None:
-            continue
-        if v.verdict != "better" and v.interval.estimate < least:
-            continue
-        evidence = measured(study, v) | {"adjusted": label, "net": v.baseline}
-        template = _ENOUGH + (_INTERVAL if "low" in evidence else "")
-        return [sentence("CP341", template + ".", evidence)]
-    return []
+    margin, label = study.plan.margin, study.adjusted_label
+    v = next((v for v in study.reference_verdicts() if v.variant == label), None)
+    if v is None or v.interval is None or v.interval.estimate < -margin:
+        return []
+    plain, best = (_mean(study.scores()[k]) for k in (study.labels[0], v.baseline))
+    if max(best, _mean(study.reference_scores()[label])) < plain + margin:
+        return []
+    evidence = measured(study, v) | {"adjusted": label, "net": v.baseline}
+    template = _ENOUGH + (_INTERVAL if "low" in evidence else "")
+    return [sentence("CP341", template + ".", evidence)]
 
 
 def _best(study: Study) -> stats.Verdict | None:
@@ -81,7 +81,8 @@ def _best(study: Study) -> stats.Verdict | None:
         for v in study.reference_verdicts()
         if v.interval and v.variant not in (IGNORANT, study.adjusted_label)
     ]
-    return max(rows, key=lambda v: _mean(study, v.variant) or 0.0, default=None)
+    scores = study.reference_scores()
+    return max(rows, key=lambda v: _mean(scores[v.variant]), default=None)
 
 
 def _is_behind(study: Study, v: stats.Verdict) -> bool:
@@ -91,11 +92,10 @@ def _is_behind(study: Study, v: stats.Verdict) -> bool:
 
 
 def _about(study: Study, v: stats.Verdict) -> Evidence:
-    score = percent(_mean(study, v.variant) or 0.0)
+    score = percent(_mean(study.reference_scores()[v.variant]))
     return {"reference": v.variant, "score": score, "net": v.baseline, "verdict": v.verdict}
 
 
-def _mean(study: Study, label: str) -> float | None:
-    by_seed = study.reference_scores().get(label, {})
+def _mean(by_seed: Mapping[int, float | None]) -> float:
     found = [x for x in by_seed.values() if x is not None]
-    return sum(found) / len(found) if found else None
+    return sum(found) / len(found) if found else 0.0

@@ -74,7 +74,7 @@ _NO_NET = {
     "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%)",
 }
 _BESIDE = {
-    "CP341": "The cheapest answer is {adjusted}.",
+    "CP341": "The cheapest net is {adjusted}.",
     "CP342": "{net} is {points:.{digits}f} points ahead of {reference}, the best reference.",
 }
 
