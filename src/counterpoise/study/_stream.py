@@ -222,7 +222,9 @@ def _planned(work: _Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planne
         runs={name: work.runs[name] for name in work.names(stage)},
         kept=tuple(kept),
         other_environment={name: said for name, said in kept.items() if said},
-        left_over=tuple(sorted(folders - work.runs.keys())) if stage == "final" else (),
+        left_over=tuple(sorted(folders - work.runs.keys()))
+        if stage == "final" and work.choices
+        else (),
         cost={name: samples * _passes(work.specs[name]) for name in work.names(stage)},
         later={"reference": tuning + final, "tuning": final, "final": 0}[stage],
     )

@@ -109,8 +109,8 @@ def _score(
         kept |= {f"{name}_logits": z, f"{name}_targets": targets}
         found[name] = evaluate(targets, z, counts).to_dict()
     if logits.keys() >= {"validation", "test"}:
-        validation = torch.from_numpy(logits["validation"])
-        tau = losses.choose_tau(validation, splits["validation"].targets, seen_counts).tau
+        held, targets = torch.from_numpy(logits["validation"]), splits["validation"].targets
+        tau = losses.choose_tau(held, targets, seen_counts).tau
         shifted = adjust(logits["test"], seen_counts.tolist(), tau)
         adjusted = evaluate(kept["test_targets"], shifted, counts)
         found |= {"tau": tau, "adjusted": adjusted.to_dict()}
