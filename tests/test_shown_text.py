@@ -166,6 +166,11 @@ def made_up_study(name):
         of=lambda label: [],
         scores=lambda *_: {name: {}},
         verdicts=list,
+        best=name,
+        references=(),
+        reference_scores=lambda *_: {f"{name}, adjusted after training": {0: 0.5}},
+        reference_verdicts=list,
+        adjusted_verdict=lambda: None,
     )
 
 
