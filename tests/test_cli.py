@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from counterpoise.findings import CODES
+
 
 def call(*words, cwd, **more):
     command = [sys.executable, "-m", "counterpoise", *words]
@@ -42,6 +44,7 @@ def call(*words, cwd, **more):
         (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),
         (["compare", "plan.toml", "--seeds", "3"], "--seeds cannot go with a plan"),
         (["show", "nowhere"], "must be the folder of a study"),
+        (["explain", "CP2226"], "did you mean CP226?"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
@@ -119,6 +122,15 @@ def test_compare_show_and_go_on(tmp_path):
     )
     assert [v["variant"] for v in told["reference_verdicts"]] == labels
     assert {v["baseline"] for v in told["reference_verdicts"]} == {told["best"]}
+
+
+def test_a_code_is_explained_and_all_are_listed(tmp_path):
+    told = call("explain", "cp226", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("CP226  still improving when training ended (caution)")
+    assert "What to do: More epochs, for all variants." in told.stdout
+    listed = call("explain", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == list(CODES)
 
 
 def test_a_plan_is_written_edited_and_run(tmp_path):

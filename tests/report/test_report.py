@@ -98,12 +98,17 @@ def test_what_broke_comes_before_the_verdict(page):
     assert words.index("1 of 5 runs never learned") < words.index("is better than")
 
 
-def test_findings_are_those_that_everyone_gets(page, study):
+def test_findings_are_those_that_everyone_gets_with_advice(page, study):
     told = page.section("verdict")
     found = findings.collect_findings(study)
     assert found
-    assert [f.text for f in found if f.text not in told] == []
-    assert [f.docs for f in found if f.severity != "result" and f.docs not in told] == []
+    assert [p.text for p in findings.paragraphs(found) if p.text not in told] == []
+    folded = [e["text"] for e in page.all("details") if e.get("class") == "advice"]
+    codes = {f.code for f in found}
+    assert len(folded) == len(codes)
+    for code in codes:
+        (said,) = [text for text in folded if f" {code}, " in text]
+        assert findings.CODES[code].advice.replace("`", "") in said
 
 
 def test_the_numbers_are_those_of_the_records(page, study):

@@ -32,8 +32,8 @@ def show_study(console: "Console", study: "Study") -> None:
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
-    for finding in findings.collect_findings(study):
-        said = shown((finding.code, "cyan"), f" {one_line(finding.text)}")
+    for paragraph in findings.paragraphs(findings.collect_findings(study)):
+        said = shown((paragraph.code, "cyan"), f" {one_line(paragraph.text)}")
         console.print(said, soft_wrap=True)
 
 

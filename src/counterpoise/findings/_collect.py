@@ -14,7 +14,7 @@ from counterpoise.findings import (
     _training,
     _verdicts,
 )
-from counterpoise.findings._codes import CODES, SEVERITIES
+from counterpoise.findings._codes import SEVERITIES
 from counterpoise.findings.finding import Finding
 from counterpoise.registry import unknown
 from counterpoise.study import Study
@@ -82,7 +82,7 @@ def collect_findings(study: Study, mute: Collection[str] = ()) -> list[Finding]:
         ['CP309', 'CP340', 'CP330']
     """
     for code in mute:
-        if code not in CODES:
-            raise ValueError(unknown("code", code, CODES))
+        if code not in ALL_CHECKS:
+            raise ValueError(unknown("code", code, ALL_CHECKS))
     found = [f for code, check in ALL_CHECKS.items() if code not in mute for f in check(study)]
     return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))
