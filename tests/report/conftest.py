@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -126,6 +127,8 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     parts = {"train": every, "test": targets}
     arrays = {f"{k}_inputs": _samples(t, shape, rng) for k, t in parts.items()}
     arrays |= {f"{k}_targets": t.astype(np.int64) for k, t in parts.items()}
+    called = {k: json.dumps([f"{k}/{i}.png" for i in range(len(t))]) for k, t in parts.items()}
+    arrays |= {f"{k}_names": np.frombuffer(n.encode(), np.uint8) for k, n in called.items()}
     (folder / streaming.RUNS).mkdir(exist_ok=True)
     content = safetensors.numpy.save(arrays)
     files.write(folder / "data.safetensors", content)

@@ -165,7 +165,8 @@ def test_misclassified_samples_are_those_that_were_misclassified(page, study):
     galleries = re.findall(r'id="e-(\d+)-(\d+)"(.*?)</ul>', page.raw, re.S)
     assert len(galleries) > 30
     for true, answer, content in galleries:
-        for by, index in re.findall(r'data-by="([\d ]+)"><img [^>]*test sample (\d+)"', content):
+        sample = r'data-by="([\d ]+)"><img [^>]*test sample test/(\d+).png"'
+        for by, index in re.findall(sample, content):
             assert targets[int(index)] == int(true)
             right = {k for k, a in answers.items() if (a[:, int(index)] == int(answer)).any()}
             assert {int(k) for k in by.split()} == right

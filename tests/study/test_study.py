@@ -399,3 +399,15 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     one_run.train_run(work.job(name), note)
     assert said == [Waiting(name, folder)]
     assert (folder / "run.json").exists()
+
+
+def test_names_of_samples_are_kept_with_the_data(tmp_path):
+    inputs, targets = torch.rand(40, 5), torch.arange(40) % 2
+    names = tuple(f"photos/{k}\n\udc80 ü.png" for k in range(40))
+    half = Split(inputs[:30], targets[:30], names[:30])
+    data = Splits("toy", half, Split(inputs[30:], targets[30:]), ("a", "b"), "made up")
+    study = compare(data, losses=["cross_entropy"], seeds=1, out=tmp_path, training=QUICK)
+    assert study.sample_names("train") == names[:30]
+    assert study.sample_names("test") is None
+    study.data_file.unlink()
+    assert open_study(tmp_path).sample_names("train") is None

@@ -20,7 +20,7 @@ from counterpoise.cli._arguments import (
 from counterpoise.registry import LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
 
 if TYPE_CHECKING:
-    from counterpoise.study import Plan
+    from counterpoise.study import Plan, Study
 
 
 def compare(
@@ -75,7 +75,7 @@ def compare(
     from counterpoise.cli._board import Board
     from counterpoise.cli._shown import Output, shown, write_json
     from counterpoise.cli._tables import results_json, show_study
-    from counterpoise.report import render
+    from counterpoise.report import render, write_predictions
     from counterpoise.study import open_study, stream, study_of, usual_folder
 
     if workers is not None and workers < 1:
@@ -107,12 +107,14 @@ def compare(
     else:
         show_study(console, study)
     try:
-        page = render(study)
+        page, table = render(study), write_predictions(study)
     except OSError as error:
         said = shown(("\nThe report could not be written:", "red"), f" {error}")
         console.print(said, soft_wrap=True)
         return 1
     console.print(shown("\nThe report: ", (page, "bold")), soft_wrap=True)
+    if table:
+        console.print(shown(_of_predictions(study, table)), soft_wrap=True)
     return 1 if board.failed else 0
 
 
@@ -191,7 +193,7 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
         Write the charts as PNG and PDF too, into a folder next to the report.
     """
     from counterpoise.cli._shown import Output, shown
-    from counterpoise.report import render, write_figures
+    from counterpoise.report import render, write_figures, write_predictions
     from counterpoise.study import open_study
 
     found, console = open_study(study), Output()
@@ -199,12 +201,23 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
     with _writing(page):
         page = render(found, out)
     console.print(shown("The report: ", page), soft_wrap=True)
+    if out is None:
+        with _writing(study / "predictions.csv"):
+            table = write_predictions(found)
+        if table:
+            console.print(shown(_of_predictions(found, table)), soft_wrap=True)
     if figures:
         folder = page.parent / "figures"
         with _writing(folder):
             drawn = write_figures(found, folder)
         console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
+
+
+def _of_predictions(study: "Study", table: Path) -> str:
+    from counterpoise.findings import best_variant
+
+    return f"What {best_variant(study)} answers to every test sample: {table}"
 
 
 @contextlib.contextmanager

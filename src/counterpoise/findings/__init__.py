@@ -9,6 +9,7 @@ show them. A sentence is a template, and every number in it comes from `evidence
 (finding.py). Intervals are over the study's seeds; see `counterpoise.stats`.
 """
 
+from counterpoise.findings._answers import best_variant
 from counterpoise.findings._codes import CODES, Code
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
 from counterpoise.findings._paragraphs import Paragraph, paragraphs
@@ -18,10 +19,10 @@ from counterpoise.findings.finding import Finding
 __all__ = [
     "ALL_CHECKS",
     "CODES",
-    "IGNORANT",
     "Code",
     "Finding",
     "Paragraph",
+    "best_variant",
     "collect_findings",
     "paragraphs",
 ]

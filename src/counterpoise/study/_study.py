@@ -12,7 +12,7 @@ import numpy as np
 from counterpoise import files, stats
 from counterpoise.registry import REFERENCES
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import Facts, find_kept
+from counterpoise.study._prepared import Facts, find_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, read, read_file, reference_label
@@ -121,6 +121,20 @@ class Study:
             record.Damaged: it is not the file that the study was run on.
         """
         return find_kept(self.folder, self.data)
+
+    def sample_names(self, split: str) -> tuple[str, ...] | None:
+        """The file names or row numbers of the samples of a split, as its data had them.
+
+        Args:
+            split: "train" or "test".
+
+        Returns:
+            None where the data have no names, or are no longer kept.
+        """
+        if self.data_file is None:
+            return None
+        found = read_names(self.data_file, split)
+        return found if found and len(found) == sum(self.data[f"{split}_counts"]) else None
 
     def other_environments(self) -> dict[str, list[Record]]:
         """The runs whose environment is another than most have, by how it differs."""
