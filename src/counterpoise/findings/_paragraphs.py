@@ -7,6 +7,7 @@ from itertools import groupby
 from counterpoise.findings.finding import Finding, listed
 
 _MOST = 8  # variants whose numbers stand in a paragraph
+_NAMED = 3  # variants that a sentence names before it has their numbers
 
 # Of a code: what holds for several variants, and the numbers of each, from the evidence alone.
 _TOGETHER = {
@@ -155,8 +156,8 @@ def _together(same: Sequence[Finding]) -> str:
 
 
 def _enumerated(labels: Sequence[str]) -> str:
-    """Write labels as in a sentence; those that hold commas themselves are set apart by more."""
+    """Write few labels as in a sentence; those with commas are set apart by more than these."""
     between = "; " if any("," in label for label in labels) else ", "
-    if len(labels) > _MOST:
+    if len(labels) > _NAMED:
         return f"{len(labels)} variants"
     return between.join(labels[:-1]) + f" and {labels[-1]}"
