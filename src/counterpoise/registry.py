@@ -323,9 +323,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     Example:
         >>> unknown("loss", "focl", ["focal", "ldam"])
         "loss must be one of focal, ldam, but got 'focl'; did you mean 'focal'?"
+        >>> unknown("loss", "la", ["ldam", "logit_adjusted"]).split()[-1]
+        "'logit_adjusted'?"
     """
     known = list(known)
-    begins = [k for k in known if name and k.startswith(str(name))]
+    text = str(name)
+    begins = [k for k in known if text and k.startswith(text)]
+    begins += [k for k in known if "".join(word[:1] for word in k.split("_")) == text]
     near = begins or difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"{kind} must be one of {', '.join(known)}, but got {name!r}{meant}"

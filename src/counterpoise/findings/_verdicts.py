@@ -19,8 +19,19 @@ _WORDS = {
     "cannot tell yet": "Whether {label} is better or worse than {baseline} cannot be told yet: "
     + _INTERVAL,
 }
+_UNCALLED = (
+    "{label} looks {direction} than {baseline}: " + _INTERVAL + ". But with {seeds} seeds only "
+    "differences beyond the margin, ±{margin:g}, are called, as so few do not show how far they "
+    "scatter"
+)
+_WIDE = (
+    "Whether {label} is better or worse than {baseline} cannot be told yet: {points:+.{digits}f} "
+    "points of {measure} over {seeds} seeds, better in {wins} of them, with a {level}% interval "
+    "wider than all that is possible"
+)
 _NEEDED = "; about {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
+_TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
 _ONE_SEED = (
     "Whether {label} is better or worse than {baseline} cannot be told from one seed: {points:+."
     "{digits}f} points of {measure}."
@@ -70,12 +81,19 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Fi
         return sentence("CP330", _ONE_SEED, evidence)
     margin = round(100 * study.plan.margin, _digits(study))
     evidence |= {"wins": pair.wins, "margin": margin}
+    if v.verdict != "cannot tell yet":
+        return sentence("CP330", _WORDS[v.verdict], evidence)
     template = _WORDS[v.verdict]
-    if v.verdict == "cannot tell yet":
-        many = v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS
-        evidence |= {"most": stats.MAX_SEEDS} if many else {"needed": v.seeds_needed}
-        template += _TOO_MANY if many else _NEEDED
-    return sentence("CP330", template, evidence)
+    if max(-evidence["low"], evidence["high"]) > 100:  # of scores within 0% .. 100%
+        template = _WIDE
+    elif v.uncalled:
+        template = _UNCALLED
+        evidence["direction"] = "better" if evidence["low"] > 0 else "worse"
+    if v.seeds_say_too_little:
+        return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
+    if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
+        return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
+    return sentence("CP330", template + _NEEDED, evidence | {"needed": v.seeds_needed})
 
 
 def _points(share: float, digits: int) -> float:
