@@ -9,7 +9,7 @@ show them. A sentence is a template, and every number in it comes from `evidence
 (finding.py). Intervals are over the study's seeds; see `counterpoise.stats`.
 """
 
-from counterpoise.findings._answers import best_variant
+from counterpoise.findings._answers import Answers, answers, best_variant
 from counterpoise.findings._codes import CODES, Code
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
 from counterpoise.findings._paragraphs import Paragraph, paragraphs
@@ -19,9 +19,11 @@ from counterpoise.findings.finding import Finding
 __all__ = [
     "ALL_CHECKS",
     "CODES",
+    "Answers",
     "Code",
     "Finding",
     "Paragraph",
+    "answers",
     "best_variant",
     "collect_findings",
     "paragraphs",

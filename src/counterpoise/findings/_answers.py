@@ -1,31 +1,216 @@
-"""The first questions to a study: what to use, what was better, what cannot be told."""
+"""The first questions to a study, answered: what to use, what was better, what cannot be told."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counterpoise import stats
+from counterpoise.findings import _references
+from counterpoise.findings._verdicts import measured
+from counterpoise.findings.finding import duration, listed, percent
+from counterpoise.registry import METRICS
 from counterpoise.study import Study
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
+_INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"
+_ADDS = "the same command with --seeds {n} adds to the runs that are here"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a reader of a study wants to know first; each answer is a sentence or two.
+
+    Attributes:
+        use: what to use, why, and what a run of it takes.
+        better: which variants are better than the baseline, by how much, and which are not.
+        open: what cannot be told, and what would tell it.
+        references: how the best variant stands beside the references.
+    """
+
+    use: str
+    better: str
+    open: str
+    references: str
+
+
+def answers(study: Study) -> Answers:
+    """Answer the first questions to a study, finished or not, from its verdicts."""
+    return Answers(_use(study), _better(study), _open(study), _beside(study))
 
 
 def best_variant(study: Study) -> str:
-    """Return the variant to use: the one that a study shows to be the best, or the cheapest.
+    """Return the variant that a study shows to be the best, or the cheapest of equal ones.
 
     Of those that are better than the baseline, it is the one with the largest gain. Where none is,
     it is the baseline, or the fastest of the variants without a difference that matters to it, if
     that takes less than 0.9 of the baseline's time.
     """
-    found = study.verdicts()
-    better = {v.variant: v.interval.estimate for v in found if v.verdict == "better" and v.interval}
+    better = _of_word(study, "better")
     if better:
-        return max(better, key=lambda label: better[label])
+        return better[0].variant
     baseline = study.labels[0]
-    alike = [v.variant for v in found if v.verdict == "no difference that matters"]
-    seconds = {label: s for label in (baseline, *alike) if (s := seconds_a_run(study, label))}
+    alike = [v.variant for v in _of_word(study, "no difference that matters")]
+    seconds = {label: s for label in (baseline, *alike) if (s := _seconds(study, label))}
     fastest = min(seconds, key=lambda label: seconds[label], default=baseline)
     if baseline in seconds and seconds[fastest] < _CHEAPER * seconds[baseline]:
         return fastest
     return baseline
 
 
-def seconds_a_run(study: Study, label: str) -> float | None:
-    """Return the mean time of a variant's finished runs."""
-    times = [r.timing["seconds"] for r in study.of(label)]
+def _use(study: Study) -> str:
+    label, baseline, measure = best_variant(study), study.labels[0], _measure(study)
+    if study.best is None:
+        return "Nothing yet: no run of a variant is finished."
+    behind, shift = _references.no_net_is_better(study), _adjusted(study)
+    reference = float(behind[0].evidence["score"]) if behind else None
+    if reference is not None and (shift is None or shift <= reference):
+        name, net = behind[0].evidence["reference"], study.best
+        return (
+            f"Use {name}: {reference:.1f}% of {measure}{_time(study, str(name))}, and no net is "
+            f"shown to beat it; the best, {net}, has {_score(study, net)}{_time(study, net)}. "
+            "Train longer where a net is to beat it."
+        )
+    if not _learned(study):
+        return "Nothing yet: no variant learned. counterpoise doctor looks for the reason in a net."
+    if shift is not None:
+        return (
+            f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
+            f"{shift:.1f}% of {measure}, where the best variant, {study.best}, has "
+            f"{_score(study, study.best)}; it takes no other training than the baseline's"
+            f"{_time(study, baseline, ', ')}."
+        )
+    if len(study.labels) == 1:
+        alone = f"{baseline} was trained alone: {_score(study, baseline)} of {measure}"
+        return f"{alone}{_time(study, baseline)}."
+    verdict = {v.variant: v for v in study.verdicts()}.get(label)
+    if verdict is not None and verdict.verdict == "better":
+        gain = _INTERVAL.format(**measured(study, verdict))
+        return (
+            f"Use {label}: it is better than {baseline} in {measure}, by {gain.lstrip('+')}"
+            f"{_time(study, label)}, {_factor(study, label)} the baseline's time."
+        )
+    if label != baseline:
+        return (
+            f"Use {label}: it makes no difference that matters to {baseline}, and takes the least "
+            f"time{_time(study, label, ', ')}, {_factor(study, label)} the baseline's."
+        )
+    if len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
+        return (
+            f"Use {baseline}: it makes no difference that matters which variant is used, and none "
+            f"is much faster{_time(study, baseline, ' than its ')}."
+        )
+    yet = " yet" if _of_word(study, "cannot tell yet") else ""
+    return (
+        f"Keep {baseline}{' for now' if yet else ''}: no variant is shown to be better in "
+        f"{measure}{yet}{_time(study, baseline)}."
+    )
+
+
+def _better(study: Study) -> str:
+    baseline = study.labels[0]
+    if len(study.labels) == 1:
+        return "There is no other variant to compare with."
+    better, worse, alike = (
+        _of_word(study, word) for word in ("better", "worse", "no difference that matters")
+    )
+    said = f"No variant is shown to be better than {baseline}."
+    if better:
+        said = f"Better than {baseline}: {_gains(study, better)}."
+    said += f" Worse: {_gains(study, worse)}." if worse else ""
+    return said + (f" No difference that matters: {_labels(alike)}." if alike else "")
+
+
+def _open(study: Study) -> str:
+    found = _of_word(study, "cannot tell yet")
+    idle = [v for v in found if v.reason == stats.NEITHER_LEARNED]
+    few = [v for v in found if v not in idle and (v.seeds_needed is None or v.seeds_say_too_little)]
+    rest = [v for v in found if v not in idle and v not in few]
+    far = [v for v in rest if (v.seeds_needed or 0) > stats.MAX_SEEDS]
+    near = sorted((v for v in rest if v not in far), key=lambda v: v.seeds_needed or 0)
+    said = []
+    if idle:
+        said.append(f"{_labels(idle)}: neither they nor the baseline learned; no seed tells more.")
+    if few:
+        said.append(
+            f"{_labels(few)}: so few seeds say too little; run {stats.MIN_SEEDS} "
+            f"({_ADDS.format(n=stats.MIN_SEEDS)})."
+        )
+    if near:
+        needed = [f"{v.variant} by about {v.seeds_needed} seeds" for v in near]
+        most = near[-1].seeds_needed
+        said.append(f"It would be told of {_listed(needed)} ({_ADDS.format(n=most)}).")
+    if far:
+        said.append(
+            f"{_labels(far)}: more than {stats.MAX_SEEDS} seeds would be needed; the runs differ "
+            "more among themselves than from the baseline."
+        )
+    return " ".join(said) or "Nothing is left open between the variants and the baseline."
+
+
+def _beside(study: Study) -> str:
+    checks = (
+        _references.no_net_is_better,
+        _references.best_net_and_reference,
+        _references.adjusted_baseline_is_enough,
+    )
+    found = [f.text for check in checks for f in check(study)]
+    if not study.plan.references:
+        found.insert(0, "No classical models were asked for (references = false).")
+    return " ".join(found) or "No reference is finished."
+
+
+def _of_word(study: Study, word: str) -> list[stats.Verdict]:
+    """Return the verdicts of a word, the largest difference first."""
+    found = [v for v in study.verdicts() if v.verdict == word]
+    return sorted(found, key=lambda v: -v.interval.estimate if v.interval else 0.0)
+
+
+def _learned(study: Study) -> bool:
+    """Return False where no variant learned in any seed."""
+    return not study.verdicts() or any(v.reason != stats.NEITHER_LEARNED for v in study.verdicts())
+
+
+def _adjusted(study: Study) -> float | None:
+    """Return the score of the adjusted baseline in percent, where it is enough."""
+    if not _learned(study) or not _references.adjusted_baseline_is_enough(study):
+        return None
+    found = [x for x in study.reference_scores()[study.adjusted_label].values() if x is not None]
+    return percent(sum(found) / len(found))
+
+
+def _gains(study: Study, found: Sequence[stats.Verdict]) -> str:
+    return _listed([f"{v.variant} {_INTERVAL.format(**measured(study, v))}" for v in found])
+
+
+def _labels(found: Sequence[stats.Verdict]) -> str:
+    return _listed([v.variant for v in found])
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Write a few out; those that hold commas are set apart by more than these."""
+    return listed(words, between="; " if any("," in word for word in words) else ", ")
+
+
+def _measure(study: Study) -> str:
+    return METRICS[study.plan.metric].label
+
+
+def _score(study: Study, label: str) -> str:
+    found = [x for x in study.scores()[label].values() if x is not None]
+    return f"{percent(sum(found) / len(found)):.1f}%" if found else "no score"
+
+
+def _seconds(study: Study, label: str) -> float | None:
+    """Return the mean time of the finished runs of a variant or a reference."""
+    records = [r for r in (*study.records, *study.references) if r.label == label]
+    times = [r.timing["seconds"] for r in records]
     return sum(times) / len(times) if times else None
+
+
+def _time(study: Study, label: str, before: str = " in ") -> str:
+    seconds = _seconds(study, label)
+    return "" if seconds is None else f"{before}{duration(seconds)} a run"
+
+
+def _factor(study: Study, label: str) -> str:
+    own, base = (_seconds(study, k) for k in (label, study.labels[0]))
+    return f"{own / base:.2f} ×" if own and base else "in"

@@ -75,7 +75,7 @@ def page(study: Study) -> str:
     sections = _sections(study, variants, verdicts)
     contents = {k: words for k, words in _CONTENTS.items() if sections.get(k, True)}
     return _template().render(
-        **_beginning(study, verdicts),
+        **_beginning(study),
         **sections,
         study=study,
         variants=variants,
@@ -120,7 +120,7 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, object]:
+def _beginning(study: Study) -> dict[str, object]:
     """Return the contents of the first section: problems, verdict and other findings."""
     found = findings.paragraphs(findings.collect_findings(study))
     groups = [list(group) for _, group in groupby(found, lambda p: p.code)]
@@ -131,8 +131,7 @@ def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, object]:
         "others": [g for g in groups if g[0].severity not in ("problem", "result")],
         "lede": _story.lede(study),
         "unfinished": _story.unfinished(study),
-        "headline": _story.headline(study, verdicts),
-        "beside": _story.beside(found),
+        "answers": findings.answers(study),
         "failed": _story.failures(study),
         "metric": METRICS[study.plan.metric].label,
         "margin": f"{100 * study.plan.margin:g}",

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from counterpoise.findings import IGNORANT, Finding
+from counterpoise.findings.finding import duration
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
+    NONE,
     count,
-    duration,
     mean,
     percent,
     points,
@@ -19,7 +19,7 @@ from counterpoise.report._numbers import (
 from counterpoise.report._strips import across, axis, bars, change, interval
 from counterpoise.report._svg import Scale
 from counterpoise.report._variants import Entry
-from counterpoise.stats import NEITHER_LEARNED, Interval, Verdict
+from counterpoise.stats import Interval, Verdict
 from counterpoise.study import Study
 
 _CSS = {
@@ -43,56 +43,6 @@ def lede(study: Study) -> str:
 def _margin(margin: float) -> str:
     size = 100 * margin
     return f"{size:g} percentage point{'' if size == 1 else 's'}"
-
-
-def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
-    """Return the result of the study in one sentence."""
-    base, metric = study.labels[0], METRICS[study.plan.metric].label
-    if len(study.labels) == 1:
-        return f"{base} was trained alone, so there is nothing to compare it with."
-    words = {v.verdict for v in verdicts}
-    better = {
-        v.variant: v.interval.estimate for v in verdicts if v.verdict == "better" and v.interval
-    }
-    if better:
-        best = max(better, key=lambda label: better[label])
-        gain = points(better[best]).lstrip("+")
-        more = f", and so {_are(len(better) - 1, 'other')}" if len(better) > 1 else ""
-        return f"{best} is better than {base} in {metric}, by {gain} points{more}."
-    if all(v.reason == NEITHER_LEARNED for v in verdicts):
-        return "No variant learned, so there is nothing to compare yet."
-    if words == {"no difference that matters"}:
-        return f"It makes no difference that matters in {metric} which variant is used."
-    if "cannot tell yet" in words:
-        return f"No variant is shown to be better than {base} in {metric}; not all is settled yet."
-    return f"No variant is better than {base} in {metric}."
-
-
-_NO_NET = {
-    "better": "No net beats {reference} ({score:.1f}%)",
-    "no difference that matters": "No net beats {reference} ({score:.1f}%) by what matters",
-    "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%)",
-}
-_BESIDE = {
-    "CP341": "The cheapest net is {adjusted}.",
-    "CP342": "{net} is {points:.{digits}f} points ahead of {reference}, the best reference.",
-}
-
-
-def beside(found: Sequence[Finding]) -> str:
-    """Return how nets stand beside references and the adjusted baseline, from the findings."""
-    said = []
-    for f in found:
-        if f.code == "CP340":
-            template = _NO_NET[str(f.evidence["verdict"])] + ": train longer, or use it."
-            said.append(template.format(**f.evidence))
-        elif f.code in _BESIDE:
-            said.append(_BESIDE[f.code].format(**f.evidence))
-    return " ".join(said)
-
-
-def _are(n: int, what: str) -> str:
-    return f"{'is' if n == 1 else 'are'} {count(n, what)}"
 
 
 def _ends(interval: Interval | None) -> tuple[float, float] | None:
@@ -198,7 +148,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
         {
             "variant": v,
             "difference": points(gains.get(v.label)),
-            "seconds": duration(seconds),
+            "seconds": NONE if seconds is None else duration(seconds),
             "strip": "" if seconds is None else bars(scale, [seconds]),
             "factor": f"{seconds / first:.2f} ×" if seconds and first else "–",
             "memory": short(v.timing["peak_memory_mb"]),
