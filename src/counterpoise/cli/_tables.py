@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from counterpoise.stats import Interval
     from counterpoise.study import Record, Study
 
+_NAME = 30  # characters of a name that shall stand in one line
+_LEGEND = (
+    "± is the 95% interval of a mean over the seeds; differences are paired by seed, and surer "
+    "than it shows."
+)
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
@@ -26,15 +31,29 @@ def show_study(console: "Console", study: "Study") -> None:
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
     if not study.finished:
         console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
-    console.print(_table(study))
+    console.print(_fitting_table(console, study))
     if study.reference_scores():
         console.print(_references(study))
+    console.print(shown((_LEGEND, "dim")))
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
     for paragraph in findings.paragraphs(findings.collect_findings(study)):
         said = shown((paragraph.code, "cyan"), f" {one_line(paragraph.text)}")
         console.print(said, soft_wrap=True)
+    show_answers(console, study)
+
+
+def show_answers(console: "Console", study: "Study") -> None:
+    """Print what to use, what was better, what is open and how the references stand."""
+    found = findings.answers(study)
+    console.print(shown((f"\n{one_line(found.use)}", "bold")), soft_wrap=True)
+    for title, words in (
+        ("Better", found.better),
+        ("Open", found.open),
+        ("Beside the references", found.references),
+    ):
+        console.print(shown((f"{title}: ", "bold"), one_line(words)), soft_wrap=True)
 
 
 def results_json(study: "Study") -> str:
@@ -70,6 +89,7 @@ def results_json(study: "Study") -> str:
             ],
             "reference_verdicts": [asdict(v) for v in study.reference_verdicts()],
             "adjusted_verdict": (v := study.adjusted_verdict()) and asdict(v),
+            "answers": asdict(findings.answers(study)),
             "findings": [f.to_dict() for f in findings.collect_findings(study)],
         }
     )
@@ -85,12 +105,24 @@ def _by_reason(study: "Study") -> dict[str, list[str]]:
     return found
 
 
-def _table(study: "Study") -> Any:
+def _fitting_table(console: "Console", study: "Study") -> Any:
+    """Return the table with as many metrics as leave room for the names."""
+    others = [m for m in _BESIDE if m != study.plan.metric]
+    names = max(map(len, (*study.labels, *study.reference_scores())))
+    unbound = console.options.update_width(10 * console.width + names)
+    for n in range(len(others), -1, -1):
+        table = _table(study, others[:n])
+        width = console.measure(table, options=unbound).maximum
+        if width - max(0, names - _NAME) <= console.width:
+            break
+    return table
+
+
+def _table(study: "Study", others: list[str]) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
     first = study.plan.metric
-    others = [m for m in _BESIDE if m != first]
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     words = [METRICS[m].label for m in (first, *others)]

@@ -19,6 +19,7 @@ from counterpoise.findings.finding import Finding
 __all__ = [
     "ALL_CHECKS",
     "CODES",
+    "IGNORANT",
     "Answers",
     "Code",
     "Finding",

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from counterpoise import stats
 from counterpoise.findings import _references
 from counterpoise.findings._verdicts import measured
-from counterpoise.findings.finding import duration, listed, percent
+from counterpoise.findings.finding import duration, listed, percent, shown
 from counterpoise.registry import METRICS
 from counterpoise.study import Study
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
 _INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"
-_ADDS = "the same command with --seeds {n} adds to the runs that are here"
+_ADDS = "the same command with --seeds {n} keeps the runs that are here"
 
 
 @dataclass(frozen=True)
@@ -57,52 +57,48 @@ def best_variant(study: Study) -> str:
 
 
 def _use(study: Study) -> str:
-    label, baseline, measure = best_variant(study), study.labels[0], _measure(study)
+    label, baseline, measure = (
+        best_variant(study),
+        study.labels[0],
+        METRICS[study.plan.metric].label,
+    )
     if study.best is None:
         return "Nothing yet: no run of a variant is finished."
-    behind, shift = _references.no_net_is_better(study), _adjusted(study)
+    behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None
-    if reference is not None and (shift is None or shift <= reference):
-        name, net = behind[0].evidence["reference"], study.best
+    if reference is not None and (shifted is None or shifted <= reference):
+        name = str(behind[0].evidence["reference"])
         return (
-            f"Use {name}: {reference:.1f}% of {measure}{_time(study, str(name))}, and no net is "
-            f"shown to beat it; the best, {net}, has {_score(study, net)}{_time(study, net)}. "
-            "Train longer where a net is to beat it."
+            f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}. The best, "
+            f"{study.best}, has {_score(study, study.best)}.{_price(study, name)} Train longer if "
+            "a net is to be ahead."
         )
     if not _learned(study):
         return "Nothing yet: no variant learned. counterpoise doctor looks for the reason in a net."
-    if shift is not None:
+    if shifted is not None:
         return (
             f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
-            f"{shift:.1f}% of {measure}, where the best variant, {study.best}, has "
-            f"{_score(study, study.best)}; it takes no other training than the baseline's"
-            f"{_time(study, baseline, ', ')}."
+            f"{shifted:.1f}% of {measure}, and no other net to train. The best variant, "
+            f"{study.best}, has {_score(study, study.best)}.{_price(study, baseline)}"
         )
     if len(study.labels) == 1:
-        alone = f"{baseline} was trained alone: {_score(study, baseline)} of {measure}"
-        return f"{alone}{_time(study, baseline)}."
-    verdict = {v.variant: v for v in study.verdicts()}.get(label)
-    if verdict is not None and verdict.verdict == "better":
-        gain = _INTERVAL.format(**measured(study, verdict))
-        return (
-            f"Use {label}: it is better than {baseline} in {measure}, by {gain.lstrip('+')}"
-            f"{_time(study, label)}, {_factor(study, label)} the baseline's time."
-        )
-    if label != baseline:
-        return (
-            f"Use {label}: it makes no difference that matters to {baseline}, and takes the least "
-            f"time{_time(study, label, ', ')}, {_factor(study, label)} the baseline's."
-        )
-    if len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
-        return (
-            f"Use {baseline}: it makes no difference that matters which variant is used, and none "
-            f"is much faster{_time(study, baseline, ' than its ')}."
-        )
-    yet = " yet" if _of_word(study, "cannot tell yet") else ""
-    return (
-        f"Keep {baseline}{' for now' if yet else ''}: no variant is shown to be better in "
-        f"{measure}{yet}{_time(study, baseline)}."
-    )
+        said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
+        return said + _price(study, baseline)
+    better = _of_word(study, "better")
+    if better:
+        gain = _INTERVAL.format(**measured(study, better[0])).lstrip("+")
+        said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}."
+    elif label != baseline:
+        said = f"Use {label}: between it and {baseline} there is no difference that matters, and "
+        said += "it is the fastest of such."
+    elif len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
+        said = f"Use {baseline}: no variant differs from it by what matters, and none is much "
+        said += "faster."
+    elif _of_word(study, "cannot tell yet"):
+        said = f"Keep {baseline} for now: no variant is shown to be better in {measure} yet."
+    else:
+        said = f"Keep {baseline}: no variant is better in {measure}."
+    return said + _price(study, label)
 
 
 def _better(study: Study) -> str:
@@ -135,9 +131,9 @@ def _open(study: Study) -> str:
             f"({_ADDS.format(n=stats.MIN_SEEDS)})."
         )
     if near:
-        needed = [f"{v.variant} by about {v.seeds_needed} seeds" for v in near]
         most = near[-1].seeds_needed
-        said.append(f"It would be told of {_listed(needed)} ({_ADDS.format(n=most)}).")
+        needed = _listed([f"{v.seeds_needed} for {v.variant}" for v in near])
+        said.append(f"Seeds that would tell, about: {needed} ({_ADDS.format(n=most)}).")
     if far:
         said.append(
             f"{_labels(far)}: more than {stats.MAX_SEEDS} seeds would be needed; the runs differ "
@@ -190,27 +186,24 @@ def _listed(words: Sequence[str]) -> str:
     return listed(words, between="; " if any("," in word for word in words) else ", ")
 
 
-def _measure(study: Study) -> str:
-    return METRICS[study.plan.metric].label
-
-
 def _score(study: Study, label: str) -> str:
     found = [x for x in study.scores()[label].values() if x is not None]
     return f"{percent(sum(found) / len(found)):.1f}%" if found else "no score"
 
 
 def _seconds(study: Study, label: str) -> float | None:
-    """Return the mean time of the finished runs of a variant or a reference."""
+    """Return the mean time of a finished run of a variant or a reference."""
     records = [r for r in (*study.records, *study.references) if r.label == label]
     times = [r.timing["seconds"] for r in records]
     return sum(times) / len(times) if times else None
 
 
-def _time(study: Study, label: str, before: str = " in ") -> str:
-    seconds = _seconds(study, label)
-    return "" if seconds is None else f"{before}{duration(seconds)} a run"
-
-
-def _factor(study: Study, label: str) -> str:
-    own, base = (_seconds(study, k) for k in (label, study.labels[0]))
-    return f"{own / base:.2f} ×" if own and base else "in"
+def _price(study: Study, label: str) -> str:
+    """Return a sentence on what a run takes, beside one of the baseline."""
+    own, base = _seconds(study, label), _seconds(study, study.labels[0])
+    if own is None:
+        return ""
+    beside = ""
+    if base and label != study.labels[0]:
+        beside = f", {shown(own / base)} times what one of {study.labels[0]} takes"
+    return f" A run takes {duration(own)}{beside}."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from counterpoise.findings import IGNORANT
 from counterpoise.findings.finding import duration
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means

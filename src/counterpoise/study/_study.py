@@ -134,7 +134,8 @@ class Study:
         if self.data_file is None:
             return None
         found = read_names(self.data_file, split)
-        return found if found and len(found) == sum(self.data[f"{split}_counts"]) else None
+        counts = self.data["train_counts"] if split == "train" else self.data["test_counts"]
+        return found if found and len(found) == sum(counts) else None
 
     def other_environments(self) -> dict[str, list[Record]]:
         """The runs whose environment is another than most have, by how it differs."""
