@@ -28,6 +28,8 @@ def call(*words, cwd, **more):
         (["dmo"], "demo"),
         (["compare", "digits", "--loses", "focal"], "--losses"),
         (["compare", "digits", "--losses", "focl"], "did you mean 'focal'"),
+        (["compare", "digits", "--losses", "ce", "la"], "did you mean 'cross_entropy'"),
+        (["compare", "digits", "--losses", "bs+drw"], "did you mean 'balanced_softmax'"),
         (["compare", "digits", "--norms", "none", "grup"], "did you mean 'group'"),
         (["compare", "digits", "--lr", "fast"], "a number or 'auto'"),
         (["compare", "digits", "--imbalance", "exponential:much"], "exponential:100"),
@@ -101,8 +103,15 @@ def test_compare_show_and_go_on(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "[8/8]" in first.stdout  # two references a seed
     assert "logistic regression on pixels" in first.stdout
-    assert "±" in first.stdout
+    assert "±: 95% interval of the mean over seeds" in first.stdout
     assert "CP" in first.stdout
+    told = first.stdout.splitlines()
+    assert "For focal the seeds so far say too little: run 5" in first.stdout
+    assert told[-1].endswith("answers to every test sample: studies/digits/predictions.csv")
+    narrow = call("show", "studies/digits", cwd=tmp_path, COLUMNS="80").stdout.splitlines()
+    (row,) = [line for line in narrow if line.startswith(" cross_entropy  ")]
+    assert len(row) <= 80
+    assert "2/2" in row
     again = call(*words.split(), cwd=tmp_path)
     assert again.stdout.count("4 of 4 runs are kept from before") == 2
     quiet = call(*words.split(), "--quiet", cwd=tmp_path)

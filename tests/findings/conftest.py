@@ -46,6 +46,7 @@ def make_study(
     failed=None,
     choices=None,
     references=None,
+    seconds=None,
     folder=Path("nowhere"),
     **settings,
 ):
@@ -63,6 +64,7 @@ def make_study(
         flows: the same.
         failed: (loss, seed, learning rate, stage, reason) of each run that failed.
         choices: the learning rate of each loss.
+        seconds: of a run, by label; absent: 1.
         references: like `hits`, by the reference's label; None: that one failed.
         folder: where its data are.
         **settings: of the plan.
@@ -90,6 +92,7 @@ def make_study(
                 "validation": validation.to_dict(),
             }
             made = Record(label, seed, 0.1, run, keep_answers(runs, run, logits, targets))
+            made.__dict__["timing"] = {"seconds": (seconds or {}).get(label, 1.0)}
             for name, given in (("history", histories), ("flow", flows)):
                 given = given or {}
                 made.__dict__[name] = given.get((label, seed), given.get(label, []))

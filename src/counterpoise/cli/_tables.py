@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from counterpoise.study import Record, Study
 
 _NAME = 30  # characters of a name that shall stand in one line
-_LEGEND = (
-    "± is the 95% interval of a mean over the seeds; differences are paired by seed, and surer "
-    "than it shows."
-)
+_LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
@@ -47,13 +44,9 @@ def show_study(console: "Console", study: "Study") -> None:
 def show_answers(console: "Console", study: "Study") -> None:
     """Print what to use, what was better, what is open and how the references stand."""
     found = findings.answers(study)
-    console.print(shown((f"\n{one_line(found.use)}", "bold")), soft_wrap=True)
-    for title, words in (
-        ("Better", found.better),
-        ("Open", found.open),
-        ("Beside the references", found.references),
-    ):
-        console.print(shown((f"{title}: ", "bold"), one_line(words)), soft_wrap=True)
+    console.print(shown((f"\n{one_line(found.use)}", "bold"), f" {found.price}"), soft_wrap=True)
+    for words in (found.better, found.open, found.references):
+        console.print(shown(one_line(words)), soft_wrap=True)
 
 
 def results_json(study: "Study") -> str:

@@ -12,7 +12,17 @@ from counterpoise.study import Study
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
 _INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"
-_ADDS = "the same command with --seeds {n} keeps the runs that are here"
+_ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
+
+_BEHIND = (
+    "No net is shown to beat {reference} ({score:.1f}%), whose difference to the best of them, "
+    "{net}, is {points:+.{digits}f} points."
+)
+_AHEAD = (
+    "{net}, the best net, is {points:.{digits}f} points ahead of {reference} ({score:.1f}%), the "
+    "best reference."
+)
+_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best variant."
 
 
 @dataclass(frozen=True)
@@ -20,13 +30,15 @@ class Answers:
     """What a reader of a study wants to know first; each answer is a sentence or two.
 
     Attributes:
-        use: what to use, why, and what a run of it takes.
+        use: what to use, and why.
+        price: what a run of it takes.
         better: which variants are better than the baseline, by how much, and which are not.
         open: what cannot be told, and what would tell it.
         references: how the best variant stands beside the references.
     """
 
     use: str
+    price: str
     better: str
     open: str
     references: str
@@ -34,7 +46,7 @@ class Answers:
 
 def answers(study: Study) -> Answers:
     """Answer the first questions to a study, finished or not, from its verdicts."""
-    return Answers(_use(study), _better(study), _open(study), _beside(study))
+    return Answers(*_use(study), _better(study), _open(study), _beside(study))
 
 
 def best_variant(study: Study) -> str:
@@ -56,49 +68,45 @@ def best_variant(study: Study) -> str:
     return baseline
 
 
-def _use(study: Study) -> str:
-    label, baseline, measure = (
-        best_variant(study),
-        study.labels[0],
-        METRICS[study.plan.metric].label,
-    )
+def _use(study: Study) -> tuple[str, str]:
+    """Return what to use with the reason, and what it takes."""
+    label, baseline = best_variant(study), study.labels[0]
+    measure = METRICS[study.plan.metric].label
     if study.best is None:
-        return "Nothing yet: no run of a variant is finished."
+        return "Nothing yet: no run of a variant is finished.", ""
+    best = f"The best variant, {study.best}, has {_score(study, study.best)}."
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None
     if reference is not None and (shifted is None or shifted <= reference):
         name = str(behind[0].evidence["reference"])
         return (
-            f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}. The best, "
-            f"{study.best}, has {_score(study, study.best)}.{_price(study, name)} Train longer if "
-            "a net is to be ahead."
+            f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}.",
+            f"{_price(study, name)} {best} Train longer if a net is to be ahead.",
         )
     if not _learned(study):
-        return "Nothing yet: no variant learned. counterpoise doctor looks for the reason in a net."
+        reason = "counterpoise doctor looks for the reason in a net."
+        return "Nothing yet: no variant learned.", f"Train longer, or less boldly; {reason}"
     if shifted is not None:
         return (
             f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
-            f"{shifted:.1f}% of {measure}, and no other net to train. The best variant, "
-            f"{study.best}, has {_score(study, study.best)}.{_price(study, baseline)}"
+            f"{shifted:.1f}% of {measure}, and no other net to train.",
+            f"{_price(study, baseline)} {best}",
         )
+    better = _of_word(study, "better")
     if len(study.labels) == 1:
         said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
-        return said + _price(study, baseline)
-    better = _of_word(study, "better")
-    if better:
+    elif better:
         gain = _INTERVAL.format(**measured(study, better[0])).lstrip("+")
         said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}."
     elif label != baseline:
-        said = f"Use {label}: between it and {baseline} there is no difference that matters, and "
-        said += "it is the fastest of such."
+        said = f"Use {label}: it is the fastest, and {baseline} differs by nothing that matters."
     elif len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
-        said = f"Use {baseline}: no variant differs from it by what matters, and none is much "
-        said += "faster."
+        said = f"Use {baseline}: no variant differs by what matters, and none is much faster."
     elif _of_word(study, "cannot tell yet"):
         said = f"Keep {baseline} for now: no variant is shown to be better in {measure} yet."
     else:
         said = f"Keep {baseline}: no variant is better in {measure}."
-    return said + _price(study, label)
+    return said, _price(study, label)
 
 
 def _better(study: Study) -> str:
@@ -124,34 +132,37 @@ def _open(study: Study) -> str:
     near = sorted((v for v in rest if v not in far), key=lambda v: v.seeds_needed or 0)
     said = []
     if idle:
-        said.append(f"{_labels(idle)}: neither they nor the baseline learned; no seed tells more.")
+        said.append(f"{_labels(idle)} and the baseline did not learn: more seeds tell nothing.")
     if few:
         said.append(
-            f"{_labels(few)}: so few seeds say too little; run {stats.MIN_SEEDS} "
+            f"For {_labels(few)} the seeds so far say too little: run {stats.MIN_SEEDS} "
             f"({_ADDS.format(n=stats.MIN_SEEDS)})."
         )
     if near:
-        most = near[-1].seeds_needed
         needed = _listed([f"{v.seeds_needed} for {v.variant}" for v in near])
-        said.append(f"Seeds that would tell, about: {needed} ({_ADDS.format(n=most)}).")
+        adds = _ADDS.format(n=near[-1].seeds_needed)
+        said.append(f"Seeds that would tell, about: {needed} ({adds}).")
     if far:
         said.append(
-            f"{_labels(far)}: more than {stats.MAX_SEEDS} seeds would be needed; the runs differ "
-            "more among themselves than from the baseline."
+            f"For {_labels(far)} more than {stats.MAX_SEEDS} seeds would be needed: the runs "
+            "scatter by far more than they differ from the baseline."
         )
     return " ".join(said) or "Nothing is left open between the variants and the baseline."
 
 
 def _beside(study: Study) -> str:
-    checks = (
-        _references.no_net_is_better,
-        _references.best_net_and_reference,
-        _references.adjusted_baseline_is_enough,
-    )
-    found = [f.text for check in checks for f in check(study)]
+    said = [
+        template.format(**f.evidence)
+        for check, template in (
+            (_references.no_net_is_better, _BEHIND),
+            (_references.best_net_and_reference, _AHEAD),
+            (_references.adjusted_baseline_is_enough, _SHIFTED),
+        )
+        for f in check(study)
+    ]
     if not study.plan.references:
-        found.insert(0, "No classical models were asked for (references = false).")
-    return " ".join(found) or "No reference is finished."
+        said.insert(0, "No classical models were asked for (references = false).")
+    return " ".join(said) or "No reference is finished."
 
 
 def _of_word(study: Study, word: str) -> list[stats.Verdict]:
@@ -206,4 +217,4 @@ def _price(study: Study, label: str) -> str:
     beside = ""
     if base and label != study.labels[0]:
         beside = f", {shown(own / base)} times what one of {study.labels[0]} takes"
-    return f" A run takes {duration(own)}{beside}."
+    return f"A run takes {duration(own)}{beside}."

@@ -36,7 +36,7 @@ def no_net_is_better(study: Study) -> list[Finding]:
     if v is None or _is_behind(study, v):
         return []
     evidence = measured(study, v) | _about(study, v)
-    template = _NO_NET[v.verdict] + (_INTERVAL if "low" in evidence else "")
+    template = _NO_NET[v.verdict] + _interval(evidence)
     template += ". Train longer, or use {reference}."
     adjusted = _mean(study.reference_scores().get(study.adjusted_label, {}))
     if adjusted > _mean(study.reference_scores()[v.variant]):
@@ -51,7 +51,7 @@ def best_net_and_reference(study: Study) -> list[Finding]:
     if v is None or not _is_behind(study, v):
         return []
     evidence = measured(study, v, turned=True) | _about(study, v)
-    template = _AHEAD + (_INTERVAL if "low" in evidence else "")
+    template = _AHEAD + _interval(evidence)
     open_yet = v.verdict == "cannot tell yet"
     template += "; whether it is better cannot be told yet." if open_yet else "."
     return [sentence("CP342", template, evidence)]
@@ -70,7 +70,7 @@ def adjusted_baseline_is_enough(study: Study) -> list[Finding]:
     if max(best, _mean(study.reference_scores()[label])) < plain + margin:
         return []
     evidence = measured(study, v) | {"adjusted": label, "net": v.baseline}
-    template = _ENOUGH + (_INTERVAL if "low" in evidence else "")
+    template = _ENOUGH + _interval(evidence)
     return [sentence("CP341", template + ".", evidence)]
 
 
@@ -89,6 +89,12 @@ def _is_behind(study: Study, v: stats.Verdict) -> bool:
     """Return True for a reference that is worse than the best net, or seems so by the margin."""
     behind = v.interval is not None and v.interval.estimate < -study.plan.margin
     return v.verdict == "worse" or (v.verdict == "cannot tell yet" and behind)
+
+
+def _interval(evidence: Evidence) -> str:
+    """Return the part on the interval; empty without one, or for one wider than all possible."""
+    low, high = (float(evidence.get(end, 101)) for end in ("low", "high"))
+    return _INTERVAL if max(-low, high) <= 100 else ""
 
 
 def _about(study: Study, v: stats.Verdict) -> Evidence:

@@ -132,11 +132,19 @@ def _difference(
     middle, ends = verdict.interval.estimate, _ends(verdict.interval)
     return {
         "difference": points(middle),
-        "ends": f"{points(ends[0])} to {points(ends[1])}" if ends else "–",
+        "ends": _written(ends),
         "strip": interval(index, scale, middle, ends, margin),
         "word": verdict.words.replace("cannot tell yet: ", "open: "),
         "css": _CSS[verdict.verdict],
     }
+
+
+def _written(ends: tuple[float, float] | None) -> str:
+    """Write an interval; one beyond all that is possible tells no more than that."""
+    if ends is None:
+        return NONE
+    wide = max(-ends[0], ends[1]) > 1
+    return "wider than ±100" if wide else f"{points(ends[0])} to {points(ends[1])}"
 
 
 def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
