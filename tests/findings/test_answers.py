@@ -121,6 +121,8 @@ def test_one_variant_and_none(make):
     assert answers(make({CE: BASE}, adjusted=NO_SHIFT)).use == (
         "cross_entropy was trained alone, and has 71.1% of balanced accuracy."
     )
+    broken = answers(make({CE: {0: None}, FOCAL: {0: [70] * 3}}))
+    assert broken.use == "Nothing yet: no run of cross_entropy, the baseline, is finished."
     nothing = answers(make({CE: {0: None}, FOCAL: {0: None}}))
     assert nothing.use == "Nothing yet: no run of a variant is finished."
     assert nothing.references == "No reference is finished."

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.numpy import save_file
 from tests.study.small import QUICK, files, plan, prepared, run
 from torch import nn
 
@@ -26,6 +28,7 @@ from counterpoise.study import (
     one_run,
     open_study,
 )
+from counterpoise.study._prepared import read_names
 from counterpoise.study.events import (
     Epoch,
     Failed,
@@ -35,6 +38,7 @@ from counterpoise.study.events import (
     Started,
     Waiting,
 )
+from counterpoise.study.record import Damaged
 
 
 def test_a_study_holds_what_was_planned(finished):
@@ -411,3 +415,11 @@ def test_names_of_samples_are_kept_with_the_data(tmp_path):
     assert study.sample_names("test") is None
     study.data_file.unlink()
     assert open_study(tmp_path).sample_names("train") is None
+
+
+@pytest.mark.parametrize("content", [b"[", b"{}", b"[1]", b"\xff", b"[" * 100_000])
+def test_names_that_are_none_are_refused(tmp_path, content):
+    path = tmp_path / "data.safetensors"
+    save_file({"test_names": np.frombuffer(content, np.uint8)}, path)
+    with pytest.raises(Damaged, match="no list of texts"):
+        read_names(path, "test")

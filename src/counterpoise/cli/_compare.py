@@ -181,7 +181,7 @@ def show(study: FilePath, *, json: Flag = False) -> int:
 
 
 def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False) -> int:
-    """Write a study's report as one self-contained HTML file.
+    """Write a study's report as one self-contained HTML file; without --out, predictions.csv too.
 
     Parameters
     ----------

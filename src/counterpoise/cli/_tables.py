@@ -44,8 +44,8 @@ def show_study(console: "Console", study: "Study") -> None:
 def show_answers(console: "Console", study: "Study") -> None:
     """Print what to use, what was better, what is open and how the references stand."""
     found = findings.answers(study)
-    console.print(shown((f"\n{one_line(found.use)}", "bold"), f" {found.price}"), soft_wrap=True)
-    for words in (found.better, found.open, found.references):
+    console.print(shown((f"\n{one_line(found.use)}", "bold")), soft_wrap=True)
+    for words in filter(None, (found.price, found.better, found.open, found.references)):
         console.print(shown(one_line(words)), soft_wrap=True)
 
 

@@ -27,7 +27,7 @@ _SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best vari
 
 @dataclass(frozen=True)
 class Answers:
-    """What a reader of a study wants to know first; each answer is a sentence or two.
+    """First answers to a reader of a study, each a sentence or two.
 
     Attributes:
         use: what to use, and why.
@@ -74,6 +74,8 @@ def _use(study: Study) -> tuple[str, str]:
     measure = METRICS[study.plan.metric].label
     if study.best is None:
         return "Nothing yet: no run of a variant is finished.", ""
+    if not study.of(baseline):
+        return f"Nothing yet: no run of {baseline}, the baseline, is finished.", ""
     best = f"The best variant, {study.best}, has {_score(study, study.best)}."
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None

@@ -17,7 +17,7 @@ SEVERITIES = ("problem", "caution", "note", "result")  # in the order of a list 
 
 @dataclass(frozen=True)
 class Code:
-    """What the findings of one code have in common, each a paragraph in Markdown.
+    """Meaning of all findings of one code, each part a paragraph in Markdown.
 
     Attributes:
         severity: problem, caution, note or result.

@@ -111,13 +111,24 @@ def _packed(names: Sequence[str]) -> "torch.Tensor":
 
 
 def read_names(path: Path, split: str) -> tuple[str, ...] | None:
-    """Return the names of a split's samples, from the file of `find_kept`; None without any."""
+    """Return the names of a split's samples, from the file of `find_kept`; None without any.
+
+    Raises:
+        record.Damaged: they are no list of texts.
+    """
     from safetensors import safe_open
 
     with safe_open(path, "numpy") as file:
         if f"{split}_names" not in file.keys():  # noqa: SIM118 it is no mapping
             return None
-        return tuple(json.loads(file.get_tensor(f"{split}_names").tobytes()))
+        content = file.get_tensor(f"{split}_names").tobytes()
+    try:
+        names = json.loads(content)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise record.Damaged(f"{path} holds names of samples that are no list of texts")
+    return tuple(names)
 
 
 def find_kept(folder: Path, facts: Facts) -> Path | None:
