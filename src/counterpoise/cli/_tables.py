@@ -101,7 +101,7 @@ def _by_reason(study: "Study") -> dict[str, list[str]]:
 def _fitting_table(console: "Console", study: "Study") -> Any:
     """Return the table with as many metrics as leave room for the names."""
     others = [m for m in _BESIDE if m != study.plan.metric]
-    names = max(map(len, (*study.labels, *study.reference_scores())))
+    names = max(map(len, study.labels))
     unbound = console.options.update_width(10 * console.width + names)
     for n in range(len(others), -1, -1):
         table = _table(study, others[:n])

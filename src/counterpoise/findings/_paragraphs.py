@@ -134,7 +134,7 @@ def paragraphs(found: Sequence[Finding]) -> list[Paragraph]:
         >>> from counterpoise.findings.finding import sentence
         >>> numbers = {"baseline": "cross_entropy", "planned": 5, "seeds": 3}
         >>> two = [sentence("CP338", "", {"label": k, **numbers}) for k in ("focal", "ldam")]
-        >>> print(paragraphs(two)[0].text[:56])
+        >>> print(paragraphs(two)[0].text[:55])
         focal and ldam are compared with cross_entropy on fewer
     """
     every = []
