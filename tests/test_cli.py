@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from counterpoise.findings import CODES
+
 
 def call(*words, cwd, **more):
     command = [sys.executable, "-m", "counterpoise", *words]
@@ -26,6 +28,8 @@ def call(*words, cwd, **more):
         (["dmo"], "demo"),
         (["compare", "digits", "--loses", "focal"], "--losses"),
         (["compare", "digits", "--losses", "focl"], "did you mean 'focal'"),
+        (["compare", "digits", "--losses", "ce", "la"], "did you mean 'cross_entropy'"),
+        (["compare", "digits", "--losses", "bs+drw"], "did you mean 'balanced_softmax'"),
         (["compare", "digits", "--norms", "none", "grup"], "did you mean 'group'"),
         (["compare", "digits", "--lr", "fast"], "a number or 'auto'"),
         (["compare", "digits", "--imbalance", "exponential:much"], "exponential:100"),
@@ -42,6 +46,7 @@ def call(*words, cwd, **more):
         (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),
         (["compare", "plan.toml", "--seeds", "3"], "--seeds cannot go with a plan"),
         (["show", "nowhere"], "must be the folder of a study"),
+        (["explain", "CP2226"], "did you mean CP226?"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, tmp_path):
@@ -85,6 +90,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "lr",
         "imbalance",
         "time",
+        "references",
         "out",
         "workers",
         "quiet",
@@ -96,11 +102,19 @@ def test_compare_show_and_go_on(tmp_path):
     words = "compare digits --losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --seeds 2"
     first = call(*words.split(), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "[4/4]" in first.stdout
-    assert "±" in first.stdout
+    assert "[8/8]" in first.stdout  # two references a seed
+    assert "logistic regression on pixels" in first.stdout
+    assert "±: 95% interval of the mean over seeds" in first.stdout
     assert "CP" in first.stdout
+    told = first.stdout.splitlines()
+    assert "For focal the seeds so far say too little: run 5" in first.stdout
+    assert told[-1].endswith("answers to every test sample: studies/digits/predictions.csv")
+    narrow = call("show", "studies/digits", cwd=tmp_path, COLUMNS="80").stdout.splitlines()
+    (row,) = [line for line in narrow if line.startswith(" cross_entropy  ")]
+    assert len(row) <= 80
+    assert "2/2" in row
     again = call(*words.split(), cwd=tmp_path)
-    assert "4 of 4 runs are kept from before" in again.stdout
+    assert again.stdout.count("4 of 4 runs are kept from before") == 2
     quiet = call(*words.split(), "--quiet", cwd=tmp_path)
     shown = call("show", "studies/digits", cwd=tmp_path)
     assert shown.stdout in quiet.stdout
@@ -109,6 +123,24 @@ def test_compare_show_and_go_on(tmp_path):
     assert [v["label"] for v in told["variants"]] == ["cross_entropy", "focal"]
     assert told["finished"]
     assert {len(v["scores"]) for v in told["variants"]} == {2}
+    labels = [r["label"] for r in told["references"]]
+    assert labels[0] == "logistic regression on pixels"
+    assert (
+        labels[-1]
+        == "cross_entropy, adjusted after training"
+        == told["adjusted_verdict"]["variant"]
+    )
+    assert [v["variant"] for v in told["reference_verdicts"]] == labels
+    assert {v["baseline"] for v in told["reference_verdicts"]} == {told["best"]}
+
+
+def test_a_code_is_explained_and_all_are_listed(tmp_path):
+    told = call("explain", "cp226", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("CP226  still improving when training ended (caution)")
+    assert "What to do: More epochs, for all variants." in told.stdout
+    listed = call("explain", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == list(CODES)
 
 
 def test_a_plan_is_written_edited_and_run(tmp_path):
@@ -138,6 +170,7 @@ def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
         "def net(norm, shape, classes):\n    raise OSError('no net [/data/x] [b c] \\x1b[2J')\n"
     )
     words = "compare digits --losses focal --model mine:net --epochs 1 --lr 0.1 --seeds 1"
+    words += " --no-references"
     done = call(*words.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert "OSError: no net [/data/x] [b c] \\x1b[2J" in done.stdout

@@ -11,7 +11,15 @@ import pytest
 from counterpoise import registry
 
 ROOT = Path(__file__).parents[1]
-TABLES = ("LOSSES", "MULTI_LABEL_LOSSES", "NORMS", "PLAIN_NORMS", "SAMPLERS", "MODELS")
+TABLES = (
+    "LOSSES",
+    "MULTI_LABEL_LOSSES",
+    "NORMS",
+    "PLAIN_NORMS",
+    "SAMPLERS",
+    "MODELS",
+    "REFERENCES",
+)
 
 LOSS = '''"""A toy loss: cross entropy and what the logits' size costs."""
 
@@ -67,6 +75,7 @@ def test_a_new_loss_is_one_file_and_one_row(package):
 
 def test_a_new_loss_is_trained_in_a_study(package):
     settings = ["--losses", "cross_entropy", "toy", "--seeds", "2", "--epochs", "1", "--lr", "0.1"]
+    settings += ["--no-references"]
     said = called(
         package, "-m", "counterpoise", "compare", "digits", "--model", "mlp", "--quiet", *settings
     )

@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from counterpoise import plots
 from counterpoise.cli import _board, _demo, _shown, _streams, _tables
 from counterpoise.doctor import Diagnosis, Numbers
+from counterpoise.findings import Answers
 from counterpoise.metrics import score
 from counterpoise.plots import _paper
 from counterpoise.report import _svg
@@ -166,6 +167,11 @@ def made_up_study(name):
         of=lambda label: [],
         scores=lambda *_: {name: {}},
         verdicts=list,
+        best=name,
+        references=(),
+        reference_scores=lambda *_: {f"{name}, adjusted after training": {0: 0.5}},
+        reference_verdicts=list,
+        adjusted_verdict=lambda: None,
     )
 
 
@@ -173,6 +179,8 @@ def made_up_study(name):
 def test_show_prints_text(name, monkeypatch):
     finding = SimpleNamespace(code="CP100", text=f"{name} is rare", to_dict=lambda: {"text": name})
     monkeypatch.setattr(_tables.findings, "collect_findings", lambda study: [finding])
+    first = Answers(f"Use {name}.", "", f"Better: {name}.", "", name)
+    monkeypatch.setattr(_tables.findings, "answers", lambda study: first)
     out = console(color_system=None)
     _tables.show_study(out, made_up_study(name))
     found = out.file.getvalue()
@@ -181,6 +189,8 @@ def test_show_prints_text(name, monkeypatch):
         f"Data: {name}",
         f"failed {name} · seed 0: RuntimeError: {name}",
         f"CP100 {name} is rare",
+        f"Use {name}.",
+        f"Better: {name}.",
     ):
         assert one_line(words) in found
     assert "".join(printable(name).split()) in "".join(found.split())

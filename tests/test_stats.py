@@ -190,7 +190,11 @@ def test_below_five_seeds_only_what_is_beyond_the_margin_is_claimed(n: int) -> N
     near, far, none = (verdict_of(a, a + d + wiggle) for d in (0.009, 0.03, 0.0))
     assert near.comparison.difference.low > 0
     assert near.verdict == "cannot tell yet"
-    assert near.reason == "the interval leaves out 0, which is believed with five seeds or more"
+    called = f"with {n} seeds only differences beyond the margin are called"
+    assert near.reason == f"the interval leaves out 0, but {called}"
+    assert near.words == f"cannot tell yet: {called}; about {near.seeds_needed} would tell"
+    assert near.uncalled
+    assert not far.uncalled
     assert far.words == "better, by at least the margin"
     assert none.verdict == "no difference that matters"
 
@@ -200,7 +204,8 @@ def test_from_two_seeds_no_direction_is_claimed() -> None:
     found = verdict_of([0.82, 0.81], [0.101, 0.1])
     assert (found.verdict, found.direction, found.by_margin) == ("cannot tell yet", 0, True)
     assert found.interval.high < -0.01
-    assert "three seeds" in found.reason
+    assert found.reason == "the interval leaves out 0, but from two seeds nothing is called"
+    assert found.words == "cannot tell yet: 2 seeds say too little, run 5"
 
 
 def test_one_seed_and_no_seed_cannot_tell() -> None:
@@ -298,6 +303,9 @@ def test_seeds_needed_knows_no_units_and_no_sides(d: float, sd: float, n: int) -
 def test_the_words_of_many_seeds() -> None:
     a, wide = np.array(BASELINE[:5]), 0.2 * SPREAD
     assert verdict_of(a, a + wide).words == "cannot tell yet: more than 200 seeds would be needed"
+    few = verdict_of(a[:3], a[:3] + wide[:3])
+    assert few.seeds_needed == stats.MAX_SEEDS + 1  # which three seeds cannot know
+    assert few.words == "cannot tell yet: 3 seeds say too little, run 5"
     some = verdict_of(a, a + wide, margin=0.15)
     assert some.words == f"cannot tell yet: about {some.seeds_needed} seeds would"
 

@@ -1,4 +1,4 @@
-"""The registry of losses, norms, samplers, models and metrics: one row per member.
+"""The registry of losses, norms, samplers, models, references and metrics: one row per member.
 
 The command line's help, the checks of a plan, the findings, the tables in the docs and the test
 suites read these rows, none of which imports torch. A new member is one file in its family's folder
@@ -24,7 +24,7 @@ class Member:
         paper: number on arXiv.
         use: the expression that builds it in Python.
         needs: the arguments that the factory is called with ("counts", "epochs") or the net must
-            have ("cosine head").
+            have ("cosine head"); of a reference, its kind of data ("vectors", "images").
         balanced: the loss it reduces to for balanced classes; "" where it does not depend on
             their sizes.
     """
@@ -232,6 +232,39 @@ MODELS: dict[str, Member] = {
     "mlp": Member(f"{_MODELS}._mlp:for_shape", "for vectors, as those of a table"),
 }
 
+_REFERENCES = "counterpoise.references"
+REFERENCES: dict[str, Member] = {  # classical models beside the nets, each with its fixed budget
+    "logistic_regression": Member(
+        f"{_REFERENCES}:logistic_regression",
+        "balanced class weights, C = 1, at most 200 steps",
+        use="sklearn.linear_model.LogisticRegression",
+        needs=("vectors",),
+    ),
+    "gradient_boosting": Member(
+        f"{_REFERENCES}:gradient_boosting",
+        "on histograms, balanced class weights, 10 to 100 rounds",
+        use="sklearn.ensemble.HistGradientBoostingClassifier",
+        needs=("vectors",),
+    ),
+    "balanced_random_forest": Member(
+        f"{_REFERENCES}:balanced_random_forest",
+        "100 trees, each on as many samples of every class as the rarest has",
+        use="imblearn.ensemble.BalancedRandomForestClassifier",
+        needs=("vectors",),
+    ),
+    "logistic_regression_on_pixels": Member(
+        f"{_REFERENCES}:logistic_regression_on_pixels",
+        "images averaged down to 16 x 16, balanced class weights, C = 0.03, at most 200 steps",
+        use="sklearn.linear_model.LogisticRegression",
+        needs=("images",),
+    ),
+    "always_the_largest_class": Member(
+        f"{_REFERENCES}:always_the_largest_class",
+        "the class sizes as probabilities, whatever the sample: what no learning reaches",
+        use="sklearn.dummy.DummyClassifier",
+    ),
+}
+
 _TRAIN = "counterpoise.train"
 AUGMENTS: dict[str, Member] = {
     "none": Member("", "the samples as they are"),
@@ -292,9 +325,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     Example:
         >>> unknown("loss", "focl", ["focal", "ldam"])
         "loss must be one of focal, ldam, but got 'focl'; did you mean 'focal'?"
+        >>> unknown("loss", "la", ["ldam", "logit_adjusted"]).split()[-1]
+        "'logit_adjusted'?"
     """
     known = list(known)
-    begins = [k for k in known if name and k.startswith(str(name))]
+    text = str(name)
+    begins = [k for k in known if text and k.startswith(text)]
+    begins += [k for k in known if "".join(word[:1] for word in k.split("_")) == text]
     near = begins or difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"{kind} must be one of {', '.join(known)}, but got {name!r}{meant}"

@@ -24,6 +24,7 @@ def test_is_a_sha256():
 
 def test_name_source_and_memory_layout_do_not_matter():
     moved = split(X.contiguous(memory_format=torch.channels_last), 0, 1)
+    moved = replace(moved, names=("1.png", "2.png"))
     other = Splits("other", moved, B, DATA.class_names, "there")
     assert moved.inputs.stride() != X.stride()
     assert fingerprint(other) == fingerprint(DATA)

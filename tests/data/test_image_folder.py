@@ -346,3 +346,17 @@ def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path):
     root = classes(tmp_path, 4, 4)
     with pytest.raises(ValueError, match=r"must fit into memory, but needs .* GiB at least"):
         load(root, image_size=1_000_000)
+
+
+def test_a_sample_is_named_by_its_file(tmp_path):
+    classes(tmp_path / "train", 3, 4)
+    classes(tmp_path / "test", 2, 2)
+    (tmp_path / "train" / "a" / "1.png").write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="1 of 11 images"):
+        data = load(tmp_path, image_size=4)
+    for split, folder in ((data.train, "train"), (data.test, "test")):
+        for name, image, k in zip(split.names, split.inputs, split.targets, strict=True):
+            assert name.startswith(f"{folder}/{'ab'[k]}/")
+            assert (image == 10 * int(Path(name).stem)).all()
+    assert "train/a/1.png" not in data.train.names
+    assert len(data.train.names) == 6

@@ -7,7 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-from counterpoise.data import Split, Splits, count_classes, digits
+from counterpoise.data import (
+    Split,
+    Splits,
+    count_classes,
+    digits,
+    make_imbalanced,
+    split_validation,
+)
 
 
 def _part(*targets: int) -> Split:
@@ -134,3 +141,26 @@ def test_data_refuses_what_are_no_parts_and_no_names() -> None:
     with pytest.raises(TypeError, match="source must be text, got NoneType"):
         Splits("toy", _part(0), _part(1), ("a", "b"), None)  # type: ignore[arg-type]
     assert Splits("toy", _part(0), _part(1), ["a", "b"], "here").class_names == ("a", "b")  # type: ignore[arg-type]
+
+
+def test_names_stay_with_their_samples() -> None:
+    split = Split(torch.arange(6.0)[:, None], torch.tensor([0, 1, 0, 1, 0, 1]), tuple("abcdef"))
+    kept = split.take(torch.tensor([4, 1]))
+    assert (kept.names, kept.inputs.flatten().tolist()) == (("e", "b"), [4.0, 1.0])
+    train, held = split_validation(split, 0.3, 0)
+    cut = make_imbalanced(split, [1, 3], seed=0)
+    for part in (train, held, cut):
+        assert part.names == tuple("abcdef"[int(x)] for x in part.inputs.flatten())
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "says"),
+    [
+        (("a",), ValueError, "got 1 names for 2 samples"),
+        (("a", 3), TypeError, "got 3"),
+        ("ab", TypeError, "got 'ab'"),
+    ],
+)
+def test_names_are_one_text_per_sample(names, error, says) -> None:
+    with pytest.raises(error, match=says):
+        Split(torch.zeros(2, 1), torch.tensor([0, 1]), names)

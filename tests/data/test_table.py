@@ -198,3 +198,16 @@ def test_kinds_that_do_not_fit_into_memory_are_refused_before_they_are_columns(
     monkeypatch.setattr(np, "eye", None)
     with pytest.raises(ValueError, match=r"must fit into memory, but needs 4\.5 GiB at least"):
         load(write(tmp_path / "a.csv", f"x,y\n{lines}"))
+
+
+def test_a_sample_is_named_by_its_row_in_a_spreadsheet(tmp_path):
+    lines = [f'{k},"two\nlines",{k % 2}\n' if k == 3 else f"{k},one,{k % 2}\n" for k in range(2, 9)]
+    path = write(tmp_path / "a.csv", "x,text,y\n" + "".join(lines[:4]) + "\n" + "".join(lines[4:]))
+    data = load(path)
+    found = {
+        int(x): name
+        for split in (data.train, data.test)
+        for x, name in zip(split.inputs[:, 0], split.names, strict=True)
+    }
+    # A spreadsheet shows a cell of two lines in one row, and an empty line as a row.
+    assert found == {k: f"row {k if k < 6 else k + 1}" for k in range(2, 9)}

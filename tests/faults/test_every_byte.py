@@ -20,7 +20,8 @@ from counterpoise.cli import main
 EVERY = os.environ.get("COUNTERPOISE_FAULTS") == "all"
 STRIDE, CUTS, PARTS = (1, 200, 6) if EVERY else (97, 5, 1)
 HEADER = 256  # bytes of a file that is not text
-TIMES = re.compile(r"\b\d+ s\b|CP402 .*\n")  # of a run; a plan that was edited may be told
+# What a run takes may differ; a plan that was edited may be told.
+TIMES = re.compile(r"\b[\d.]+ s\b|, [\d.]+ times what|CP402 .*\n")
 DATA = "tests.faults.tiny:toy"
 WORDS = ["compare", DATA, "--model", f"{tiny.__name__}:net", "--lr", "0.1", "--epochs", "2"]
 WORDS += ["--seeds", "1", "--quiet", "--out"]

@@ -45,6 +45,8 @@ def make_study(
     flows=None,
     failed=None,
     choices=None,
+    references=None,
+    seconds=None,
     folder=Path("nowhere"),
     **settings,
 ):
@@ -62,6 +64,8 @@ def make_study(
         flows: the same.
         failed: (loss, seed, learning rate, stage, reason) of each run that failed.
         choices: the learning rate of each loss.
+        seconds: of a run, by label; absent: 1.
+        references: like `hits`, by the reference's label; None: that one failed.
         folder: where its data are.
         **settings: of the plan.
     """
@@ -72,13 +76,13 @@ def make_study(
     validation = evaluate(
         *reversed(logits_of(*[validation_sizes or [9] * len(sizes)] * 2)), train_counts
     )
-    records = []
-    for label in plan.labels:
-        for seed, found in hits[label].items():
+    records, classical = [], []
+    for label, by_seed in {**hits, **(references or {})}.items():
+        for seed, found in by_seed.items():
             if found is None:
                 continue
             logits, targets = logits_of(found, sizes)
-            shifted, _ = logits_of((adjusted or hits).get(label, hits[label])[seed], sizes)
+            shifted, _ = logits_of((adjusted or hits).get(label, by_seed)[seed], sizes)
             run = {
                 "train_counts": list(train_counts),
                 "seen_counts": (seen or {}).get(label, list(train_counts)),
@@ -88,13 +92,19 @@ def make_study(
                 "validation": validation.to_dict(),
             }
             made = Record(label, seed, 0.1, run, keep_answers(runs, run, logits, targets))
+            made.__dict__["timing"] = {"seconds": (seconds or {}).get(label, 1.0)}
             for name, given in (("history", histories), ("flow", flows)):
                 given = given or {}
                 made.__dict__[name] = given.get((label, seed), given.get(label, []))
-            records.append(made)
+            (records if label in hits else classical).append(made)
     rows = {
         f"{loss} {seed} {lr}": ({"label": loss, "seed": seed, "lr": lr, "stage": stage}, reason)
         for loss, seed, lr, stage, reason in failed or ()
+    }
+    expected = {name: row for name, (row, _) in rows.items()} | {
+        f"{label} {seed}": {"label": label, "seed": seed, "lr": 0.0, "stage": "reference"}
+        for label, by_seed in (references or {}).items()
+        for seed in by_seed
     }
     kept = folder / "data.safetensors"
     return Study(
@@ -111,8 +121,9 @@ def make_study(
         tuning=(),
         choices=choices or {},
         failed={name: reason for name, (_, reason) in rows.items()},
-        expected={name: row for name, (row, _) in rows.items()},
+        expected=expected,
         environment={},
+        references=tuple(classical),
     )
 
 

@@ -86,12 +86,13 @@ def test_copies_are_counted_and_shown(make, write, dtype):
     study = make({"focal": {0: [9, 9, 9]}}, folder=write(train, test))
     (across,) = _duplicates.across_splits(study)
     assert across.text.startswith(
-        "2 of 10 test samples are exact copies of training samples (test sample 3 of training "
-        "sample 9, for one)"
+        "2 of 10 test samples are exact copies of training samples (test sample 3 is "
+        "training sample 9; test sample 8 is training sample 5)"
     )
     (within,) = _duplicates.within_training(study)
     assert within.text.startswith(
-        "2 of 50 training samples are exact copies of another one (sample 7 of sample 5, for one)"
+        "2 of 50 training samples are exact copies of another one (training sample 7 is "
+        "training sample 5; training sample 20 is training sample 5)"
     )
 
 

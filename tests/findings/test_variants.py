@@ -48,6 +48,37 @@ def test_a_verdict_is_that_of_the_statistics(make, other, verdict, begin):
         )
 
 
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (
+            {0: [72, 73, 74], 1: [76, 73, 74], 2: [71, 74, 73]},
+            "focal looks better than cross_entropy: +2.3 points of balanced accuracy (+0.9 to "
+            "+3.8, 95.0% interval over 3 seeds; better in 3 of them). But with 3 seeds only "
+            "differences beyond the margin, ±1, are called, as so few do not show how far they "
+            "scatter; about 5 seeds would tell.",
+        ),
+        (
+            {0: [69, 65, 71], 1: [75, 78, 79]},
+            "Whether focal is better or worse than cross_entropy cannot be told yet: +1.7 points "
+            "of balanced accuracy (-53.4 to +56.7, 95.0% interval over 2 seeds; better in 1 of "
+            "them); 2 seeds say too little to tell how many would, so run 5.",
+        ),
+        (
+            {0: [95, 95, 95], 1: [60, 40, 61]},
+            "Whether focal is better or worse than cross_entropy cannot be told yet: +3.2 points "
+            "of balanced accuracy over 2 seeds, better in 1 of them, with a 95.0% interval wider "
+            "than all that is possible; 2 seeds say too little to tell how many would, so run 5.",
+        ),
+    ],
+)
+def test_few_seeds_are_said_to_be_few(make, other, says, backed):
+    base = {seed: BASE[seed] for seed in other}
+    found = _verdicts.verdicts(make({CE: base, FOCAL: other}))
+    assert found[0].text == says
+    backed(found)
+
+
 def test_the_interval_is_that_of_all_variants_together(make):
     study = make({CE: BASE, FOCAL: shifted([9, 10, 8]), "poly": BASE})
     assert "97.5% interval" in _verdicts.verdicts(study)[0].text
@@ -166,7 +197,8 @@ def test_without_a_tail_nothing_is_said_of_it(make):
 )
 def test_a_gain_that_adjustment_gives_as_well(make, adjusted, told):
     better = {s: [h + s % 2 for h in hits] for s, hits in shifted([9, 9, 9]).items()}
-    study = make({CE: BASE, FOCAL: better}, adjusted={CE: shifted(adjusted)})
+    best = {s: [h + 5 for h in hits] for s, hits in better.items()}  # CP341 is about that one
+    study = make({CE: BASE, FOCAL: better, "poly": best}, adjusted={CE: shifted(adjusted)})
     found = _groups.adjusted_baseline(study)
     assert bool(found) == told
     if told:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     facts = _write_data(folder, plan, names, shape, counts, targets, rng)
     work = streaming._Work(plan, folder, facts, plan)
     work.add_tuning()
-    for name in work.added:
+    for name in work.names("tuning"):
         run = work.specs[name]
         made = _run(work, name, plan, run, counts, targets, skill=1 - abs(np.log10(run.lr / 0.1)))
         record.finish(*made)
@@ -101,7 +102,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     rates = dict(zip(labels, (0.1, 0.1, 0.03, 0.1, 0.3, 0.1), strict=False))
     work.choices = rates if plan.grid else dict.fromkeys(labels, 0.1)
     work.add(final_runs(plan, facts["fingerprint"], work.choices))
-    for name in work.added[: len(work.added) - what.get("missing", 0)]:
+    final = work.names("final")
+    for name in final[: len(final) - what.get("missing", 0)]:
         run = work.specs[name]
         key = plan.label(run.variant), run.seed
         if key in what.get("failed", {}):
@@ -129,6 +131,8 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     parts = {"train": every, "test": targets}
     arrays = {f"{k}_inputs": _samples(t, shape, rng) for k, t in parts.items()}
     arrays |= {f"{k}_targets": t.astype(np.int64) for k, t in parts.items()}
+    called = {k: json.dumps([f"{k}/{i}.png" for i in range(len(t))]) for k, t in parts.items()}
+    arrays |= {f"{k}_names": np.frombuffer(n.encode(), np.uint8) for k, n in called.items()}
     (folder / streaming.RUNS).mkdir(exist_ok=True)
     content = safetensors.numpy.save(arrays)
     files.write(folder / "data.safetensors", content)

@@ -237,6 +237,32 @@ def test_on_a_phone_only_tables_scroll(page):
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("width", [1100, 1400])
+def test_a_desktop_is_filled_and_the_ranking_does_not_scroll(page, width):
+    desktop = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
+    try:
+        rooms = page.execute_script(
+            "return [...document.querySelectorAll('.box:has(> .forest)')]"
+            ".map((b) => [b.scrollWidth, b.clientWidth])"
+        )
+        assert rooms
+        assert [room for room in rooms if room[0] > room[1]] == []
+        ends = page.execute_script(
+            "return [...document.querySelectorAll('.answers > *, .findings > *')]"
+            ".map((e) => e.getBoundingClientRect().right)"
+        )
+        assert max(ends) > 0.85 * width
+        lines = page.execute_script(
+            "return [...document.querySelectorAll('.name bdi')].filter((e) => e.checkVisibility())"
+            ".map((e) => e.getBoundingClientRect().height / parseFloat("
+            "getComputedStyle(e).lineHeight))"
+        )
+        assert max(lines) < 2.5
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_hostile_names_are_shown_as_text(browser, make, small, hostile):
     browser.get(report.render(make(small, names=hostile)).as_uri())
     assert browser.get_log("browser") == []

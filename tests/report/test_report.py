@@ -98,12 +98,17 @@ def test_what_broke_comes_before_the_verdict(page):
     assert words.index("1 of 5 runs never learned") < words.index("is better than")
 
 
-def test_findings_are_those_that_everyone_gets(page, study):
+def test_findings_are_those_that_everyone_gets_with_advice(page, study):
     told = page.section("verdict")
     found = findings.collect_findings(study)
     assert found
-    assert [f.text for f in found if f.text not in told] == []
-    assert [f.docs for f in found if f.severity != "result" and f.docs not in told] == []
+    assert [p.text for p in findings.paragraphs(found) if p.text not in told] == []
+    folded = [e["text"] for e in page.all("details") if e.get("class") == "advice"]
+    codes = {f.code for f in found}
+    assert len(folded) == len(codes)
+    for code in codes:
+        (said,) = [text for text in folded if f" {code}, " in text]
+        assert findings.CODES[code].advice.replace("`", "") in said
 
 
 def test_the_numbers_are_those_of_the_records(page, study):
@@ -160,7 +165,8 @@ def test_misclassified_samples_are_those_that_were_misclassified(page, study):
     galleries = re.findall(r'id="e-(\d+)-(\d+)"(.*?)</ul>', page.raw, re.S)
     assert len(galleries) > 30
     for true, answer, content in galleries:
-        for by, index in re.findall(r'data-by="([\d ]+)"><img [^>]*test sample (\d+)"', content):
+        sample = r'data-by="([\d ]+)"><img [^>]*test sample test/(\d+).png"'
+        for by, index in re.findall(sample, content):
             assert targets[int(index)] == int(true)
             right = {k for k, a in answers.items() if (a[:, int(index)] == int(answer)).any()}
             assert {int(k) for k in by.split()} == right
@@ -292,7 +298,7 @@ def test_colour_images_and_one_seed(make):
         training=Training("resnet8", lr=0.1, epochs=2),
     )
     page = Page(report.render(make(plan, shape=(3, 64, 64), test_each=20)))
-    assert "nothing to compare" in page.section("verdict")
+    assert "cross_entropy was trained alone" in page.section("verdict")
     assert page.all("img")
 
 

@@ -41,7 +41,7 @@ def test_a_net_that_returns_no_logits_of_the_classes_is_told(tmp_path, monkeypat
     (tmp_path / "study").mkdir()
     work = prepared(made, tmp_path / "study")
     with pytest.raises(ValueError, match=re.escape(said)):
-        one_run.train_run(work.job(work.added[0]), lambda event: None)
+        one_run.train_run(work.job(work.names("final")[0]), lambda event: None)
 
 
 def test_a_net_of_float32_and_a_loss_that_is_a_function_are_trained(tmp_path, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_net_of_float32_and_a_loss_that_is_a_function_are_trained(tmp_path, mo
     made = Plan("digits", losses=("narrow:loss", "narrow:vector"), seeds=(0,), training=training)
     (tmp_path / "study").mkdir()
     work = prepared(made, tmp_path / "study")
-    fine, vector = work.added
+    fine, vector = work.names("final")
     one_run.train_run(work.job(fine), lambda event: None)
     with pytest.raises(RuntimeError, match="scalar"):
         one_run.train_run(work.job(vector), lambda event: None)

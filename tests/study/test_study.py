@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.numpy import save_file
 from tests.study.small import QUICK, files, plan, prepared, run
 from torch import nn
 
@@ -26,6 +28,7 @@ from counterpoise.study import (
     one_run,
     open_study,
 )
+from counterpoise.study._prepared import read_names
 from counterpoise.study.events import (
     Epoch,
     Failed,
@@ -35,6 +38,7 @@ from counterpoise.study.events import (
     Started,
     Waiting,
 )
+from counterpoise.study.record import Damaged
 
 
 def test_a_study_holds_what_was_planned(finished):
@@ -113,7 +117,7 @@ def test_equal_seeds_have_equal_weights_orders_and_splits(tmp_path, monkeypatch)
         losses=("cross_entropy", "vs"),
     )
     work = prepared(many, tmp_path)
-    for name in work.added:
+    for name in work.names("final"):
         one_run.train_run(work.job(name), lambda event: None)
     assert len(made) == 24
     for what in ("weights", "split"):
@@ -189,7 +193,7 @@ def test_a_data_set_in_memory_with_a_profile_laid_over_it(tmp_path):
 
 def test_features_are_scaled_by_what_the_training_split_alone_shows(tmp_path):
     work = prepared(plan(), tmp_path, toy())
-    splits = one_run._Training(work.job(work.added[0])).splits
+    splits = one_run._Training(work.job(work.names("final")[0])).splits
     inputs = splits["train"].inputs
     torch.testing.assert_close(inputs.mean(0), torch.zeros(5), atol=1e-6, rtol=0)
     torch.testing.assert_close(inputs.std(0, correction=0), torch.ones(5))
@@ -229,7 +233,7 @@ def test_deferred_weights_set_in_after_the_planned_share_of_the_epochs(tmp_path)
         imbalance=Imbalance("exponential", 10),
     )
     work = prepared(late, tmp_path)
-    made = one_run._Training(work.job(work.added[0]))
+    made = one_run._Training(work.job(work.names("final")[0]))
     (schedule,) = made.each_epoch
     for epoch in range(10):
         schedule.set_epoch(epoch)
@@ -391,7 +395,7 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     import threading
 
     work = prepared(plan(), tmp_path)
-    name = work.added[0]
+    name = work.names("final")[0]
     folder = tmp_path / "runs" / name
     folder.mkdir(parents=True)
     held = FileLock(folder / ".lock", thread_local=False)
@@ -406,3 +410,23 @@ def test_a_run_that_another_process_holds_is_waited_for_in_words(finished, tmp_p
     one_run.train_run(work.job(name), note)
     assert said == [Waiting(name, folder)]
     assert (folder / "run.json").exists()
+
+
+def test_names_of_samples_are_kept_with_the_data(tmp_path):
+    inputs, targets = torch.rand(40, 5), torch.arange(40) % 2
+    names = tuple(f"photos/{k}\n\udc80 ü.png" for k in range(40))
+    half = Split(inputs[:30], targets[:30], names[:30])
+    data = Splits("toy", half, Split(inputs[30:], targets[30:]), ("a", "b"), "made up")
+    study = compare(data, losses=["cross_entropy"], seeds=1, out=tmp_path, training=QUICK)
+    assert study.sample_names("train") == names[:30]
+    assert study.sample_names("test") is None
+    study.data_file.unlink()
+    assert open_study(tmp_path).sample_names("train") is None
+
+
+@pytest.mark.parametrize("content", [b"[", b"{}", b"[1]", b"\xff", b"[" * 100_000])
+def test_names_that_are_none_are_refused(tmp_path, content):
+    path = tmp_path / "data.safetensors"
+    save_file({"test_names": np.frombuffer(content, np.uint8)}, path)
+    with pytest.raises(Damaged, match="no list of texts"):
+        read_names(path, "test")

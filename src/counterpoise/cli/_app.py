@@ -10,6 +10,7 @@ from counterpoise.cli._demo import demo
 from counterpoise.cli._doctor import doctor
 from counterpoise.cli._env import env
 from counterpoise.cli._errors import DEBUG, without_debug
+from counterpoise.cli._explain import explain
 from counterpoise.cli._shown import Output
 
 app = App(
@@ -21,7 +22,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # ours says how to resume
 )
-for command in (compare, plan, show, report, doctor, demo, env):
+for command in (compare, plan, show, report, explain, doctor, demo, env):
     app.command(command)
 
 

@@ -56,6 +56,11 @@ def of(*tables: Iterable[str], more: str = "", default: str) -> Parameter:
     return Parameter(help=f"{', '.join(chain(*tables))}{more} [default: {default}].")
 
 
+def also(help: str) -> Parameter:
+    """Return the help of what is done unless --no-NAME is given."""
+    return Parameter(help=f"{help} [default: yes].")
+
+
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(converter=_whole)]

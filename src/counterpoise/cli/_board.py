@@ -60,6 +60,7 @@ class Board:
         self.titles = titles or {}
         self.failed: dict[str, str] = {}
         self._runs: dict[str, RunRow] = {}
+        self._tuned = False
         self._folders: dict[str, Path] = {}
         self._cost: dict[str, float] = {}
         self._share: dict[str, float] = {}
@@ -128,7 +129,7 @@ class Board:
                 self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
-            case Chosen(rates) if self._runs:  # those that chose them; fixed rates are no news
+            case Chosen(rates) if self._tuned:  # fixed rates are no news
                 said = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in rates.items())
                 self.say(f"learning rates: {said}")
             case Unsaved(reason):
@@ -181,6 +182,7 @@ class Board:
 
     def _on_planned(self, stage: Planned) -> None:
         self._runs |= stage.runs
+        self._tuned |= any(row["stage"] == "tuning" for row in stage.runs.values())
         self._cost |= stage.cost
         self._later[stage.folder] = stage.later
         self._folders |= dict.fromkeys(stage.runs, stage.folder)
@@ -195,8 +197,9 @@ class Board:
 
     def _on_finished(self, run: str, kept: bool) -> None:
         self._on_end(run)
-        if self._runs[run]["stage"] == "final":
+        if self._runs[run]["stage"] != "tuning":
             self._score(run)
+            self._news.setdefault(run, self._scored(run))
         if not kept:
             self._line(run, self._news.get(run, "finished"))
 
@@ -209,8 +212,22 @@ class Board:
         """Take a finished run's score into the table."""
         found = record.read(self._folders[run] / "runs" / run)
         if found is not None:
-            row = self._runs[run]
-            self._scores.setdefault(row["label"], {})[row["seed"]] = found["test"][self.metric]
+            label, seed = self._key(run)
+            self._scores.setdefault(label, {})[seed] = found["test"][self.metric]
+
+    def _key(self, run: str) -> tuple[str, int]:
+        """Return the row of the table that a run belongs into, and its seed."""
+        row = self._runs[run]
+        label = self._title(row["label"])
+        label += " (reference)" if row["stage"] == "reference" else ""
+        return label, row["seed"]
+
+    def _scored(self, run: str) -> str:
+        """Say what a run has reached that told nothing on its way, as a reference."""
+        label, seed = self._key(run)
+        found = self._scores.get(label, {}).get(seed)
+        measure = METRICS[self.metric].label
+        return "finished" if found is None else f"{measure} on the test split {found:.1%}"
 
     def _end_task(self, run: str) -> None:
         if run in self._tasks:
@@ -241,7 +258,7 @@ class Board:
         table = Table("", f"{METRICS[self.metric].label} on the test split", "seeds")
         for label, by_seed in self._scores.items():
             found = mean_and_interval(list(by_seed.values()))
-            table.add_row(shown(self._title(label)), found, str(len(by_seed)))
+            table.add_row(shown(label), found, str(len(by_seed)))
         return table
 
 

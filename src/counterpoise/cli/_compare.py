@@ -12,13 +12,14 @@ from counterpoise.cli._arguments import (
     MaybeFilePath,
     MaybeWhole,
     Words,
+    also,
     check_name,
     of,
 )
 from counterpoise.registry import DEFAULT_LOSSES, LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
 
 if TYPE_CHECKING:
-    from counterpoise.study import Plan
+    from counterpoise.study import Plan, Study
 
 
 def compare(
@@ -38,6 +39,7 @@ def compare(
     lr: str | None = None,
     imbalance: str | None = None,
     time: str | None = None,
+    references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     quiet: Flag = False,
@@ -77,7 +79,7 @@ def compare(
     from counterpoise.cli._board import Board
     from counterpoise.cli._shown import Output, shown, write_json
     from counterpoise.cli._tables import results_json, show_study
-    from counterpoise.report import render
+    from counterpoise.report import render, write_predictions
     from counterpoise.study import open_study, stream, study_of, usual_folder
 
     if workers is not None and workers < 1:
@@ -93,6 +95,7 @@ def compare(
         "lr": lr,
         "imbalance": imbalance,
         "time": time,
+        "references": references,
     }
     plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
@@ -109,12 +112,14 @@ def compare(
     else:
         show_study(console, study)
     try:
-        page = render(study)
+        page, table = render(study), write_predictions(study)
     except OSError as error:
         said = shown(("\nThe report could not be written:", "red"), f" {error}")
         console.print(said, soft_wrap=True)
         return 1
     console.print(shown("\nThe report: ", (page, "bold")), soft_wrap=True)
+    if table:
+        console.print(shown(_of_predictions(study, table)), soft_wrap=True)
     return 1 if board.failed else 0
 
 
@@ -181,7 +186,7 @@ def show(study: FilePath, *, json: Flag = False) -> int:
 
 
 def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False) -> int:
-    """Write a study's report as one self-contained HTML file.
+    """Write a study's report as one self-contained HTML file; without --out, predictions.csv too.
 
     Parameters
     ----------
@@ -193,7 +198,7 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
         Write the charts as PNG and PDF too, into a folder next to the report.
     """
     from counterpoise.cli._shown import Output, shown
-    from counterpoise.report import render, write_figures
+    from counterpoise.report import render, write_figures, write_predictions
     from counterpoise.study import open_study
 
     found, console = open_study(study), Output()
@@ -201,12 +206,23 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
     with _writing(page):
         page = render(found, out)
     console.print(shown("The report: ", page), soft_wrap=True)
+    if out is None:
+        with _writing(study / "predictions.csv"):
+            table = write_predictions(found)
+        if table:
+            console.print(shown(_of_predictions(found, table)), soft_wrap=True)
     if figures:
         folder = page.parent / "figures"
         with _writing(folder):
             drawn = write_figures(found, folder)
         console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
+
+
+def _of_predictions(study: "Study", table: Path) -> str:
+    from counterpoise.findings import best_variant
+
+    return f"What {best_variant(study)} answers to every test sample: {table}"
 
 
 @contextlib.contextmanager

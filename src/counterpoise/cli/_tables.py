@@ -1,6 +1,7 @@
 """Results of a study as a table with sentences, and as JSON."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import findings
@@ -13,24 +14,39 @@ from counterpoise.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from counterpoise.study import Study
+    from counterpoise.stats import Interval
+    from counterpoise.study import Record, Study
 
+_NAME = 30  # characters of a name that shall stand in one line
+_LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
 def show_study(console: "Console", study: "Study") -> None:
-    """Print the results of a study: a table of the variants, then the findings."""
+    """Print the results of a study: a table of variants and references, then the findings."""
     wanted = len(study.labels) * len(study.plan.seeds)
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
     if not study.finished:
         console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
-    console.print(_table(study))
+    console.print(_fitting_table(console, study))
+    if study.reference_scores():
+        console.print(_references(study))
+    console.print(shown((_LEGEND, "dim")))
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
-    for finding in findings.collect_findings(study):
-        said = shown((finding.code, "cyan"), f" {one_line(finding.text)}")
+    for paragraph in findings.paragraphs(findings.collect_findings(study)):
+        said = shown((paragraph.code, "cyan"), f" {one_line(paragraph.text)}")
         console.print(said, soft_wrap=True)
+    show_answers(console, study)
+
+
+def show_answers(console: "Console", study: "Study") -> None:
+    """Print what to use, what was better, what is open and how the references stand."""
+    found = findings.answers(study)
+    console.print(shown((f"\n{one_line(found.use)}", "bold")), soft_wrap=True)
+    for words in filter(None, (found.price, found.better, found.open, found.references)):
+        console.print(shown(one_line(words)), soft_wrap=True)
 
 
 def results_json(study: "Study") -> str:
@@ -47,12 +63,26 @@ def results_json(study: "Study") -> str:
                     "label": label,
                     "lr": study.choices.get(label),
                     "scores": {str(seed): value for seed, value in primary[label].items()},
-                    "mean": {m: _mean(study, label, m) for m in METRICS},
-                    "mean_adjusted": {m: _mean(study, label, m, "adjusted") for m in METRICS},
+                    "mean": {m: _mean(study.scores(m)[label]) for m in METRICS},
+                    "mean_adjusted": {
+                        m: _mean(study.scores(m, "adjusted")[label]) for m in METRICS
+                    },
                 }
                 for label in study.labels
             ],
             "verdicts": [asdict(v) for v in study.verdicts()],
+            "best": study.best,
+            "references": [
+                {
+                    "label": label,
+                    "scores": {str(seed): value for seed, value in by_seed.items()},
+                    "mean": {m: _mean(study.reference_scores(m)[label]) for m in METRICS},
+                }
+                for label, by_seed in study.reference_scores().items()
+            ],
+            "reference_verdicts": [asdict(v) for v in study.reference_verdicts()],
+            "adjusted_verdict": (v := study.adjusted_verdict()) and asdict(v),
+            "answers": asdict(findings.answers(study)),
             "findings": [f.to_dict() for f in findings.collect_findings(study)],
         }
     )
@@ -68,12 +98,24 @@ def _by_reason(study: "Study") -> dict[str, list[str]]:
     return found
 
 
-def _table(study: "Study") -> Any:
+def _fitting_table(console: "Console", study: "Study") -> Any:
+    """Return the table with as many metrics as leave room for the names."""
+    others = [m for m in _BESIDE if m != study.plan.metric]
+    names = max(map(len, study.labels))
+    unbound = console.options.update_width(10 * console.width + names)
+    for n in range(len(others), -1, -1):
+        table = _table(study, others[:n])
+        width = console.measure(table, options=unbound).maximum
+        if width - max(0, names - _NAME) <= console.width:
+            break
+    return table
+
+
+def _table(study: "Study", others: list[str]) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
     first = study.plan.metric
-    others = [m for m in _BESIDE if m != first]
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     words = [METRICS[m].label for m in (first, *others)]
@@ -81,6 +123,7 @@ def _table(study: "Study") -> Any:
     for title in ("seeds", *words, "after adjusting", *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")
         table.add_column(short, justify="right", no_wrap=True)
+    after = study.scores(first, "adjusted")
     for label in study.labels:
         records = study.of(label)
         scores = [r.run["test"][first] for r in records]
@@ -88,16 +131,61 @@ def _table(study: "Study") -> Any:
             shown(label),
             f"{len(scores)}/{len(study.plan.seeds)}",
             mean_and_interval(scores) if scores else "–",
-            *(_percent(_mean(study, label, m)) for m in others),
-            _percent(_mean(study, label, first, "adjusted")),
+            *(_percent(_mean(study.scores(m)[label])) for m in others),
+            _percent(_mean(after[label])),
             *(f"{study.choices[label]:g}" if label in study.choices else "–" for _ in rates),
-            f"{sum(r.timing['seconds'] for r in records) / len(records):.0f} s" if records else "–",
+            _seconds(records),
         )
     return table
 
 
-def _mean(study: "Study", label: str, metric: str, kind: str = "test") -> float | None:
-    values = [v for v in study.scores(metric, kind)[label].values() if v is not None]
+def _references(study: "Study") -> Any:
+    """Return the table of what needs no training of another net, each beside the best net."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    metric = METRICS[study.plan.metric].label
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    beside = f", beside the best net,\n{study.best}" if study.best else ""
+    table.add_column(shown(f"for reference{beside}"), overflow="fold")
+    for title in ("seeds", metric.replace(" ", "\n"), "difference,\npoints", "a\nrun"):
+        table.add_column(title, justify="right", no_wrap=True)
+    known = {v.variant: v.interval for v in study.reference_verdicts()}
+    for label, by_seed in study.reference_scores().items():
+        records = [r for r in study.references if r.label == label]
+        found = [x for x in by_seed.values() if x is not None]
+        interval = known.get(label)
+        table.add_row(
+            shown(label, (_part(records), "dim")),
+            f"{len(found)}/{len(study.plan.seeds)}",
+            mean_and_interval(found) if found else "–",
+            _points(interval) if interval else "–",
+            _seconds(records),
+        )
+    return table
+
+
+def _points(found: "Interval") -> str:
+    low, middle, high = (None if x is None else f"{100 * x:+.1f}" for x in astuple(found))
+    return f"{middle}" if low is None else f"{middle} ({low} to {high})"
+
+
+def _seconds(records: "Sequence[Record]") -> str:
+    times = [r.timing["seconds"] for r in records]
+    return f"{sum(times) / len(times):.0f} s" if times else "–"
+
+
+def _part(records: "Sequence[Record]") -> str:
+    """Say on how many samples a reference was fitted, where not on all."""
+    for r in records:
+        seen, there = sum(r.run["seen_counts"]), sum(r.run["train_counts"])
+        if seen < there:
+            return f" on {seen:,} of {there:,} samples"
+    return ""
+
+
+def _mean(by_seed: dict[int, float | None]) -> float | None:
+    values = [v for v in by_seed.values() if v is not None]
     return sum(values) / len(values) if values else None
 
 

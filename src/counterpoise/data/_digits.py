@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from counterpoise.data._hold_out import take
 from counterpoise.data.splits import Split, Splits
 
 _SPLIT_SEED = 0
@@ -38,8 +37,8 @@ def digits() -> Splits:
     )
     return Splits(
         name="digits",
-        train=take(whole, torch.tensor(sorted(train))),
-        test=take(whole, torch.tensor(sorted(test))),
+        train=whole.take(torch.tensor(sorted(train))),
+        test=whole.take(torch.tensor(sorted(test))),
         class_names=tuple("0123456789"),
         source="handwritten digits of the UCI repository, bundled with scikit-learn",
     )

@@ -45,7 +45,7 @@ def split_validation(split: Split, share: float, seed: int) -> tuple[Split, Spli
             "a class must have two samples at least to be split, got "
             f"{count_classes(split.targets).tolist()} samples per class; add samples"
         )
-    return take(split, rest), take(split, held)
+    return split.take(rest), split.take(held)
 
 
 def as_splits(
@@ -69,7 +69,7 @@ def as_splits(
     if test is None:
         _check_sizes(train, class_names, 3, "one each to train, to validate and to test on")
         rest, held = _positions(train.targets, TEST_SHARE, seed)
-        train, test = take(train, rest), take(train, held)
+        train, test = train.take(rest), train.take(held)
     else:
         check_pair(train, test)
         _check_sizes(train, class_names, 2, "one each to train and to validate on, beside the test")
@@ -82,11 +82,6 @@ def as_splits(
                 stacklevel=4,
             )
     return Splits(name, train, test, tuple(class_names), source)
-
-
-def take(split: Split, positions: torch.Tensor) -> Split:
-    """Return the samples at the given positions."""
-    return Split(split.inputs[positions], split.targets[positions])
 
 
 def _positions(targets: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -53,7 +53,13 @@ def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progr
     images, readable = _read_all(root, files, image_size, on_progress)
     index = torch.tensor(targets, dtype=torch.int64)[readable]
     n = int(readable[: sizes[0]].sum())
-    train, rest = Split(images[:n], index[:n]), Split(images[n:], index[n:])
+    names = [
+        file.relative_to(root).as_posix()
+        for file, read in zip(files, readable.tolist(), strict=True)
+        if read
+    ]
+    train = Split(images[:n], index[:n], tuple(names[:n]))
+    rest = Split(images[n:], index[n:], tuple(names[n:]))
     test = rest if len(splits) == 2 else None
     name, source = printable(root.resolve().name), printable(root)
     note = (

@@ -107,7 +107,7 @@ def make_imbalanced(
     # Sorting keeps the old order; without a seed it changes nothing.
     chosen = [indices[k][: wanted[k]].sort().values for k in sorted(wanted)]
     index = torch.cat([split.targets.new_empty(0), *chosen])
-    return Split(split.inputs[index], split.targets[index])
+    return split.take(index)
 
 
 def _find_profile(profile: str) -> Callable[[float, float], float]:

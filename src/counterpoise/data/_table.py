@@ -36,7 +36,7 @@ def read_table(path: Path, seed: int, target: str = "") -> Splits:
     becomes the mean of its column in the training split, and a further column says where. A column
     without a name is left out. `target` names the column of the classes.
     """
-    header, rows = _read(path)
+    header, rows, numbers = _read(path)
     target_index = _target_column(path, header, target)
     labels = [row[target_index] for row in rows]
     _check_classes(path, header[target_index], labels)
@@ -65,7 +65,8 @@ def read_table(path: Path, seed: int, target: str = "") -> Splits:
     inputs = torch.from_numpy(np.concatenate(columns, axis=1))
     class_names, (targets,) = as_classes(labels)
     source = f"{path}:{target}" if target else str(path)
-    data = as_splits(path.stem, source, Split(inputs, targets), None, class_names, seed)
+    whole = Split(inputs, targets, tuple(f"row {number}" for number in numbers))
+    data = as_splits(path.stem, source, whole, None, class_names, seed)
     note = f"{len(labels):,} rows; the class is in column {header[target_index]!r}"
     return replace(_filled(data), notes=(note, *_notes(names, columns, texts)))
 
@@ -91,8 +92,8 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name[:_SHOWN] for name in names[:_NAMED]) + more
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the lines, all of the same length."""
+def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Return the header, the lines, all of the same length, and their numbers in a spreadsheet."""
     tab = path.suffix.lower() == ".tsv"
     try:
         with open_ordinary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
@@ -101,8 +102,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
-            rows = []
-            for row in reader:
+            rows, numbers = [], []
+            for number, row in enumerate(reader, 2):  # the header is row 1
                 if row and len(row) != len(header):
                     raise ValueError(
                         f"line {reader.line_num} of {path} must have {len(header)} values as the "
@@ -111,7 +112,9 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
                     )
                 if any("\0" in cell for cell in row):
                     raise csv.Error(f"line {reader.line_num} holds a NUL")
-                rows += [row] if row else []
+                if row:
+                    rows.append(row)
+                    numbers.append(number)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
     if separator == ";":  # of countries that write 0,5
@@ -119,7 +122,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     _check_header(path, header, tab)
     if not rows:
         raise ValueError(f"{path} must hold samples below its header, but holds none")
-    return header, rows
+    return header, rows, numbers
 
 
 def _check_header(path: Path, header: list[str], tab: bool) -> None:
@@ -227,7 +230,9 @@ def _filled(data: Splits) -> Splits:
     holed = gaps[0].any(0) | gaps[1].any(0)
     means = data.train.inputs.double().nanmean(0).nan_to_num(0).float()
     splits = [
-        Split(torch.cat([split.inputs.where(~gap, means), gap[:, holed].float()], 1), split.targets)
+        replace(
+            split, inputs=torch.cat([split.inputs.where(~gap, means), gap[:, holed].float()], 1)
+        )
         for split, gap in zip((data.train, data.test), gaps, strict=True)
     ]
-    return Splits(data.name, splits[0], splits[1], data.class_names, data.source)
+    return replace(data, train=splits[0], test=splits[1])

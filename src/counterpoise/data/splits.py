@@ -19,9 +19,11 @@ class Split:
         inputs: The samples, uint8 or floating, first dimension N; images are (N, 1, H, W).
         targets: The class index of each sample, shape (N,). Any integer type is taken; it is
             kept as int64, which is what the losses of PyTorch ask for.
+        names: A name of each sample, by which people find it: its file, or its row. None where
+            there is none.
 
     Raises:
-        TypeError: If either is no tensor or has an unfitting dtype.
+        TypeError: If either is no tensor or has an unfitting dtype, or a name is no text.
         ValueError: If the shapes do not fit together or a class index is negative.
 
     Example:
@@ -33,10 +35,13 @@ class Split:
 
     inputs: torch.Tensor
     targets: torch.Tensor
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
         _check_targets(self.targets)
+        if self.names is not None:
+            object.__setattr__(self, "names", _sample_names(self.names, len(self.inputs)))
         if len(self.inputs) != len(self.targets):
             raise ValueError(
                 f"inputs and targets must have one entry per sample, got {len(self.inputs)} inputs "
@@ -47,6 +52,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def take(self, index: torch.Tensor) -> Split:
+        """Return the samples at the given positions, with their names."""
+        names = self.names and tuple(self.names[k] for k in index.tolist())
+        return Split(self.inputs[index], self.targets[index], names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +146,20 @@ def _check_text(what: str, text: str) -> None:
     """Refuse values that are no text."""
     if not isinstance(text, str):
         raise TypeError(f"{what} must be text, got {type(text).__name__}; pass a str")
+
+
+def _sample_names(names: Iterable[str], samples: int) -> tuple[str, ...]:
+    """Return the samples' names, once it is sure that they are that."""
+    found = tuple(names)
+    odd = [name for name in found if not isinstance(name, str)]
+    if odd or isinstance(names, str):
+        raise TypeError(f"names must be one text per sample, got {odd[0] if odd else names!r}")
+    if len(found) != samples:
+        raise ValueError(
+            f"names must be one per sample, got {len(found)} names for {samples} samples; leave "
+            "them out, or name all"
+        )
+    return found
 
 
 def _check_inputs(inputs: torch.Tensor) -> None:

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from counterpoise.exercise._codes import sentence
 from counterpoise.exercise._losses import MEASURES, Measure, change_of, check_same_images
-from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, percent, shown
+from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, percent, sentence, shown
 from counterpoise.metrics import Scores
 
 ALIKE = 1.25  # gradient norms within this factor count as alike

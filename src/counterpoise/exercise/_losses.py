@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from counterpoise.exercise._codes import sentence
-from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, listed, percent
+from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, listed, percent, sentence
 from counterpoise.metrics import Scores
 
 Classes = npt.NDArray[np.intp]

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from counterpoise.exercise._codes import sentence
-from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, percent, shown
+from counterpoise.findings.finding import ONE_SEED, Evidence, Finding, percent, sentence, shown
 
 Rows = Sequence[Mapping[str, Any]]
 Signal = tuple[float | None, float | None]  # visible share, gradient ratio; None: not measured

@@ -9,11 +9,12 @@ from counterpoise.findings import (
     _learning,
     _noise,
     _record,
+    _references,
     _settings,
     _training,
     _verdicts,
 )
-from counterpoise.findings._codes import CODES, SEVERITIES
+from counterpoise.findings._codes import SEVERITIES
 from counterpoise.findings.finding import Finding
 from counterpoise.registry import unknown
 from counterpoise.study import Study
@@ -47,6 +48,9 @@ ALL_CHECKS: dict[str, Check] = {
     "CP337": _settings.edge_of_the_grid,
     "CP338": _verdicts.fewer_seeds,
     "CP339": _noise.another_test_set,
+    "CP340": _references.no_net_is_better,
+    "CP341": _references.adjusted_baseline_is_enough,
+    "CP342": _references.best_net_and_reference,
     "CP401": _record.other_environments,
     "CP402": _record.edited_plan,
 }
@@ -73,12 +77,12 @@ def collect_findings(study: Study, mute: Collection[str] = ()) -> list[Finding]:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     study = compare("digits", losses=["cross_entropy", "focal"], seeds=1, out=folder,
         ...                     training=quick)
-        ...     found = findings.collect_findings(study, mute=["CP101"])
+        ...     found = findings.collect_findings(study, mute=["CP101", "CP341"])
         >>> [finding.code for finding in found]
-        ['CP309', 'CP330']
+        ['CP309', 'CP340', 'CP330']
     """
     for code in mute:
-        if code not in CODES:
-            raise ValueError(unknown("code", code, CODES))
+        if code not in ALL_CHECKS:
+            raise ValueError(unknown("code", code, ALL_CHECKS))
     found = [f for code, check in ALL_CHECKS.items() if code not in mute for f in check(study)]
     return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))

@@ -1,12 +1,12 @@
 """Samples that a study's data hold more than once: CP102 and CP103."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from counterpoise.findings.finding import Evidence, Finding, sentence
+from counterpoise.findings.finding import Evidence, Finding, listed, sentence
 from counterpoise.study import Study
 
 LARGEST = 2**30  # bytes of a data file that is still read through
@@ -21,17 +21,15 @@ def across_splits(study: Study) -> list[Finding]:
     copies = {i: first[digest] for i, digest in enumerate(splits["test"]) if digest in first}
     if not copies:
         return []
-    test, train = next(iter(copies.items()))
     template = (
-        "{copies} of {samples} test samples are exact copies of training samples (test sample "
-        "{test} of training sample {train}, for one), so scores are flattered by what was learned "
-        "by heart."
+        "{copies} of {samples} test samples are exact copies of training samples ({pairs}), so "
+        "scores are flattered by what was learned by heart."
     )
+    names = _names(study, "test"), _names(study, "train")
     evidence: Evidence = {
         "copies": len(copies),
         "samples": len(splits["test"]),
-        "test": test,
-        "train": train,
+        "pairs": _pairs(copies, *names),
     }
     return [sentence("CP102", template, evidence)]
 
@@ -42,21 +40,36 @@ def within_training(study: Study) -> list[Finding]:
     if not splits:
         return []
     first = _first_places(splits["train"])
-    copies = [i for i, digest in enumerate(splits["train"]) if first[digest] != i]
+    every = enumerate(splits["train"])
+    copies = {i: first[digest] for i, digest in every if first[digest] != i}
     if not copies:
         return []
     template = (
-        "{copies} of {samples} training samples are exact copies of another one (sample {later} of "
-        "sample {earlier}, for one). Validation is split from them, so what is chosen on it may "
-        "lean on samples that the net was trained on."
+        "{copies} of {samples} training samples are exact copies of another one ({pairs}). "
+        "Validation is split from them, so what is chosen on it may lean on samples that the net "
+        "was trained on."
     )
+    names = _names(study, "train")
     evidence: Evidence = {
         "copies": len(copies),
         "samples": len(splits["train"]),
-        "later": copies[0],
-        "earlier": first[splits["train"][copies[0]]],
+        "pairs": _pairs(copies, names, names),
     }
     return [sentence("CP103", template, evidence)]
+
+
+def _names(study: Study, split: str) -> Callable[[int], str]:
+    """Return how the samples of a split are called: by file or row, or else by number."""
+    names = study.sample_names(split)
+    words = {"train": "training", "test": "test"}[split]
+    return names.__getitem__ if names else f"{words} sample {{}}".format
+
+
+def _pairs(
+    copies: Mapping[int, int], of_copy: Callable[[int], str], of_other: Callable[[int], str]
+) -> str:
+    """Write the first copies out, each with the sample that it repeats."""
+    return listed([f"{of_copy(i)} is {of_other(k)}" for i, k in copies.items()], between="; ")
 
 
 def _first_places(digests: list[bytes]) -> dict[bytes, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from counterpoise import stats
+from counterpoise.findings._references import adjusted_baseline_is_enough
 from counterpoise.findings.finding import Finding, percent, sentence
 from counterpoise.study import Study
 
@@ -83,12 +84,15 @@ def _points(name: str, found: stats.Interval) -> dict[str, float]:
 def adjusted_baseline(study: Study) -> list[Finding]:
     """CP334: a variant is better, but not than the baseline after post-hoc adjustment.
 
-    That one's interval of the difference to the variant lies above minus the margin.
+    That one's interval of the difference to the variant lies above minus the margin. The best
+    variant is left out where CP341 says so of it.
     """
     baseline = study.labels[0]
     scores, adjusted = study.scores(), study.scores(kind="adjusted")[baseline]
-    found = []
+    found, told = [], study.best if adjusted_baseline_is_enough(study) else None
     for label in [v.variant for v in study.verdicts() if v.verdict == "better"]:
+        if label == told:
+            continue
         pair = _paired(study, scores[label], adjusted)
         if pair is None or (pair.difference.low or 0.0) <= -study.plan.margin:
             continue

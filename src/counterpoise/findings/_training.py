@@ -123,16 +123,16 @@ def gradient_sizes(study: Study) -> list[Finding]:
         other, reference = sizes.setdefault(v.norm, (label, size))
         if max(size, reference) <= APART * min(size, reference):
             continue
-        words = "smaller than" if size < reference else "as large as"
         template = (
-            f"The first gradient of {{label}} is {{factor}} times {words} that of {{other}}, and "
-            "at the same learning rate ({lr}) so are its first steps: the comparison mixes the "
-            "loss with the size of the steps."
+            "The first gradient of {label} is {factor} times {than} that of {other}, and at the "
+            "same learning rate ({lr}) so are its first steps: the comparison mixes the loss with "
+            "the size of the steps."
         )
         evidence: Evidence = {
             "label": label,
             "other": other,
             "factor": shown(max(size, reference) / min(size, reference)),
+            "than": "smaller than" if size < reference else "as large as",
             "lr": f"{t.lr:g}",
         }
         found.append(sentence("CP228", template, evidence))

@@ -19,8 +19,19 @@ _WORDS = {
     "cannot tell yet": "Whether {label} is better or worse than {baseline} cannot be told yet: "
     + _INTERVAL,
 }
+_UNCALLED = (
+    "{label} looks {direction} than {baseline}: " + _INTERVAL + ". But with {seeds} seeds only "
+    "differences beyond the margin, ±{margin:g}, are called, as so few do not show how far they "
+    "scatter"
+)
+_WIDE = (
+    "Whether {label} is better or worse than {baseline} cannot be told yet: {points:+.{digits}f} "
+    "points of {measure} over {seeds} seeds, better in {wins} of them, with a {level}% interval "
+    "wider than all that is possible"
+)
 _NEEDED = "; about {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
+_TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
 _ONE_SEED = (
     "Whether {label} is better or worse than {baseline} cannot be told from one seed: {points:+."
     "{digits}f} points of {measure}."
@@ -29,43 +40,60 @@ _ONE_SEED = (
 
 def verdicts(study: Study) -> list[Finding]:
     """CP330: each variant against the baseline, as `stats.compare_variants` has it."""
-    return [
-        _verdict(study, v, v.interval, v.comparison)
-        for v in study.verdicts()
-        if v.interval and v.comparison
-    ]
+    return [_verdict(study, v, v.comparison) for v in study.verdicts() if v.comparison]
 
 
-def _verdict(
-    study: Study, v: stats.Verdict, interval: stats.Interval, pair: stats.PairedComparison
-) -> Finding:
-    margin = 100 * study.plan.margin
-    # As many decimals as show the margin: at 1 point one, at 0.05 points two.
-    digits = max(1, math.ceil(-math.log10(margin)))
-    evidence: dict[str, Any] = {
-        "label": v.variant,
-        "baseline": v.baseline,
-        "verdict": v.verdict,
+def measured(study: Study, v: stats.Verdict, turned: bool = False) -> dict[str, Any]:
+    """Return a verdict's difference as evidence, with its bounds where there are two seeds.
+
+    Args:
+        study: the study.
+        v: a verdict with a comparison.
+        turned: give the difference of the other one, baseline - variant.
+    """
+    sign, digits = -1 if turned else 1, _digits(study)
+    found = v.interval or stats.Interval(None, 0.0, None)
+    evidence = {
         "measure": study.plan.metric.replace("_", " "),
         "digits": digits,
-        "points": _points(interval.estimate, digits),
+        "points": _points(sign * found.estimate, digits),
     }
-    if interval.low is None or interval.high is None:
-        return sentence("CP330", _ONE_SEED, evidence)
-    evidence |= {
-        "low": _points(interval.low, digits),
-        "high": _points(interval.high, digits),
+    if found.low is None or found.high is None:
+        return evidence
+    low, high = sorted(_points(sign * end, digits) for end in (found.low, found.high))
+    return evidence | {
+        "low": low,
+        "high": high,
         "level": percent(v.confidence),
-        "seeds": pair.n,
-        "wins": pair.wins,
-        "margin": round(margin, digits),
+        "seeds": v.comparison.n if v.comparison else 0,
     }
+
+
+def _digits(study: Study) -> int:
+    """Return as many decimals as show the margin: at 1 point one, at 0.05 points two."""
+    return max(1, math.ceil(-math.log10(100 * study.plan.margin)))
+
+
+def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Finding:
+    evidence: dict[str, Any] = {"label": v.variant, "baseline": v.baseline, "verdict": v.verdict}
+    evidence |= measured(study, v)
+    if "low" not in evidence:
+        return sentence("CP330", _ONE_SEED, evidence)
+    margin = round(100 * study.plan.margin, _digits(study))
+    evidence |= {"wins": pair.wins, "margin": margin}
+    if v.verdict != "cannot tell yet":
+        return sentence("CP330", _WORDS[v.verdict], evidence)
     template = _WORDS[v.verdict]
-    if v.verdict == "cannot tell yet":
-        many = v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS
-        evidence |= {"most": stats.MAX_SEEDS} if many else {"needed": v.seeds_needed}
-        template += _TOO_MANY if many else _NEEDED
-    return sentence("CP330", template, evidence)
+    if max(-evidence["low"], evidence["high"]) > 100:  # of scores within 0% .. 100%
+        template = _WIDE
+    elif v.uncalled:
+        template = _UNCALLED
+        evidence["direction"] = "better" if evidence["low"] > 0 else "worse"
+    if v.seeds_say_too_little:
+        return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
+    if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
+        return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
+    return sentence("CP330", template + _NEEDED, evidence | {"needed": v.seeds_needed})
 
 
 def _points(share: float, digits: int) -> float:

@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def docs(self) -> str:
-        """The section of the project's docs on the code: its meaning, and what to do."""
+        """The section of the project's docs on the code, from its `CODES`."""
         return f"findings.md#{self.code.lower()}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,22 +53,21 @@ def sentence(
     code: str,
     template: str,
     evidence: Mapping[str, float | int | str],
-    codes: Mapping[str, tuple[str, str]] = CODES,
 ) -> Finding:
     """Fill a template from its evidence alone, so that no number comes from elsewhere.
 
     Args:
-        code: a key of `codes`.
+        code: a key of `CODES`.
         template: the text, with names of the evidence in braces.
         evidence: the numbers, rounded as they are to be shown, and names.
-        codes: severity and title of each code.
 
     Example:
         >>> from counterpoise.findings.finding import sentence
         >>> print(sentence("CP101", "{small} classes are small.", {"small": 2}))
         CP101  2 classes are small.
     """
-    return Finding(code, *codes[code], template.format(**evidence), dict(evidence))
+    about = CODES[code]
+    return Finding(code, about.severity, about.title, template.format(**evidence), dict(evidence))
 
 
 def percent(share: float) -> float:
@@ -91,6 +90,23 @@ def shown(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{float(f'{value:.2g}'):,g}"
     return f"{value:.1e}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration.
+
+    Example:
+        >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
+        ['0.4 s', '12 s', '1 min 15 s', '1 h 6 min']
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def listed(names: Sequence[str], most: int = 3, between: str = ", ") -> str:

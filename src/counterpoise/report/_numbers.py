@@ -85,25 +85,6 @@ def short(value: float | None) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", MINUS)
 
 
-def duration(seconds: float | None) -> str:
-    """Return a duration, given in seconds.
-
-    Example:
-        >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
-        ['0.4 s', '12 s', '1 min 15 s', '1 h 6 min']
-    """
-    if seconds is None:
-        return NONE
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def count(n: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun, in the singular or plural.
 

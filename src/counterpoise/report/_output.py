@@ -8,7 +8,7 @@ from pathlib import Path
 from counterpoise import files
 
 PAGE = "report.html"
-_STUDYS_OWN = (".json", ".toml", ".safetensors")  # suffixes of the files of a study
+_STUDYS_OWN = (".json", ".toml", ".safetensors", ".csv")  # suffixes of the files of a study
 
 
 def check_output(study: Path, out: Path) -> None:

@@ -75,7 +75,7 @@ def page(study: Study) -> str:
     sections = _sections(study, variants, verdicts)
     contents = {k: words for k, words in _CONTENTS.items() if sections.get(k, True)}
     return _template().render(
-        **_beginning(study, verdicts),
+        **_beginning(study),
         **sections,
         study=study,
         variants=variants,
@@ -96,7 +96,16 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    house.filters["code"] = _code
     return house.get_template("page.html.j2")
+
+
+def _code(text: str) -> Markup:
+    """Return text as HTML, what stands in backticks as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if k % 2 else plain(part)
+        for k, part in enumerate(text.split("`"))
+    )
 
 
 def _policy(style: str, script: str) -> str:
@@ -111,17 +120,18 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _beginning(study: Study, verdicts: Sequence[Verdict]) -> dict[str, object]:
+def _beginning(study: Study) -> dict[str, object]:
     """Return the contents of the first section: problems, verdict and other findings."""
-    found = findings.collect_findings(study)
-    groups = [list(group) for _, group in groupby(found, lambda f: f.code)]
+    found = findings.paragraphs(findings.collect_findings(study))
+    groups = [list(group) for _, group in groupby(found, lambda p: p.code)]
     return {
+        "codes": findings.CODES,
         "problems": [g for g in groups if g[0].severity == "problem"],
-        "results": [f for f in found if f.severity == "result"],
+        "results": [g for g in groups if g[0].severity == "result"],
         "others": [g for g in groups if g[0].severity not in ("problem", "result")],
         "lede": _story.lede(study),
         "unfinished": _story.unfinished(study),
-        "headline": _story.headline(study, verdicts),
+        "answers": findings.answers(study),
         "failed": _story.failures(study),
         "metric": METRICS[study.plan.metric].label,
         "margin": f"{100 * study.plan.margin:g}",
@@ -133,6 +143,7 @@ def _sections(
 ) -> dict[str, object]:
     return {
         "ranking": _story.ranking(study, variants, verdicts),
+        "references": _story.references(study),
         "cost": _story.cost(variants, verdicts),
         "classes": _classes.recalls(study, variants),
         "confusion": _confusion.section(study, variants, verdicts),

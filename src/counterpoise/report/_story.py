@@ -1,13 +1,15 @@
 """The first sections: verdict, ranking, cost and post-hoc adjustment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
+from counterpoise.findings import IGNORANT
+from counterpoise.findings.finding import duration
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
+    NONE,
     count,
-    duration,
     mean,
     percent,
     points,
@@ -18,7 +20,7 @@ from counterpoise.report._numbers import (
 from counterpoise.report._strips import across, axis, bars, change, interval
 from counterpoise.report._svg import Scale
 from counterpoise.report._variants import Entry
-from counterpoise.stats import NEITHER_LEARNED, Interval, Verdict
+from counterpoise.stats import Interval, Verdict
 from counterpoise.study import Study
 
 _CSS = {
@@ -42,33 +44,6 @@ def lede(study: Study) -> str:
 def _margin(margin: float) -> str:
     size = 100 * margin
     return f"{size:g} percentage point{'' if size == 1 else 's'}"
-
-
-def headline(study: Study, verdicts: Sequence[Verdict]) -> str:
-    """Return the result of the study in one sentence."""
-    base, metric = study.labels[0], METRICS[study.plan.metric].label
-    if len(study.labels) == 1:
-        return f"{base} was trained alone, so there is nothing to compare it with."
-    words = {v.verdict for v in verdicts}
-    better = {
-        v.variant: v.interval.estimate for v in verdicts if v.verdict == "better" and v.interval
-    }
-    if better:
-        best = max(better, key=lambda label: better[label])
-        gain = points(better[best]).lstrip("+")
-        more = f", and so {_are(len(better) - 1, 'other')}" if len(better) > 1 else ""
-        return f"{best} is better than {base} in {metric}, by {gain} points{more}."
-    if all(v.reason == NEITHER_LEARNED for v in verdicts):
-        return "No variant learned, so there is nothing to compare yet."
-    if words == {"no difference that matters"}:
-        return f"It makes no difference that matters in {metric} which variant is used."
-    if "cannot tell yet" in words:
-        return f"No variant is shown to be better than {base} in {metric}; not all is settled yet."
-    return f"No variant is better than {base} in {metric}."
-
-
-def _are(n: int, what: str) -> str:
-    return f"{'is' if n == 1 else 'are'} {count(n, what)}"
 
 
 def _ends(interval: Interval | None) -> tuple[float, float] | None:
@@ -102,7 +77,7 @@ def ranking(
     names = [m for m in PRIMARY if any(v.scores(m) for v in variants)]
     rows = []
     for v in sorted(variants, key=lambda v: -(v.mean(metric) or -1.0)):
-        row = _difference(v, known.get(v.label), scale, margin)
+        row = _difference(v.index, known.get(v.label), bool(v.records), scale, margin)
         row |= {"variant": v, "score": percent(v.mean(metric))}
         rows.append(row | {"cells": [percent(v.mean(m)) for m in names]})
     return {
@@ -110,6 +85,30 @@ def ranking(
         "axis": axis(scale, tick_points),
         "metrics": [METRICS[m].label for m in names],
     }
+
+
+def references(study: Study) -> dict[str, object] | None:
+    """Return what needs no other training, each row with its difference to the best net.
+
+    The axis leaves out "always the largest class", which would press all others together.
+    """
+    verdicts, margin, best = study.reference_verdicts(), study.plan.margin, study.best
+    if not verdicts or best is None:
+        return None
+    near = [v.interval for v in verdicts if v.interval and v.variant != IGNORANT]
+    scale = _forest_scale(near, margin)
+    scores = {label: _percent_of(x) for label, x in study.reference_scores().items()}
+    rows = [
+        _difference(0, v, v.interval is not None, scale, margin)
+        | {"label": v.variant, "score": scores[v.variant]}
+        for v in sorted(verdicts, key=lambda v: -(v.interval.estimate if v.interval else -2.0))
+    ]
+    score = _percent_of(study.scores()[best])
+    return {"rows": rows, "axis": axis(scale, tick_points), "best": best, "score": score}
+
+
+def _percent_of(by_seed: Mapping[int, float | None]) -> str:
+    return percent(mean([x for x in by_seed.values() if x is not None]))
 
 
 def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
@@ -122,22 +121,30 @@ def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
 
 
 def _difference(
-    variant: Entry, verdict: Verdict | None, scale: Scale, margin: float
+    index: int, verdict: Verdict | None, ran: bool, scale: Scale, margin: float
 ) -> dict[str, object]:
     if verdict is None:
-        strip = interval(variant.index, scale, 0.0, None, margin)
+        strip = interval(index, scale, 0.0, None, margin)
         return {"word": "the baseline", "css": "base", "strip": strip}
     if verdict.interval is None:
-        word = "no run finished" if not variant.records else verdict.words
+        word = verdict.words if ran else "no run finished"
         return {"word": word, "css": "open"}
     middle, ends = verdict.interval.estimate, _ends(verdict.interval)
     return {
         "difference": points(middle),
-        "ends": f"{points(ends[0])} to {points(ends[1])}" if ends else "–",
-        "strip": interval(variant.index, scale, middle, ends, margin),
+        "ends": _written(ends),
+        "strip": interval(index, scale, middle, ends, margin),
         "word": verdict.words.replace("cannot tell yet: ", "open: "),
         "css": _CSS[verdict.verdict],
     }
+
+
+def _written(ends: tuple[float, float] | None) -> str:
+    """Write an interval; one beyond all that is possible tells no more than that."""
+    if ends is None:
+        return NONE
+    wide = max(-ends[0], ends[1]) > 1
+    return "wider than ±100" if wide else f"{points(ends[0])} to {points(ends[1])}"
 
 
 def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
@@ -150,7 +157,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
         {
             "variant": v,
             "difference": points(gains.get(v.label)),
-            "seconds": duration(seconds),
+            "seconds": NONE if seconds is None else duration(seconds),
             "strip": "" if seconds is None else bars(scale, [seconds]),
             "factor": f"{seconds / first:.2f} ×" if seconds and first else "–",
             "memory": short(v.timing["peak_memory_mb"]),

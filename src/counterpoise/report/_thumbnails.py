@@ -22,13 +22,18 @@ class Thumbnail:
 
     Attributes:
         uri: the image as a data URI.
-        index: index of the sample in its split.
+        name: its file, or its number in the test split.
         by: number of seeds that misclassify it, by index of the variant.
     """
 
     uri: str
-    index: int
+    name: str
     by: dict[int, int]
+
+    @property
+    def file(self) -> str:
+        """The name without its folders."""
+        return self.name.rpartition("/")[2]
 
 
 class Images:
@@ -92,7 +97,7 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
     answers = _answers(study) if images.available else None
     if answers is None:
         return {}
-    targets = images.targets()
+    targets, names = images.targets(), study.sample_names("test")
     found: dict[str, list[Thumbnail]] = {}
     left = BUDGET
     for true, predicted in pairs:
@@ -107,8 +112,9 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
             left -= len(uri)
             if left < 0:
                 return found
+            index = int(candidates[k])
             by = {v: int(n[k]) for v, n in taken.items() if n[k]}
-            shown.append(Thumbnail(uri, int(candidates[k]), by))
+            shown.append(Thumbnail(uri, names[index] if names else f"no. {index}", by))
         if shown:
             found[f"e-{true}-{predicted}"] = shown
     return found

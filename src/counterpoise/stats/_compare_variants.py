@@ -160,11 +160,10 @@ def _word(
         end = ", beyond the margin" if found.by_margin else ""
         return word, f"the whole interval is{side[1:]}{end}"
     if pair.n < MIN_SEEDS and found.low * found.high > 0:
-        when = "three" if found.by_margin else "five"
-        return (
-            "cannot tell yet",
-            f"the interval leaves out 0, which is believed with {when} seeds or more",
-        )
+        few = "from two seeds nothing is called"
+        if pair.n > 2:
+            few = f"with {pair.n} seeds only differences beyond the margin are called"
+        return "cannot tell yet", f"the interval leaves out 0, but {few}"
     return "cannot tell yet", "the interval holds both 0 and differences that matter"
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from counterpoise.stats._interval import Interval
 from counterpoise.stats._paired import PairedComparison
-from counterpoise.stats._seeds import MAX_SEEDS
+from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS
 
 NEITHER_LEARNED = "neither learned in any seed; train longer, or at another learning rate"
 
@@ -57,6 +57,22 @@ class Verdict:
     seeds_needed: int | None
 
     @property
+    def uncalled(self) -> bool:
+        """Return whether the interval leaves out 0, and yet the seeds are too few for a verdict."""
+        if self.verdict != "cannot tell yet" or self.reason == NEITHER_LEARNED:
+            return False
+        low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
+        return low is not None and high is not None and low * high > 0
+
+    @property
+    def seeds_say_too_little(self) -> bool:
+        """Return whether even the number of seeds that would tell is unknown from so few."""
+        if self.comparison is None or self.seeds_needed is None:
+            return False
+        n = self.comparison.n
+        return n == 2 or (n < MIN_SEEDS and self.seeds_needed > MAX_SEEDS)
+
+    @property
     def words(self) -> str:
         """Return the verdict; where there is none, with the number of seeds that would help."""
         if self.verdict in ("better", "worse") and self.by_margin:
@@ -65,8 +81,16 @@ class Verdict:
             return self.verdict
         if self.reason == NEITHER_LEARNED:
             return f"cannot tell: {NEITHER_LEARNED}"
-        if self.seeds_needed is None:
+        if self.seeds_needed is None or self.comparison is None:
             return "cannot tell yet: it takes two seeds to see what chance does"
+        n = self.comparison.n
+        if self.seeds_say_too_little:
+            return f"cannot tell yet: {n} seeds say too little, run {MIN_SEEDS}"
+        if self.uncalled:
+            return (
+                f"cannot tell yet: with {n} seeds only differences beyond the margin are called; "
+                f"about {self.seeds_needed} would tell"
+            )
         if self.seeds_needed > MAX_SEEDS:
             return f"cannot tell yet: more than {MAX_SEEDS} seeds would be needed"
         return f"cannot tell yet: about {self.seeds_needed} seeds would"

@@ -6,7 +6,8 @@ cautions.py  what will go wrong, said before
 estimate.py  how long it will take
 settings.py  how trainings are done: the tables of that plan
 spec.py      what one run is asked for; its digest names the run's folder
-_stream.py   running it: first the learning rates are chosen, then what is reported is trained
+_stream.py   running it: first the references, then the learning rates are chosen, then what is
+             reported is trained
 events.py    what happens on the way
 engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
@@ -59,6 +60,7 @@ class Settings(TypedDict, total=False):
     metric: str
     margin: float
     baseline: str
+    references: bool
     on_other_environment: str
     tuning: Tuning
     time: str
@@ -82,7 +84,8 @@ def compare(
 
     Per seed all variants get the same split, the same order of samples and the same initial
     weights; each gets the same budget to choose its learning rate, on validation and on seeds that
-    are not reported; the test split is read once, after all choices. Runs that are in `out` already
+    are not reported; the test split is read once, after all choices. Classical models on the same
+    splits stand beside them, unless `references=False`. Runs that are in `out` already
     are not trained again, so a study that was stopped goes on where it was.
 
     Args:
@@ -100,7 +103,8 @@ def compare(
         training: how every variant is trained; what it leaves open is decided by the data, as
             `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
-        **settings: the other fields of `Plan`: variant, metric, margin, baseline, tuning, time.
+        **settings: the other fields of `Plan`: variant, metric, margin, baseline, references,
+            on_other_environment, tuning, time.
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not

@@ -7,6 +7,7 @@ digest.
 """
 
 import hashlib
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
 
 if TYPE_CHECKING:
+    import torch
+
     from counterpoise.data import Split, Splits
 
 FILE = "data.safetensors"
@@ -98,9 +101,40 @@ def keep(
         for name, split in splits.items()
         for kind in ("inputs", "targets")
     }
+    tensors |= {
+        f"{name}_names": _packed(split.names) for name, split in splits.items() if split.names
+    }
     content = record.tensors(tensors)  # copies: splits can be slices of one tensor
     files.write(folder / FILE, content)
     return {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _packed(names: Sequence[str]) -> "torch.Tensor":
+    """Return names as the bytes of a JSON list."""
+    import torch
+
+    return torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)
+
+
+def read_names(path: Path, split: str) -> tuple[str, ...] | None:
+    """Return the names of a split's samples, from the file of `find_kept`; None without any.
+
+    Raises:
+        record.Damaged: they are no list of texts.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        if f"{split}_names" not in file.keys():  # noqa: SIM118 it is no mapping
+            return None
+        content = file.get_tensor(f"{split}_names").tobytes()
+    try:
+        names = json.loads(content)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise record.Damaged(f"{path} holds names of samples that are no list of texts")
+    return tuple(names)
 
 
 def find_kept(folder: Path, facts: Facts) -> Path | None:

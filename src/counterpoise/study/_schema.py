@@ -14,8 +14,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from counterpoise.metrics import Evaluation
+from counterpoise.registry import REFERENCES
 from counterpoise.study import record
+from counterpoise.study.plan import reference_label
 from counterpoise.study.record import Content
+from counterpoise.study.spec import Stage
 
 _BINS = 15
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
@@ -48,9 +51,11 @@ def check_study(path: Path, kept: Content) -> None:
 
 
 def check_labels(path: Path, kept: Content, labels: Sequence[str]) -> None:
-    """Check that the runs and rates of `study.json` are those of its plan's variants."""
-    named = {row["label"] for row in kept["runs"].values()} | kept["choices"].keys()
-    if not named <= set(labels):
+    """Check that the runs and rates of `study.json` are those of its variants and references."""
+    rows, references = kept["runs"].values(), set(map(reference_label, REFERENCES))
+    classical = {row["label"] for row in rows if row["stage"] == "reference"}
+    named = {row["label"] for row in rows if row["stage"] != "reference"} | kept["choices"].keys()
+    if not (named <= set(labels) and classical <= references):
         raise record.Damaged(f"{path} holds runs of variants that its plan has not")
 
 
@@ -58,12 +63,13 @@ def check_run(path: Path, run: Content, classes: int) -> None:
     """Check the content of a `run.json` whose `spec` is known to be right."""
     wanted: dict[str, Fits] = {
         "environment": _mapping(_text),
-        "parameters": _count,
         "train_counts": _list(_count, classes),
         "seen_counts": _list(_number, classes),
     }
     _need(path, run, wanted)
-    if run["spec"]["stage"] == "final":
+    if run["spec"]["stage"] != "reference":
+        _need(path, run, {"parameters": _count})
+    if run["spec"]["stage"] != "tuning":
         _need(path, run, {"test": _mapping()})
     for kind in ("validation", "test", "adjusted"):
         if run.get(kind) is not None:
@@ -167,7 +173,7 @@ def _row(value: object) -> bool:
         and _text(value.get("label"))
         and _number(value.get("lr"))
         and type(value.get("seed")) is int
-        and value.get("stage") in ("tuning", "final")
+        and value.get("stage") in typing.get_args(Stage)
     )
 
 

@@ -13,7 +13,12 @@ from counterpoise.study._prepared import FILE, Facts, gather, keep
 from counterpoise.study.cautions import ask_doctor, foresee
 from counterpoise.study.defaults import Default, fill, fit_into
 from counterpoise.study.engines import run_all
-from counterpoise.study.environment import differences, environment, run_environment
+from counterpoise.study.environment import (
+    differences,
+    environment,
+    reference_environment,
+    run_environment,
+)
 from counterpoise.study.estimate import estimate
 from counterpoise.study.events import (
     Chosen,
@@ -25,8 +30,17 @@ from counterpoise.study.events import (
     Prepared,
     Unsaved,
 )
-from counterpoise.study.plan import Plan, choose, final_runs, read, tuning_runs, write
-from counterpoise.study.spec import Job, RunRow, RunSpec, run_id
+from counterpoise.study.plan import (
+    Plan,
+    choose,
+    final_runs,
+    read,
+    reference_label,
+    reference_runs,
+    tuning_runs,
+    write,
+)
+from counterpoise.study.spec import Job, ReferenceSpec, RunRow, RunSpec, Stage, run_id
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -43,25 +57,29 @@ class _Work:
     facts: Facts
     asked: Plan  # the same as it was asked for, with what it left open
     runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
-    specs: dict[str, RunSpec] = field(default_factory=dict)
+    specs: dict[str, RunSpec | ReferenceSpec] = field(default_factory=dict)
     choices: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    added: list[str] = field(default_factory=list)  # the names of the stage that is on
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
-    def add(self, specs: Sequence[RunSpec]) -> None:
+    def add(self, specs: Sequence[RunSpec | ReferenceSpec]) -> None:
         """Take up the runs of a stage."""
-        self.added = []
         for spec in specs:
             name = run_id(spec.to_json())
             self.specs[name] = spec
-            self.runs[name] = {
-                "label": self.plan.label(spec.variant),
-                "seed": spec.seed,
-                "lr": spec.lr,
-                "stage": spec.stage,
-            }
-            self.added.append(name)
+            if isinstance(spec, ReferenceSpec):
+                label, lr = reference_label(spec.reference), 0.0
+            else:
+                label, lr = self.plan.label(spec.variant), spec.lr
+            self.runs[name] = {"label": label, "seed": spec.seed, "lr": lr, "stage": spec.stage}
+
+    def names(self, stage: Stage) -> list[str]:
+        """Return the runs of a stage."""
+        return [name for name, row in self.runs.items() if row["stage"] == stage]
+
+    def add_references(self) -> None:
+        """Take up the fits of the classical models."""
+        self.add(reference_runs(self.plan, self.facts["fingerprint"], self.facts["shape"]))
 
     def add_tuning(self) -> None:
         """Take up the runs that choose the learning rates."""
@@ -108,8 +126,9 @@ def stream(
     """Run the missing runs of one study or several, side by side, and yield events.
 
     What a plan leaves open is decided by the data (`defaults.fill`); a study that was asked for in
-    the same words on the same data goes on with what was decided then. First the trainings that
-    choose each variant's learning rate, then those that are reported.
+    the same words on the same data goes on with what was decided then. First the references run,
+    which take seconds; then the trainings that choose each variant's learning rate; then those that
+    are reported.
 
     Args:
         plans: what to run, by the study's folder, which is made if it is not there.
@@ -119,8 +138,8 @@ def stream(
         on_reading: called with the numbers of images that are read and that there are.
 
     Yields:
-        `Event`s, those of a run and those of a study: `Prepared` first, `Planned` before each of
-        the two stages, `Chosen` between them, and `Unsaved`.
+        `Event`s, those of a run and those of a study: `Prepared` first, `Planned` before each
+        stage, `Chosen` before the last one, and `Unsaved`.
 
     Raises:
         ValueError: a folder that cannot be written or that another process is using, data that do
@@ -143,6 +162,7 @@ def stream(
             works.append(work)
             yield Prepared(folder, p.plan, facts, p.defaults, p.cautions, p.seconds)
         for work in works:
+            work.add_references()
             if work.plan.grid:
                 work.add_tuning()
             else:
@@ -150,13 +170,14 @@ def stream(
             work.save()
             files.write(work.folder / PLAN, write(work.plan))
             files.make_folder(work.folder / RUNS)
-        yield from _stage([work for work in works if work.plan.grid], workers)
+        yield from _stage([w for w in works if w.names("reference")], "reference", workers)
+        yield from _stage([work for work in works if work.plan.grid], "tuning", workers)
         for work in works:
             if work.plan.grid:
                 work.add_final()
                 work.save()
             yield Chosen(dict(work.choices))
-        yield from _stage(works, workers)
+        yield from _stage(works, "final", workers)
 
 
 class _Ready(NamedTuple):
@@ -228,16 +249,16 @@ def _check_place(folder: Path, source: Path) -> None:
             )
 
 
-def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
-    """Do the runs that are not done."""
+def _stage(works: list[_Work], stage: Stage, workers: int | None) -> Iterator[Event]:
+    """Do the runs of a stage that are not done."""
     jobs: dict[str, Job] = {}
     owner: dict[str, _Work] = {}
     for work in works:
-        kept = _take_up(work)
-        yield _planned(work, kept)
+        kept = _take_up(work, stage)
+        yield _planned(work, stage, kept)
         for name in kept:
             yield Finished(name, kept=True)
-        for name in work.added:
+        for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
     for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
@@ -254,10 +275,11 @@ def _stage(works: list[_Work], workers: int | None) -> Iterator[Event]:
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
 
 
-def _take_up(work: _Work) -> dict[str, list[str]]:
+def _take_up(work: _Work, stage: Stage) -> dict[str, list[str]]:
     """Return the finished runs, and how the environment of each differs from this one."""
-    here, kept = run_environment(), {}
-    for name in work.added:
+    here = reference_environment() if stage == "reference" else run_environment()
+    kept = {}
+    for name in work.names(stage):
         folder = work.folder / RUNS / name
         run = record.take_up(folder, work.specs[name].to_json())
         if run is not None:
@@ -268,20 +290,29 @@ def _take_up(work: _Work) -> dict[str, list[str]]:
     return kept
 
 
-def _planned(work: _Work, kept: Mapping[str, list[str]]) -> Planned:
+def _planned(work: _Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned:
     """Describe a stage before it begins."""
     samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
     final = samples * plan.training.epochs * len(plan.variants) * len(plan.seeds)
+    tried = len(plan.variants) * len(plan.grid) * plan.tuning.seeds
+    tuning = samples * (plan.tuning.epochs or plan.training.epochs) * tried
     return Planned(
         folder=work.folder,
-        runs={name: work.runs[name] for name in work.added},
+        runs={name: work.runs[name] for name in work.names(stage)},
         kept=tuple(kept),
         other_environment={name: said for name, said in kept.items() if said},
-        left_over=tuple(sorted(folders - work.runs.keys())) if work.choices else (),
-        cost={name: samples * work.specs[name].training.epochs for name in work.added},
-        later=0 if work.choices else final,
+        left_over=tuple(sorted(folders - work.runs.keys()))
+        if stage == "final" and work.choices
+        else (),
+        cost={name: samples * _passes(work.specs[name]) for name in work.names(stage)},
+        later={"reference": tuning + final, "tuning": final, "final": 0}[stage],
     )
+
+
+def _passes(spec: RunSpec | ReferenceSpec) -> int:
+    """Return how often a run sees the data; a reference takes about as long as an epoch."""
+    return 1 if isinstance(spec, ReferenceSpec) else spec.training.epochs
 
 
 def _train_run(job: Job, emit: Emit) -> None:
@@ -294,7 +325,7 @@ def _train_run(job: Job, emit: Emit) -> None:
 def _tuning_scores(work: _Work) -> dict[tuple[str, float], list[float]]:
     """Return the validation scores of the finished tuning runs, by label and learning rate."""
     scores: dict[tuple[str, float], list[float]] = {}
-    for name in work.added:
+    for name in work.names("tuning"):
         run = record.read(work.folder / RUNS / name)
         if run is not None:
             key = work.runs[name]["label"], work.runs[name]["lr"]

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise import files, stats
+from counterpoise.registry import REFERENCES
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import Facts, find_kept
+from counterpoise.study._prepared import Facts, find_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
-from counterpoise.study.plan import Plan, read, read_file
-from counterpoise.study.spec import RunRow, run_id
+from counterpoise.study.plan import Plan, read, read_file, reference_label
+from counterpoise.study.spec import RunRow, Stage, run_id
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Record:
     """One finished run.
 
     Attributes:
-        label: the variant's.
+        label: the variant's, or the reference's.
         seed: of the split, the order of the samples and the initial weights.
-        lr: the learning rate.
+        lr: the learning rate; 0 for a reference.
         run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, tau,
             and the scores (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the
             test split after post-hoc logit adjustment).
@@ -95,6 +96,7 @@ class Study:
         failed: of each run that failed, its row of `expected` and the reason.
         expected: label, seed, lr and stage of every run, by the name of its folder.
         environment: versions and machine of the last `compare`.
+        references: the finished runs of the classical models, without history, weights and flow.
         edited: in what the folder's plan.toml differs from `plan`, such as "losses"; empty if in
             nothing.
     """
@@ -109,6 +111,7 @@ class Study:
     expected: Mapping[str, RunRow]
     environment: Mapping[str, str | int | None]
     edited: tuple[str, ...] = ()
+    references: tuple[Record, ...] = ()
 
     @cached_property
     def data_file(self) -> Path | None:
@@ -118,6 +121,21 @@ class Study:
             record.Damaged: it is not the file that the study was run on.
         """
         return find_kept(self.folder, self.data)
+
+    def sample_names(self, split: str) -> tuple[str, ...] | None:
+        """The file names or row numbers of the samples of a split, as its data had them.
+
+        Args:
+            split: "train" or "test".
+
+        Returns:
+            None where the data have no names, or are no longer kept.
+        """
+        if self.data_file is None:
+            return None
+        found = read_names(self.data_file, split)
+        counts = self.data["train_counts"] if split == "train" else self.data["test_counts"]
+        return found if found and len(found) == sum(counts) else None
 
     def other_environments(self) -> dict[str, list[Record]]:
         """The runs whose environment is another than most have, by how it differs."""
@@ -169,18 +187,83 @@ class Study:
 
     @cached_property
     def _verdicts(self) -> list[stats.Verdict]:
+        return self._judge(self.scores())
+
+    def _judge(self, scores: Mapping[str, Mapping[int, float | None]]) -> list[stats.Verdict]:
+        """Compare with the baseline, and see what did not learn."""
         noise = None
         if self.chance is not None:
             sizes = self.data["test_counts"]
             by_class = self.plan.metric == "balanced_accuracy"
             noise = stats.guessing_noise(self.chance, sizes if by_class else [sum(sizes)])
         return stats.compare_variants(
-            self.scores(),
+            scores,
             self.labels[0],
             margin=self.plan.margin,
             chance=self.chance,
             noise_sd=noise,
         )
+
+    @cached_property
+    def reference_labels(self) -> tuple[str, ...]:
+        """The labels of the classical models that stand beside the variants."""
+        found = {r["label"] for r in self.expected.values() if r["stage"] == "reference"}
+        return tuple(label for label in map(reference_label, REFERENCES) if label in found)
+
+    @property
+    def adjusted_label(self) -> str:
+        """The label of the baseline after post-hoc logit adjustment."""
+        return f"{self.labels[0]}, adjusted after training"
+
+    def reference_scores(self, metric: str | None = None) -> dict[str, dict[int, float | None]]:
+        """A metric of what needs no training of another net, by label and seed.
+
+        That is every reference and, last, the baseline after post-hoc logit adjustment, where there
+        was a validation split to choose τ on.
+        """
+        metric = metric or self.plan.metric
+        table: dict[str, dict[int, float | None]] = {
+            label: dict.fromkeys(self.plan.seeds) for label in self.reference_labels
+        }
+        for r in self.references:
+            table[r.label][r.seed] = r.run["test"].get(metric)
+        if self.plan.training.validation:
+            table[self.adjusted_label] = self.scores(metric, "adjusted")[self.labels[0]]
+        return table
+
+    @cached_property
+    def best(self) -> str | None:
+        """The variant with the best mean score on the test split; None where none has one."""
+        found = {
+            label: [x for x in by_seed.values() if x is not None]
+            for label, by_seed in self.scores().items()
+        }
+        means = {label: sum(x) / len(x) for label, x in found.items() if x}
+        return max(means, key=means.__getitem__, default=None)
+
+    def reference_verdicts(self) -> list[stats.Verdict]:
+        """Judge every row of `reference_scores` against the best variant.
+
+        They are a family of their own, with its own Holm, and outside that of `verdicts`. "better"
+        says that the reference is. The best variant is chosen by the very scores that it is judged
+        by, which flatters it; none where no variant has a score.
+        """
+        if self.best is None:
+            return []
+        scores = {self.best: self.scores()[self.best], **self.reference_scores()}
+        return stats.compare_variants(scores, self.best, margin=self.plan.margin)
+
+    def adjusted_verdict(self) -> stats.Verdict | None:
+        """Judge the baseline after post-hoc logit adjustment against itself before; None without.
+
+        One comparison, in no family.
+        """
+        base, label = self.labels[0], self.adjusted_label
+        adjusted = self.reference_scores().get(label)
+        if adjusted is None:
+            return None
+        scores = {base: self.scores()[base], label: adjusted}
+        return self._judge(scores)[0]
 
     @property
     def chance(self) -> float | None:
@@ -218,25 +301,28 @@ def open_study(folder: str | Path) -> Study:
             f"{error}; counterpoise compare with the same plan and --out {folder} writes it again, "
             "and keeps the runs"
         ) from error
-    found: dict[str, list[Record]] = {"tuning": [], "final": []}
+    found: dict[Stage, list[Record]] = {"reference": [], "tuning": [], "final": []}
     for name, row in kept["runs"].items():
         if run := _read_run(folder / RUNS, name, row, len(kept["data"]["class_names"])):
             found[row["stage"]].append(
                 Record(row["label"], row["seed"], row["lr"], run, folder / RUNS / name)
             )
-    order = {label: k for k, label in enumerate(plan.labels)}
-    final = sorted(found["final"], key=lambda r: (order[r.label], r.seed))
+    labels = [*plan.labels, *map(reference_label, REFERENCES)]
+    order = {label: k for k, label in enumerate(labels)}
+    for records in found.values():
+        records.sort(key=lambda r: (order[r.label], r.seed))
     return Study(
         folder,
         plan,
         kept["data"],
-        tuple(final),
+        tuple(found["final"]),
         tuple(found["tuning"]),
         kept["choices"],
         kept["failed"],
         kept["runs"],
         kept["environment"],
         _edited(folder / PLAN, plan),
+        tuple(found["reference"]),
     )
 
 
@@ -253,7 +339,11 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
         return None
     try:
         spec = run["spec"]
-        found = {"seed": spec["seed"], "stage": spec["stage"], "lr": spec["training"]["lr"]}
+        found = {"seed": spec["seed"], "stage": spec["stage"]}
+        if spec["stage"] == "reference":
+            found["label"] = reference_label(spec["reference"])
+        else:
+            found["lr"] = spec["training"]["lr"]
         same = run_id(spec) == name and found.items() <= row.items()
     except (LookupError, TypeError, AttributeError):
         same = False

@@ -22,7 +22,13 @@ Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit], None]
 
 # What every worker needs and would import for itself: optimizers load _dynamo, scores sklearn.
-_PRELOADED = ["torch", "torch._dynamo", "sklearn.metrics", "counterpoise.study.one_run"]
+_PRELOADED = [
+    "torch",
+    "torch._dynamo",
+    "sklearn.metrics",
+    "counterpoise.references",
+    "counterpoise.study.one_run",
+]
 _MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
 _ATTEMPTS = 2  # a worker that was killed is started once more
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

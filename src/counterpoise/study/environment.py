@@ -9,10 +9,12 @@ from pathlib import Path
 
 import counterpoise
 
+_CLASSICAL = ("scikit-learn", "imbalanced-learn")
+
 
 def environment() -> dict[str, str | int | None]:
     """Return the versions and the machine, for people."""
-    packages = ("torch", "numpy", "scikit-learn", "scipy")
+    packages = ("torch", "numpy", "scipy", *_CLASSICAL)
     return {
         "counterpoise": counterpoise.__version__,
         "python": platform.python_version(),
@@ -44,6 +46,12 @@ def run_environment() -> dict[str, str]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "kernels": f"C for {compiled.INSTRUCTIONS}" if compiled.LIBRARY else "torch operators",
     }
+
+
+@cache
+def reference_environment() -> dict[str, str]:
+    """Return what the bytes of a classical model's record depend on."""
+    return {**run_environment(), **{name: version(name) for name in _CLASSICAL}}
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

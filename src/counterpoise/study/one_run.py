@@ -5,8 +5,9 @@ import itertools
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,11 +19,11 @@ from counterpoise.registry import resolve
 from counterpoise.study import record
 from counterpoise.study._prepared import load_splits
 from counterpoise.study.engines import peak_memory_mb
-from counterpoise.study.environment import run_environment
+from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
 from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
-from counterpoise.study.spec import Job
+from counterpoise.study.spec import Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
@@ -30,7 +31,7 @@ _PROBED = 64  # samples of the look at the first step
 
 
 def train_run(job: Job, emit: Emit) -> None:
-    """Train by a job's spec and write its record to the job's folder.
+    """Train by a job's spec, or fit a reference, and write its record to the job's folder.
 
     Args:
         job: the run.
@@ -49,23 +50,84 @@ def train_run(job: Job, emit: Emit) -> None:
         if record.take_up(folder, job.spec.to_json()) is not None:
             return
         try:
-            _Training(job).run(folder, emit)
+            if isinstance(job.spec, ReferenceSpec):
+                _fit(job, job.spec)
+            else:
+                _Training(job).run(folder, emit)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
 
 
+def _fit(job: Job, spec: ReferenceSpec) -> None:
+    """Fit a classical model, and write its record."""
+    from counterpoise.references import Reference  # no other run needs what it imports
+
+    begin = time.perf_counter()
+    splits = _read_data(job.study, spec.validation, spec.seed)
+    train = splits["train"]
+    counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
+    model = Reference(spec.reference, train.inputs, train.targets, job.num_classes, spec.seed)
+    logits = {
+        name: model.log_probabilities(splits[name].inputs)
+        for name in ("validation", "test")
+        if name in splits
+    }
+    kept, scores = _score(splits, logits, counts, model.seen_counts)
+    found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
+    run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
+    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
+    record.finish(job.folder, {"predictions.npz": record.npz(**kept)}, run, timing)
+
+
+def _read_data(study: Path, validation: float, seed: int) -> dict[str, data.Split]:
+    """Split by the seed, and scale features by the training split's statistics."""
+    whole, test = load_splits(study)
+    splits = {"train": whole, "test": test}
+    if validation:
+        pair = data.split_validation(whole, validation, seed)
+        splits |= dict(zip(("train", "validation"), pair, strict=True))
+    scale = data.standardizer(splits["train"].inputs)
+    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
+
+
+def _score(
+    splits: Mapping[str, data.Split],
+    logits: Mapping[str, np.ndarray],
+    counts: list[int],
+    seen_counts: Tensor,
+) -> tuple[dict[str, np.ndarray], record.Content]:
+    """Return logits and targets to be kept, and the scores, those after post-hoc adjustment too.
+
+    Its τ is chosen on validation, if there is one.
+    """
+    found: record.Content = {}
+    kept: dict[str, np.ndarray] = {}
+    for name, z in logits.items():
+        targets = splits[name].targets.numpy()
+        kept |= {f"{name}_logits": z, f"{name}_targets": targets}
+        found[name] = evaluate(targets, z, counts).to_dict()
+    if logits.keys() >= {"validation", "test"}:
+        held, targets = torch.from_numpy(logits["validation"]), splits["validation"].targets
+        tau = losses.choose_tau(held, targets, seen_counts).tau
+        shifted = adjust(logits["test"], seen_counts.tolist(), tau)
+        adjusted = evaluate(kept["test_targets"], shifted, counts)
+        found |= {"tau": tau, "adjusted": adjusted.to_dict()}
+    return kept, found
+
+
 class _Training:
     """All that one training needs, made from its spec."""
 
     def __init__(self, job: Job) -> None:
-        self.spec, spec, t = job.spec, job.spec, job.spec.training
+        self.spec = spec = cast(RunSpec, job.spec)
+        t = spec.training
         self.num_classes, self.environment = job.num_classes, run_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self._read_data(job.study)
+        self.splits = _read_data(job.study, t.validation, spec.seed)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -125,17 +187,6 @@ class _Training:
         }
         record.finish(folder, contents, run, timing)
 
-    def _read_data(self, study: Path) -> None:
-        """Split by the seed, and scale features by the training split's statistics."""
-        whole, test = load_splits(study)
-        self.splits = {"train": whole, "test": test}
-        share = self.spec.training.validation
-        if share:
-            pair = data.split_validation(whole, share, self.spec.seed)
-            self.splits |= dict(zip(("train", "validation"), pair, strict=True))
-        scale = data.standardizer(self.splits["train"].inputs)
-        self.splits = {k: data.Split(scale(p.inputs), p.targets) for k, p in self.splits.items()}
-
     def _make_loss(self, variant: Variant) -> nn.Module:
         """Build the loss from the counts that it will see."""
         t, settings = self.spec.training, variant.settings
@@ -169,33 +220,21 @@ class _Training:
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test split is for the final runs."""
         counts = torch.bincount(self.splits["train"].targets, minlength=self.num_classes).tolist()
+        wanted = ("validation", "test") if final else ("validation",)
+        logits = {name: self._logits(name).numpy() for name in wanted if name in self.splits}
+        kept, scores = _score(self.splits, logits, counts, self.seen_counts)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
             "seen_counts": self.seen_counts.tolist(),
+            **scores,
         }
-        kept: dict[str, np.ndarray] = {}
-        for name in ("validation", "test") if final else ("validation",):
-            if name in self.splits:
-                logits, targets = self._logits(name).numpy(), self.splits[name].targets.numpy()
-                kept |= {f"{name}_logits": logits, f"{name}_targets": targets}
-                found[name] = evaluate(targets, logits, counts).to_dict()
         if not final:
             return {}, found
-        if "validation" in found:
-            found |= self._adjusted(kept, counts)
         return {
             "predictions.npz": record.npz(**kept),
             "weights.safetensors": record.tensors(self.net.state_dict()),
         }, found
-
-    def _adjusted(self, kept: dict[str, np.ndarray], counts: list[int]) -> record.Content:
-        """Return the scores after post-hoc logit adjustment, τ chosen on validation."""
-        validation = torch.from_numpy(kept["validation_logits"])
-        targets = self.splits["validation"].targets
-        tau = losses.choose_tau(validation, targets, self.seen_counts).tau
-        shifted = adjust(kept["test_logits"], self.seen_counts.tolist(), tau)
-        return {"tau": tau, "adjusted": evaluate(kept["test_targets"], shifted, counts).to_dict()}
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from counterpoise.study.settings import (
     setting,
     settle,
 )
-from counterpoise.study.spec import RunSpec, Stage
+from counterpoise.study.spec import ReferenceSpec, RunSpec, Stage
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,6 +68,7 @@ class Plan:
         registry.METRICS[registry.PRIMARY[0]].margin, "differences below it do not matter"
     )
     baseline: str = setting("", "label of what the others are compared with; empty: the first")
+    references: bool = setting(True, "classical models beside the nets, on the same splits")
     on_other_environment: str = setting(
         "keep", "keep or rerun: what was trained with another torch, processor or set of kernels"
     )
@@ -123,6 +124,33 @@ class Plan:
         if self.training.lr != "auto":
             return ()
         return self.tuning.grid or GRIDS[self.training.optimizer]
+
+
+def reference_label(word: str) -> str:
+    """Return the label of a reference, which no variant can have: its words, with spaces.
+
+    Example:
+        >>> reference_label("logistic_regression")
+        'logistic regression'
+    """
+    return word.replace("_", " ")
+
+
+def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[ReferenceSpec]:
+    """Return the fits of the classical models that there are for samples of a shape, seed by seed.
+
+    Args:
+        plan: the study.
+        data: the fingerprint of its data.
+        shape: of a sample.
+    """
+    kind = {1: "vectors", 3: "images"}.get(len(shape))
+    return [
+        ReferenceSpec(word, seed, plan.training.validation, data)
+        for seed in plan.seeds
+        for word, row in registry.REFERENCES.items()
+        if plan.references and (not row.needs or kind in row.needs)
+    ]
 
 
 def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:

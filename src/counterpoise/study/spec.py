@@ -11,7 +11,7 @@ from typing import Literal, TypedDict, cast
 from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant
 
-Stage = Literal["tuning", "final"]
+Stage = Literal["reference", "tuning", "final"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,33 @@ class RunSpec:
         }
 
 
+@dataclass(frozen=True)
+class ReferenceSpec:
+    """One fit of a classical model: all that was asked for.
+
+    Attributes:
+        reference: a key of `registry.REFERENCES`.
+        seed: of the split, and of what the model draws.
+        validation: share of the training split that is held out, as for the nets.
+        data: the fingerprint of the data.
+    """
+
+    reference: str
+    seed: int
+    validation: float
+    data: str
+    stage: Literal["reference"] = "reference"
+
+    def to_json(self) -> Content:
+        """Return it as `run.json` holds it."""
+        return asdict(self)
+
+
 class RunRow(TypedDict):
-    """A run in short, as `study.json` lists it by the name of its folder."""
+    """A run in short, as `study.json` lists it by the name of its folder.
+
+    The learning rate of a reference, which has none, is 0.
+    """
 
     label: str
     seed: int
@@ -70,13 +95,13 @@ class Job:
     """All that a worker needs to do a run.
 
     Attributes:
-        spec: what to train.
+        spec: what to train or to fit.
         folder: the run's; its name is the run's.
         study: the folder of the study, with the data.
         num_classes: of the data.
     """
 
-    spec: RunSpec
+    spec: RunSpec | ReferenceSpec
     folder: Path
     study: Path
     num_classes: int
@@ -86,10 +111,10 @@ def run_id(spec: Content) -> str:
     """Return the name of a run's folder: readable words, and a digest of the specification.
 
     Args:
-        spec: of `RunSpec.to_json`, or read from a `run.json`.
+        spec: of `to_json`, or read from a `run.json`.
     """
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    variant = spec["variant"]
-    words = "-".join(variant[axis] for axis in ("norm", "loss", "sampler"))
+    axes = (spec["variant"][axis] for axis in ("norm", "loss", "sampler"))
+    words = spec["reference"] if spec["stage"] == "reference" else "-".join(axes)
     readable = re.sub(r"[^A-Za-z0-9_+-]", "_", words)[:60]
     return f"{readable}-{spec['stage']}-{spec['seed']}-{digest[:12]}"

@@ -1,0 +1,222 @@
+"""The first questions to a study, answered: what to use, what was better, what cannot be told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counterpoise import stats
+from counterpoise.findings import _references
+from counterpoise.findings._verdicts import measured
+from counterpoise.findings.finding import duration, listed, percent, shown
+from counterpoise.registry import METRICS
+from counterpoise.study import Study
+
+_CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
+_INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"
+_ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
+
+_BEHIND = (
+    "No net is shown to beat {reference} ({score:.1f}%), whose difference to the best of them, "
+    "{net}, is {points:+.{digits}f} points."
+)
+_AHEAD = (
+    "{net}, the best net, is {points:.{digits}f} points ahead of {reference} ({score:.1f}%), the "
+    "best reference."
+)
+_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best variant."
+
+
+@dataclass(frozen=True)
+class Answers:
+    """First answers to a reader of a study, each a sentence or two.
+
+    Attributes:
+        use: what to use, and why.
+        price: what a run of it takes.
+        better: which variants are better than the baseline, by how much, and which are not.
+        open: what cannot be told, and what would tell it.
+        references: how the best variant stands beside the references.
+    """
+
+    use: str
+    price: str
+    better: str
+    open: str
+    references: str
+
+
+def answers(study: Study) -> Answers:
+    """Answer the first questions to a study, finished or not, from its verdicts."""
+    return Answers(*_use(study), _better(study), _open(study), _beside(study))
+
+
+def best_variant(study: Study) -> str:
+    """Return the variant that a study shows to be the best, or the cheapest of equal ones.
+
+    Of those that are better than the baseline, it is the one with the largest gain. Where none is,
+    it is the baseline, or the fastest of the variants without a difference that matters to it, if
+    that takes less than 0.9 of the baseline's time.
+    """
+    better = _of_word(study, "better")
+    if better:
+        return better[0].variant
+    baseline = study.labels[0]
+    alike = [v.variant for v in _of_word(study, "no difference that matters")]
+    seconds = {label: s for label in (baseline, *alike) if (s := _seconds(study, label))}
+    fastest = min(seconds, key=lambda label: seconds[label], default=baseline)
+    if baseline in seconds and seconds[fastest] < _CHEAPER * seconds[baseline]:
+        return fastest
+    return baseline
+
+
+def _use(study: Study) -> tuple[str, str]:
+    """Return what to use with the reason, and what it takes."""
+    label, baseline = best_variant(study), study.labels[0]
+    measure = METRICS[study.plan.metric].label
+    if study.best is None:
+        return "Nothing yet: no run of a variant is finished.", ""
+    if not study.of(baseline):
+        return f"Nothing yet: no run of {baseline}, the baseline, is finished.", ""
+    best = f"The best variant, {study.best}, has {_score(study, study.best)}."
+    behind, shifted = _references.no_net_is_better(study), _adjusted(study)
+    reference = float(behind[0].evidence["score"]) if behind else None
+    if reference is not None and (shifted is None or shifted <= reference):
+        name = str(behind[0].evidence["reference"])
+        return (
+            f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}.",
+            f"{_price(study, name)} {best} Train longer if a net is to be ahead.",
+        )
+    if not _learned(study):
+        reason = "counterpoise doctor looks for the reason in a net."
+        return "Nothing yet: no variant learned.", f"Train longer, or less boldly; {reason}"
+    if shifted is not None:
+        return (
+            f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
+            f"{shifted:.1f}% of {measure}, and no other net to train.",
+            f"{_price(study, baseline)} {best}",
+        )
+    better = _of_word(study, "better")
+    if len(study.labels) == 1:
+        said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
+    elif better:
+        gain = _INTERVAL.format(**measured(study, better[0])).lstrip("+")
+        said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}."
+    elif label != baseline:
+        said = f"Use {label}: it is the fastest, and {baseline} differs by nothing that matters."
+    elif len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
+        said = f"Use {baseline}: no variant differs by what matters, and none is much faster."
+    elif _of_word(study, "cannot tell yet"):
+        said = f"Keep {baseline} for now: no variant is shown to be better in {measure} yet."
+    else:
+        said = f"Keep {baseline}: no variant is better in {measure}."
+    return said, _price(study, label)
+
+
+def _better(study: Study) -> str:
+    baseline = study.labels[0]
+    if len(study.labels) == 1:
+        return "There is no other variant to compare with."
+    better, worse, alike = (
+        _of_word(study, word) for word in ("better", "worse", "no difference that matters")
+    )
+    said = f"No variant is shown to be better than {baseline}."
+    if better:
+        said = f"Better than {baseline}: {_gains(study, better)}."
+    said += f" Worse: {_gains(study, worse)}." if worse else ""
+    return said + (f" No difference that matters: {_labels(alike)}." if alike else "")
+
+
+def _open(study: Study) -> str:
+    found = _of_word(study, "cannot tell yet")
+    idle = [v for v in found if v.reason == stats.NEITHER_LEARNED]
+    few = [v for v in found if v not in idle and (v.seeds_needed is None or v.seeds_say_too_little)]
+    rest = [v for v in found if v not in idle and v not in few]
+    far = [v for v in rest if (v.seeds_needed or 0) > stats.MAX_SEEDS]
+    near = sorted((v for v in rest if v not in far), key=lambda v: v.seeds_needed or 0)
+    said = []
+    if idle:
+        said.append(f"{_labels(idle)} and the baseline did not learn: more seeds tell nothing.")
+    if few:
+        said.append(
+            f"For {_labels(few)} the seeds so far say too little: run {stats.MIN_SEEDS} "
+            f"({_ADDS.format(n=stats.MIN_SEEDS)})."
+        )
+    if near:
+        needed = _listed([f"{v.seeds_needed} for {v.variant}" for v in near])
+        adds = _ADDS.format(n=near[-1].seeds_needed)
+        said.append(f"Seeds that would tell, about: {needed} ({adds}).")
+    if far:
+        said.append(
+            f"For {_labels(far)} more than {stats.MAX_SEEDS} seeds would be needed: the runs "
+            "scatter by far more than they differ from the baseline."
+        )
+    return " ".join(said) or "Nothing is left open between the variants and the baseline."
+
+
+def _beside(study: Study) -> str:
+    said = [
+        template.format(**f.evidence)
+        for check, template in (
+            (_references.no_net_is_better, _BEHIND),
+            (_references.best_net_and_reference, _AHEAD),
+            (_references.adjusted_baseline_is_enough, _SHIFTED),
+        )
+        for f in check(study)
+    ]
+    if not study.plan.references:
+        said.insert(0, "No classical models were asked for (references = false).")
+    return " ".join(said) or "No reference is finished."
+
+
+def _of_word(study: Study, word: str) -> list[stats.Verdict]:
+    """Return the verdicts of a word, the largest difference first."""
+    found = [v for v in study.verdicts() if v.verdict == word]
+    return sorted(found, key=lambda v: -v.interval.estimate if v.interval else 0.0)
+
+
+def _learned(study: Study) -> bool:
+    """Return False where no variant learned in any seed."""
+    return not study.verdicts() or any(v.reason != stats.NEITHER_LEARNED for v in study.verdicts())
+
+
+def _adjusted(study: Study) -> float | None:
+    """Return the score of the adjusted baseline in percent, where it is enough."""
+    if not _learned(study) or not _references.adjusted_baseline_is_enough(study):
+        return None
+    found = [x for x in study.reference_scores()[study.adjusted_label].values() if x is not None]
+    return percent(sum(found) / len(found))
+
+
+def _gains(study: Study, found: Sequence[stats.Verdict]) -> str:
+    return _listed([f"{v.variant} {_INTERVAL.format(**measured(study, v))}" for v in found])
+
+
+def _labels(found: Sequence[stats.Verdict]) -> str:
+    return _listed([v.variant for v in found])
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Write a few out; those that hold commas are set apart by more than these."""
+    return listed(words, between="; " if any("," in word for word in words) else ", ")
+
+
+def _score(study: Study, label: str) -> str:
+    found = [x for x in study.scores()[label].values() if x is not None]
+    return f"{percent(sum(found) / len(found)):.1f}%" if found else "no score"
+
+
+def _seconds(study: Study, label: str) -> float | None:
+    """Return the mean time of a finished run of a variant or a reference."""
+    records = [r for r in (*study.records, *study.references) if r.label == label]
+    times = [r.timing["seconds"] for r in records]
+    return sum(times) / len(times) if times else None
+
+
+def _price(study: Study, label: str) -> str:
+    """Return a sentence on what a run takes, beside one of the baseline."""
+    own, base = _seconds(study, label), _seconds(study, study.labels[0])
+    if own is None:
+        return ""
+    beside = ""
+    if base and label != study.labels[0]:
+        beside = f", {shown(own / base)} times what one of {study.labels[0]} takes"
+    return f"A run takes {duration(own)}{beside}."

@@ -1,0 +1,163 @@
+"""Findings as they are printed: equal ones about several variants are one paragraph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from counterpoise.findings.finding import Finding, listed
+
+_MOST = 8  # variants whose numbers stand in a paragraph
+_NAMED = 3  # variants that a sentence names before it has their numbers
+
+# Of a code: what holds for several variants, and the numbers of each, from the evidence alone.
+_TOGETHER = {
+    "CP220": ("Runs of {labels} failed", "{label}: {failed} of {seeds}, the first with: {reason}"),
+    "CP221": (
+        "{labels} were not trained: at each of the {rates} learning rates that were tried a "
+        "training failed",
+        "{label}, the first with: {reason}",
+    ),
+    "CP222": (
+        "Runs of {labels} never learned; their {measure} on the test split cannot be told from "
+        "guessing ({chance:.1f}%, of which the standard deviation is {noise:.1f} points)",
+        "{label}: {stuck} of {runs} runs, {highest:.1f}% at most",
+    ),
+    "CP223": (
+        "{labels} did not learn because their signal vanishes, as far as these numbers show: "
+        "before the first step the outputs of the last layer are nearly the same for every input "
+        "(visible share: the variance over the inputs divided by the second moment)",
+        "{label}: {share}",
+    ),
+    "CP224": (
+        "In {labels} a layer is dead before the first step: most of its units are zero for every "
+        "sample looked at",
+        "{label}: in {dead} of {runs} runs, at worst {share:.1f}% of {layer}",
+    ),
+    "CP225": (
+        "In runs of {labels} nearly all answers are one class",
+        "{label}: {single} of {runs} runs, in the first class {class_name} with {share:.1f}% of "
+        "the answers and {truth:.1f}% of the test samples",
+    ),
+    "CP226": (
+        "{labels} were still improving when training ended, and more epochs may change their "
+        "places: over the last {window} epochs their {measure} on validation rose (straight line "
+        "through the mean of the seeds)",
+        "{label} by {gain:.1f} points",
+    ),
+    "CP227": (
+        "{labels} overfit: after their best epoch the mean negative log-likelihood on validation "
+        "rose while the training loss fell",
+        "{label} from {nll} in epoch {best} to {nll_end} (in {worse} of {seeds} seeds), balanced "
+        "accuracy from {balanced:.1f}% to {balanced_end:.1f}%",
+    ),
+    "CP228": (
+        "At the same learning rate ({lr}) the first gradients of {labels}, and so their first "
+        "steps, differ in size from those that they are compared with: the comparison mixes the "
+        "losses with the size of the steps",
+        "{label}: {factor} times {than} {other}",
+    ),
+    "CP332": (
+        "The gain of {labels} is on the large classes alone: mean recall of the {head_group} and "
+        "of the {tail_group} classes against {baseline}, in points, with {level}% intervals",
+        "{label}: {head:+.1f} ({head_low:+.1f} to {head_high:+.1f}) and {tail:+.1f} "
+        "({tail_low:+.1f} to {tail_high:+.1f})",
+    ),
+    "CP333": (
+        "With {labels} the small classes gain what the large ones pay for: mean recall of the "
+        "{head_group} and of the {tail_group} classes against {baseline}, in points, with "
+        "{level}% intervals",
+        "{label}: {head:+.1f} ({head_low:+.1f} to {head_high:+.1f}) and {tail:+.1f} "
+        "({tail_low:+.1f} to {tail_high:+.1f})",
+    ),
+    "CP334": (
+        "With {labels} nothing is gained that post-hoc logit adjustment would not give without "
+        "another training: points of {measure} from which the adjusted {baseline} is, with "
+        "{level}% intervals",
+        "{label} {difference:+.1f} ({difference_low:+.1f} to {difference_high:+.1f})",
+    ),
+    "CP335": (
+        "Every class came equally often to the losses of {labels}, so nothing of their balancing "
+        "is left",
+        "{label} (sampler: {sampler}) is {rest}",
+    ),
+    "CP336": (
+        "With {labels} the classes are balanced twice, which favors the small classes beyond an "
+        "equal footing",
+        "{label}: {first}, and class weights come on top ({weights})",
+    ),
+    "CP338": (
+        "{labels} are compared with {baseline} on fewer seeds than planned: in the others a run "
+        "failed or is not there yet, and what failed may be what was hard",
+        "{label}: {seeds} of {planned}",
+    ),
+    "CP339": (
+        "The differences between {baseline} and {labels} hold for these {samples} test samples; "
+        "with others they might not: points of {measure}, and twice the standard error of seeds "
+        "and test samples together",
+        "{label}: {difference:+.1f}, {twice:.1f}",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One finding, or equal findings about several variants.
+
+    Attributes:
+        text: of one finding its text; of several, one sentence with the numbers of each.
+        findings: those that it tells.
+    """
+
+    text: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def code(self) -> str:
+        """The code of all its findings."""
+        return self.findings[0].code
+
+    @property
+    def severity(self) -> str:
+        """The severity of that code."""
+        return self.findings[0].severity
+
+    @property
+    def whole(self) -> bool:
+        """True where the text has the numbers of all findings."""
+        return len(self.findings) <= _MOST
+
+
+def paragraphs(found: Sequence[Finding]) -> list[Paragraph]:
+    """Return findings as paragraphs, in the order given; equal ones about variants are one.
+
+    Example:
+        >>> from counterpoise.findings.finding import sentence
+        >>> numbers = {"baseline": "cross_entropy", "planned": 5, "seeds": 3}
+        >>> two = [sentence("CP338", "", {"label": k, **numbers}) for k in ("focal", "ldam")]
+        >>> print(paragraphs(two)[0].text[:55])
+        focal and ldam are compared with cross_entropy on fewer
+    """
+    every = []
+    for code, group in groupby(found, lambda f: f.code):
+        same = tuple(group)
+        if code in _TOGETHER and len(same) > 1:
+            every.append(Paragraph(_together(same), same))
+        else:
+            every += [Paragraph(f.text, (f,)) for f in same]
+    return every
+
+
+def _together(same: Sequence[Finding]) -> str:
+    first, each = _TOGETHER[same[0].code]
+    labels = [str(f.evidence["label"]) for f in same]
+    said = first.format(**same[0].evidence | {"labels": _enumerated(labels)})
+    numbers = [each.format(**f.evidence) for f in same]
+    return f"{said}. {listed(numbers, _MOST, '; ')}."
+
+
+def _enumerated(labels: Sequence[str]) -> str:
+    """Write few labels as in a sentence; those with commas are set apart by more than these."""
+    between = "; " if any("," in label for label in labels) else ", "
+    if len(labels) > _NAMED:
+        return f"{len(labels)} variants"
+    return between.join(labels[:-1]) + f" and {labels[-1]}"

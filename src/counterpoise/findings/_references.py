@@ -1,0 +1,107 @@
+"""Findings on a study beside its references: CP340, CP341 and CP342."""
+
+from collections.abc import Mapping
+
+from counterpoise import stats
+from counterpoise.findings._verdicts import measured
+from counterpoise.findings.finding import Evidence, Finding, percent, sentence
+from counterpoise.study import Study
+from counterpoise.study.plan import reference_label
+
+IGNORANT = reference_label("always_the_largest_class")  # CP222 is about nets that do no better
+
+_POINTS = "{points:+.{digits}f} points of {measure}"
+_INTERVAL = " ({low:+.{digits}f} to {high:+.{digits}f}, {level}% interval over {seeds} seeds)"
+_FROM = "its difference to the best of them, {net}, is " + _POINTS
+_NO_NET = {
+    "better": "No net beats {reference} ({score:.1f}%): " + _FROM,
+    "no difference that matters": "No net beats {reference} ({score:.1f}%) by a difference that "
+    "matters: " + _FROM,
+    "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%): " + _FROM,
+}
+_REACHED = " {baseline} reaches {adjusted:.1f}% once it is adjusted after training."
+_AHEAD = (
+    "{net}, the best net, is {points:.{digits}f} points of {measure} ahead of {reference} "
+    "({score:.1f}%), the best reference"
+)
+_ENOUGH = (
+    "The cheapest net is {adjusted}, which needs no other training: its difference to the best "
+    "variant, {net}, is " + _POINTS
+)
+
+
+def no_net_is_better(study: Study) -> list[Finding]:
+    """CP340: the best net neither beats the best reference nor is ahead of it by the margin."""
+    v = _best(study)
+    if v is None or _is_behind(study, v):
+        return []
+    evidence = measured(study, v) | _about(study, v)
+    template = _NO_NET[v.verdict] + _interval(evidence)
+    template += ". Train longer, or use {reference}."
+    adjusted = _mean(study.reference_scores().get(study.adjusted_label, {}))
+    if adjusted > _mean(study.reference_scores()[v.variant]):
+        evidence |= {"baseline": study.labels[0], "adjusted": percent(adjusted)}
+        template += _REACHED
+    return [sentence("CP340", template, evidence)]
+
+
+def best_net_and_reference(study: Study) -> list[Finding]:
+    """CP342: how far the best net is ahead of the best reference."""
+    v = _best(study)
+    if v is None or not _is_behind(study, v):
+        return []
+    evidence = measured(study, v, turned=True) | _about(study, v)
+    template = _AHEAD + _interval(evidence)
+    open_yet = v.verdict == "cannot tell yet"
+    template += "; whether it is better cannot be told yet." if open_yet else "."
+    return [sentence("CP342", template, evidence)]
+
+
+def adjusted_baseline_is_enough(study: Study) -> list[Finding]:
+    """CP341: the adjusted baseline is no more than the margin behind the best variant.
+
+    One of the two must be ahead of the plain baseline by the margin: else that is the answer.
+    """
+    margin, label = study.plan.margin, study.adjusted_label
+    v = next((v for v in study.reference_verdicts() if v.variant == label), None)
+    if v is None or v.interval is None or v.interval.estimate < -margin:
+        return []
+    plain, best = (_mean(study.scores()[k]) for k in (study.labels[0], v.baseline))
+    if max(best, _mean(study.reference_scores()[label])) < plain + margin:
+        return []
+    evidence = measured(study, v) | {"adjusted": label, "net": v.baseline}
+    template = _ENOUGH + _interval(evidence)
+    return [sentence("CP341", template + ".", evidence)]
+
+
+def _best(study: Study) -> stats.Verdict | None:
+    """Return the verdict on the reference with the best mean, of those that learn something."""
+    rows = [
+        v
+        for v in study.reference_verdicts()
+        if v.interval and v.variant not in (IGNORANT, study.adjusted_label)
+    ]
+    scores = study.reference_scores()
+    return max(rows, key=lambda v: _mean(scores[v.variant]), default=None)
+
+
+def _is_behind(study: Study, v: stats.Verdict) -> bool:
+    """Return True for a reference that is worse than the best net, or seems so by the margin."""
+    behind = v.interval is not None and v.interval.estimate < -study.plan.margin
+    return v.verdict == "worse" or (v.verdict == "cannot tell yet" and behind)
+
+
+def _interval(evidence: Evidence) -> str:
+    """Return the part on the interval; empty without one, or for one wider than all possible."""
+    low, high = (float(evidence.get(end, 101)) for end in ("low", "high"))
+    return _INTERVAL if max(-low, high) <= 100 else ""
+
+
+def _about(study: Study, v: stats.Verdict) -> Evidence:
+    score = percent(_mean(study.reference_scores()[v.variant]))
+    return {"reference": v.variant, "score": score, "net": v.baseline, "verdict": v.verdict}
+
+
+def _mean(by_seed: Mapping[int, float | None]) -> float:
+    found = [x for x in by_seed.values() if x is not None]
+    return sum(found) / len(found) if found else 0.0

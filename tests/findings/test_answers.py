@@ -1,0 +1,128 @@
+"""The first questions to studies of which the answers are known."""
+
+import re
+
+import pytest
+
+from counterpoise.findings import answers, best_variant
+
+CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
+LINEAR, LARGEST = "logistic regression", "always the largest class"
+BASE = {0: [70, 71, 72], 1: [73, 70, 71], 2: [69, 72, 71], 3: [71, 71, 73], 4: [72, 70, 70]}
+WORSE = {s: [40, 41, 40] for s in BASE}
+# After adjustment every variant is worse, so that only what is meant to is recommended.
+NO_SHIFT = dict.fromkeys((CE, FOCAL, LA), WORSE)
+
+
+def shifted(by, noise=0):
+    """The baseline's hits, and so many more, or fewer, in each class."""
+    return {s: [h + by + noise * (-1) ** s * (s + 1) for h in hits] for s, hits in BASE.items()}
+
+
+def test_a_better_variant_is_to_be_used(make):
+    hits = {CE: BASE, FOCAL: shifted(9), LA: shifted(14)}
+    study = make(hits, adjusted=NO_SHIFT, references={LINEAR: WORSE}, seconds={LA: 90.0, CE: 60.0})
+    found = answers(study)
+    gains = {
+        v.variant: f"points ({100 * v.interval.low:+.1f} to {100 * v.interval.high:+.1f})"
+        for v in study.verdicts()
+    }
+    assert best_variant(study) == LA
+    assert found.use == (
+        f"Use logit_adjusted: it is better than cross_entropy in balanced accuracy, by 14.0 "
+        f"{gains[LA]}."
+    )
+    assert found.price == "A run takes 1 min 30 s, 1.5 times what one of cross_entropy takes."
+    assert found.better == (
+        f"Better than cross_entropy: logit_adjusted +14.0 {gains[LA]}, focal +9.0 {gains[FOCAL]}."
+    )
+    assert found.open == "Nothing is left open between the variants and the baseline."
+    assert found.references.startswith("logit_adjusted, the best net, is 44.7 points ahead of log")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best", "use"),
+    [
+        ({CE: 10.0, FOCAL: 8.0}, FOCAL, "Use focal: it is the fastest, and cross_entropy differs"),
+        ({CE: 10.0, FOCAL: 9.5}, CE, "Use cross_entropy: no variant differs by what matters"),
+        ({CE: 10.0, FOCAL: 20.0}, CE, "Use cross_entropy: no variant differs by what matters"),
+    ],
+)
+def test_without_a_difference_the_cheapest_is_to_be_used(make, seconds, best, use):
+    study = make({CE: BASE, FOCAL: BASE}, adjusted=NO_SHIFT, seconds=seconds)
+    assert best_variant(study) == best
+    assert answers(study).use.startswith(use)
+    assert "No difference that matters: focal." in answers(study).better
+
+
+def test_a_reference_that_no_net_beats_is_to_be_used(make):
+    references = {LINEAR: shifted(20), LARGEST: shifted(25)}
+    study = make(
+        {CE: BASE, FOCAL: shifted(9)}, adjusted=NO_SHIFT, references=references, seconds={LINEAR: 2}
+    )
+    found = answers(study)
+    assert found.use == (
+        "Use logistic regression: no net is shown to beat its 91.1% of balanced accuracy."
+    )
+    assert found.price == (
+        "A run takes 2.0 s, 2 times what one of cross_entropy takes. The best variant, focal, has "
+        "80.1%. Train longer if a net is to be ahead."
+    )
+    assert "whose difference to the best of them, focal, is +11.0 points" in found.references
+    assert best_variant(study) == FOCAL  # of which predictions.csv is
+
+
+def test_an_adjusted_baseline_that_is_enough_is_to_be_used(make):
+    study = make({CE: BASE, FOCAL: shifted(9)}, adjusted=NO_SHIFT | {CE: shifted(9)})
+    found = answers(study)
+    assert found.use.startswith("Use cross_entropy with its logits adjusted after training")
+    assert "80.1% of balanced accuracy" in found.use
+    better_reference = make(
+        {CE: BASE, FOCAL: shifted(9)},
+        adjusted=NO_SHIFT | {CE: shifted(9)},
+        references={LINEAR: shifted(12)},
+    )
+    assert answers(better_reference).use.startswith("Use logistic regression")
+
+
+def test_where_nothing_learned_nothing_is_to_be_used(make):
+    guess = {s: [34, 33, 33] for s in BASE}
+    found = answers(make({CE: guess, FOCAL: guess}, adjusted={CE: guess, FOCAL: guess}))
+    assert found.use == "Nothing yet: no variant learned."
+    assert found.open == "focal and the baseline did not learn: more seeds tell nothing."
+    linear = make({CE: guess, FOCAL: guess}, references={LINEAR: BASE})
+    assert answers(linear).use.startswith("Use logistic regression")
+
+
+def test_two_seeds_tell_almost_nothing(make):
+    base, other = ({s: hits[s] for s in (0, 1)} for hits in (BASE, shifted(20)))
+    found = answers(make({CE: base, FOCAL: other}, adjusted={CE: base, FOCAL: base}))
+    assert found.use == (
+        "Keep cross_entropy for now: no variant is shown to be better in balanced accuracy yet."
+    )
+    assert found.open == (
+        "For focal the seeds so far say too little: run 5 (--seeds 5, or seeds = 5 in the plan, "
+        "keeps the runs that are here)."
+    )
+
+
+def test_what_more_seeds_would_tell_is_said_with_their_number(make):
+    study = make(
+        {CE: BASE, FOCAL: shifted(2, 2), LA: shifted(0, 9)}, adjusted=NO_SHIFT, margin=0.05
+    )
+    needed = {v.variant: v.seeds_needed for v in study.verdicts()}
+    assert needed[FOCAL] <= 200 < needed[LA]
+    found = answers(study).open
+    assert re.search(rf"about: {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
+    assert "For logit_adjusted more than 200 seeds would be needed" in found
+
+
+def test_one_variant_and_none(make):
+    assert answers(make({CE: BASE}, adjusted=NO_SHIFT)).use == (
+        "cross_entropy was trained alone, and has 71.1% of balanced accuracy."
+    )
+    broken = answers(make({CE: {0: None}, FOCAL: {0: [70] * 3}}))
+    assert broken.use == "Nothing yet: no run of cross_entropy, the baseline, is finished."
+    nothing = answers(make({CE: {0: None}, FOCAL: {0: None}}))
+    assert nothing.use == "Nothing yet: no run of a variant is finished."
+    assert nothing.references == "No reference is finished."
