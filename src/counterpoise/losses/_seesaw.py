@@ -7,8 +7,8 @@ import torch
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import (
+    Counts,
     Focusing,
-    Values,
     as_counts,
     as_number,
     by_default,
@@ -60,7 +60,7 @@ class SeesawLoss(AdjustedCrossEntropyLoss):
 
     def __init__(
         self,
-        counts: Values = None,
+        counts: Counts | None = None,
         p: float = 0.8,
         q: float = 2.0,
         *,
