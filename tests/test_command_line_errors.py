@@ -616,8 +616,8 @@ def test_ctrl_c_amid_the_imports_is_one_line(module, tmp_path):
     assert (process.returncode, told) == (130, ["counterpoise: stopped"])
 
 
-def test_an_exec_that_ctrl_c_stops_does_not_change_the_exit_code():
-    """CPython notes it, and would end by the signal, which is no exit code at all."""
+def test_an_exec_that_ctrl_c_stops_does_not_change_the_exit_code(tmp_path):
+    """Of `python -m`: CPython notes it, and would end by the signal, which is no exit code."""
     code = """
 import sys
 from counterpoise.cli._errors import answer
@@ -626,7 +626,9 @@ try:
 except KeyboardInterrupt as error:
     sys.exit(answer(error))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    (tmp_path / "stopped.py").write_text(code)
+    command = [sys.executable, "-m", "stopped"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "counterpoise: stopped\n")
 
 
