@@ -78,9 +78,9 @@ class SeesawLoss(AdjustedCrossEntropyLoss):
             )
         self.counting = counts is None
         n = (
-            by_default(as_counts(counts))
-            if num_classes is None
-            else torch.zeros(num_classes).long()
+            torch.zeros(num_classes or 0).long()
+            if counts is None
+            else by_default(as_counts(counts))
         )
         self.register_buffer("counts", n)
         for name in [name for name, buffer in self._buffers.items() if buffer is None]:

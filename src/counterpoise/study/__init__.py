@@ -149,7 +149,7 @@ def compare(
     folder = Path(out)
     if progress is None and on_event is not None:
         progress = False
-    with show_progress(progress, str(folder)) as show:
+    with show_progress(progress, folder.name) as show:
         for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
             show(event)
             if isinstance(event, Failed):
