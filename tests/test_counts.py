@@ -82,7 +82,7 @@ def test_make_imbalanced_takes_them_too(form):
         (Counter(torch.tensor([0, 0, 1])), ValueError, "has 0 twice"),
         ({-1: 5, 0: 5}, ValueError, "a class in .* must be 0 or more"),
         ({}, ValueError, "one finite number >= 0 per class"),
-        ([0, 0, 0], ValueError, "at least one of them above 0"),
+        ([0, 0, 0], ValueError, "at least one above 0"),
         ([3, -1, 5], ValueError, r"but got \[3, -1, 5\]"),
         (["a", "b"], ValueError, "one finite number"),
         ([[1, 2], [3]], ValueError, r"losses.count_classes\(targets\)"),

@@ -71,7 +71,7 @@ def read_counts(counts: Counts, name: str = "counts") -> npt.NDArray[np.float64]
         array = np.array(np.nan)
     if array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all() or not array.any():
         raise ValueError(
-            f"{name} must be one finite number >= 0 per class, at least one of them above 0, but "
+            f"{name} must be one finite number >= 0 per class, at least one above 0, but "
             f"got {_shortened(counts)}; losses.count_classes(targets) counts the samples"
         )
     return array
