@@ -176,7 +176,7 @@ def test_wrong_input_is_named(
 def test_adjust_names_wrong_input() -> None:
     with pytest.raises(ValueError, match="tau must be a finite number >= 0, but got -1"):
         adjust([[0.0, 1.0]], [1, 1], -1)
-    with pytest.raises(ValueError, match="all are 0"):
+    with pytest.raises(ValueError, match="at least one above 0"):
         adjust([[0.0, 1.0]], [0, 0], 1)
 
 

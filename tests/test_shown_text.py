@@ -216,10 +216,11 @@ def test_the_demo_prints_text(name):
         "part2": {name: scores, f"{name}2": scores},
         "class_names": [name],
         "findings": [{"code": "CP300", "text": name}],
+        "summary": [name],
         "figures": ["a.png"],
     }
     out = console(color_system=None)
-    _demo._show(out, story, name)
+    _demo._show(out, story, name, every=True)
     found = out.file.getvalue()
     assert not COMMANDS.search(found)
     assert f"({one_line(name)})" in found
