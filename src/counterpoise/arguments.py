@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-Counts = Mapping[int, float] | Iterable[float]
+Counts = Mapping[int, float] | Iterable[float] | npt.ArrayLike
 """Samples per class: a mapping from class to number, or one number per class in their order."""
 
 

@@ -106,8 +106,8 @@ def swap_norm(
         >>> from counterpoise.norms import swap_norm
         >>> net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU())
         >>> net, table = swap_norm(net, to="group", return_table=True)
-        >>> print(net[1])
-        GroupNorm(32, 64, eps=1e-05, affine=True)
+        >>> type(net[1]).__name__
+        'GroupNorm'
         >>> print(table)
         layer  was              now                note
         1      BatchNorm2d(64)  GroupNorm(32, 64)  running statistics dropped
@@ -147,11 +147,9 @@ def swap_table(
     Example:
         >>> from torch import nn
         >>> from counterpoise.norms import swap_table
-        >>> print(swap_table(nn.Sequential(nn.BatchNorm2d(64), nn.LayerNorm(8))))
+        >>> print(swap_table(nn.Sequential(nn.BatchNorm2d(64))))
         layer  was              now                note
         0      BatchNorm2d(64)  GroupNorm(32, 64)  running statistics dropped
-        1      LayerNorm(8)     LayerNorm(8)       left: normalizes the last axes, whatever they \
-are; only layer and rms do so too
     """
     _check(net, to, only, max_groups, dims, example)
     return SwapTable(_find(net, to, only, max_groups, dims, example)[0])
