@@ -44,9 +44,13 @@ def _of_losses(found: Sequence[Finding]) -> Iterator[str]:
             if e["other"] == loss
         ]
         yield f"Against cross entropy, {loss}: {', '.join(points)} points."
-    sizes = [f.text.rpartition("first step is ")[2] for f in found if f.code in ("CP310", "CP311")]
-    for small, mean in [[size.partition(" cross entropy's")[0] for size in sizes]] if sizes else ():
-        mean = mean.removesuffix(" than")
+    sizes = {
+        f.code: f.text.rpartition("first step is ")[2].partition(" cross entropy's")[0]
+        for f in found
+        if f.code in ("CP310", "CP311")
+    }
+    if len(sizes) == 2:
+        small, mean = sizes["CP310"], sizes["CP311"].removesuffix(" than")
         yield f"Why: the first gradient is {small} cross entropy's; with α of mean 1, {mean}."
 
 
