@@ -39,7 +39,9 @@ def as_integer(name: str, value: SupportsIndex, least: int | None = None) -> int
     return number
 
 
-def read_counts(counts: Counts, name: str = "counts") -> npt.NDArray[np.float64]:
+def read_counts(
+    counts: Counts, name: str = "counts", *, zeros: bool = False
+) -> npt.NDArray[np.float64]:
     """Return the samples of each class in float64, (C), of whatever kind they come as.
 
     Args:
@@ -47,6 +49,7 @@ def read_counts(counts: Counts, name: str = "counts") -> npt.NDArray[np.float64]
             the order of the classes, or a dict, Counter or pandas Series from class to number, with
             the keys 0 .. C-1 in any order.
         name: of the argument, for the message.
+        zeros: whether all of them may be 0.
 
     Raises:
         TypeError: a class that is no integer.
@@ -69,7 +72,11 @@ def read_counts(counts: Counts, name: str = "counts") -> npt.NDArray[np.float64]
         array = np.array(given, np.float64)
     except (TypeError, ValueError):  # of text, of rows of unequal lengths
         array = np.array(np.nan)
-    if array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all() or not array.any():
+    if (
+        array.ndim != 1
+        or not (np.isfinite(array) & (array >= 0)).all()
+        or not (zeros and array.size or array.any())
+    ):
         raise ValueError(
             f"{name} must be one finite number >= 0 per class, at least one above 0, but "
             f"got {_shortened(counts)}; losses.count_classes(targets) counts the samples"

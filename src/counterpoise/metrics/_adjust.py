@@ -65,9 +65,9 @@ def check_logits(logits: npt.ArrayLike) -> npt.NDArray[np.floating]:
     return z
 
 
-def check_counts(counts: Counts, num_classes: int) -> npt.NDArray[np.float64]:
+def check_counts(counts: Counts, num_classes: int, zeros: bool = False) -> npt.NDArray[np.float64]:
     """Return the training samples per class as float64, or raise ValueError."""
-    n = read_counts(counts, "train_counts")
+    n = read_counts(counts, "train_counts", zeros=zeros)
     if len(n) != num_classes:
         raise ValueError(
             f"train_counts must be one number for each of the {num_classes} classes of the logits, "

@@ -92,7 +92,7 @@ def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts
         (True, 1, 0.0, 0.0)
     """
     z = check_logits(logits)
-    counts = check_counts(train_counts, z.shape[1])
+    counts = check_counts(train_counts, z.shape[1], zeros=True)
     scores = score(targets, z.argmax(1), z.shape[1])
     true = np.asarray(targets).astype(np.int64)
     log_p = log_softmax(z)
