@@ -75,7 +75,7 @@ def read_counts(
     if (
         array.ndim != 1
         or not (np.isfinite(array) & (array >= 0)).all()
-        or not (zeros and array.size or array.any())
+        or not ((zeros and array.size) or array.any())
     ):
         raise ValueError(
             f"{name} must be one finite number >= 0 per class, at least one above 0, but "
