@@ -593,6 +593,47 @@ def test_ctrl_c_in_the_first_seconds_is_one_line(after, tmp_path):
     assert (process.returncode, told.count(b"\n")) == (130, 1), told.decode()
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["counterpoise.cli._streams", "cyclopts", "numpy", "torch._C", "torch.nn", "torch._dynamo"],
+)
+def test_ctrl_c_amid_the_imports_is_one_line(module, tmp_path):
+    """Twice, as one does who is impatient; Python says which import it has done."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "counterpoise", "doctor", "mlp", "digits"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while (line := process.stderr.readline()) and line.split("|")[-1].strip() != module:
+        pass
+    assert line, f"{module} was not imported"
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    _, told = process.communicate(timeout=60)
+    told = [line for line in told.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, told) == (130, ["counterpoise: stopped"])
+
+
+def test_an_exec_that_ctrl_c_stops_does_not_change_the_exit_code(tmp_path):
+    """Of `python -m`: CPython notes it, and would end by the signal, which is no exit code."""
+    code = """
+import sys
+from counterpoise.cli._errors import answer
+try:
+    exec("raise KeyboardInterrupt")
+except KeyboardInterrupt as error:
+    sys.exit(answer(error))
+"""
+    (tmp_path / "stopped.py").write_text(code)
+    command = [sys.executable, "-m", "stopped"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "counterpoise: stopped\n")
+
+
 def test_a_current_folder_that_is_gone_is_one_line(tmp_path):
     done = call(
         "doctor", "mlp", "digits", cwd=tmp_path, before="mkdir gone; cd gone; rmdir ../gone"

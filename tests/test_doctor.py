@@ -10,6 +10,7 @@ from torch import nn
 
 from counterpoise import data, models, norms, plots
 from counterpoise.doctor import CAUSES, diagnose
+from counterpoise.losses import LogitAdjustedLoss
 
 CE = nn.CrossEntropyLoss()
 
@@ -372,3 +373,18 @@ def test_norms_go_only_where_there_is_none():
     found = diagnose(net, CE, x, y, lr=1e-7)
     assert "a norm after each of 2 layers" in [r.change for r in found.remedies]
     assert "a shortcut around each of 5 layers" in [r.change for r in found.remedies]
+
+
+@pytest.mark.parametrize("out", [nn.Linear(4, 1), nn.Sequential(nn.Linear(4, 1), nn.Flatten(0))])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), LogitAdjustedLoss([5, 3])])
+def test_one_logit_a_sample_is_answered_with_the_loss_for_it(out, loss):
+    x = torch.randn(16, 4)
+    with pytest.raises(ValueError, match=r"one logit a sample.*SigmoidFocalLoss.*two outputs"):
+        diagnose(nn.Sequential(out), loss, x, (x[:, 0] > 0).long(), lr=0.1)
+
+
+def test_one_logit_with_a_loss_for_it_is_diagnosed():
+    x = torch.randn(64, 4)
+    loss = lambda z, y: nn.functional.binary_cross_entropy_with_logits(z[:, 0], y.to(z.dtype))  # noqa: E731
+    found = diagnose(nn.Linear(4, 1), loss, x, (x[:, 0] > 0).long(), lr=0.5)
+    assert found.verdict == "will learn"

@@ -162,8 +162,8 @@ def test_adjusts_as_the_losses_do(dtype: type, tau: float, counts: list[float]) 
         ([2], [[0.0, 1.0]], [1, 1], r"targets\[0\] is 2"),
         ([], np.zeros((0, 2)), [1, 1], "at least one entry"),
         ([0], [[0.0, 1.0]], [1, 1, 1], "each of the 2 classes"),
-        ([0], [[0.0, 1.0]], [1, -1], "one number >= 0"),
-        ([0], [[0.0, 1.0]], [1, np.nan], "one number >= 0 .* nan"),
+        ([0], [[0.0, 1.0]], [1, -1], "one finite number >= 0"),
+        ([0], [[0.0, 1.0]], [1, np.nan], "one finite number >= 0 .* nan"),
     ],
 )
 def test_wrong_input_is_named(
@@ -176,7 +176,7 @@ def test_wrong_input_is_named(
 def test_adjust_names_wrong_input() -> None:
     with pytest.raises(ValueError, match="tau must be a finite number >= 0, but got -1"):
         adjust([[0.0, 1.0]], [1, 1], -1)
-    with pytest.raises(ValueError, match="all are 0"):
+    with pytest.raises(ValueError, match="at least one above 0"):
         adjust([[0.0, 1.0]], [0, 0], 1)
 
 

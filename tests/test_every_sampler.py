@@ -330,3 +330,12 @@ def test_refuses_a_huge_class_before_it_counts(word):
 def test_refuses_what_are_no_class_numbers(word, targets):
     with pytest.raises(TypeError, match="targets must be integer class numbers"):
         made(word, targets)
+
+
+@pytest.mark.parametrize("word", samplers.ALL)
+def test_the_repr_says_what_is_drawn_from_and_how(word):
+    sampler = samplers.ALL[word]([0, 0, 1, 2, 2], epochs=4, seed=7)
+    sampler.set_epoch(3)
+    assert repr(sampler) == f"{type(sampler).__name__}(3 classes, 5 samples, seed=7, epoch=3)"
+    shared = samplers.ALL[word]([0, 1], epochs=4, num_replicas=4, rank=2)
+    assert repr(shared).endswith("(2 classes, 2 samples, seed=0, epoch=0, rank=2 of 4)")

@@ -11,6 +11,8 @@ import jupytext
 import nbclient
 import pytest
 
+from counterpoise.study import open_study
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -74,3 +76,32 @@ def test_the_python_of_the_readme_and_the_docs_runs(tmp_path, monkeypatch):
     assert blocks
     for block in blocks:
         exec(block, {})
+
+
+def test_code_of_your_own_runs_when_it_is_copied_from_the_docs(tmp_path):
+    page = (ROOT / "docs" / "compare.md").read_text()
+    section = page.partition("## Your own net, loss and augmentation")[2].partition("\n## ")[0]
+    example = ROOT / "examples" / "own_code"
+    for name, kind in (("my_code.py", "python"), ("plan.toml", "toml")):
+        (block,) = re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL)
+        assert block == (example / name).read_text()
+        (tmp_path / name).write_text(block)
+    commands = re.findall(r"^    counterpoise (.+)$", section, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["doctor", "compare"]
+    told = ""
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "counterpoise", *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        told += done.stdout
+    assert told.startswith("Will learn.")
+    study = open_study(tmp_path / "studies" / "digits")
+    assert study.finished
+    assert study.plan.losses == ("cross_entropy", "my_code:root_weighted")
+    for label, scores in study.scores().items():
+        assert min(scores.values()) > 0.5, label  # of ten classes

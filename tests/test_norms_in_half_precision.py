@@ -295,7 +295,7 @@ def test_a_net_with_swapped_norms_trains_with_the_right_gradients(dtype, autocas
         nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
         nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
     )  # fmt: skip
-    net = swap_norm(net, to="layer2d").net.to(memory_format=memory)
+    net = swap_norm(net, to="layer2d").to(memory_format=memory)
     if not autocast:
         net = net.to(dtype)
     seen = {}

@@ -168,7 +168,7 @@ Z, T = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
         (lambda: adjust_logits(Z.long(), COUNTS), TypeError, "int64"),
         (lambda: adjust_logits(Z, [1, 2]), ValueError, "2 for the 3 classes"),
         (lambda: adjust_logits(Z, [1, -2, 3]), ValueError, "counts must be one"),
-        (lambda: adjust_logits(Z, [0, 0, 0]), ValueError, "counts must be the number"),
+        (lambda: adjust_logits(Z, [0, 0, 0]), ValueError, "counts must be one finite number"),
         (lambda: adjust_logits(Z, COUNTS, -1.0), ValueError, "but got -1"),
         (lambda: adjust_logits(Z, COUNTS, float("nan")), ValueError, "nan"),
         (lambda: adjust_logits(Z, COUNTS, axis=2), ValueError, "got 2 for shape"),

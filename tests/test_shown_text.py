@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -22,12 +23,15 @@ from rich.table import Column, Table
 
 from counterpoise import plots
 from counterpoise.cli import _board, _demo, _shown, _streams, _tables
-from counterpoise.doctor import Diagnosis, Numbers
+from counterpoise.data import Split, Splits
+from counterpoise.doctor import Diagnosis, Numbers, Remedy
 from counterpoise.findings import Answers
 from counterpoise.metrics import score
+from counterpoise.norms import Change, SwapTable
 from counterpoise.plots import _paper
-from counterpoise.report import _svg
-from counterpoise.stats import Interval
+from counterpoise.report import Page, _svg
+from counterpoise.stats import Interval, compare_variants
+from counterpoise.study import Plan, Study
 from counterpoise.study.events import (
     Chosen,
     Epoch,
@@ -222,10 +226,11 @@ def test_the_demo_prints_text(name):
         "part2": {name: scores, f"{name}2": scores},
         "class_names": [name],
         "findings": [{"code": "CP300", "text": name}],
+        "summary": [name],
         "figures": ["a.png"],
     }
     out = console(color_system=None)
-    _demo._show(out, story, name)
+    _demo._show(out, story, name, every=True)
     found = out.file.getvalue()
     assert not COMMANDS.search(found)
     assert f"({one_line(name)})" in found
@@ -346,6 +351,43 @@ def test_what_html_shows_is_the_printable_text(text):
     assert page.tags == ["b"]
     assert page.attributes == {"title": printable(text)}
     assert page.text == printable(text)
+
+
+def shown_in_notebooks(name):
+    """An object of each kind that a notebook shows, with that name wherever there is one."""
+    found = SwapTable((Change(name, name, name, name),))
+    yield found, 4
+    numbers = Numbers(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    row = {"name": name, "kind": name, "calls": 1, "activation_rms": 1.0}
+    remedies = (Remedy(name, name, True, numbers, 1),)
+    yield Diagnosis(name, True, name, name, name, numbers, remedies, (row,), (), 1, (name,)), 8
+    split = Split(torch.zeros(2, 3), torch.tensor([0, 1]))
+    yield Splits(name, split, split, (name, "b"), name), 1
+    yield compare_variants({"a": {0: 0.1, 1: 0.2}, name: {0: 0.3, 1: 0.5}}, "a")[0], 1
+    data = {"test_counts": [1, 1]}
+    plan = Plan("digits", losses=("cross_entropy", "focal"))
+    yield Study(Path(name), plan, data, (), (), {}, {}, {}, {}), 0
+
+
+@nasty
+def test_a_notebook_shows_text(name):
+    for thing, times in shown_in_notebooks(name):
+        page = Elements(thing._repr_html_())
+        assert not COMMANDS.search(thing._repr_html_())
+        assert {*page.tags} <= {"table", "tr", "th", "td", "p", "b", "div"}
+        assert page.text.count(printable(name)) >= times, type(thing)
+        assert "color" not in thing._repr_html_()
+        assert not COMMANDS.search(repr(thing))
+
+
+def test_a_notebook_shows_a_page_in_a_frame(tmp_path):
+    path = tmp_path / '"><script>.html'
+    path.write_text("<p title='&amp;\"'>&lt;b&gt;</p><script>alert(1)</script>", encoding="utf-8")
+    frame = Elements(Page(path)._repr_html_())
+    assert frame.tags == ["iframe"]
+    assert frame.attributes["srcdoc"] == path.read_text(encoding="utf-8")
+    assert frame.attributes["sandbox"] is None  # nothing is allowed, no script
+    assert frame.text == ""
 
 
 @given(anything)

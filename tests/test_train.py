@@ -7,9 +7,10 @@ import weakref
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
-from counterpoise.data import Split
+from counterpoise.data import Split, Splits
 from counterpoise.losses import DeferredReweighting
 from counterpoise.norms import LayerNorm, LayerNorm2d
 from counterpoise.samplers import BalancedSampler, ShuffleSampler
@@ -234,3 +235,73 @@ def test_a_sample_left_over_joins_the_batch_before(samples, sizes):
     fit(Net(3, 2), nn.CrossEntropyLoss(), split, epochs=2, batch_size=4, schedule=schedule)
     assert seen == sizes * 2
     assert rates[-1] == 1 - 0.5 / len(seen)
+
+
+class Pairs(torch.utils.data.Dataset):
+    """A map-style Dataset, as torchvision's; `change` is what it does to an input when read."""
+
+    def __init__(self, split, change=lambda x: x):
+        self.split, self.change = split, change
+
+    def __len__(self):
+        return len(self.split)
+
+    def __getitem__(self, k):
+        return self.change(self.split.inputs[k]), int(self.split.targets[k])
+
+
+FLOATS = Split(splits().inputs.float() / 255, splits().targets)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        (FLOATS.inputs, FLOATS.targets),
+        [FLOATS.inputs.double().numpy(), FLOATS.targets.tolist()],
+        torch.utils.data.TensorDataset(FLOATS.inputs, FLOATS.targets),
+        Pairs(FLOATS),
+        Pairs(FLOATS, lambda x: x.numpy()),
+        torch.utils.data.Subset(Pairs(FLOATS), range(len(FLOATS))),
+    ],
+    ids=["tensors", "arrays", "TensorDataset", "Dataset", "Dataset of arrays", "Subset"],
+)
+def test_samples_of_every_kind_train_the_same_net(samples):
+    net, wanted = small_net(), small_net()
+    fit(wanted, nn.CrossEntropyLoss(), FLOATS, FLOATS, epochs=1)
+    rows = fit(net, nn.CrossEntropyLoss(), samples, samples, epochs=1, watch=None)
+    assert all(map(torch.equal, net.parameters(), wanted.parameters()))
+    watched = fit(small_net(), nn.CrossEntropyLoss(), samples, epochs=1, watch={"test": samples})
+    assert watched[-1]["test_nll"] == rows[-1]["test_nll"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "error", "words"),
+    [
+        (FLOATS.inputs, TypeError, r"pair \(inputs, targets\) or a torch Dataset.*got a Tensor"),
+        (torch.utils.data.DataLoader(Pairs(FLOATS)), TypeError, "loader.dataset and batch_size"),
+        (Splits("toy", FLOATS, FLOATS, tuple("abc"), ""), TypeError, "give its train"),
+        (Pairs(FLOATS, lambda x: x + torch.rand(1)), ValueError, "give it as augment="),
+        (Pairs(FLOATS, lambda x: Image.new("L", (8, 8))), TypeError, "got a Image.*ToTensor"),
+        (Pairs(FLOATS, lambda x: torch.zeros(int(64 * x.max()))), ValueError, "one shape"),
+        (torch.utils.data.TensorDataset(FLOATS.inputs), ValueError, "must hold pairs"),
+        (Pairs(Split(torch.zeros(0, 1), torch.zeros(0).long())), ValueError, "one at least"),
+        ((FLOATS.inputs, FLOATS.targets.float()), TypeError, "must be integer class numbers"),
+        ((["a"], [1]), TypeError, "inputs that are tensors or arrays of numbers"),
+    ],
+)
+def test_samples_of_other_kinds_are_answered_with_what_is_taken(samples, error, words):
+    with pytest.raises(error, match=words):
+        fit(small_net(), nn.CrossEntropyLoss(), samples, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), r"answers \(70, 1\).*SigmoidFocalLoss"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)), r"\(70,\).*two outputs"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), r"\(70, 2\); give its last layer 3"),
+    ],
+)
+def test_a_net_without_a_logit_for_each_class_is_refused(net, words):
+    with pytest.raises(ValueError, match=words):
+        fit(net, nn.CrossEntropyLoss(), FLOATS, epochs=1)

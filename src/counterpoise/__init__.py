@@ -8,8 +8,8 @@ The most used functions are available here: `compare`, `open_study`, `diagnose`,
 """
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is not imported: Ctrl-C is not answered yet
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from counterpoise import (
         data,

@@ -8,6 +8,9 @@ from torch.utils.data import Subset
 
 from counterpoise.arguments import as_integer
 
+ONE_LOGIT = (
+    "for one logit a sample, a yes or no, take losses.SigmoidFocalLoss, or give the net two outputs"
+)
 MOST_CLASSES = 10_000_000
 
 Labels = torch.Tensor | np.ndarray | Sequence[int] | object

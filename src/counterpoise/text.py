@@ -1,10 +1,12 @@
 """Escaping of text from data, nets, files and exceptions.
 
 `printable` is for every output. `cli/_shown.py` escapes for rich, `plots/_paper.py` for Matplotlib,
-`report/_svg.py` for HTML.
+`report/_svg.py` for the report's HTML, and `html` here for that of notebooks.
 """
 
 import unicodedata
+from collections.abc import Iterable, Sequence
+from html import escape
 
 _UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of a pair, separators of lines
 _BIDIRECTIONAL = frozenset(
@@ -49,3 +51,22 @@ def _obeyed(c: str) -> bool:
     if c.isprintable() or c in "\t\n":
         return False
     return unicodedata.category(c) in _UNSAFE or c in _BIDIRECTIONAL
+
+
+def html(value: object) -> str:
+    r"""Return `printable` text escaped for HTML, between tags and in attributes.
+
+    Example:
+        >>> html("<b>\x00")
+        '&lt;b&gt;\\x00'
+    """
+    return escape(printable(value))
+
+
+def html_table(title: object, head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as HTML, for notebooks: text escaped, and all colors those of the page."""
+    lines = [f"<p>{html(title)}</p>" if title else "", "<table>"]
+    for tag, cells in (("th", head), *(("td", row) for row in rows)):
+        row = "".join(f'<{tag} style="text-align: left">{html(cell)}</{tag}>' for cell in cells)
+        lines.append(f"<tr>{row}</tr>" if cells else "")
+    return "\n".join(line for line in (*lines, "</table>") if line)

@@ -43,7 +43,6 @@ def test_name_source_and_memory_layout_do_not_matter():
         {"class_names": ('a", "é\udcff',) * 2},
         {"test": split(X[:0])},
     ],
-    ids=str,
 )
 def test_all_else_does(change):
     assert fingerprint(replace(DATA, **change)) != fingerprint(DATA)

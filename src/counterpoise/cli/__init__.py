@@ -17,6 +17,10 @@ def main() -> None:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            import signal
+
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut the line short
         from counterpoise.cli._errors import answer
 
         code = answer(error)

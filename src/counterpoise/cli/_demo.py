@@ -19,6 +19,7 @@ def demo(
     seed: Whole = 0,
     workers: MaybeWhole = None,
     apt: Flag = False,
+    all: Flag = False,
 ) -> int:
     """Run the exercise on FashionMNIST: train, compare, explain.
 
@@ -38,6 +39,8 @@ def demo(
         Runs at a time [default: one a core].
     apt
         Where FashionMNIST cannot be downloaded, install Debian's package of it (needs root).
+    all
+        Print every finding, too; they are in findings.txt beside the pictures.
     """
     from counterpoise.cli._board import Board
     from counterpoise.exercise import demo as exercise
@@ -57,7 +60,7 @@ def demo(
         said = f"The other runs are kept in {folder}; the same command tries again."
         console.print(shown(said), soft_wrap=True)
         return 1
-    _show(console, exercise.explain(folder), folder)
+    _show(console, exercise.explain(folder), folder, all)
     return 0
 
 
@@ -81,11 +84,11 @@ def _find_data(console: "Console", apt: bool) -> str:
     return "fashion_mnist"
 
 
-def _show(console: "Console", results: dict[str, Any], folder: Path) -> None:
+def _show(console: "Console", results: dict[str, Any], folder: Path, every: bool = False) -> None:
     """Print the comparison and where to look."""
     from rich.table import Table
 
-    from counterpoise.exercise.demo import tables
+    from counterpoise.exercise.demo import FINDINGS, tables
 
     console.print()
     source = f" ({one_line(results['data'])})"
@@ -97,7 +100,10 @@ def _show(console: "Console", results: dict[str, Any], folder: Path) -> None:
         for row in rows:
             table.add_row(*map(shown, row))
         console.print(table)
-    console.print(shown(("What the numbers say", "bold")))
-    for finding in results["findings"]:
-        console.print(shown((finding["code"], "cyan"), f" {one_line(finding['text'])}"))
-    console.print(shown(f"\nLook at {', '.join(results['figures'])} in ", (folder, "bold")))
+    for finding in results["findings"] if every else ():
+        said = shown((finding["code"], "cyan"), f" {one_line(finding['text'])}")
+        console.print(said, soft_wrap=True)
+    for line in results["summary"]:
+        console.print(shown(one_line(line)), soft_wrap=True)
+    more = "" if every else f", and every finding is in {FINDINGS} (--all prints them)"
+    console.print(shown("The pictures are in ", (folder, "bold"), more), soft_wrap=True)

@@ -58,6 +58,7 @@ def doctor(
     from counterpoise import losses
     from counterpoise.data import count_classes, load
     from counterpoise.doctor import diagnose
+    from counterpoise.probe.nested import scale_images
     from counterpoise.registry import resolve
     from counterpoise.study.net import check_logits
     from counterpoise.study.record import to_json
@@ -76,7 +77,7 @@ def doctor(
         raise ValueError(f"{loss} must make a loss, but made a {type(criterion).__name__}")
     try:
         if ":" in model:
-            check_logits(net, inputs, found.num_classes)
+            check_logits(net, scale_images(inputs[:2]), found.num_classes)
         diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
     except (RuntimeError, TypeError, LookupError, AttributeError) as error:
         if is_out_of_memory(error):

@@ -1,5 +1,6 @@
 """Data sets as plain tensors, from wherever they are, and the means to make them imbalanced."""
 
+from counterpoise.data._as_split import Samples, as_split
 from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
@@ -16,8 +17,10 @@ __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
     "DataNotFound",
+    "Samples",
     "Split",
     "Splits",
+    "as_split",
     "count_classes",
     "digits",
     "fashion_mnist",

@@ -7,11 +7,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import pooch
-
 from counterpoise.data import _idx_files
 from counterpoise.data._debian import DEBIAN_FOLDER, DEBIAN_PACKAGE
-from counterpoise.data._mirrors import MIRRORS
+from counterpoise.data._mirrors import MIRRORS, pooch
 from counterpoise.data._search import Search
 from counterpoise.data.splits import Split, Splits
 

@@ -48,6 +48,7 @@ def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progr
         files += [file for file, _ in found]
         targets += [k for _, k in found]
         sizes.append(len(found))
+    class_names, targets = _without_empty(root, class_names, targets)
     height, width = _median_size(files)
     image_size = image_size or max(_SMALLEST_SIZE, min(height, width, _LARGEST_SIZE))
     images, readable = _read_all(root, files, image_size, on_progress)
@@ -124,6 +125,22 @@ def _files(split: Path, class_names: Sequence[str], root: Path) -> list[tuple[Pa
             stacklevel=4,
         )
     return found
+
+
+def _without_empty(
+    root: Path, class_names: Sequence[str], targets: Sequence[int]
+) -> tuple[list[str], list[int]]:
+    """Return the classes that have an image in some split, and the targets numbered by these."""
+    left = sorted({*targets})
+    empty = [repr(name) for k, name in enumerate(class_names) if k not in left]
+    if left and empty:
+        more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+        warnings.warn(
+            f"{len(empty)} of the {len(class_names)} classes in {root} were left out, as no image "
+            f"is in their folders: {', '.join(empty[:_NAMED])}{more}",
+            stacklevel=4,
+        )
+    return [class_names[k] for k in left], [left.index(k) for k in targets]
 
 
 def _walk(folder: Path, unread: list[str]) -> Iterator[Path]:

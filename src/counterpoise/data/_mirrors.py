@@ -8,14 +8,18 @@ import queue
 import re
 import threading
 import time
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pooch
 import requests
+
+with warnings.catch_warnings():  # that a notebook has no widgets, which the bar can do without
+    warnings.simplefilter("ignore")
+    import pooch
 
 MIRRORS: tuple[str, ...] = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from counterpoise.labels import count_classes
+from counterpoise.text import html_table
+
+_SHOWN = 20  # classes, in a table
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -58,6 +62,14 @@ class Split:
         names = self.names and tuple(self.names[k] for k in index.tolist())
         return Split(self.inputs[index], self.targets[index], names)
 
+    def __repr__(self) -> str:
+        return f"Split({_described(self)})"
+
+    def _repr_html_(self) -> str:
+        counts = count_classes(self.targets).tolist()
+        rows = _some_classes([(k, n) for k, n in enumerate(counts) if n])
+        return html_table(repr(self), ("class", "samples"), rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -108,6 +120,28 @@ class Splits:
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    def __repr__(self) -> str:
+        return (
+            f"Splits({self.name!r}: {self.num_classes} classes, train {_described(self.train)}, "
+            f"test {_described(self.test)})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = (count_classes(s.targets, self.num_classes) for s in (self.train, self.test))
+        rows = list(zip(self.class_names, *(n.tolist() for n in counts), strict=True))
+        return html_table(repr(self), ("class", "train", "test"), _some_classes(rows))
+
+
+def _described(split: Split) -> str:
+    dtype = str(split.inputs.dtype).removeprefix("torch.")
+    return f"{len(split):,} samples {tuple(split.inputs.shape[1:])} {dtype}"
+
+
+def _some_classes(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Return the rows of the first classes, and one that says how many more there are."""
+    more = [(f"{len(rows) - _SHOWN} more", "", "")[: len(rows[0])]] if len(rows) > _SHOWN else []
+    return [*rows[:_SHOWN], *more]
 
 
 def check_pair(train: Split, test: Split) -> None:

@@ -26,9 +26,10 @@ from counterpoise.doctor._verdict import (
     describe_losses,
     find_cause,
 )
+from counterpoise.labels import ONE_LOGIT
 from counterpoise.probe import Loss
 from counterpoise.probe.inspection import Inspected, inspect
-from counterpoise.probe.nested import detach, scale_images
+from counterpoise.probe.nested import call, detach, scale_images
 
 ROUNDS = 3  # of steps, for the net as it is; a remedy has to show within one
 
@@ -113,7 +114,12 @@ def diagnose(
     )
     _check(setup)
     with inspect(net, seed=0) as inspected:
-        training = train_briefly(inspected, setup, max_rounds=ROUNDS, in_float64=True)
+        try:
+            training = train_briefly(inspected, setup, max_rounds=ROUNDS, in_float64=True)
+        except (IndexError, RuntimeError, ValueError) as error:
+            if _has_one_logit(inspected.net, setup):
+                raise ValueError(f"the net answers with one logit a sample; {ONE_LOGIT}") from error
+            raise
     n, before, after = training.numbers, training.before, training.after
     verdict, sure = decide_verdict(n)
     if verdict == WILL_LEARN:
@@ -139,6 +145,15 @@ def diagnose(
         steps=len(training.losses),
         notes=(*(f"{note[0].upper()}{note[1:]}." for note in training.notes), *notes),
     )
+
+
+def _has_one_logit(net: nn.Module, setup: TrainingSetup) -> bool:
+    """Return True for a net that answers class numbers with (N) or (N, 1)."""
+    if not isinstance(setup.targets, torch.Tensor) or setup.targets.is_floating_point():
+        return False
+    with torch.no_grad():
+        output = call(net, setup.subset().inputs)
+    return isinstance(output, torch.Tensor) and output.shape[1:] in ((), (1,))
 
 
 def _try_remedies(

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from counterpoise.probe import LayerRow
-from counterpoise.probe.layer import format_rows
+from counterpoise.probe.layer import LEGEND, format_rows, table_cells
+from counterpoise.text import html, html_table
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,18 @@ class Diagnosis:
     def recommended(self) -> tuple[Remedy, ...]:
         """The remedies that changed the verdict to "will learn"."""
         return tuple(remedy for remedy in self.remedies if remedy.worked)
+
+    def __repr__(self) -> str:
+        return f"Diagnosis({self._verdict_line()!r}, {len(self.recommended)} remedies help)"
+
+    def _repr_html_(self) -> str:
+        said = [self.why, *self._remedy_lines(), *self.notes]
+        head, *rows = table_cells(self.rows)
+        lines = [
+            f"<p><b>{html(self._verdict_line())}</b></p>",
+            *(f"<div>{html(s)}</div>" for s in said),
+        ]
+        return "\n".join([*lines, html_table("", head, rows), f"<p>{html(LEGEND)}</p>"])
 
     def __str__(self) -> str:
         lines = [self._verdict_line(), self.why, *self._remedy_lines(), *self.notes]

@@ -9,6 +9,7 @@ demo.py        the two parts of the exercise as plans for `counterpoise.study`, 
 _networks.py   `explain_norms`: which networks learned, and why another did not
 _losses.py     `compare_losses`: two losses on the same test images
 _alpha.py      `explain_alpha`: what the scale of α does to that comparison
+_summary.py    all of it in a few sentences
 
 Noise in a finding on single runs is two standard errors of the difference, from the finite number
 of test images. Both networks see the same images, which makes the true noise smaller rather than

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise import data, files, losses, metrics, models
 from counterpoise.exercise import compare_losses, explain_alpha, explain_norms
+from counterpoise.exercise._summary import summarize
 from counterpoise.study import Imbalance, Plan, Record, Training, open_study
 from counterpoise.study.record import to_json
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CE, FOCAL, FOCAL_MEAN_1 = "cross entropy", "focal, α sums to 1", "focal, α mean 1"
-PART_1, PART_2 = "part1", "part2"
+PART_1, PART_2, FINDINGS = "part1", "part2", "findings.txt"
 QUICK = 6_000, 1_000  # images to train and to test on in the quick setting of part 1
 TITLES = {
     "none": "plain",
@@ -144,12 +145,12 @@ def explain(folder: Path) -> dict[str, Any]:
     """Draw the figures and collect the findings of the finished runs of both parts.
 
     Args:
-        folder: holds the studies of `plans`, each under its name; PNGs and `comparison.json` are
-            written into it.
+        folder: holds the studies of `plans`, each under its name; PNGs, `comparison.json` and
+            `findings.txt` are written into it.
 
     Returns:
         What `comparison.json` holds: data (their source), class_names, part1 (histories by net),
-        part2 (scores by loss), findings and figures (file names).
+        part2 (scores by loss), findings, summary (of these, in lines) and figures (file names).
     """
     from counterpoise import plots  # and not above: every run imports this file
 
@@ -186,15 +187,18 @@ def explain(folder: Path) -> dict[str, Any]:
         [sum(row["grad_norm"] ** 2 for row in rare[title].flow) ** 0.5 for title in three],
         [scores[title] for title in three],
     )
+    found = list({f.text: f for f in found}.values())  # each text once
     results = {
         "data": kept["source"],
         "class_names": names,
         "part1": histories,
         "part2": {title: s.to_dict() for title, s in scores.items()},
-        "findings": [f.to_dict() for f in {f.text: f for f in found}.values()],  # each text once
+        "findings": [f.to_dict() for f in found],
+        "summary": summarize(found),
         "figures": list(figures),
     }
     files.write(folder / "comparison.json", to_json(results))
+    files.write(folder / FINDINGS, "".join(f"{f.code} {f.text}\n" for f in found))
     return results
 
 

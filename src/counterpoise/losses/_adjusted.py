@@ -1,7 +1,7 @@
 """The whole family of softmax losses for imbalance, as a function and as a module."""
 
-from collections.abc import Sequence
-from typing import Any, Never
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Never
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from counterpoise.kernels.adjusted_cross_entropy import Arguments, choose, eager
 from counterpoise.kernels.dispatch import autocasting
 from counterpoise.losses._check import (
+    EMPTY,
     Values,
     as_number,
     as_vector,
@@ -165,6 +166,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
     margin: torch.Tensor | None
     weight: torch.Tensor | None
     gamma: torch.Tensor | float
+    _names: ClassVar[Mapping[str, str]] = EMPTY  # of a vector: the argument that it was made from
 
     def __init__(
         self,
@@ -216,7 +218,7 @@ class AdjustedCrossEntropyLoss(nn.Module):
         normalizer: torch.Tensor | float | None = None,
     ) -> torch.Tensor:
         """Return the reduced loss; see `adjusted_cross_entropy`."""
-        return _loss(logits, self._arguments(target, sample_weight, normalizer))
+        return _loss(logits, self._arguments(target, sample_weight, normalizer), self._names)
 
     def normalizer(
         self, target: torch.Tensor, sample_weight: torch.Tensor | None = None
@@ -300,12 +302,16 @@ def explain(
     if not isinstance(loss, AdjustedCrossEntropyLoss):
         kind = f"{type(loss).__module__}.{type(loss).__name__}"
         raise TypeError(f"explain knows the softmax losses of this package, but got {kind}")
-    implementation, reason = choose(*_ready(logits, loss._arguments(target, sample_weight)))
+    implementation, reason = choose(
+        *_ready(logits, loss._arguments(target, sample_weight), loss._names)
+    )
     return f"{implementation.__module__.rpartition('.')[2]}: {reason}"
 
 
-def _loss(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
-    logits, arguments = _ready(logits, arguments)
+def _loss(
+    logits: torch.Tensor, arguments: Arguments, names: Mapping[str, str] = EMPTY
+) -> torch.Tensor:
+    logits, arguments = _ready(logits, arguments, names)
     implementation, _ = choose(logits, arguments)
     try:
         return implementation(logits, arguments)
@@ -315,9 +321,11 @@ def _loss(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:
         raise
 
 
-def _ready(logits: torch.Tensor, arguments: Arguments) -> tuple[torch.Tensor, Arguments]:
+def _ready(
+    logits: torch.Tensor, arguments: Arguments, names: Mapping[str, str]
+) -> tuple[torch.Tensor, Arguments]:
     """Check them, and return them as the kernels take them: (N, C, ...), vectors in one dtype."""
-    check_call(logits, arguments)
+    check_call(logits, arguments, names)
     changed: dict[str, Any] = {}
     if logits.dim() == 1:
         logits = logits.unsqueeze(0)

@@ -10,12 +10,15 @@ from typing import TypedDict
 import numpy as np
 import torch
 
+from counterpoise.arguments import Counts, read_counts
 from counterpoise.kernels.adjusted_cross_entropy import Arguments
 from counterpoise.kernels.dispatch import readable
+from counterpoise.labels import ONE_LOGIT
 from counterpoise.registry import unknown
 
 Values = torch.Tensor | Sequence[float] | None
 REDUCTIONS = ("mean", "batchmean", "sum", "none")
+EMPTY: Mapping[str, str] = {}
 LEAST_POLY = "; below -1 a better answer could cost more"
 
 
@@ -92,8 +95,16 @@ def check_settings(gamma: object, poly: float, label_smoothing: float, reduction
     check_reduction(reduction)
 
 
-def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
-    """Refuse arguments that do not fit together; of tensors, look at shapes and dtypes only."""
+def check_call(
+    logits: torch.Tensor, arguments: Arguments, names: Mapping[str, str] = EMPTY
+) -> None:
+    """Refuse arguments that do not fit together; of tensors, look at shapes and dtypes only.
+
+    Args:
+        logits: the loss's.
+        arguments: the same.
+        names: the caller's word for a vector, where it was made from something else.
+    """
     (target, weight, sample_weight, scale, offset, margin, gamma, normalizer, poly) = arguments[:9]
     label_smoothing, ignore_index, reduction = arguments[9:]
     per_class = gamma if isinstance(gamma, torch.Tensor) and gamma.dim() else None
@@ -109,12 +120,14 @@ def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
     classes, samples = shape[axis], shape[:axis] + shape[axis + 1 :]
     if target.dtype != torch.int64 or target.shape != samples:
         _check_target(logits, target, tuple(samples), ignore_index)
-    if classes == 0:
-        raise ValueError(f"logits need at least one class, but got {tuple(shape)}")
+    if classes < 2:
+        raise ValueError(
+            f"logits must have two classes or more, but got {tuple(shape)}; {ONE_LOGIT}"
+        )
     for v in (weight, scale, offset, margin, per_class):
         if v is not None and (not isinstance(v, torch.Tensor) or v.shape != (classes,)):
             vectors = {"weight": weight, "scale": scale, "offset": offset, "margin": margin}
-            _explain_vectors({**vectors, "gamma": per_class}, classes)
+            _explain_vectors({**vectors, "gamma": per_class}, classes, names)
     if sample_weight is not None:
         check_tensors(sample_weight=sample_weight)
         if sample_weight.shape != samples:
@@ -126,13 +139,15 @@ def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
         check_normalizer(normalizer, reduction)
 
 
-def _explain_vectors(vectors: Mapping[str, torch.Tensor | None], classes: int) -> None:
+def _explain_vectors(
+    vectors: Mapping[str, torch.Tensor | None], classes: int, names: Mapping[str, str]
+) -> None:
     check_tensors(**vectors)
     for name, vector in vectors.items():
         if vector is not None and vector.shape != (classes,):
             raise ValueError(
-                f"{name} must have one entry per class, but got shape {tuple(vector.shape)} for "
-                f"{classes} classes"
+                f"{names.get(name, name)} must have one entry per class, but got shape "
+                f"{tuple(vector.shape)} for {classes} classes"
             )
 
 
@@ -172,10 +187,13 @@ def _check_target(
             f"{tuple(target.shape)}; make class numbers integers by target.long()"
         )
     if tuple(target.shape) != samples:
-        one_hot = "; of one-hot numbers take target.float(), or target.argmax(1)"
+        hint = ""
+        if target.shape == logits.shape:
+            one_hot = "of one-hot numbers take target.float(), or target.argmax(1)"
+            hint = f"; {ONE_LOGIT if logits.dim() == 1 else one_hot}"
         raise ValueError(
             f"target must be {samples} for logits {tuple(logits.shape)}, but got "
-            f"{tuple(target.shape)}{one_hot if target.shape == logits.shape else ''}"
+            f"{tuple(target.shape)}{hint}"
         )
 
 
@@ -217,17 +235,16 @@ def as_vector(name: str, values: Values, least: float = -math.inf) -> torch.Tens
     return vector
 
 
-def as_counts(counts: Values) -> torch.Tensor:
+def as_counts(counts: Counts) -> torch.Tensor:
     """The samples per class in float64; an empty class is given the rarest of the others' count.
 
     No sample of an empty class can say how rare the class is, and a share of 0 has no logarithm.
     """
-    if counts is not None:
-        counts = torch.as_tensor(counts).double()  # before anything rounds them
-    n = as_vector("counts", counts, least=0)
-    if n is None or not bool(n.sum() > 0):
-        raise ValueError(
-            "counts must be the number of training samples of each class, at least one in all, but "
-            f"got {counts}; count_classes(targets) gives them"
-        )
+    n = count_vector(counts)
     return n.clamp_min(float(n[n > 0].min()))
+
+
+def count_vector(counts: Counts, name: str = "counts") -> torch.Tensor:
+    """The samples per class in float64, on the device where they came from."""
+    device = counts.device if isinstance(counts, torch.Tensor) else None
+    return torch.from_numpy(read_counts(counts, name)).to(device)

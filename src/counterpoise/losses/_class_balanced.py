@@ -1,9 +1,9 @@
 """The class-balanced loss."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Reducing, Values
+from counterpoise.losses._check import Counts, Reducing
 from counterpoise.losses._class_weights import effective_number_weights
 
 
@@ -32,8 +32,10 @@ class ClassBalancedLoss(AdjustedCrossEntropyLoss):
         tensor([0.2764, 1.7236])
     """
 
+    _names: ClassVar = {"weight": "counts"}
+
     def __init__(
-        self, counts: Values, beta: float = 0.9999, gamma: float = 0.0, **settings: Unpack[Reducing]
+        self, counts: Counts, beta: float = 0.9999, gamma: float = 0.0, **settings: Unpack[Reducing]
     ) -> None:
         super().__init__(weight=effective_number_weights(counts, beta), gamma=gamma, **settings)
         self.beta = beta

@@ -6,11 +6,18 @@ from typing import Unpack
 import torch
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Focusing, Reducing, Values, as_counts, by_default
+from counterpoise.losses._check import (
+    Counts,
+    Focusing,
+    Reducing,
+    as_counts,
+    by_default,
+    count_vector,
+)
 from counterpoise.losses._focal import FocalLoss
 
 
-def inverse_weights(counts: Values) -> torch.Tensor:
+def inverse_weights(counts: Counts) -> torch.Tensor:
     r"""Weigh every class by the inverse of its share, so that all classes weigh the same in sum.
 
     .. math::
@@ -40,7 +47,7 @@ def inverse_weights(counts: Values) -> torch.Tensor:
     return by_default(n[occurs].mean() / n)
 
 
-def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tensor:
+def effective_number_weights(counts: Counts, beta: float = 0.9999) -> torch.Tensor:
     r"""Weigh every class by the inverse of its effective number of samples.
 
     .. math::
@@ -80,7 +87,7 @@ def effective_number_weights(counts: Values, beta: float = 0.9999) -> torch.Tens
     return by_default(weight / weight[occurs].mean())
 
 
-def median_frequency_weights(counts: Values) -> torch.Tensor:
+def median_frequency_weights(counts: Counts) -> torch.Tensor:
     r"""Weigh every class by how much rarer it is than the median class.
 
     .. math::
@@ -111,21 +118,20 @@ def median_frequency_weights(counts: Values) -> torch.Tensor:
     return by_default(n[occurs].quantile(0.5) / n)
 
 
-def _read(counts: Values) -> tuple[torch.Tensor, torch.Tensor]:
+def _read(counts: Counts) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the counts in float64, empty classes as the rarest of the others, and which occur."""
-    given = torch.as_tensor([] if counts is None else counts).to(torch.float64)
-    return as_counts(given), given > 0
+    return as_counts(counts), count_vector(counts) > 0
 
 
 def weighted_cross_entropy(
-    counts: Values, **settings: Unpack[Focusing]
+    counts: Counts, **settings: Unpack[Focusing]
 ) -> AdjustedCrossEntropyLoss:
     """Return cross entropy with inverse class weights; settings as `AdjustedCrossEntropyLoss`'s."""
     return AdjustedCrossEntropyLoss(weight=inverse_weights(counts), **settings)
 
 
 def weighted_focal_loss(
-    counts: Values, gamma: float = 2.0, **settings: Unpack[Reducing]
+    counts: Counts, gamma: float = 2.0, **settings: Unpack[Reducing]
 ) -> FocalLoss:
     """Return the focal loss with inverse class weights; settings as `FocalLoss`'s."""
     return FocalLoss(gamma, alpha=inverse_weights(counts), **settings)

@@ -1,6 +1,7 @@
 """The focal loss."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 
@@ -37,6 +38,8 @@ class FocalLoss(AdjustedCrossEntropyLoss):
         >>> round(FocalLoss(gamma=2.0)(logits, torch.tensor([0, 2])).item(), 4)
         0.0058
     """
+
+    _names: ClassVar = {"weight": "alpha"}
 
     def __init__(
         self,

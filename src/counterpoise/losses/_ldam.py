@@ -1,9 +1,9 @@
 """The label-distribution-aware margin loss."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Focusing, Values, as_counts, as_number, by_default
+from counterpoise.losses._check import Counts, Focusing, as_counts, as_number, by_default
 
 
 class LDAMLoss(AdjustedCrossEntropyLoss):
@@ -37,9 +37,11 @@ class LDAMLoss(AdjustedCrossEntropyLoss):
         3.0486
     """
 
+    _names: ClassVar = {"scale": "counts", "margin": "counts"}
+
     def __init__(
         self,
-        counts: Values,
+        counts: Counts,
         max_margin: float = 0.5,
         scale: float = 30.0,
         **settings: Unpack[Focusing],

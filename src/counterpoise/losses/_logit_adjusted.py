@@ -1,14 +1,14 @@
 """The logit-adjusted loss, and its special case, the balanced softmax."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Focusing, Values, as_counts, as_number, by_default
+from counterpoise.losses._check import Counts, Focusing, as_counts, as_number, by_default
 
 
-def log_prior(counts: Values) -> torch.Tensor:
+def log_prior(counts: Counts) -> torch.Tensor:
     """Return the logarithm of each class's share in float64; an empty class is as the rarest."""
     n = as_counts(counts)
     return (n / n.sum()).log()
@@ -42,7 +42,9 @@ class LogitAdjustedLoss(AdjustedCrossEntropyLoss):
         2.3026
     """
 
-    def __init__(self, counts: Values, tau: float = 1.0, **settings: Unpack[Focusing]) -> None:
+    _names: ClassVar = {"offset": "counts"}
+
+    def __init__(self, counts: Counts, tau: float = 1.0, **settings: Unpack[Focusing]) -> None:
         tau = as_number("tau", tau)
         super().__init__(offset=by_default(tau * log_prior(counts)), **settings)
         self.tau = tau
@@ -70,5 +72,5 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
         2.3026
     """
 
-    def __init__(self, counts: Values, **settings: Unpack[Focusing]) -> None:
+    def __init__(self, counts: Counts, **settings: Unpack[Focusing]) -> None:
         super().__init__(counts, tau=1.0, **settings)

@@ -2,23 +2,42 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from counterpoise.losses._check import Values, as_vector
+from counterpoise.losses._check import Counts, check_tensors, count_vector
 from counterpoise.losses._logit_adjusted import log_prior
 
 Score = Callable[[torch.Tensor, torch.Tensor], float]
 GRID = tuple(k / 10 for k in range(31))
 
 
+@overload
 def adjust_logits(
     logits: torch.Tensor,
-    counts: Values,
+    counts: Counts,
     tau: float = 1.0,
-    target_prior: Values = None,
+    target_prior: Counts | None = None,
     axis: int = 1,
-) -> torch.Tensor:
+) -> torch.Tensor: ...
+@overload
+def adjust_logits(
+    logits: npt.NDArray[np.floating],
+    counts: Counts,
+    tau: float = 1.0,
+    target_prior: Counts | None = None,
+    axis: int = 1,
+) -> npt.NDArray[np.floating]: ...
+def adjust_logits(
+    logits: torch.Tensor | npt.NDArray[np.floating],
+    counts: Counts,
+    tau: float = 1.0,
+    target_prior: Counts | None = None,
+    axis: int = 1,
+) -> torch.Tensor | npt.NDArray[np.floating]:
     r"""Replace the prior of the training data in the logits of a trained net by another.
 
     .. math::
@@ -38,19 +57,20 @@ def adjust_logits(
     Source: Menon et al. 2021, arXiv 2007.07314, eq. 9 (without a target prior).
 
     Args:
-        logits: (N, C, ...), or (C); floating.
-        counts: samples of each class as the training saw them, (C): `count_classes(targets)`, or
-            with a balancing sampler its `seen_counts()`.
+        logits: (N, C, ...), or (C); floating; a tensor or a NumPy array.
+        counts: samples of each class as the training saw them, (C) or a dict or Counter by class:
+            `count_classes(targets)`, or with a balancing sampler its `seen_counts()`.
         tau: how far, at least 0.
         target_prior: how often each class occurs where the net is used, (C), as shares or counts;
             None for all alike, and then no constant is added: the formula is the paper's.
         axis: where the classes are; of (C), always 0.
 
     Returns:
-        New logits, in the shape and dtype of the old ones (the adjustment in float32 or more).
+        New logits, in the kind, shape and dtype of the old ones (the adjustment in float32 or
+        more).
 
     Raises:
-        TypeError: logits that are not floating.
+        TypeError: logits that are no tensor or array, or not floating.
         ValueError: counts, tau or target_prior out of range or not one per class.
 
     Example:
@@ -59,6 +79,9 @@ def adjust_logits(
         >>> adjust_logits(torch.tensor([[1.0, 0.0]]), counts=[90, 10]).argmax(1)
         tensor([1])
     """
+    if isinstance(logits, np.ndarray):
+        tensor = torch.from_numpy(np.ascontiguousarray(logits))
+        return adjust_logits(tensor, counts, tau, target_prior, axis).numpy()
     axis = _find_axis(logits, axis)
     if not 0 <= tau < float("inf"):
         raise ValueError(f"tau must be a finite number >= 0, but got {tau}; 0 adjusts nothing")
@@ -90,12 +113,12 @@ class TauChoice:
 
 
 def choose_tau(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    counts: Values,
+    logits: torch.Tensor | npt.NDArray[np.floating],
+    target: torch.Tensor | npt.NDArray[np.integer],
+    counts: Counts,
     metric: str | Score = "balanced_accuracy",
     grid: Sequence[float] | None = None,
-    target_prior: Values = None,
+    target_prior: Counts | None = None,
 ) -> TauChoice:
     """Choose the tau of `adjust_logits` whose predictions score best on validation data.
 
@@ -104,7 +127,7 @@ def choose_tau(
     data the score would be flattering.
 
     Args:
-        logits: of the validation data, (N, C, ...).
+        logits: of the validation data, (N, C, ...); a tensor or a NumPy array, as the target.
         target: class numbers, int64 (N, ...).
         counts: samples of each class as the *training* saw them, (C).
         metric: "balanced_accuracy" (the mean recall of the classes in `target`), "accuracy", or a
@@ -125,6 +148,7 @@ def choose_tau(
         >>> found.tau, found.score
         (0.8, 1.0)
     """
+    logits, target = torch.as_tensor(logits), torch.as_tensor(target)
     _check(logits, target)
     score = _find_metric(metric)
     scores: dict[float, float] = {}
@@ -140,6 +164,7 @@ def choose_tau(
 
 def _find_axis(logits: torch.Tensor, axis: int) -> int:
     """Return the classes' axis, counted from 0."""
+    check_tensors(logits=logits)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
     axis = 0 if logits.dim() == 1 else axis
@@ -150,16 +175,16 @@ def _find_axis(logits: torch.Tensor, axis: int) -> int:
     return axis % logits.dim()
 
 
-def _shift(counts: Values, target_prior: Values) -> torch.Tensor:
+def _shift(counts: Counts, target_prior: Counts | None) -> torch.Tensor:
     """Return the term added to each class's logit for tau = 1, in float64."""
     shift = -log_prior(counts)
     if target_prior is None:
         return shift
-    target = as_vector("target_prior", torch.as_tensor(target_prior, dtype=torch.float64), least=0)
-    if target is None or target.shape != shift.shape or not bool(target.sum() > 0):
+    target = count_vector(target_prior, "target_prior")
+    if target.shape != shift.shape:
         raise ValueError(
-            "target_prior must be one share per class, as many as counts and at least one above 0, "
-            f"but got {target_prior} for {len(shift)} classes"
+            f"target_prior must be one share per class, as many as counts, but got {len(target)} "
+            f"for {len(shift)} classes"
         )
     return shift + torch.log(target.to(shift.device) / target.sum())
 

@@ -7,8 +7,8 @@ import torch
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
 from counterpoise.losses._check import (
+    Counts,
     Focusing,
-    Values,
     as_counts,
     as_number,
     by_default,
@@ -60,7 +60,7 @@ class SeesawLoss(AdjustedCrossEntropyLoss):
 
     def __init__(
         self,
-        counts: Values = None,
+        counts: Counts | None = None,
         p: float = 0.8,
         q: float = 2.0,
         *,
@@ -78,9 +78,9 @@ class SeesawLoss(AdjustedCrossEntropyLoss):
             )
         self.counting = counts is None
         n = (
-            by_default(as_counts(counts))
-            if num_classes is None
-            else torch.zeros(num_classes).long()
+            torch.zeros(num_classes or 0).long()
+            if counts is None
+            else by_default(as_counts(counts))
         )
         self.register_buffer("counts", n)
         for name in [name for name, buffer in self._buffers.items() if buffer is None]:

@@ -1,9 +1,9 @@
 """The vector-scaling loss, and its special case with temperatures alone."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from counterpoise.losses._adjusted import AdjustedCrossEntropyLoss
-from counterpoise.losses._check import Focusing, Values, as_counts, as_number, by_default
+from counterpoise.losses._check import Counts, Focusing, as_counts, as_number, by_default
 from counterpoise.losses._logit_adjusted import log_prior
 
 
@@ -37,8 +37,10 @@ class VSLoss(AdjustedCrossEntropyLoss):
         1.8509
     """
 
+    _names: ClassVar = {"scale": "counts", "offset": "counts"}
+
     def __init__(
-        self, counts: Values, power: float = 0.3, tau: float = 1.0, **settings: Unpack[Focusing]
+        self, counts: Counts, power: float = 0.3, tau: float = 1.0, **settings: Unpack[Focusing]
     ) -> None:
         power, tau = as_number("power", power, 0), as_number("tau", tau)
         n = as_counts(counts)
@@ -68,5 +70,5 @@ class CDTLoss(VSLoss):
         0.4676
     """
 
-    def __init__(self, counts: Values, power: float = 0.3, **settings: Unpack[Focusing]) -> None:
+    def __init__(self, counts: Counts, power: float = 0.3, **settings: Unpack[Focusing]) -> None:
         super().__init__(counts, power=power, tau=0.0, **settings)

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from counterpoise.arguments import Counts, read_counts
 
-def adjust(
-    logits: npt.ArrayLike, train_counts: npt.ArrayLike, tau: float
-) -> npt.NDArray[np.floating]:
+
+def adjust(logits: npt.ArrayLike, train_counts: Counts, tau: float) -> npt.NDArray[np.floating]:
     r"""Remove the training data's class prior from logits, as `losses.adjust_logits` does.
 
     .. math::
@@ -19,7 +19,7 @@ def adjust(
 
     Args:
         logits: (N, C), floating.
-        train_counts: samples of each class as the training saw them, (C).
+        train_counts: samples of each class as the training saw them, (C), or by class.
         tau: strength of the adjustment, at least 0; `losses.choose_tau` chooses it on validation
             data.
 
@@ -39,8 +39,6 @@ def adjust(
     n = check_counts(train_counts, z.shape[1])
     if not 0 <= tau < np.inf:
         raise ValueError(f"tau must be a finite number >= 0, but got {tau}; 0 adjusts nothing")
-    if not n.any():
-        raise ValueError("train_counts must hold a sample at least, but all are 0; count again")
     n = np.maximum(n, n[n > 0].min())
     shift = -tau * np.log(n / n.sum())
     wide = np.promote_types(z.dtype, np.float32)
@@ -67,12 +65,12 @@ def check_logits(logits: npt.ArrayLike) -> npt.NDArray[np.floating]:
     return z
 
 
-def check_counts(counts: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float64]:
+def check_counts(counts: Counts, num_classes: int, zeros: bool = False) -> npt.NDArray[np.float64]:
     """Return the training samples per class as float64, or raise ValueError."""
-    n = np.asarray(counts, np.float64)
-    if n.shape != (num_classes,) or not (np.isfinite(n) & (n >= 0)).all():
+    n = read_counts(counts, "train_counts", zeros=zeros)
+    if len(n) != num_classes:
         raise ValueError(
-            f"train_counts must be one number >= 0 for each of the {num_classes} classes of the "
-            f"logits, but got {n.tolist()}; count the targets of the training split"
+            f"train_counts must be one number for each of the {num_classes} classes of the logits, "
+            f"but got {len(n)} numbers; count the targets of the training split"
         )
     return n

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from counterpoise.arguments import Counts
 from counterpoise.metrics._adjust import check_counts, check_logits
 from counterpoise.metrics._probabilities import (
     average_precision,
@@ -66,9 +67,7 @@ class Evaluation(Scores):
     mean_average_precision: float
 
 
-def evaluate(
-    targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: npt.ArrayLike
-) -> Evaluation:
+def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts) -> Evaluation:
     """Compute all metrics of logits against the true classes.
 
     Formulas: `Evaluation` and `Scores`. The predicted class is that of the highest logit, the first
@@ -77,7 +76,7 @@ def evaluate(
     Args:
         targets: true class per sample, integers from 0 to C - 1, (N).
         logits: (N, C), floating, finite.
-        train_counts: training samples of each class, (C).
+        train_counts: training samples of each class, (C), or by class.
 
     Returns:
         The metrics; `to_dict()` gives plain lists, with None for NaN.
@@ -93,7 +92,7 @@ def evaluate(
         (True, 1, 0.0, 0.0)
     """
     z = check_logits(logits)
-    counts = check_counts(train_counts, z.shape[1])
+    counts = check_counts(train_counts, z.shape[1], zeros=True)
     scores = score(targets, z.argmax(1), z.shape[1])
     true = np.asarray(targets).astype(np.int64)
     log_p = log_softmax(z)

@@ -21,7 +21,8 @@ from counterpoise.norms._instance import InstanceNorm
 from counterpoise.norms._layer import LayerNorm
 from counterpoise.norms._layer_2d import LayerNorm2d
 from counterpoise.norms._rms import RMSNorm
-from counterpoise.norms._swap import Change, Swapped, swap_norm
+from counterpoise.norms._swap import swap_norm, swap_table
+from counterpoise.norms._swap_table import Change, SwapTable
 
 __all__ = [
     "ALL",
@@ -31,10 +32,11 @@ __all__ = [
     "LayerNorm",
     "LayerNorm2d",
     "RMSNorm",
-    "Swapped",
+    "SwapTable",
     "backend",
     "explain",
     "swap_norm",
+    "swap_table",
 ]
 
 ALL: dict[str, Callable[[tuple[int, ...]], nn.Module]] = {

@@ -21,7 +21,7 @@ _HEADINGS = {
     "grad_norm": "gradient",
     "update_ratio": "update",
 }
-_LEGEND = "visible share: variance over the inputs divided by the second moment"
+LEGEND = "visible share: variance over the inputs divided by the second moment"
 
 
 class LayerRow(TypedDict):
@@ -161,9 +161,14 @@ def _scaled(x: Tensor) -> tuple[Tensor, float]:
 
 def format_rows(rows: Sequence[LayerRow]) -> str:
     """Return the rows as a table of fixed columns, numbers to two digits, and its legend."""
-    lines = [list(_HEADINGS.values()), *map(_cells, rows)]
+    lines = table_cells(rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join([*(_line(line, widths) for line in lines), _LEGEND])
+    return "\n".join([*(_line(line, widths) for line in lines), LEGEND])
+
+
+def table_cells(rows: Sequence[LayerRow]) -> list[list[str]]:
+    """Return the head of the table, and the cells of each row."""
+    return [list(_HEADINGS.values()), *map(_cells, rows)]
 
 
 def _cells(row: Mapping[str, object]) -> list[str]:

@@ -1,6 +1,7 @@
 """Nested inputs and outputs of nets: tensors within tuples, lists and dicts."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ def detach(value: object) -> object:
     return map_tensors(value, Tensor.detach)
 
 
-def scale_images(value: object) -> object:
+def scale_images(value: Any) -> Any:
     """Scale uint8 images to float32 in 0 .. 1, as `train.fit` does; other tensors stay."""
     return map_tensors(value, lambda t: t.float() / 255 if t.dtype == torch.uint8 else t)
 

@@ -11,6 +11,7 @@ script shows the values of cells and adds arrow keys. Contents by file:
     _page.py        the page, from page.html.j2, style.css and script.js
     _output.py      checks of the file to write
     _predictions.py predictions.csv, beside the page
+    _show.py        the page in a notebook
 
     _figures.py     the same charts by Matplotlib, for papers
 
@@ -20,5 +21,6 @@ Charts are drawn by _svg.py, _strips.py (charts in table rows) and _panels.py (t
 from counterpoise.report._figures import write_figures
 from counterpoise.report._page import render
 from counterpoise.report._predictions import write_predictions
+from counterpoise.report._show import Page, show
 
-__all__ = ["render", "write_figures", "write_predictions"]
+__all__ = ["Page", "render", "show", "write_figures", "write_predictions"]

@@ -43,6 +43,13 @@ class ClassSampler(Sampler[int]):
         # The samples' indices, class after class: a view for each class.
         self._indices = labels.argsort(stable=True).split(self.counts.tolist())
 
+    def __repr__(self) -> str:
+        shard = f", rank={self.rank} of {self.num_replicas}" if self.num_replicas > 1 else ""
+        return (
+            f"{type(self).__name__}({len(self.counts)} classes, {self.num_samples} samples, "
+            f"seed={self.seed}, epoch={self.epoch}{shard})"
+        )
+
     def __len__(self) -> int:
         """Return the number of samples that a rank draws in an epoch, the same for all ranks."""
         return -(-self.num_samples // self.num_replicas)

@@ -7,6 +7,7 @@ from typing import Literal
 from counterpoise.stats._interval import Interval
 from counterpoise.stats._paired import PairedComparison
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS
+from counterpoise.text import html_table
 
 NEITHER_LEARNED = "neither learned in any seed; train longer, or at another learning rate"
 
@@ -55,6 +56,26 @@ class Verdict:
     missing: tuple[Hashable, ...]
     baseline_missing: tuple[Hashable, ...]
     seeds_needed: int | None
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.variant!r} against {self.baseline!r}: {self.words}{self._points()})"
+
+    def _repr_html_(self) -> str:
+        head = ("variant", "against", "verdict", "difference", "p (Holm)")
+        p = "–" if self.p_holm is None else f"{self.p_holm:.2g}"
+        points = self._points().removeprefix("; ") or "–"
+        return html_table("", head, [(self.variant, self.baseline, self.words, points, p)])
+
+    def _points(self) -> str:
+        """Return the difference with its bounds in percentage points; "" where there is none."""
+        if self.interval is None:
+            return ""
+        low, middle, high = (
+            None if v is None else f"{100 * v:+.1f}"
+            for v in (self.interval.low, self.interval.estimate, self.interval.high)
+        )
+        bounds = "" if low is None or high is None else f" ({low} to {high})"
+        return f"; {middle} points{bounds}"
 
     @property
     def uncalled(self) -> bool:

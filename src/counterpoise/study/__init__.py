@@ -13,6 +13,7 @@ engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
 _study.py    reading it back, without torch
+_progress.py showing that it goes on, for callers in Python
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
+from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.events import Event, Failed, Prepared
@@ -76,6 +78,7 @@ def compare(
     out: str | Path | None = None,
     workers: int | None = None,
     on_event: Callable[[Event], None] | None = None,
+    progress: bool | None = None,
     training: Training | None = None,
     imbalance: Imbalance | None = None,
     **settings: Unpack[Settings],
@@ -100,6 +103,8 @@ def compare(
             and the name of the data.
         workers: runs at a time; None for one a core.
         on_event: called with each `Event`, say to draw progress.
+        progress: whether to show progress on standard error: None for a bar in a terminal or
+            notebook, unless there is an `on_event`; True for lines elsewhere, too.
         training: how every variant is trained; what it leaves open is decided by the data, as
             `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
@@ -152,14 +157,18 @@ def compare(
     if out is None:
         out = usual_folder(plan, "" if loaded is None else fingerprint(loaded))
     folder = Path(out)
-    for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
-        if isinstance(event, Prepared):
-            for line in event.facts["left_out"]:
-                warnings.warn(line, stacklevel=2)
-        if isinstance(event, Failed):
-            warnings.warn(f"{event.run} failed: {event.reason}", stacklevel=2)
-        if on_event is not None:
-            on_event(event)
+    if progress is None and on_event is not None:
+        progress = False
+    with show_progress(progress, folder.name) as show:
+        for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
+            show(event)
+            if isinstance(event, Prepared):
+                for line in event.facts["left_out"]:
+                    warnings.warn(line, stacklevel=2)
+            if isinstance(event, Failed):
+                warnings.warn(f"{event.run} failed: {event.reason}", stacklevel=2)
+            if on_event is not None:
+                on_event(event)
     return open_study(folder)
 
 

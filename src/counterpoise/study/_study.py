@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+import counterpoise
 from counterpoise import files, stats
-from counterpoise.registry import REFERENCES
+from counterpoise.registry import METRICS, REFERENCES
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import Facts, find_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, read, read_file, reference_label
 from counterpoise.study.spec import RunRow, Stage, run_id
+from counterpoise.text import html_table
+
+if TYPE_CHECKING:
+    from counterpoise.report import Page
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class Record:
     lr: float
     run: record.Content
     folder: Path
+
+    def __repr__(self) -> str:
+        return f"Record({self.label!r}, seed {self.seed}, lr {self.lr:g})"
 
     @cached_property
     def history(self) -> list[record.Content]:
@@ -113,6 +122,26 @@ class Study:
     edited: tuple[str, ...] = ()
     references: tuple[Record, ...] = ()
 
+    def __repr__(self) -> str:
+        labels, seeds = len(self.labels), len(self.plan.seeds)
+        variants = "1 variant" if labels == 1 else f"{labels} variants"
+        runs = f"{len(self.records)} of {labels * seeds} runs"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        metric = METRICS[self.plan.metric].label
+        return f"Study({str(self.folder)!r}: {variants} x {seeds} seeds, {runs}{failed}, {metric})"
+
+    def _repr_html_(self) -> str:
+        known = {v.variant: v.words for v in self.verdicts()}
+        rows = []
+        for label, by_seed in self.scores().items():
+            values = [v for v in by_seed.values() if v is not None]
+            mean = f"{sum(values) / len(values):.1%}" if values else "–"
+            rows.append(
+                (label, f"{len(values)}/{len(by_seed)}", mean, known.get(label, "baseline"))
+            )
+        head = ("variant", "seeds", METRICS[self.plan.metric].label, "verdict")
+        return html_table(repr(self), head, rows)
+
     @cached_property
     def data_file(self) -> Path | None:
         """The file with the training and the test samples; None where it was taken away.
@@ -147,6 +176,10 @@ class Study:
             if said := differences(r.run.get("environment") or {}, usual or {}):
                 found.setdefault(", ".join(said), []).append(r)
         return found
+
+    def report(self, out: str | Path | None = None) -> "Page":
+        """Write the report, and return it as a page that a notebook shows: `report.show`."""
+        return counterpoise.report.show(self, out)  # found on use, as it stands on this package
 
     @property
     def labels(self) -> tuple[str, ...]:

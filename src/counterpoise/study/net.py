@@ -37,6 +37,7 @@ def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
         raise ValueError(
             f"a net must return a tensor of logits, one for each class, here {wanted} for "
             f"{wanted[0]} samples, but this one returns {came}; the data have {num_classes} classes"
+            + ("; give its last layer two outputs" if came in (wanted[:1], (wanted[0], 1)) else "")
         )
 
 

@@ -67,12 +67,31 @@ def evaluate_split(
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy (mean recall) and nll (mean cross entropy) of a split."""
     logits = predict_logits(net, split.inputs, on_batch=on_batch)
+    _check_logits(logits, int(split.targets.max()))
     predicted, targets = logits.argmax(1), split.targets.cpu()
     return {
         "accuracy": (predicted == targets).double().mean().item(),
         "balanced_accuracy": balanced_accuracy(targets.numpy(), predicted.numpy()),
         "nll": F.cross_entropy(logits.double(), targets).item(),
     }
+
+
+def _check_logits(logits: Tensor, highest: int) -> None:
+    """Refuse answers that are not one logit a class, for the classes up to the highest."""
+    classes = max(2, highest + 1)
+    if logits.dim() == 2 and logits.shape[1] >= classes:
+        return
+    one = logits.dim() == 1 or logits.shape[1:] == (1,)
+    raise ValueError(
+        f"a net must answer with one logit a class, (N, {classes}) or more for these targets, but "
+        f"this one answers {tuple(logits.shape)}"
+        + (
+            "; give its last layer two outputs, or, in a loop of your own, its one logit to "
+            "losses.SigmoidFocalLoss"
+            if one
+            else f"; give its last layer {classes} outputs"
+        )
+    )
 
 
 def to_net_input(batch: Tensor, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data import Split
+from counterpoise.data import Samples, Split, as_split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
 from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
@@ -47,8 +47,8 @@ class Sampler(HasEpoch, Protocol):
 def fit(
     net: nn.Module,
     loss: Loss,
-    train: Split,
-    test: Split | None = None,
+    train: Samples,
+    test: Samples | None = None,
     *,
     epochs: int,
     lr: float = 0.1,
@@ -60,7 +60,7 @@ def fit(
     sampler: Sampler | None = None,
     augment: Augment | None = None,
     each_epoch: Iterable[HasEpoch] = (),
-    watch: Mapping[str, Split] | None = None,
+    watch: Mapping[str, Samples] | None = None,
     state: State | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     on_progress: Progress | None = None,
@@ -75,8 +75,9 @@ def fit(
     Args:
         net: (N, ...) to logits (N, C); trained in place, on the device where it is.
         loss: called as loss(logits, targets), returns a number.
-        train: the training split.
-        test: the test split, evaluated as well; it has no influence on the training.
+        train: the training split: a `data.Split`, a pair (inputs, targets) of tensors or arrays, or
+            a torch Dataset of such pairs, which is read into memory (`data.as_split`).
+        test: the test split, the same; it is evaluated, and has no influence on the training.
         epochs: the number of passes over the sampler, at least 0.
         lr: learning rate of plain SGD, if no optimizer is given.
         batch_size: samples per step; the last batch of an epoch may be smaller. One sample left
@@ -108,7 +109,9 @@ def fit(
         test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats).
 
     Raises:
-        ValueError: epochs < 0 or batch_size < 1 or an empty split.
+        TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
+        ValueError: epochs < 0 or batch_size < 1 or an empty split, or a net that answers with
+            other than one logit a class, two classes at least.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -120,8 +123,11 @@ def fit(
         >>> [row["epoch"] for row in rows]
         [0, 1]
     """
-    watch = _splits(train, test) if watch is None else watch
-    sizes = {"train": len(train), **{name: len(split) for name, split in watch.items()}}
+    train = as_split(train, "train")
+    watched = {"train": train} if test is None else {"train": train, "test": as_split(test, "test")}
+    if watch is not None:
+        watched = {name: as_split(split, name) for name, split in watch.items()}
+    sizes = {"train": len(train), **{name: len(split) for name, split in watched.items()}}
     if epochs < 0 or batch_size < 1 or not all(sizes.values()):
         raise ValueError(
             f"fit needs epochs >= 0, batch_size >= 1 and samples in every split, but got {epochs}, "
@@ -137,7 +143,7 @@ def fit(
         augment,
         total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
     )
-    evaluated = sum(len(split) for split in watch.values())
+    evaluated = sum(len(split) for split in watched.values())
     meter = _Meter((epochs + 1) * evaluated + epochs * _TRAIN_COST * len(sampler), on_progress)
     rows, before = _resume(state, net, steps, meter)
     start = time.perf_counter() - before
@@ -153,7 +159,7 @@ def fit(
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
                 )
-        for name, split in watch.items():
+        for name, split in watched.items():
             row |= {f"{name}_{k}": v for k, v in evaluate_split(net, split, meter.add).items()}
         row["seconds"] = time.perf_counter() - start
         rows.append(row)
@@ -168,10 +174,6 @@ def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     whole = len(order) - (len(order) > size and len(order) % size == 1)
     *most, last = order[:whole].split(size)
     return *most, torch.cat((last, order[whole:]))
-
-
-def _splits(train: Split, test: Split | None) -> dict[str, Split]:
-    return {"train": train} if test is None else {"train": train, "test": test}
 
 
 def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
