@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.covering import in_turn
 
 import counterpoise
 from counterpoise.cli import main
@@ -155,10 +156,12 @@ PLACES = {
     ("compare", "digits", "--out", "{}"): TO_MAKE,
     ("doctor", "mlp", "{}"): TO_READ,
 }
+EVERYWHERE = {"pipe", "NUL"}  # and every other at every second place
 CASES = [
     pytest.param([part.format(path) for part in words], id=f"{' '.join(words)} {kind}")
-    for words, paths in PLACES.items()
-    for kind, path in paths.items()
+    for place, (words, paths) in enumerate(PLACES.items())
+    for turn, (kind, path) in enumerate(paths.items())
+    if kind in EVERYWHERE or kind in PLANS or (turn + place) % 2
 ]
 
 
@@ -191,21 +194,24 @@ def test_what_may_not_be_read_or_written_is_one_line(words, answer, study, tmp_p
 # Numbers
 
 
-@pytest.mark.parametrize("number", ["1.5", "1e3", "x", "", "nan", "0x10", "1_000", "-1", "9" * 30])
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("compare", "digits", "--seeds"),
-        ("compare", "digits", "--epochs"),
-        ("compare", "digits", "--batch-size"),
-        ("compare", "digits", "--workers"),
-        ("doctor", "mlp", "digits", "--seed"),
-        ("demo", "--seed"),
-        ("demo", "--workers"),
-    ],
-    ids=" ".join,
-)
-def test_a_count_is_a_whole_number_above_0(words, number, answer, tmp_path):
+COUNTED = [
+    ("compare", "digits", "--seeds"),
+    ("compare", "digits", "--epochs"),
+    ("compare", "digits", "--batch-size"),
+    ("compare", "digits", "--workers"),
+    ("doctor", "mlp", "digits", "--seed"),
+    ("demo", "--seed"),
+    ("demo", "--workers"),
+]
+
+
+@pytest.mark.parametrize("words", COUNTED, ids=" ".join)
+def test_a_count_is_not_below_0(words, answer, tmp_path):
+    refused(answer, tmp_path, *words[:-1], f"{words[-1]}=-1")
+
+
+@in_turn(number=["1.5", "1e3", "x", "", "nan", "0x10", "1_000", "9" * 30], words=COUNTED)
+def test_a_count_is_a_whole_number(words, number, answer, tmp_path):
     refused(answer, tmp_path, *words[:-1], f"{words[-1]}={number}")
 
 
@@ -238,8 +244,6 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
     "out",
     [
         "study/study.json",
-        "study/plan.toml",
-        "study/data.safetensors",
         "study/new.json",
         "study/.lock",
         "study/.new",
@@ -248,9 +252,7 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
         "study/runs/{run}/new.html",
         "study/runs/new.html",
         "study/figures/new.html",
-        "study/./runs/../study.json",
         "study/nowhere/../study.json",
-        "study/../study/study.json",
         "beside/study.json",
         "beside/runs/{run}/weights.safetensors",
         "linked",
@@ -260,7 +262,6 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
         "study",
         "study/..",
         "pipe",
-        "/dev/null",
         "/dev/stdout",
     ],
 )
@@ -323,18 +324,16 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+@in_turn(
+    name=MODULES,
+    words=[
         ("compare", "{}:x"),
         ("compare", "digits", "--model", "{}:x"),
         ("compare", "digits", "--losses", "{}:x"),
         ("doctor", "{}:x", "digits"),
         ("doctor", "mlp", "digits", "--loss", "{}:x"),
     ],
-    ids=" ".join,
 )
-@pytest.mark.parametrize("name", MODULES)
 def test_what_a_module_raises_is_one_line_with_its_place(name, words, answer, tmp_path):
     source, what, line = MODULES[name]
     (tmp_path / f"{name}.py").write_text(source)
@@ -353,10 +352,7 @@ CALLED = {
 }
 
 
-@pytest.mark.parametrize(
-    "words", [("compare", "{}:make"), ("doctor", "{}:make", "digits")], ids=" ".join
-)
-@pytest.mark.parametrize("name", CALLED)
+@in_turn(name=CALLED, words=[("compare", "{}:make"), ("doctor", "{}:make", "digits")])
 def test_what_a_function_raises_is_one_line(name, words, answer, tmp_path):
     (tmp_path / f"{name}.py").write_text(f"def make():\n    {CALLED[name]}\n")
     told = refused(answer, tmp_path, *(word.format(name) for word in words))
@@ -572,7 +568,7 @@ def test_letters_that_a_stream_lacks_are_written_out(study):
     assert "\\u4e2d" in done.stderr
 
 
-@pytest.mark.parametrize("after", [0.1, 0.2, 0.4, 0.8, 1.6])
+@pytest.mark.parametrize("after", [0.1, 0.4, 1.6])
 def test_ctrl_c_in_the_first_seconds_is_one_line(after, tmp_path):
     """As a terminal sends it: to all processes; and after Python itself has started."""
     code = "print('x', flush=True); from counterpoise.cli import main; main()"

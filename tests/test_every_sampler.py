@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from tests.covering import every_pair, in_turn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Subset, TensorDataset
 
 from counterpoise import data, losses, samplers
@@ -42,7 +43,10 @@ def test_every_sampler_is_checked_here():
     assert set(SHARES) == set(samplers.ALL)
 
 
-@pytest.mark.parametrize("epoch", [0, 3, 10, 500])
+@pytest.mark.parametrize(
+    ("word", "epoch"),
+    [*((word, 3) for word in samplers.ALL), *(("progressive", epoch) for epoch in (0, 10, 500))],
+)
 def test_draws_the_classes_as_often_as_it_says(word, epoch):
     sampler = made(word, num_samples=20_000, seed=5)
     sampler.set_epoch(epoch)
@@ -99,8 +103,7 @@ def test_leaves_the_global_state_of_chance_and_the_targets_alone(word):
     assert torch.equal(TARGETS, targets)
 
 
-@pytest.mark.parametrize("num_samples", [None, 1, 2, 7, 1000, 1001])
-@pytest.mark.parametrize("replicas", [1, 2, 3, 8])
+@every_pair(word=samplers.ALL, num_samples=[None, 1, 2, 7, 1000, 1001], replicas=[1, 2, 3, 8])
 def test_processes_share_the_order_as_torchs_distributed_sampler_would(word, num_samples, replicas):
     whole = made(word, num_samples=num_samples, seed=4)
     whole.set_epoch(2)
@@ -187,7 +190,7 @@ def test_two_processes_find_their_places_themselves(tmp_path):
         assert list(map(int, places)) == [*order, order[0]]  # 57 are shared as 29 and 29
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@in_turn(word=samplers.ALL, workers=[0, 1])
 def test_feeds_a_data_loader(word, workers):
     sampler = made(word)
     loader = DataLoader(
@@ -305,16 +308,13 @@ def test_bad_input_is_explained(call, error, says):
         call()
 
 
-@pytest.mark.parametrize(
-    ("targets", "says"),
-    [
-        (np.array([2**63, 0], np.uint64), "class numbers below 10000000, but hold 922337"),
-        (torch.tensor([2**63, 0], dtype=torch.uint64), "class numbers below 10000000"),
-        ([10**12, 0], "class numbers below 10000000, but hold 1000000000000; renumber"),
-    ],
+@in_turn(
+    word=samplers.ALL,
+    targets=[np.array([2**63, 0], np.uint64), torch.tensor([2**63], dtype=torch.uint64), [10**12]],
 )
-def test_refuses_classes_that_cannot_be_counted(word, targets, says):
+def test_refuses_classes_that_cannot_be_counted(word, targets):
     """A count of 10^12 classes would take 8 TB; int64 makes 2^63 negative."""
+    says = f"class numbers below 10000000, but hold {int(targets[0])}; renumber"
     with pytest.raises(ValueError, match=says):
         made(word, targets)
 
@@ -324,8 +324,9 @@ def test_refuses_a_huge_class_before_it_counts(word):
         made(word, [10**12, 0], num_classes=2)
 
 
-@pytest.mark.parametrize(
-    "targets", [[0.0, float("nan")], [0, 2**64], [True, False], [None, 0], ["0", "1"]]
+@in_turn(
+    word=samplers.ALL,
+    targets=[[0.0, float("nan")], [0, 2**64], [True, False], [None, 0], ["0", "1"]],
 )
 def test_refuses_what_are_no_class_numbers(word, targets):
     with pytest.raises(TypeError, match="targets must be integer class numbers"):

@@ -26,12 +26,19 @@ def named(cells, *words):
     return cell
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_the_asserts_hold_for_any_seed(cells, seed):
-    torch.manual_seed(seed)
-    scope = dict(vars(exercise)) | {"torch": torch, "nn": nn, "print": lambda *_: None}
-    exec(named(cells, "ln_custom(x), atol"), scope)
-    exec(named(cells, "assert torch.allclose(custom_out, torch_out)"), scope)
+def test_the_asserts_hold_for_any_seed(cells):
+    layer_norm = named(cells, "ln_custom(x), atol")
+    group_norm = named(cells, "assert torch.allclose(custom_out, torch_out)")
+    failed = []
+    for seed in range(200):
+        torch.manual_seed(seed)
+        scope = dict(vars(exercise)) | {"torch": torch, "nn": nn, "print": lambda *_: None}
+        try:
+            exec(layer_norm, scope)
+            exec(group_norm, scope)
+        except AssertionError:
+            failed.append(seed)
+    assert failed == []
 
 
 def test_a_missing_class_fails_the_sheets_assert_with_a_reason():
