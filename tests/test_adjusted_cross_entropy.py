@@ -84,7 +84,7 @@ def test_the_kernel_for_gpus_in_tritons_interpreter():
 
 
 @every_pair(
-    gamma=[0.0, 0.25, 0.5, 1.0, 2.0, 5.0],
+    gamma=[0.0, 0.5, 1.0, 2.0, 5.0],
     classes=[2, 10, 100],
     dtype=[torch.float32, torch.float64, torch.bfloat16],
 )

@@ -45,7 +45,7 @@ def error(found, wanted):
     return ((found.double() - wanted).norm() / wanted.norm()).item()
 
 
-@every_pair(size=[(28, 28), (14, 14), (5, 7), (1, 1), (33, 17), (2, 70)], i=[1, 4, 8], o=[4, 8])
+@every_pair(size=[(28, 28), (5, 7), (1, 1), (33, 17), (2, 70)], i=[1, 4, 8], o=[4, 8])
 @in_c
 def test_is_as_exact_as_torch(i, o, size):
     for n in (1, 20):

@@ -52,7 +52,7 @@ def test_a_loss_is_that_of_the_cpu_in_float64(given, word):
 
 @every_pair(
     dtype=HALF_AND_FLOAT,
-    gamma=[0.0, 0.25, 0.5, 1.0, 2.0, 5.0],
+    gamma=[0.0, 0.5, 1.0, 2.0, 5.0],
     shape=[(225, 2), (225, 10), (225, 100), (225, 3000), (1, 100, 225)],
 )
 def test_error_is_what_rounding_the_logits_costs(shape, gamma, dtype):

@@ -167,8 +167,7 @@ def test_any_number_of_rows_and_columns(dtype, rows, columns, offset, size):
         assert_right(norm.to(dtype), x, grad)
 
 
-@half
-@pytest.mark.parametrize("columns", [1, 4])
+@in_turn(dtype=HALVES, columns=[1, 4])
 def test_a_million_rows(dtype, columns):
     """In float16 the sum of the ones exceeds what the dtype holds: infinite, as it should be."""
     x = torch.randn(2**20, columns, generator=torch.Generator().manual_seed(0)).to(dtype)

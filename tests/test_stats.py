@@ -123,7 +123,7 @@ def test_the_same_numbers_are_no_difference(shift: float) -> None:
     assert verdict_of(BASELINE[:3], same).verdict == "no difference that matters"
 
 
-@pytest.mark.parametrize(("n", "different"), [(2, False), (3, False), (4, True), (5, True)])
+@pytest.mark.parametrize(("n", "different"), [(2, False), (3, False), (4, True)])
 def test_a_constant_difference_is_not_certain_from_two_seeds(n: int, different: bool) -> None:
     """|d| / √6 for its spread: t = √(6 n)."""
     found = stats.compare_paired(by_seed(BASELINE[:n]), by_seed([x + 0.05 for x in BASELINE[:n]]))
