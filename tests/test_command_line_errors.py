@@ -199,9 +199,9 @@ COUNTED = [
     ("compare", "digits", "--epochs"),
     ("compare", "digits", "--batch-size"),
     ("compare", "digits", "--workers"),
-    ("doctor", "mlp", "digits", "--seed"),
     ("demo", "--seed"),
     ("demo", "--workers"),
+    ("doctor", "mlp", "digits", "--seed"),
 ]
 
 
