@@ -103,6 +103,7 @@ def test_names_have_the_sheets_signatures():
     assert layer.gamma.shape == layer.beta.shape == (4, 5)
     group = exercise.GroupNormCustom(num_features=6, num_groups=3, eps=1e-4)
     assert (group.eps, group.num_groups) == (1e-4, 3)
+    assert exercise.GroupNormCustom(6, 3).num_groups == 3
     assert group.gamma is group.weight
     for net in (exercise.DeeperCNN, exercise.DeeperCNNLayerNorm, exercise.DeeperCNNGroupNorm):
         x = torch.rand(2, 3, 28, 28)
