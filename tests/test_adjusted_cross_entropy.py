@@ -11,6 +11,7 @@ from pathlib import Path
 import mpmath
 import pytest
 import torch
+from tests.covering import every_pair, in_turn
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -79,12 +80,14 @@ def test_the_kernel_for_gpus_in_tritons_interpreter():
         cwd=Path(__file__).parent.parent,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 50
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 30
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
-@pytest.mark.parametrize("classes", [2, 10, 100])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@every_pair(
+    gamma=[0.0, 0.5, 1.0, 2.0, 5.0],
+    classes=[2, 10, 100],
+    dtype=[torch.float32, torch.float64, torch.bfloat16],
+)
 def test_error_is_what_rounding_the_logits_costs(implementation, dtype, classes, gamma):
     assert_as_exact_as_logits(implementation, dtype, classes, gamma)
 
@@ -121,10 +124,12 @@ def assert_as_exact_as_logits(implementation, dtype, classes, gamma):
                     assert abs(found) <= 2 * limits.tiny
 
 
-@pytest.mark.parametrize("shape", [(7, 5), (700, 100), (6, 5, 64, 50), (2, 100, 7, 9)])
-@pytest.mark.parametrize("names", ["", "scale offset margin weight gamma poly", "gammas"])
-@pytest.mark.parametrize("layout", ["contiguous", "transposed", "strided"])
-@pytest.mark.parametrize("reduction", ["mean", "none"])
+@every_pair(
+    shape=[(7, 5), (700, 100), (6, 5, 64, 50), (2, 100, 7, 9)],
+    names=["", "scale offset margin weight gamma poly", "gammas"],
+    layout=["contiguous", "transposed", "strided"],
+    reduction=["mean", "none"],
+)
 def test_every_layout_is_the_loss_in_float64(implementation, shape, names, layout, reduction):
     g = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(shape, generator=g)
@@ -149,8 +154,10 @@ def test_every_layout_is_the_loss_in_float64(implementation, shape, names, layou
     assert_same((value.double(), grad.double()), wanted, **close)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(9000, 10), (700, 100), (2, 21, 40, 50)])
+@in_turn(
+    dtype=[torch.float32, torch.float64, torch.bfloat16],
+    shape=[(9000, 10), (700, 100), (2, 21, 40, 50)],
+)
 def test_threads_change_no_bit(shape, dtype):
     logits = torch.randn(shape).to(dtype)
     target = torch.randint(shape[1], (shape[0], *shape[2:]))
@@ -163,9 +170,7 @@ def test_threads_change_no_bit(shape, dtype):
         assert_same(other, found[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("classes", [1, 3, 100])
-@pytest.mark.parametrize("wild", [NAN, INF, -INF])
-@pytest.mark.parametrize("place", [0, -1])
+@every_pair(classes=[1, 3, 100], wild=[NAN, INF, -INF], place=[0, -1])
 def test_wild_logits_are_what_torch_makes_of_them(implementation, classes, wild, place):
     logits, target = torch.randn(4, classes), torch.zeros(4, dtype=torch.long)
     logits[1, place] = wild
@@ -176,8 +181,7 @@ def test_wild_logits_are_what_torch_makes_of_them(implementation, classes, wild,
     assert_same(found, outcome(nn.CrossEntropyLoss(reduction="none"), logits, target))
 
 
-@pytest.mark.parametrize("wild", [NAN, INF, -INF, 1e30])
-@pytest.mark.parametrize("size", [4, 40000])
+@in_turn(wild=[NAN, INF, -INF, 1e30], size=[4, 40000])
 def test_wild_logits_that_are_ignored_do_no_harm(wild, size):
     logits, target = torch.randn(size, 3), torch.zeros(size, dtype=torch.long)
     logits[1, 1], target[1] = wild, -100
@@ -209,10 +213,12 @@ def by_backward(loss, logits, *arguments, **keywords):
     return outcome(loss, logits, *arguments, **keywords)[1]
 
 
-@pytest.mark.parametrize("wild", [NAN, INF, -INF])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
-@pytest.mark.parametrize("by", [by_backward, by_func, by_create_graph, by_learned_weight])
+@every_pair(
+    wild=[NAN, INF, -INF],
+    smoothing=[0.0, 0.1],
+    gamma=[0.0, 2.0],
+    by=[by_backward, by_func, by_create_graph, by_learned_weight],
+)
 def test_wild_logits_that_are_ignored_do_no_harm_to_any_derivative(wild, smoothing, gamma, by):
     logits, target = torch.randn(4, 3), torch.arange(4) % 3
     kept, own = torch.arange(4) != 1, torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -236,9 +242,11 @@ def test_a_weight_of_0_gets_its_own_gradient():
         assert_same([grad], [FocalLoss(gamma, reduction="none")(logits, target)])
 
 
-@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
-@pytest.mark.parametrize("shape", [(6, 5), (900, 50), (2, 5, 3, 4)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@in_turn(
+    reduction=["mean", "batchmean", "sum", "none"],
+    shape=[(6, 5), (900, 50), (2, 5, 3, 4)],
+    dtype=[torch.float32, torch.float32, torch.bfloat16],
+)
 def test_the_loss_may_be_changed_in_place(implementation, shape, reduction, dtype):
     logits, target = torch.randn(shape, dtype=dtype), torch.zeros(shape[0], *shape[2:]).long()
 
@@ -252,9 +260,11 @@ def test_the_loss_may_be_changed_in_place(implementation, shape, reduction, dtyp
     assert_same(outcome(halved, logits, arguments), (value / 2, grad / 2))
 
 
-@pytest.mark.parametrize("size", [6, 9000])
-@pytest.mark.parametrize("name", ["target", "weight", "sample_weight", "normalizer", "offset"])
-@pytest.mark.parametrize("again", ["backward", "create_graph"])
+@every_pair(
+    size=[6, 9000],
+    name=["target", "weight", "sample_weight", "normalizer", "offset"],
+    again=["backward", "create_graph"],
+)
 def test_what_was_changed_in_place_gives_no_wrong_gradient(size, name, again):
     given = {
         "target": torch.arange(size) % 10,
@@ -284,8 +294,7 @@ def test_logits_may_be_changed_in_place_after_the_loss_as_with_torchs(size):
     torch.testing.assert_close(*found)
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
-@pytest.mark.parametrize("samples", [6, 9000])
+@in_turn(dtype=[torch.int32, torch.int16, torch.int8, torch.uint8], samples=[6, 9000])
 def test_class_numbers_of_every_integer_dtype(dtype, samples):
     logits, target = torch.randn(samples, 100), torch.arange(samples) % 100
     for ignored in (-100, 3, 255):
@@ -314,8 +323,7 @@ def test_expanded_logits_and_targets():
         torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("normalizer", [3, 3.0, torch.tensor(3), torch.tensor([3.0]).double()])
-@pytest.mark.parametrize("soft", [False, True])
+@in_turn(normalizer=[3, 3.0, torch.tensor(3), torch.tensor([3.0]).double()], soft=[False, True])
 def test_a_normalizer_is_any_number(normalizer, soft):
     logits, target = torch.randn(6, 4), torch.arange(6) % 4
     target = torch.softmax(torch.randn(6, 4), 1) if soft else target
@@ -338,8 +346,7 @@ def test_a_bad_normalizer_is_explained(normalizer, error, says):
         FocalLoss()(torch.randn(6, 4), torch.arange(6) % 4, normalizer=normalizer)
 
 
-@pytest.mark.parametrize("number", [-1, 100, -200])
-@pytest.mark.parametrize("samples", [6, 9000])
+@in_turn(number=[-1, 100, -200], samples=[6, 9000])
 def test_class_numbers_out_of_range_are_explained_everywhere(number, samples):
     logits, target = torch.randn(samples, 100), torch.arange(samples) % 100
     target[5] = number

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from tests.covering import in_turn
 from torch.utils.data import Subset, random_split
 
 from counterpoise import data
@@ -93,8 +94,7 @@ def test_bad_input_is_explained(call, error, says):
         call()
 
 
-@pytest.mark.parametrize("weights", WEIGHTS)
-@pytest.mark.parametrize("counts", [[0, 0], [-1, 2], [1.0, float("nan")], [[1, 2]], [], None])
+@in_turn(counts=[[0, 0], [-1, 2], [1.0, float("nan")], [[1, 2]], [], None], weights=WEIGHTS)
 def test_bad_counts_are_explained(weights, counts):
     with pytest.raises(ValueError, match="counts"):
         weights(counts)
@@ -106,7 +106,7 @@ def test_inverse_is_scikit_learns_balanced(float64):
     torch.testing.assert_close(inverse_weights(count_classes(labels)), torch.from_numpy(wanted))
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999])
 def test_effective_number_is_the_authors(beta, float64):
     # the per-class weights of cifar_main.py (richardaecn/class-balanced-loss) and of LDAM-DRW's
     # cifar_train.py: inverse effective numbers, scaled so that they sum to the number of classes
@@ -115,7 +115,7 @@ def test_effective_number_is_the_authors(beta, float64):
     torch.testing.assert_close(effective_number_weights(COUNTS, beta), torch.from_numpy(wanted))
 
 
-@pytest.mark.parametrize("beta", [1e-300, 0.3, 0.9999, 1 - 1e-9, 1 - 1e-12, 1 - 2.0**-53])
+@pytest.mark.parametrize("beta", [1e-300, 0.3, 1 - 1e-9, 1 - 2.0**-53])
 def test_effective_number_is_exact_for_beta_near_1_and_large_counts(beta, float64):
     counts = [1, 3, 10**4, 10**9, 10**15]
     with mpmath.workdps(60):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.covering import in_turn
 
 import counterpoise
 from counterpoise.cli import main
@@ -157,10 +158,12 @@ PLACES = {
     ("compare", "digits", "--out", "{}"): TO_MAKE,
     ("doctor", "mlp", "{}"): TO_READ,
 }
+EVERYWHERE = {"pipe", "NUL"}  # and every other at every second place
 CASES = [
     pytest.param([part.format(path) for part in words], id=f"{' '.join(words)} {kind}")
-    for words, paths in PLACES.items()
-    for kind, path in paths.items()
+    for place, (words, paths) in enumerate(PLACES.items())
+    for turn, (kind, path) in enumerate(paths.items())
+    if kind in EVERYWHERE or kind in PLANS or (turn + place) % 2
 ]
 
 
@@ -193,21 +196,24 @@ def test_what_may_not_be_read_or_written_is_one_line(words, answer, study, tmp_p
 # Numbers
 
 
-@pytest.mark.parametrize("number", ["1.5", "1e3", "x", "", "nan", "0x10", "1_000", "-1", "9" * 30])
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("compare", "digits", "--seeds"),
-        ("compare", "digits", "--epochs"),
-        ("compare", "digits", "--batch-size"),
-        ("compare", "digits", "--workers"),
-        ("doctor", "mlp", "digits", "--seed"),
-        ("demo", "--seed"),
-        ("demo", "--workers"),
-    ],
-    ids=" ".join,
-)
-def test_a_count_is_a_whole_number_above_0(words, number, answer, tmp_path):
+COUNTED = [
+    ("compare", "digits", "--seeds"),
+    ("compare", "digits", "--epochs"),
+    ("compare", "digits", "--batch-size"),
+    ("compare", "digits", "--workers"),
+    ("demo", "--seed"),
+    ("demo", "--workers"),
+    ("doctor", "mlp", "digits", "--seed"),
+]
+
+
+@pytest.mark.parametrize("words", COUNTED, ids=" ".join)
+def test_a_count_is_not_below_0(words, answer, tmp_path):
+    refused(answer, tmp_path, *words[:-1], f"{words[-1]}=-1")
+
+
+@in_turn(number=["1.5", "1e3", "x", "", "nan", "0x10", "1_000", "9" * 30], words=COUNTED)
+def test_a_count_is_a_whole_number(words, number, answer, tmp_path):
     refused(answer, tmp_path, *words[:-1], f"{words[-1]}={number}")
 
 
@@ -217,12 +223,10 @@ def test_a_count_is_a_whole_number_above_0(words, number, answer, tmp_path):
         ("compare",),
         ("compare", "digits", "--lr", "nan"),
         ("compare", "digits", "--imbalance", "exponential:inf"),
-        ("doctor", "mlp", "digits", "--lr", "nan"),
         ("doctor", "mlp", "digits", "--lr", "x"),
         ("doctor", "mlp", "digits", "--optimizer", "[/b]"),
         ("doctor", "mlp", "digits", "--loss", "\x1b[2J"),
         ("doctor", "mlp", "digits", "--norm", "a\nb"),
-        ("show", "--[/b]"),
         ("[/b]",),
         ("\x1b[2J",),
     ],
@@ -240,8 +244,6 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
     "out",
     [
         "study/study.json",
-        "study/plan.toml",
-        "study/data.safetensors",
         "study/new.json",
         "study/.lock",
         "study/.new",
@@ -250,9 +252,7 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
         "study/runs/{run}/new.html",
         "study/runs/new.html",
         "study/figures/new.html",
-        "study/./runs/../study.json",
         "study/nowhere/../study.json",
-        "study/../study/study.json",
         "beside/study.json",
         "beside/runs/{run}/weights.safetensors",
         "linked",
@@ -262,7 +262,6 @@ def test_words_that_are_not_understood_are_one_line(words, answer, tmp_path):
         "study",
         "study/..",
         "pipe",
-        "/dev/null",
         "/dev/stdout",
     ],
 )
@@ -325,18 +324,16 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+@in_turn(
+    name=MODULES,
+    words=[
         ("compare", "{}:x"),
         ("compare", "digits", "--model", "{}:x"),
         ("compare", "digits", "--losses", "{}:x"),
         ("doctor", "{}:x", "digits"),
         ("doctor", "mlp", "digits", "--loss", "{}:x"),
     ],
-    ids=" ".join,
 )
-@pytest.mark.parametrize("name", MODULES)
 def test_what_a_module_raises_is_one_line_with_its_place(name, words, answer, tmp_path):
     source, what, line = MODULES[name]
     (tmp_path / f"{name}.py").write_text(source)
@@ -355,10 +352,7 @@ CALLED = {
 }
 
 
-@pytest.mark.parametrize(
-    "words", [("compare", "{}:make"), ("doctor", "{}:make", "digits")], ids=" ".join
-)
-@pytest.mark.parametrize("name", CALLED)
+@in_turn(name=CALLED, words=[("compare", "{}:make"), ("doctor", "{}:make", "digits")])
 def test_what_a_function_raises_is_one_line(name, words, answer, tmp_path):
     (tmp_path / f"{name}.py").write_text(f"def make():\n    {CALLED[name]}\n")
     told = refused(answer, tmp_path, *(word.format(name) for word in words))
@@ -418,7 +412,7 @@ def test_a_package_that_raises_has_no_source(tmp_path, monkeypatch):
 # Debugging
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("place", [0, 3])
 def test_debug_shows_the_whole_traceback_wherever_it_stands(place, answer, tmp_path):
     (tmp_path / "raises.py").write_text("def f():\n    raise RuntimeError('\\x1b[2J')\nf()\n")
     words = ["compare", "raises:x", "--quiet"]
@@ -549,9 +543,7 @@ def test_a_closed_pipe_ends_silently(study):
         assert (done.returncode, done.stderr) == (141, ""), words
 
 
-@pytest.mark.parametrize(
-    "words", ["show study", "show study --json", "--help", "report study", "plan p.toml"]
-)
+@pytest.mark.parametrize("words", ["show study", "show study --json", "--help"])
 def test_a_full_output_is_one_line(words, study):
     with open("/dev/full", "w") as full:
         done = call(*words.split(), cwd=study.parent, stdout=full)
@@ -574,7 +566,7 @@ def test_letters_that_a_stream_lacks_are_written_out(study):
     assert "\\u4e2d" in done.stderr
 
 
-@pytest.mark.parametrize("after", [0.1, 0.2, 0.4, 0.8, 1.6])
+@pytest.mark.parametrize("after", [0.1, 0.4, 1.6])
 def test_ctrl_c_in_the_first_seconds_is_one_line(after, tmp_path):
     """As a terminal sends it: to all processes; and after Python itself has started."""
     code = "print('x', flush=True); from counterpoise.cli import main; main()"

@@ -5,14 +5,13 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.covering import every_pair, in_turn
 
 from counterpoise.kernels import compiled
 from counterpoise.kernels.conv2d import choose, conv2d, cpu, eager
 from counterpoise.kernels.conv2d.reference import conv2d as reference
 
 in_c = pytest.mark.skipif(cpu._FORWARD is None, reason="no kernel was compiled")
-SIZES = [(28, 28), (14, 14), (5, 7), (1, 1), (33, 17), (2, 70)]
-CASES = [(1, 8, 3), (4, 4, 3), (8, 2, 3), (3, 4, 3), (4, 4, 1), (3, 2, 1)]  # ours in C, and torch's
 
 
 def made(i, o, size, kernel, n=3):
@@ -28,9 +27,12 @@ def outcome(function, inputs):
     return [y, *torch.autograd.grad(y, inputs, g)]
 
 
-@pytest.mark.parametrize("size", [(28, 28), (5, 14), (3, 2)])
-@pytest.mark.parametrize(("i", "o", "kernel"), CASES)
-def test_equals_the_reference_in_float64(i, o, size, kernel):
+@in_turn(
+    given=[(1, 8, 3), (4, 4, 3), (8, 2, 3), (3, 4, 3), (4, 4, 1), (3, 2, 1)],  # C's, and torch's
+    size=[(28, 28), (5, 14), (3, 2)],
+)
+def test_equals_the_reference_in_float64(given, size):
+    i, o, kernel = given
     inputs, pad = made(i, o, size, kernel), (kernel // 2, kernel // 2)
     found = outcome(lambda x, w, b: conv2d(x, w, b, pad), inputs)
     double = [t.detach().double().requires_grad_() for t in inputs]
@@ -43,8 +45,7 @@ def error(found, wanted):
     return ((found.double() - wanted).norm() / wanted.norm()).item()
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("i", "o"), [(1, 4), (4, 4), (4, 8), (8, 8), (8, 4), (1, 8)])
+@every_pair(size=[(28, 28), (5, 7), (1, 1), (33, 17), (2, 70)], i=[1, 4, 8], o=[4, 8])
 @in_c
 def test_is_as_exact_as_torch(i, o, size):
     for n in (1, 20):
@@ -141,8 +142,7 @@ def test_a_gradient_whose_memory_is_not_its_numbers(lazy):
         torch.testing.assert_close(f, w, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("asked", list(itertools.product([False, True], repeat=3))[1:])
-@pytest.mark.parametrize("i", [1, 4])
+@in_turn(asked=list(itertools.product([False, True], repeat=3))[1:], i=[1, 4])
 def test_each_gradient_alone(i, asked):
     inputs = made(i, 4, (6, 8), 3)
     for t, wanted in zip(inputs, asked, strict=True):

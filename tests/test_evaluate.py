@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
+from tests.covering import every_pair
 from torchmetrics.functional.classification import (
     multiclass_average_precision,
     multiclass_calibration_error,
@@ -138,9 +139,11 @@ def test_the_dict_is_plain() -> None:
     assert type(fields["worst_class"]) is int
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("tau", [0, 0.3, 1.0, 2.7])
-@pytest.mark.parametrize("counts", [[900, 90, 10], [5, 0, 3], [0.5, 2.5, 0.0]])
+@every_pair(
+    dtype=[np.float16, np.float32, np.float64],
+    tau=[0, 0.3, 1.0, 2.7],
+    counts=[[900, 90, 10], [5, 0, 3], [0.5, 2.5, 0.0]],
+)
 def test_adjusts_as_the_losses_do(dtype: type, tau: float, counts: list[float]) -> None:
     logits = np.random.default_rng(0).normal(size=(50, 3)).astype(dtype)
     found = adjust(logits, counts, tau)

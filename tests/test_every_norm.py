@@ -1,11 +1,13 @@
 """What holds for every norm: one suite over the table `norms.ALL`, and torch's own inputs."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.covering import every_pair, in_turn
 from torch import nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
@@ -22,9 +24,7 @@ once = pytest.mark.parametrize("with_and_without_c", ["cpu"], indirect=True)  # 
 
 SHAPE = (8, 6, 5)
 every_norm = pytest.mark.parametrize("word", norms.ALL)
-every_layout = pytest.mark.parametrize(
-    "layout", ["contiguous", "channels_last", "transposed", "sliced", "expanded"]
-)
+LAYOUTS = ["contiguous", "channels_last", "transposed", "sliced", "expanded"]
 OURS = {
     nn.GroupNorm: norms.GroupNorm,
     nn.LayerNorm: norms.LayerNorm,
@@ -77,8 +77,7 @@ def call(norm, x):
 
 
 @pytest.mark.parametrize("with_and_without_c", ["eager"], indirect=True)
-@every_norm
-@every_layout
+@every_pair(word=norms.ALL, layout=LAYOUTS)
 def test_error_is_at_most_twice_that_of_torchs_contiguous_kernel(word, layout):
     norm = layer(word)
     for offset in (0.0, 1e2, 1e3, 1e4):
@@ -94,9 +93,13 @@ def test_error_is_at_most_twice_that_of_torchs_contiguous_kernel(word, layout):
 
 @pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
 @once
-@every_norm
-@every_layout
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("word", "layout", "dtype"),
+    [
+        *itertools.product(norms.ALL, LAYOUTS, [torch.float32]),
+        *zip(norms.ALL, LAYOUTS, [torch.bfloat16] * len(norms.ALL), strict=True),
+    ],
+)
 def test_c_is_exact_at_any_mean_in_every_layout(word, layout, dtype):
     norm = layer(word, torch.float32)
     for offset in (0.0, 1e2, 1e4, 1e6):
@@ -111,16 +114,11 @@ def test_c_is_exact_at_any_mean_in_every_layout(word, layout, dtype):
             assert (f - w).abs().max() <= eps * (1 + w.abs().max())
 
 
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize(
-    ("dtype", "with_and_without_c"),
-    [
-        (torch.bfloat16, "cpu"),
-        (torch.bfloat16, "eager"),
-        (torch.float16, "cpu"),
-        (torch.float64, "cpu"),
-    ],
+@every_pair(
+    word=norms.ALL,
+    layout=["contiguous", "channels_last"],
+    dtype=[torch.bfloat16, torch.float16, torch.float64],
+    with_and_without_c=["cpu", "eager"],
     indirect=["with_and_without_c"],
 )
 def test_other_dtypes_are_torchs(word, layout, dtype):
@@ -138,8 +136,7 @@ def test_other_dtypes_are_torchs(word, layout, dtype):
 
 
 @once
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(word=norms.ALL, layout=["contiguous", "channels_last"])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 def test_derivatives_of_every_kind(word, layout):
     norm = norms.ALL[word]((4, 2, 3)).double()
@@ -166,8 +163,7 @@ def test_derivatives_of_every_kind(word, layout):
 
 @once
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(word=norms.ALL, layout=["channels_last", "contiguous"])
 def test_compile_export_autocast_and_copies(word, layout):
     torch.compiler.reset()
     norm, x = layer(word), made(layout)
@@ -184,8 +180,7 @@ def test_compile_export_autocast_and_copies(word, layout):
 
 
 @once
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(word=norms.ALL, layout=["channels_last", "contiguous"])
 def test_a_symbolic_trace_computes_the_same(word, layout):
     norm, x = layer(word), made(layout)
     traced = torch.fx.symbolic_trace(nn.Sequential(norm, nn.ReLU()))
@@ -198,8 +193,7 @@ def test_a_symbolic_trace_computes_the_same(word, layout):
 
 
 @once
-@every_norm
-@pytest.mark.parametrize("shape", [(0, *SHAPE), (1, 8, 0, 0)])
+@in_turn(word=norms.ALL, shape=[(0, *SHAPE), (1, 8, 0, 0)])
 def test_empty_batches_and_pixels(word, shape):
     norm, x = norms.ALL[word](shape[1:]), torch.empty(shape)
     x.requires_grad_()
@@ -241,12 +235,16 @@ def test_onnx_computes_the_same(layout):
     torch.testing.assert_close(torch.from_numpy(found), net(x).detach(), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
-@pytest.mark.parametrize(
-    ("groups", "affine", "seed"),  # two of the seeds were too far off with one group
-    [(1, True, 66), (1, True, 264), (1, False, 0), (2, True, 0), (8, False, 66), (8, True, 264)],
-)
-def test_every_number_of_groups_in_channels_last(groups, offset, affine, seed):
+@every_pair(
+    offset=[0.0, 1e3, 1e4],
+    given=[  # groups, affine and the seed, of which two were too far off with one group
+        (1, True, 66), (1, True, 264), (1, False, 0), (2, True, 0), (8, False, 66), (8, True, 264)
+    ],
+    with_and_without_c=["cpu", "eager"],
+    indirect=["with_and_without_c"],
+)  # fmt: skip
+def test_every_number_of_groups_in_channels_last(offset, given):
+    groups, affine, seed = given
     torch.manual_seed(seed)
     norm = norms.GroupNorm(groups, 8, affine=affine)
     for p in norm.parameters():
@@ -313,8 +311,7 @@ def test_instance_norm_is_torchs():
 
 
 @once
-@pytest.mark.parametrize("word", ["group", "layer2d", "instance"])
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(word=["group", "layer2d", "instance"], layout=["contiguous", "channels_last"])
 def test_export_with_images_of_any_size(word, layout):
     norm, x = layer(word), made(layout)
     sizes = {2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
@@ -349,17 +346,14 @@ def test_rms_norm_equals_its_formula():
     torch.testing.assert_close(rms_norm(low, SHAPE), rms_reference(low, SHAPE), rtol=0.02, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "ours"),
-    [
-        ("nn.functional.group_norm", group_norm),
-        ("nn.functional.layer_norm", layer_norm),
-        ("nn.functional.rms_norm", rms_norm),
-    ],
+@every_pair(
+    ours=[group_norm, layer_norm, rms_norm],
+    dtype=[torch.float32, torch.float64, torch.bfloat16],
+    with_and_without_c=["cpu", "eager"],
+    indirect=["with_and_without_c"],
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_torchs_operator_samples(name, ours, dtype):
-    op = next(o for o in op_db if o.name == name)
+def test_torchs_operator_samples(ours, dtype):
+    op = next(o for o in op_db if o.name == f"nn.functional.{ours.__name__}")
     samples = list(op.sample_inputs("cpu", dtype, requires_grad=True))
     assert len(samples) >= 6
     for sample in samples:
@@ -422,8 +416,7 @@ def test_torchs_module_inputs(dtype):
 
 
 @once
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(word=norms.ALL, layout=["channels_last", "contiguous"])
 def test_the_reference_backend_gives_the_same(word, layout):
     norm, x = layer(word), made(layout)
     usual = outcome(call, norm, x)
@@ -436,10 +429,12 @@ def test_the_reference_backend_gives_the_same(word, layout):
 
 
 @once
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("of_weight", [torch.float32, None])
+@every_pair(
+    word=norms.ALL,
+    layout=["contiguous", "channels_last"],
+    dtype=[torch.bfloat16, torch.float16],
+    of_weight=[torch.float32, None],
+)
 def test_the_reference_backend_keeps_half_precision_and_layout(word, layout, dtype, of_weight):
     norm, x = layer(word, of_weight or dtype), 1000 * made(layout, dtype=dtype)
     with norms.backend("reference"):

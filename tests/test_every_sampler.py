@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from tests.covering import every_pair, in_turn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Subset, TensorDataset
 
 from counterpoise import data, losses, samplers
@@ -42,7 +43,10 @@ def test_every_sampler_is_checked_here():
     assert set(SHARES) == set(samplers.ALL)
 
 
-@pytest.mark.parametrize("epoch", [0, 3, 10, 500])
+@pytest.mark.parametrize(
+    ("word", "epoch"),
+    [*((word, 3) for word in samplers.ALL), *(("progressive", epoch) for epoch in (0, 10, 500))],
+)
 def test_draws_the_classes_as_often_as_it_says(word, epoch):
     sampler = made(word, num_samples=20_000, seed=5)
     sampler.set_epoch(epoch)
@@ -99,8 +103,7 @@ def test_leaves_the_global_state_of_chance_and_the_targets_alone(word):
     assert torch.equal(TARGETS, targets)
 
 
-@pytest.mark.parametrize("num_samples", [None, 1, 2, 7, 1000, 1001])
-@pytest.mark.parametrize("replicas", [1, 2, 3, 8])
+@every_pair(word=samplers.ALL, num_samples=[None, 1, 7, 1000, 1001], replicas=[1, 2, 3, 8])
 def test_processes_share_the_order_as_torchs_distributed_sampler_would(word, num_samples, replicas):
     whole = made(word, num_samples=num_samples, seed=4)
     whole.set_epoch(2)
@@ -187,7 +190,7 @@ def test_two_processes_find_their_places_themselves(tmp_path):
         assert list(map(int, places)) == [*order, order[0]]  # 57 are shared as 29 and 29
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@in_turn(word=samplers.ALL, workers=[0, 1])
 def test_feeds_a_data_loader(word, workers):
     sampler = made(word)
     loader = DataLoader(
@@ -229,6 +232,7 @@ def test_is_pickled_with_its_epoch(word):
     assert list(again) == list(sampler)
 
 
+@pytest.mark.parametrize("word", ["shuffle", "balanced"])
 def test_takes_more_samples_than_torchs_multinomial(word):
     targets = torch.zeros(2**24 + 50, dtype=torch.uint8)
     targets[-25:] = 1
@@ -305,17 +309,18 @@ def test_bad_input_is_explained(call, error, says):
         call()
 
 
-@pytest.mark.parametrize(
-    ("targets", "says"),
-    [
-        (np.array([2**63, 0], np.uint64), "class numbers below 10000000, but hold 922337"),
-        (torch.tensor([2**63, 0], dtype=torch.uint64), "class numbers below 10000000"),
-        ([10**12, 0], "class numbers below 10000000, but hold 1000000000000; renumber"),
+@in_turn(
+    word=samplers.ALL,
+    refusal=[
+        (np.array([2**63, 0], np.uint64), "but hold 922337"),
+        (torch.tensor([2**63, 0], dtype=torch.uint64), ""),
+        ([10**12, 0], "but hold 1000000000000; renumber"),
     ],
 )
-def test_refuses_classes_that_cannot_be_counted(word, targets, says):
+def test_refuses_classes_that_cannot_be_counted(word, refusal):
     """A count of 10^12 classes would take 8 TB; int64 makes 2^63 negative."""
-    with pytest.raises(ValueError, match=says):
+    targets, says = refusal
+    with pytest.raises(ValueError, match=f"class numbers below 10000000, {says}"):
         made(word, targets)
 
 
@@ -324,8 +329,9 @@ def test_refuses_a_huge_class_before_it_counts(word):
         made(word, [10**12, 0], num_classes=2)
 
 
-@pytest.mark.parametrize(
-    "targets", [[0.0, float("nan")], [0, 2**64], [True, False], [None, 0], ["0", "1"]]
+@in_turn(
+    word=samplers.ALL,
+    targets=[[0.0, float("nan")], [0, 2**64], [True, False], [None, 0], ["0", "1"]],
 )
 def test_refuses_what_are_no_class_numbers(word, targets):
     with pytest.raises(TypeError, match="targets must be integer class numbers"):

@@ -5,6 +5,7 @@ import contextlib
 import mpmath
 import pytest
 import torch
+from tests.covering import every_pair, in_turn
 from torch import nn
 
 from counterpoise import norms
@@ -40,28 +41,25 @@ def by_definition(logits, q, vectors, gamma, poly, smoothing):
     return reference(rows, arguments).view(logits.movedim(1, -1).shape[:-1])
 
 
-TARGETS = [(0.1, "numbers"), (0, "probabilities"), (0.3, "both")]  # smoothing, and of what
-LOGITS = [  # shape, whether the classes lie side by side, dtype
-    ((40, 7), True, torch.float64),
-    ((3, 600, 2, 5), False, torch.float32),
-    ((2, 9, 6), True, torch.float32),
-    ((2, 9, 6), False, torch.bfloat16),
-]
-
-
-@pytest.mark.parametrize("names", ["", "scale offset weight", "margin"])
-@pytest.mark.parametrize(("gamma", "poly"), [(0, 0), (0.5, 0), (1, 0), (2, 1.5)])
-@pytest.mark.parametrize(("smoothing", "given"), TARGETS)
-@pytest.mark.parametrize(("shape", "last", "dtype"), LOGITS)
-def test_is_the_sum_over_the_classes(
-    backend, names, gamma, poly, smoothing, given, shape, last, dtype
-):
+@every_pair(
+    names=["", "scale offset weight", "margin"],
+    focus=[(0, 0), (0.5, 0), (1, 0), (2, 1.5)],  # gamma, poly
+    smoothed=[(0.1, "numbers"), (0, "probabilities"), (0.3, "both")],  # by how much, and what
+    given=[  # shape, whether the classes lie side by side, dtype
+        ((40, 7), True, torch.float64),
+        ((3, 600, 2, 5), False, torch.float32),
+        ((2, 9, 6), True, torch.float32),
+        ((2, 9, 6), False, torch.bfloat16),
+    ],
+)
+def test_is_the_sum_over_the_classes(backend, names, focus, smoothed, given):
+    (gamma, poly), (smoothing, what), (shape, last, dtype) = focus, smoothed, given
     generator = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(shape, generator=generator)).to(dtype)
     if last:
         logits = logits.movedim(1, -1).contiguous().movedim(-1, 1)
     vectors = {n: torch.rand(shape[1], generator=generator) + 0.5 for n in names.split()}
-    if given == "numbers":
+    if what == "numbers":
         target = torch.randint(shape[1], (shape[0], *shape[2:]), generator=generator)
         q = nn.functional.one_hot(target, shape[1]).movedim(-1, 1).double()
     else:
@@ -122,8 +120,7 @@ def test_reductions_are_of_the_samples_that_count(backend, reduction, probabilit
     assert not grad[left_out].any()
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@in_turn(gamma=[0.0, 0.5, 2.0, 5.0], dtype=[torch.float32, torch.float64])
 def test_certain_targets_lose_no_digits(gamma, dtype):
     """Where p_t is next to 1, in the kernel in C."""
     if cpu.LIBRARY is None:
@@ -143,8 +140,7 @@ def test_certain_targets_lose_no_digits(gamma, dtype):
                 assert abs(w) < torch.finfo(dtype).tiny or abs(found / w - 1) <= bound
 
 
-@pytest.mark.parametrize("wild", [NAN, INF, -INF])
-@pytest.mark.parametrize("place", [0, -1])
+@in_turn(wild=[NAN, INF, -INF], place=[0, -1])
 def test_wild_logits_are_what_torch_makes_of_them(backend, wild, place):
     logits, target = torch.randn(4, 5), torch.zeros(4, dtype=torch.long)
     logits[1, place] = wild

@@ -1,12 +1,14 @@
 """Losses, norms, training and studies on a CUDA device: right, and without waiting for it."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from tests.covering import every_pair, in_turn
 from torch import nn
 
 from counterpoise import doctor, losses, models, norms, study, train
@@ -17,10 +19,10 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # of anot
 COUNTS = torch.tensor([500.0, 100.0, 20.0, 4.0, 1.0])
 C = len(COUNTS)
 SHAPE = (8, 6, 5)
-DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+HALF_AND_FLOAT = [torch.float32, torch.bfloat16, torch.float16]
+DTYPES = [*HALF_AND_FLOAT, torch.float64]
 every_loss = pytest.mark.parametrize("word", losses.ALL)
-every_norm = pytest.mark.parametrize("word", norms.ALL)
-layouts = pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
 def gradient(loss, logits, *arguments):
@@ -29,11 +31,12 @@ def gradient(loss, logits, *arguments):
     return value.detach(), torch.autograd.grad(value.sum(), z)[0]
 
 
-@every_loss
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(300, C), (4, C, 7, 9)])
-@pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum", "none"])
-def test_a_loss_is_that_of_the_cpu_in_float64(word, dtype, shape, reduction):
+@in_turn(
+    given=itertools.product(DTYPES, [(300, C), (4, C, 7, 9)], ["mean", "batchmean", "sum", "none"]),
+    word=losses.ALL,
+)
+def test_a_loss_is_that_of_the_cpu_in_float64(given, word):
+    dtype, shape, reduction = given
     g = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(shape, generator=g)).to(dtype)
     target = torch.randint(C, (shape[0], *shape[2:]), generator=g)
@@ -47,9 +50,11 @@ def test_a_loss_is_that_of_the_cpu_in_float64(word, dtype, shape, reduction):
         torch.testing.assert_close(f.cpu().double(), w, rtol=400 * eps, atol=4 * eps)  # d to 100
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0, 2.0, 5.0])
-@pytest.mark.parametrize("shape", [(225, 2), (225, 10), (225, 100), (225, 3000), (1, 100, 225)])
+@every_pair(
+    dtype=HALF_AND_FLOAT,
+    gamma=[0.0, 0.5, 1.0, 2.0, 5.0],
+    shape=[(225, 2), (225, 10), (225, 100), (225, 3000), (1, 100, 225)],
+)
 def test_error_is_what_rounding_the_logits_costs(shape, gamma, dtype):
     g = torch.Generator().manual_seed(0)
     logits = torch.randn(shape, generator=g) * (shape[1] > 2)
@@ -67,9 +72,11 @@ def test_error_is_what_rounding_the_logits_costs(shape, gamma, dtype):
         assert (error <= bound * w.abs() + 2 * limits.tiny).all()
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "class last", "strided"])
-@pytest.mark.parametrize("shape", [(5, 4, 33, 9), (3, 70, 5, 5), (2, 5000, 3), (4097, 21), (70, 1)])
-@pytest.mark.parametrize("implementation", ["gpu", "eager"])
+@every_pair(
+    layout=["contiguous", "class last", "strided"],
+    shape=[(5, 4, 33, 9), (3, 70, 5, 5), (2, 5000, 3), (4097, 21), (70, 1)],
+    implementation=["gpu", "eager"],
+)
 def test_every_parameter_in_every_layout(shape, layout, implementation):
     g = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(shape, generator=g)
@@ -94,8 +101,7 @@ def test_every_parameter_in_every_layout(shape, layout, implementation):
         torch.testing.assert_close(f.cpu().double(), w, rtol=5e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("logit", [0.0, 30.0, 80.0, 1e4, -1e4, float("inf")])
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@every_pair(logit=[0.0, 80.0, 1e4, -1e4, float("inf")], gamma=[0.0, 0.5, 2.0])
 def test_extreme_logits_are_those_of_the_cpu(logit, gamma):
     logits, target = torch.zeros(3, C), torch.zeros(3, dtype=torch.long)
     logits[1, 0], logits[2, 1] = logit, logit
@@ -179,10 +185,7 @@ def layer(word):
     return norm
 
 
-@every_norm
-@layouts
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("offset", [0.0, 1e3])
+@every_pair(word=norms.ALL, memory=LAYOUTS, dtype=HALF_AND_FLOAT, offset=[0.0, 1e3])
 def test_a_norms_error_is_at_most_twice_that_of_a_contiguous_tensor(word, memory, dtype, offset):
     norm = layer(word).cuda()
     x = (torch.randn(16, *SHAPE, dtype=torch.float64) + offset).cuda().to(dtype)
@@ -197,8 +200,7 @@ def test_a_norms_error_is_at_most_twice_that_of_a_contiguous_tensor(word, memory
         assert error <= 2 * allowed + scale
 
 
-@every_norm
-@layouts
+@every_pair(word=norms.ALL, memory=LAYOUTS)
 def test_a_compiled_norm_is_the_norm(word, memory):
     torch.compiler.reset()
     norm = layer(word).cuda()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.covering import every_pair
 from torch import nn
 
 from counterpoise import data, models, norms, train
@@ -19,8 +20,7 @@ def plain_torch(convs: int, image: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * (image // 4) ** 2, 10))
 
 
-@pytest.mark.parametrize("convs", [1, 2, 8])
-@pytest.mark.parametrize("image", [8, 28, 31])
+@pytest.mark.parametrize(("convs", "image"), [(1, 8), (2, 28), (8, 31)])
 def test_equals_torchs_layers_with_the_same_seed(convs, image):
     torch.manual_seed(0)
     ours = models.DeeperCNN(convs_per_block=convs, image_size=image)
@@ -36,15 +36,6 @@ def test_equals_torchs_layers_with_the_same_seed(convs, image):
         torch.testing.assert_close(f, w, rtol=1e-3, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), torchs(x), rtol=1e-4, atol=1e-5)
-
-
-NORMS = norms.ALL | {"none": None, "torch's": lambda shape: nn.BatchNorm2d(shape[0])}
-
-
-@pytest.mark.parametrize("word", NORMS)
-def test_takes_any_norm_and_any_image(word):
-    net = models.DeeperCNN(NORMS[word], in_channels=3, num_classes=7, image_size=(12, 20))
-    assert net(torch.rand(2, 3, 12, 20)).shape == (2, 7)
 
 
 def test_sizes_that_do_not_work_are_explained():
@@ -103,8 +94,7 @@ def functional_resnet8(net: nn.Module, x: torch.Tensor, shortcut: str) -> torch.
     return nn.functional.linear(x.mean((2, 3)), net.head.weight, net.head.bias)
 
 
-@pytest.mark.parametrize("shortcut", ["A", "B"])
-@pytest.mark.parametrize("image", [(8, 8), (28, 28), (9, 15)])
+@every_pair(shortcut=["A", "B"], image=[(8, 8), (9, 15)])
 def test_resnet_computes_what_the_paper_draws(shortcut, image):
     net = models.ResNet(depth=8, shortcut=shortcut, in_channels=2, image_size=image).double()
     x = torch.rand(3, 2, *image, dtype=torch.float64)
@@ -128,13 +118,10 @@ def test_equal_seeds_give_equal_weights_whatever_the_norm(word):
         assert torch.equal(a, b)
 
 
-SHAPES = [(1, 8, 8), (3, 11, 16)]
 NEEDS_PIXELS = {"layer2d", "instance"}
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("norm", [None, "batch", *norms.ALL])
-@pytest.mark.parametrize("word", models.ALL)
+@every_pair(shape=[(1, 8, 8), (3, 11, 16)], norm=[None, "batch", *norms.ALL], word=models.ALL)
 def test_every_model_takes_every_norm(word, norm, shape):
     make = {None: None, "batch": batch, **norms.ALL}[norm]
     net, x = models.ALL[word](make, shape, 7), torch.rand(4, *shape)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.covering import every_pair, in_turn
 from torch import nn
 
 from counterpoise import losses
@@ -83,10 +84,12 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("plain", PLAIN)
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("shape", [(30, 5), (5,), (3, 5, 4, 2)], ids=str)
-@pytest.mark.parametrize("names", [(), ("weight",), ("pos_weight",), ("weight", "pos_weight")])
+@every_pair(
+    plain=PLAIN,
+    reduction=["mean", "sum", "none"],
+    shape=[(30, 5), (5,), (3, 5, 4, 2)],
+    names=[(), ("weight",), ("pos_weight",), ("weight", "pos_weight")],
+)
 def test_without_focus_it_is_torchs_bce_with_its_weights(plain, reduction, shape, names):
     z, y = logits(*shape).double().requires_grad_(), shares(*shape).double()
     vectors = {name: (1 + torch.arange(5.0)) ** (len(name) - 7) for name in names}
@@ -111,10 +114,9 @@ def test_label_smoothing_is_keras_rule(plain):
     )
 
 
-@pytest.mark.parametrize("plain", PLAIN)
-@pytest.mark.parametrize(
-    ("shape", "given", "seen"),
-    [
+@in_turn(
+    plain=PLAIN,
+    shapes=[  # of the logits, of the weights as they are given, and as they are spread
         ((6, 5), (6,), (6, 1)),
         ((6, 5), (6, 5), (6, 5)),
         ((6,), (6,), (6,)),
@@ -124,9 +126,8 @@ def test_label_smoothing_is_keras_rule(plain):
         ((4, 5, 3, 2), (4, 5, 3, 2), (4, 5, 3, 2)),
     ],
 )
-def test_sample_weight_multiplies_and_the_mean_still_divides_by_the_labels(
-    plain, shape, given, seen
-):
+def test_sample_weight_multiplies_and_the_mean_still_divides_by_the_labels(plain, shapes):
+    shape, given, seen = shapes
     z, y = logits(*shape).double().requires_grad_(), labels(*shape)
     own = torch.rand(given, generator=torch.Generator().manual_seed(4)).double()
     each = own.view(seen) * F.binary_cross_entropy_with_logits(z, y, reduction="none")
@@ -148,9 +149,9 @@ def test_the_normalizer_is_what_is_divided_by(plain, reduction):
     assert (gradient(nothing, z) == 0).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("clip", [0.0, 1e-8, 0.05, 0.5, 0.9])
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+@every_pair(
+    dtype=[torch.float32, torch.float64], clip=[0.0, 1e-8, 0.05, 0.5, 0.9], gamma=[0.0, 0.5, 4.0]
+)
 def test_asymmetric_negatives_against_50_digits(dtype, clip, gamma):
     z = torch.cat([torch.linspace(-80, 80, 321), torch.linspace(-4, 4, 66)]).to(dtype)
     z.requires_grad_()
@@ -176,9 +177,9 @@ def test_asymmetric_negatives_against_50_digits(dtype, clip, gamma):
                     assert abs(f) <= 2 * limits.tiny
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("share", [0.0, 1e-30, 0.1, 1 - 2**-20])
-@pytest.mark.parametrize("gamma", [0.5, 4.0])
+@every_pair(
+    dtype=[torch.float32, torch.float64], share=[0.0, 1e-30, 0.1, 1 - 2**-20], gamma=[0.5, 4.0]
+)
 def test_interpolated_targets_against_50_digits(dtype, share, gamma):
     z = torch.cat([torch.linspace(-80, 80, 161), torch.linspace(-4, 4, 33)]).to(dtype)
     z.requires_grad_()

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.covering import every_pair
 
 from counterpoise import norms
 from counterpoise.kernels import compiled
@@ -15,6 +16,7 @@ from counterpoise.kernels.layer_norm import layer_norm
 LAST = torch.channels_last
 in_c = pytest.mark.skipif(compiled.LIBRARY is None, reason="no compiler when it was built")
 both = pytest.mark.usefixtures("with_and_without_c")
+WITH_AND_WITHOUT_C = {"with_and_without_c": ["cpu", "eager"], "indirect": ["with_and_without_c"]}
 
 SHAPES = [
     (2, 3, 50, 40), (4, 5, 9, 9), (3, 6, 5, 7), (2, 7, 13, 11), (1, 12, 7, 3), (2, 20, 33, 31),
@@ -95,9 +97,11 @@ def test_a_border_and_a_ramp_lose_no_digit():
 
 
 @in_c
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(70, 8, 14, 14), (1, 16, 97, 99), (3, 320, 24, 23)])
-@pytest.mark.parametrize("groups", [1, 8, "layer"])
+@every_pair(
+    dtype=[torch.float32, torch.bfloat16],
+    shape=[(70, 8, 14, 14), (1, 16, 97, 99), (3, 320, 24, 23)],
+    groups=[1, 8, "layer"],
+)
 def test_any_number_of_threads_gives_the_same_bits(shape, groups, dtype):
     ours, _, tensors, slope = case(shape, groups, dtype)
     threads, results = torch.get_num_threads(), []
@@ -136,8 +140,11 @@ def test_weight_in_float32_and_bias_in_bfloat16(groups):
 
 
 @both
-@pytest.mark.parametrize("groups", [1, 2, 8, "layer"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_pair(
+    groups=[1, 2, 8, "layer"],
+    dtype=[torch.float32, torch.bfloat16],
+    **WITH_AND_WITHOUT_C,
+)
 def test_only_what_is_asked_for_and_only_what_there_is(groups, dtype):
     ours, theirs, tensors, slope = case((3, 8, 9, 5), groups, dtype)
     room = 4 * torch.finfo(dtype).eps
@@ -241,11 +248,13 @@ def test_what_was_kept_from_a_transform_is_normalized_as_ever(layer, learns):
 
 
 @both
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-@pytest.mark.parametrize(
-    ("groups", "shape"), [(1, (4, 64, 9, 9)), (4, (4, 64, 9, 9)), (16, (2, 16, 33, 32))]
+@every_pair(
+    dtype=[torch.float32, torch.bfloat16, torch.float16, torch.float64],
+    given=[(1, (4, 64, 9, 9)), (4, (4, 64, 9, 9)), (16, (2, 16, 33, 32))],  # groups, shape
+    **WITH_AND_WITHOUT_C,
 )
-def test_group_norm_is_as_exact_as_torchs(groups, shape, dtype):
+def test_group_norm_is_as_exact_as_torchs(dtype, given):
+    groups, shape = given
     tensors, slope = [random(*shape), *(random(shape[1], seed=s) for s in (1, 2))], random(*shape)
     for offset in (0.0, 0.5, 3.0, 1e2, 1e4):
         given = [t.to(dtype) for t in (tensors[0] + offset, *tensors[1:])]
@@ -259,9 +268,13 @@ def test_group_norm_is_as_exact_as_torchs(groups, shape, dtype):
 
 
 @both
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("channels", "groups"), [(64, 1), (64, 4), (4, 1), (4, 2)])
-def test_float32_parameters_beside_half_precision_get_torchs_gradients(dtype, channels, groups):
+@every_pair(
+    dtype=[torch.bfloat16, torch.float16],
+    given=[(64, 1), (64, 4), (4, 1), (4, 2)],  # channels, groups
+    **WITH_AND_WITHOUT_C,
+)
+def test_float32_parameters_beside_half_precision_get_torchs_gradients(dtype, given):
+    channels, groups = given
     shape, own = (4, channels, 9, 9), [random(channels, seed=seed) for seed in (2, 3)]
     slope = random(*shape, seed=1)
     for offset in (0.0, 1.5, 3.0, 9.0, 1e2):
@@ -277,8 +290,7 @@ TINY = [(2, 4, 28, 28), (3, 8, 14, 14), (1, 6, 5, 7), (5, 12, 1, 1), (4, 2, 3, 1
 
 
 @both
-@pytest.mark.parametrize("shape", TINY)
-@pytest.mark.parametrize("layout", [torch.contiguous_format, LAST])
+@every_pair(shape=TINY, layout=[torch.contiguous_format, LAST], **WITH_AND_WITHOUT_C)
 def test_small_images_in_both_layouts(shape, layout):
     x, slope = random(*shape), random(*shape, seed=3)
     for sizes, given, ours, theirs in (

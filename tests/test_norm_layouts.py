@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.covering import every_pair, in_turn
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -107,10 +108,12 @@ SLICES = {
 
 
 @once
-@pytest.mark.parametrize("name", SLICES)
-@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
-@pytest.mark.parametrize("backend", ["cpu", "eager", "reference"])
-def test_slices_get_the_layout_that_torchs_batch_norm_keeps(name, memory, backend):
+@in_turn(
+    given=itertools.product(SLICES, [torch.contiguous_format, LAST]),
+    backend=["cpu", "eager", "reference"],
+)
+def test_slices_get_the_layout_that_torchs_batch_norm_keeps(given, backend):
+    name, memory = given
     x = SLICES[name](random(4, 8, 6, 5).contiguous(memory_format=memory))
     wanted = F.batch_norm(x, None, None, training=True)  # by suggest_memory_format
     for norm in (
@@ -127,8 +130,12 @@ def test_slices_get_the_layout_that_torchs_batch_norm_keeps(name, memory, backen
                 assert y.is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize("name", NORMS)
-@pytest.mark.parametrize("of_x", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@every_pair(
+    name=NORMS,
+    of_x=[torch.float32, torch.float64, torch.bfloat16, torch.float16],
+    with_and_without_c=["cpu", "eager"],
+    indirect=["with_and_without_c"],
+)
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
 def test_parameters_of_any_dtype_beside_an_input_of_any(name, of_x):
     room = 4 * max(torch.finfo(t).eps for t in (of_x, torch.float32))
@@ -145,8 +152,12 @@ def test_parameters_of_any_dtype_beside_an_input_of_any(name, of_x):
         assert all(p.grad.dtype == of_weight for p in norm.parameters())
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
-@pytest.mark.parametrize("groups", [1, 4, 8])
+@every_pair(
+    offset=[0.0, 1e4],
+    groups=[1, 4, 8],
+    with_and_without_c=["cpu", "eager"],
+    indirect=["with_and_without_c"],
+)
 def test_channels_last_3d_is_kept_and_right(groups, offset):
     x = random(2, 8, 3, 4, 5, offset=offset)
     y = group_norm(x.contiguous(memory_format=torch.channels_last_3d), groups)
@@ -173,8 +184,7 @@ def test_a_slice_in_channels_last_3d_keeps_it(norm):
 
 
 @once
-@pytest.mark.parametrize("name", NORMS)
-@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@in_turn(name=NORMS, memory=[torch.contiguous_format, LAST])
 def test_fake_tensors_and_traces(name, memory):
     norm, x = layer(name), random(*SHAPE).contiguous(memory_format=memory)
     traced = make_fx(norm)(torch.randn_like(x))
@@ -186,8 +196,7 @@ def test_fake_tensors_and_traces(name, memory):
 
 
 @once
-@pytest.mark.parametrize("name", NORMS)
-@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@in_turn(name=NORMS, memory=[LAST, torch.contiguous_format])
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # the shape of x is looked at
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own
 def test_jit_traces_are_right_for_other_inputs(name, memory):
@@ -216,8 +225,10 @@ def test_a_group_of_one_element_is_the_bias():
 
 
 @once
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("shape", [(0, 4), (2, 4, 0), (0, 4, 3, 3), (2, 4, 0, 3), (2, 4, 0, 0, 0)])
+@in_turn(
+    shape=[(0, 4), (2, 4, 0), (0, 4, 3, 3), (2, 4, 0, 3), (2, 4, 0, 0, 0)],
+    backend=["cpu", "reference"],
+)
 def test_nothing_to_normalize(backend, shape):
     for norm in (norms.GroupNorm(2, 4), norms.LayerNorm(shape[1:]), norms.RMSNorm(shape[1:])):
         x = torch.empty(shape, requires_grad=True)

@@ -2,15 +2,17 @@
 
 import contextlib
 import copy
+import itertools
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.covering import every_pair, in_turn
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from counterpoise import exercise, norms
+from counterpoise import norms
 from counterpoise.norms import swap_norm
 
 LAST = torch.channels_last
@@ -26,10 +28,7 @@ NORMS = {
     "one group": lambda c, h, w: norms.GroupNorm(1, c),
     "groups": lambda c, h, w: norms.GroupNorm(c // 2, c),
     "instance": lambda c, h, w: norms.InstanceNorm(c, affine=True),
-    "exercise": lambda c, h, w: exercise.LayerNormCustom((c, h, w)),
-    "exercise's groups": lambda c, h, w: exercise.GroupNormCustom(c, 2),
 }
-every_norm = pytest.mark.parametrize("name", NORMS)
 LAYOUTS = {
     "contiguous": torch.Tensor.contiguous,
     "channels_last": lambda x: x.contiguous(memory_format=LAST),
@@ -92,15 +91,14 @@ def assert_right(norm, x, grad, found=None):
         assert ((f - w).abs() <= 1.01 * step + 3e-6 * t)[finite].all()
 
 
-@every_norm
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    ("dtype", "backend"),
-    [(torch.bfloat16, None), (torch.bfloat16, "eager"), (torch.float16, None)],  # it has no C
+@every_pair(
+    name=NORMS,
+    layout=LAYOUTS,
+    run=[(torch.bfloat16, None), (torch.bfloat16, "eager"), (torch.float16, None)],  # it has no C
 )
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own
-def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
-    shape = (40, 4, 12, 10)
+def test_they_are_float64s_rounded_once(name, layout, run):
+    (dtype, backend), shape = run, (40, 4, 12, 10)
     norm, x, grad = made(name, shape, dtype)
     mixed, x_of_mixed, grad_of_mixed = made(name, shape, dtype, torch.float32, 3.0, seed=1)
     with norms.backend(backend) if backend else contextlib.nullcontext():
@@ -113,8 +111,7 @@ def test_they_are_float64s_rounded_once(name, dtype, layout, backend):
         assert ((f - w).abs() <= 1e-6 * t).all()
 
 
-@every_norm
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@in_turn(name=NORMS, layout=["contiguous", "channels_last"])
 def test_numbers_near_float16s_largest(name, layout):
     """As a loss scale makes them: infinite where float64's rounded are, and nowhere else."""
     for scale in (1e4, 3e3):
@@ -170,8 +167,7 @@ def test_any_number_of_rows_and_columns(dtype, rows, columns, offset, size):
         assert_right(norm.to(dtype), x, grad)
 
 
-@half
-@pytest.mark.parametrize("columns", [1, 4])
+@in_turn(dtype=HALVES, columns=[1, 4])
 def test_a_million_rows(dtype, columns):
     """In float16 the sum of the ones exceeds what the dtype holds: infinite, as it should be."""
     x = torch.randn(2**20, columns, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -182,9 +178,7 @@ def test_a_million_rows(dtype, columns):
         assert ulps(found, grad.sum(0, dtype=torch.float64)) == 0
 
 
-@half
-@pytest.mark.parametrize("name", ["layer2d", "layer"])
-@pytest.mark.parametrize("of_own", [torch.float32, None])
+@every_pair(dtype=HALVES, name=["layer2d", "layer"], of_own=[torch.float32, None])
 def test_only_what_is_asked_for_and_only_what_there_is(name, dtype, of_own):
     norm, x, grad = made(name, (9, 4, 5, 6), dtype, of_own)
     weight, bias = exact(norm, x, grad)
@@ -205,10 +199,9 @@ def test_only_what_is_asked_for_and_only_what_there_is(name, dtype, of_own):
     assert not norm(x.detach()).requires_grad
 
 
-@every_norm
-@half
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_the_output_is_torchs_and_the_inputs_gradient_no_worse(name, dtype, layout):
+@in_turn(name=NORMS, given=itertools.product(HALVES, ["contiguous", "channels_last"]))
+def test_the_output_is_torchs_and_the_inputs_gradient_no_worse(name, given):
+    dtype, layout = given
     norm, x, grad = made(name, (6, 4, 8, 10), dtype, offset=2.0)
     x = LAYOUTS[layout](x).requires_grad_()
     with torch.no_grad():
@@ -222,8 +215,7 @@ def test_the_output_is_torchs_and_the_inputs_gradient_no_worse(name, dtype, layo
     assert (found - wanted).abs().max() <= torch.finfo(dtype).eps * wanted.abs().max()
 
 
-@pytest.mark.parametrize("name", ["layer2d", "layer", "rms", "groups"])
-@half
+@in_turn(name=["layer2d", "layer", "rms", "groups"], dtype=HALVES)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 def test_every_kind_of_derivative(name, dtype):
     norm, x, grad = made(name, (12, 4, 6, 5), dtype)
@@ -255,8 +247,7 @@ def lambda_of(norm, through):
     return module
 
 
-@every_norm
-@half
+@in_turn(name=NORMS, dtype=HALVES)
 def test_second_order(name, dtype):
     norm, x, grad = made(name, (8, 4, 6, 5), dtype)
 
@@ -273,8 +264,7 @@ def test_second_order(name, dtype):
     assert (found - wanted).abs().max() <= 4 * torch.finfo(dtype).eps * wanted.abs().max()
 
 
-@pytest.mark.parametrize("name", ["layer2d", "layer", "rms", "groups"])
-@half
+@in_turn(name=["layer2d", "layer", "rms", "groups"], dtype=HALVES)
 def test_compiled_in_one_graph_and_exported_for_inference(name, dtype):
     torch.compiler.reset()
     norm, x, grad = made(name, (20, 4, 6, 5), dtype)
@@ -286,9 +276,7 @@ def test_compiled_in_one_graph_and_exported_for_inference(name, dtype):
     torch.testing.assert_close(exported.module()(x), norm(x))
 
 
-@half
-@pytest.mark.parametrize("autocast", [True, False])
-@pytest.mark.parametrize("memory", [torch.contiguous_format, LAST])
+@every_pair(dtype=HALVES, autocast=[True, False], memory=[torch.contiguous_format, LAST])
 def test_a_net_with_swapped_norms_trains_with_the_right_gradients(dtype, autocast, memory):
     torch.manual_seed(0)
     net = nn.Sequential(
@@ -321,9 +309,11 @@ def test_a_net_with_swapped_norms_trains_with_the_right_gradients(dtype, autocas
             assert ((p.grad - w).abs() <= room).all()
 
 
-@half
-@pytest.mark.parametrize("shape", [(2, 4, 5, 6), (2, 4, 3, 5, 6)])
-@pytest.mark.parametrize("backend", ["cpu", "eager", "reference"])
+@every_pair(
+    dtype=HALVES,
+    shape=[(2, 4, 5, 6), (2, 4, 3, 5, 6)],
+    backend=["cpu", "eager", "reference"],
+)
 def test_an_in_place_relu_may_follow_in_any_layout(dtype, shape, backend):
     last = LAST if len(shape) == 4 else torch.channels_last_3d
     made = [norms.GroupNorm(1, 4), norms.GroupNorm(2, 4), norms.LayerNorm(shape[1:])]

@@ -31,7 +31,7 @@ def test_is_bayes_rule_for_another_prior(scores, target):
     torch.testing.assert_close(found, torch.from_numpy(wanted))
 
 
-@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.3])
+@pytest.mark.parametrize("tau", [0.5, 2.3])
 def test_is_the_papers_formula(tau):
     logits = torch.randn(4, 3, dtype=torch.float64)
     wanted = logits - tau * torch.log(torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64))

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import Progress
 from rich.table import Column, Table
+from tests.covering import in_turn
 
 from counterpoise import plots
 from counterpoise.cli import _board, _demo, _shown, _streams, _tables
@@ -44,31 +45,23 @@ from counterpoise.study.events import (
 )
 from counterpoise.text import one_line, printable, printable_json
 
+OBEYED = ("\x1b[2J", "\x9b2J\r\x07", "\u202eabc", "\ud800", "a\nb", "%s", "")  # by any stream
+MARKED_UP = ("[/b]", "[link=file:///etc/passwd]x[/link]", "\\[x]", "a\\", ":warning:", "{task.id}")
 NASTY = (
-    "[/b]",
+    *OBEYED,
+    *MARKED_UP,  # for rich
     "[b c h w]",
-    "[link=file:///etc/passwd]x[/link]",
-    "\x1b[2J",
-    "\x9b2J\r\x07",
     "$x^$",
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
-    "a\\",
-    "\\[x]",
-    ":warning:",
-    "{0} {task.id}",
     "{{ 7 * 7 }}",
-    "%s",
-    "a\nb",
-    "\u202eabc",
-    "\ud800",
     "../../x",
     "_hidden",
     "中文 🦆",
     "x" * 300,
-    "",
 )
-nasty = pytest.mark.parametrize("name", NASTY, ids=ascii)
+nasty = pytest.mark.parametrize("name", [*OBEYED, *MARKED_UP, "中文 🦆", "x" * 300], ids=ascii)
+nasty_in_a_stream = pytest.mark.parametrize("name", OBEYED, ids=ascii)
 anything = st.text(st.characters()) | st.text("[]\\/:${}abc\n \x1b<>&\"'", max_size=12)
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -137,8 +130,7 @@ def events(name):
     yield Unsaved(f"{name}: no space")
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-@nasty
+@in_turn(name=[*OBEYED, *MARKED_UP], terminal=[False, True])
 def test_the_board_shows_text(name, terminal, monkeypatch):
     monkeypatch.setattr(
         _board.Board, "_score", lambda self, run: self._scores.update({name: {0: 0.5}})
@@ -241,7 +233,7 @@ def test_the_demo_prints_text(name):
 # standard error
 
 
-@nasty
+@nasty_in_a_stream
 def test_a_warning_is_a_line(name, capsys):
     _streams._warn(UserWarning(f"{name} was left out"), UserWarning, "x.py", 1)
     told = capsys.readouterr().err
@@ -249,14 +241,14 @@ def test_a_warning_is_a_line(name, capsys):
     assert not COMMANDS.search(told.removesuffix("\n"))
 
 
-@nasty
+@nasty_in_a_stream
 def test_what_a_library_logs_is_a_line(name, capsys):
     record = logging.LogRecord("x", logging.WARNING, "x.py", 1, "no %s", (name,), None)
     _streams._Lines().emit(record)
     assert capsys.readouterr().err == f"counterpoise: {one_line(f'no {name}')}\n"
 
 
-@nasty
+@nasty_in_a_stream
 def test_the_doctor_prints_text(name, capsys):
     numbers = Numbers(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     row = {"name": name, "kind": name, "calls": 1, "activation_rms": 1.0, "visible_share": 1.0}
@@ -304,17 +296,17 @@ def figures():
     intervals = dict.fromkeys(NASTY, Interval(0.0, 0.1, 0.2))
     bins = dict.fromkeys(NASTY, ([50], [0.5], [0.5]))
     recalls = dict.fromkeys(NASTY, np.ones(n))
-    title = f"{NASTY[3]} {NASTY[5]}\n{NASTY[0]}"
+    title = f"{OBEYED[0]} $x^$\n{MARKED_UP[0]}"
     yield plots.confusion_matrix(np.eye(n, dtype=int), every, title=title).figure
     yield plots.confusion_pair(scores, scores, every, [title, title])
     yield plots.recall_bars(dict.fromkeys(NASTY, scores), every)
     yield plots.recall_by_class_size(recalls, range(n), every).figure
     yield plots.accuracy_curves(dict.fromkeys(NASTY, rows), title=title)
     yield plots.layer_flow({name: [layer, layer] for name in NASTY})
-    yield plots.forest(intervals, baseline=NASTY[5]).figure
+    yield plots.forest(intervals, baseline="$x^$").figure
     yield plots.reliability(bins).figure
     histories = {name: [rows] for name in NASTY}
-    yield plots.training_curves(histories, "test_accuracy", ylabel=NASTY[5]).figure
+    yield plots.training_curves(histories, "test_accuracy", ylabel="$x^$").figure
 
 
 def test_figures_show_names_as_text(tmp_path):

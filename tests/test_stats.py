@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_paired
+from tests.covering import in_turn
 
 from counterpoise import stats
 
@@ -41,8 +42,7 @@ def bounds(interval: Any) -> tuple[float, float]:
 # Intervals
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 9])
-@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@in_turn(n=[2, 3, 5, 9], confidence=[0.8, 0.95])
 def test_t_interval_is_scipys(n: int, confidence: float) -> None:
     x = BASELINE[:n]
     wanted = scipy.stats.t.interval(confidence, n - 1, np.mean(x), scipy.stats.sem(x))
@@ -123,7 +123,7 @@ def test_the_same_numbers_are_no_difference(shift: float) -> None:
     assert verdict_of(BASELINE[:3], same).verdict == "no difference that matters"
 
 
-@pytest.mark.parametrize(("n", "different"), [(2, False), (3, False), (4, True), (5, True)])
+@pytest.mark.parametrize(("n", "different"), [(2, False), (3, False), (4, True)])
 def test_a_constant_difference_is_not_certain_from_two_seeds(n: int, different: bool) -> None:
     """|d| / √6 for its spread: t = √(6 n)."""
     found = stats.compare_paired(by_seed(BASELINE[:n]), by_seed([x + 0.05 for x in BASELINE[:n]]))

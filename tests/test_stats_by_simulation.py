@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.covering import every_pair, in_turn
 
 from counterpoise import stats
 from counterpoise.stats._decide import decide
@@ -43,8 +44,7 @@ def test_the_simulated_rule_is_the_one_that_judges() -> None:
                     assert verdict.seeds_needed == predict_seeds(n, *pilot, 1 - 0.05 / 4)[0]
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 10])
-@pytest.mark.parametrize("delta", [0.0, 0.01])
+@in_turn(n=[2, 3, 5, 10], delta=[0.0, 0.01])
 def test_intervals_hold_the_truth_in_93_to_97_percent(n: int, delta: float) -> None:
     rng = np.random.default_rng([n, round(1000 * delta)])
     mean, sd = summarize(*draw(rng, n, delta=delta, sd=0.02))
@@ -64,9 +64,9 @@ def test_t_interval_and_compare_paired_hold_the_truth_in_93_to_97_percent(n: int
     assert ((held / 1500 >= 0.93) & (held / 1500 <= 0.97)).all()
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 10])
-@pytest.mark.parametrize("shape", ["normal", "log-normal", "collapsed", "rounded"])
-@pytest.mark.parametrize("variants", [1, 8])
+@every_pair(
+    n=[2, 3, 5, 10], shape=["normal", "log-normal", "collapsed", "rounded"], variants=[1, 8]
+)
 def test_variants_that_are_the_same_are_called_different_in_at_most_5_percent(
     n: int, shape: str, variants: int
 ) -> None:
@@ -95,9 +95,7 @@ def test_a_study_of_many_truths_makes_a_false_claim_in_about_5_percent(n: int) -
         assert wrong.any(-1).mean() <= 0.06
 
 
-@pytest.mark.parametrize("sd", SPREADS)
-@pytest.mark.parametrize("delta", TRUTHS)
-@pytest.mark.parametrize("n", [3, 5, 10])
+@every_pair(sd=SPREADS, delta=TRUTHS, n=[3, 5, 10])
 def test_the_seeds_asked_for_are_enough_in_70_percent(n: int, delta: float, sd: float) -> None:
     """Of the studies that cannot tell after n seeds, asked to go on; "more than 200" gets 201."""
     rng = np.random.default_rng([n, round(10 * delta), round(10 * sd)])
@@ -111,9 +109,7 @@ def test_the_seeds_asked_for_are_enough_in_70_percent(n: int, delta: float, sd: 
     assert still.mean() < 0.03 or enough.mean() >= 0.7
 
 
-@pytest.mark.parametrize("n", [3, 5, 10])
-@pytest.mark.parametrize("samples", [8, 200])
-@pytest.mark.parametrize("luck", [0.5, 2.0])
+@every_pair(n=[3, 5, 10], samples=[8, 200], luck=[0.5, 2.0])
 def test_the_two_way_interval_holds_the_truth_for_new_seeds_and_new_samples(
     n: int, samples: int, luck: float
 ) -> None:

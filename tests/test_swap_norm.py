@@ -278,7 +278,7 @@ def random_net(depth, width, generator):
     return nn.Sequential(*(random_net(depth - 1, width, generator) for _ in range(many)))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_random_nets_keep_their_parameters_and_run(seed):
     generator = torch.Generator().manual_seed(seed)
     width = (1, 2, 3, 6, 8)[seed % 5]
@@ -328,16 +328,14 @@ def test_in_place_and_by_path():
 
 @pytest.mark.parametrize(
     ("channels", "most", "groups"),
-    [(64, 32, 32), (32, 32, 16), (48, 32, 24), (6, 32, 3), (7, 32, 1), (2, 32, 1), (64, 8, 8)],
+    [(64, 32, 32), (48, 32, 24), (7, 32, 1), (2, 32, 1), (64, 8, 8)],
 )
 def test_groups_have_two_channels_at_least(channels, most, groups):
     new = swap_norm(nn.BatchNorm2d(channels), max_groups=most)
     assert (new.num_groups, new.num_channels) == (groups, channels)
 
 
-@pytest.mark.parametrize(
-    ("channels", "groups"), [(8, 1), (16, 1), (32, 2), (48, 3), (50, 2), (512, 32), (2048, 32)]
-)
+@pytest.mark.parametrize(("channels", "groups"), [(16, 1), (32, 2), (50, 2), (2048, 32)])
 def test_groups_of_vectors_have_sixteen_channels_at_least(channels, groups):
     new = swap_norm(nn.BatchNorm1d(channels))
     assert (new.num_groups, new.num_channels) == (groups, channels)
@@ -498,10 +496,11 @@ POOLED = {
 
 
 @pytest.mark.parametrize("name", POOLED)
-@pytest.mark.parametrize("example", [None, torch.zeros(2, 3, 12, 12)])
-def test_layers_of_one_pixel_are_no_instance_norms(name, example):
+def test_layers_of_one_pixel_are_no_instance_norms(name):
     net, left = POOLED[name]
+    example = torch.zeros(2, 3, 12, 12)
     swapped, table = swap_norm(net, "instance", example=example, return_table=True)
+    assert table.changes == swap_table(net, "instance").changes
     assert [c.path for c in table.changes if c.note.startswith("left")] == left
     assert str(table).count("gets one pixel a channel, which would always be 0") == len(left)
     assert any(isinstance(m, norms.InstanceNorm) for m in swapped.modules())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 triton = pytest.importorskip("triton")
+from tests.covering import every_pair  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
@@ -26,11 +27,10 @@ NONE = ("sample_weight", "scale", "offset", "margin", "gammas")
 FLOATS = ("gamma", "poly")
 
 
-@pytest.mark.parametrize("architecture", [80, 90])
-@pytest.mark.parametrize("gradient", [False, True])
-@pytest.mark.parametrize(
-    ("rows", "columns", "once", "neighbours"),
-    [
+@every_pair(
+    architecture=[80, 90],
+    gradient=[False, True],
+    shape=[
         (32, 16, True, "class_stride"),
         (1, 1024, True, "class_stride"),
         (1, 2048, False, "class_stride"),
@@ -38,7 +38,8 @@ FLOATS = ("gamma", "poly")
         (32, 16, False, "sample_stride"),
     ],
 )
-def test_nothing_spills(rows, columns, once, neighbours, gradient, architecture, tmp_path):
+def test_nothing_spills(shape, gradient, architecture, tmp_path):
+    rows, columns, once, neighbours = shape
     kernel = gpu._losses_or_gradient
     constants = dict.fromkeys(NONE) | {neighbours: 1, "POWER": 3, "GRADIENT": gradient}
     constants |= {"EACH": False, "ONCE": once, "ROWS": rows, "COLUMNS": columns}

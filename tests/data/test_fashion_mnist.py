@@ -325,7 +325,7 @@ def test_a_bad_file_is_named_and_another_is_used(
 
 
 @needs_files
-@pytest.mark.parametrize(("damage", "wrong"), DAMAGES)
+@pytest.mark.parametrize(("damage", "wrong"), DAMAGES[::3])
 def test_a_bad_file_that_nothing_replaces_is_an_error(
     damage: Callable[[Path], None], wrong: str, copies: Path, cache: Path
 ) -> None:
@@ -451,7 +451,7 @@ def test_the_second_mirror_serves_when_the_first_is_dead(
 
 @needs_files
 @pytest.mark.usefixtures("published")
-@pytest.mark.parametrize("damage", [_truncate, _flip, _change_a_label, _no_gzip])
+@pytest.mark.parametrize("damage", [_truncate, _change_a_label])
 def test_the_second_mirror_serves_what_the_first_has_corrupted(
     damage: Callable[[Path], None], cache: Path, copies: Path, serve: Callable[[Path], Server]
 ) -> None:

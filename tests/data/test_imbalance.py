@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.covering import every_pair
 
 from counterpoise.data import Split, count_classes, imbalance_counts, make_imbalanced
 
@@ -40,9 +41,11 @@ def test_step_puts_an_odd_middle_class_among_the_large() -> None:
     assert imbalance_counts("step", 2, 7, 2) == [3, 7]
 
 
-@pytest.mark.parametrize("profile", ["linear", "exponential", "step"])
-@pytest.mark.parametrize("num_classes", [2, 3, 10, 37])
-@pytest.mark.parametrize("factor", [1, 1.5, 3, 7.0, 49, 1000])
+@every_pair(
+    profile=["linear", "exponential", "step"],
+    num_classes=[2, 3, 37],
+    factor=[1, 1.5, 49, 1000],
+)
 def test_every_profile_rises_between_exact_ends(
     profile: str, num_classes: int, factor: float
 ) -> None:

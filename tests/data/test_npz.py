@@ -93,7 +93,6 @@ X = np.zeros((9, 2))
         ({"x": X, "y": LABELS + 0.5}, "one whole number or text per sample, got float64 with 3.5"),
         ({"x": X, "y": LABELS * np.nan}, "float64 with nan"),
         ({"x": X, "y": LABELS * np.inf}, "float64 with inf"),
-        ({"x": X, "y": LABELS * 1e300}, r"float64 with 3e\+300; .* within 64 bits"),
         ({"x": X, "y": LABELS * 2.0**63}, r"float64 with 2.7\d+e\+19; .* within 64 bits"),
         ({"x": X, "y": np.full(9, 2**63, np.uint64)}, "uint64 with 9223372036854775808"),
         ({"x": X, "y": LABELS * 1j}, "got complex128"),

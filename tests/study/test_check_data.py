@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.covering import in_turn
 
 from counterpoise import losses
 from counterpoise.data import Split, Splits
@@ -80,10 +81,9 @@ def test_files_whose_parts_are_on_two_scales(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-@pytest.mark.parametrize("loss", losses.ALL)
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
+@in_turn(
+    loss=losses.ALL,
+    refusal=[
         ({"gama": 1.0}, "gama"),
         ({"reduction": "none"}, "it gives 3 numbers where a training needs one"),
         ({"reduction": "men"}, "reduction must be one of"),
@@ -96,7 +96,8 @@ def test_files_whose_parts_are_on_two_scales(tmp_path, monkeypatch):
         ({"weight": []}, "one entry per class|multiple values"),
     ],
 )
-def test_settings_of_a_loss_that_no_run_could_use(tmp_path, loss, settings, says):
+def test_settings_of_a_loss_that_no_run_could_use(tmp_path, loss, refusal):
+    settings, says = refusal
     if "focal" in loss and "weight" in settings:  # whose paper calls it so
         settings = {"alpha": settings["weight"]}
     plan = Plan(variant=(Variant(loss=loss, settings=settings),))
