@@ -102,15 +102,15 @@ def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
         check_tensors(logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
-    shape = logits.shape
+    shape = tuple(logits.shape)  # which is sliced quicker
     if not shape:
         raise ValueError("logits must be (C), (N, C) or (N, C, d1, ...), but got a single number")
     axis = 1 if len(shape) > 1 else 0
     classes, samples = shape[axis], shape[:axis] + shape[axis + 1 :]
     if target.dtype != torch.int64 or target.shape != samples:
-        _check_target(logits, target, tuple(samples), ignore_index)
+        _check_target(logits, target, samples, ignore_index)
     if classes == 0:
-        raise ValueError(f"logits need at least one class, but got {tuple(shape)}")
+        raise ValueError(f"logits need at least one class, but got {shape}")
     for v in (weight, scale, offset, margin, per_class):
         if v is not None and (not isinstance(v, torch.Tensor) or v.shape != (classes,)):
             vectors = {"weight": weight, "scale": scale, "offset": offset, "margin": margin}
@@ -119,7 +119,7 @@ def check_call(logits: torch.Tensor, arguments: Arguments) -> None:
         check_tensors(sample_weight=sample_weight)
         if sample_weight.shape != samples:
             raise ValueError(
-                f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
+                f"sample_weight must have one entry per sample, {samples}, but got "
                 f"shape {tuple(sample_weight.shape)}"
             )
     if normalizer is not None:

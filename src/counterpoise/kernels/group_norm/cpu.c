@@ -58,16 +58,12 @@ static void moments_piece(const void *of, int64_t p, char *memory) {
 INLINE void forward_rows(const void *restrict x, void *restrict y, int64_t n,
                          const float *restrict mean, const float *restrict of_x,
                          const float *restrict plus, int64_t width, int half) {
-    for (int64_t i = 0; i < n; i += width) {
-        const int64_t lanes = least(n - i, width);
-        int64_t j = 0;
-        for (; j + LANE <= lanes; j += LANE) {
-            const Vec apart = load(x, i + j, half) - load(mean, j, 0);
-            store(y, i + j, apart * load(of_x, j, 0) + load(plus, j, 0), half);
-        }
-        for (; j < lanes; j++)
+    int64_t i = 0;
+    for (; i + width <= n; i += width)
+        for (int64_t j = 0; j < width; j++)
             put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
-    }
+    for (int64_t j = 0; i + j < n; j++)
+        put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
 }
 
 static void forward_piece(const void *of, int64_t p, char *memory) {
