@@ -60,9 +60,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_loss,) = grads
-        if torch.is_grad_enabled() or not has_memory(
-            grad_loss
-        ):  # leave what is unusual to autograd
+        if torch.is_grad_enabled() or not has_memory(grad_loss):  # autograd knows all cases
             return eager.gradient(ctx.saved_tensors[0], grad_loss, ctx.arguments), None
         grad, ctx.grad = ctx.grad, None  # the first backward pass takes it and needs no more memory
         if grad is None:
@@ -94,9 +92,10 @@ def _loss_and_gradient(
     else:
         numbers = _dense(target, torch.int64)
     gamma, gammas = (0.0, gamma) if isinstance(gamma, torch.Tensor) else (gamma, None)
-    given = [None if v is None else _dense(v, wide) for v in (*arguments.vectors, gammas)]
+    vectors = [None if v is None else _dense(v, wide) for v in (*arguments.vectors, gammas)]
+    tensors = (z, grad, loss, numbers, probabilities, *vectors)
     status = kernel(
-        *[None if x is None else x.data_ptr() for x in (z, grad, loss, numbers, probabilities, *given)],
+        *[None if x is None else x.data_ptr() for x in tensors],
         gamma,
         *arguments.numbers,
         arguments.ignore_index,
