@@ -24,7 +24,6 @@ from counterpoise.kernels.dispatch import (
 DTYPES = (torch.float32, torch.bfloat16)
 SMALL = 2**20  # numbers
 
-
 Function = Callable[..., Tensor]
 
 
