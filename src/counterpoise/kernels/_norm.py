@@ -4,18 +4,17 @@ A kernel reads its numbers in the order of memory, and its results do not depend
 threads. Gradients that are to be differentiated come from the reference formula.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from counterpoise.kernels import compiled
 from counterpoise.kernels.backend import forced_backend
 from counterpoise.kernels.compiled import address
 from counterpoise.kernels.dispatch import (
+    addressable,
     apply_without_functorch,
     has_memory,
     plain_eager,
@@ -24,10 +23,36 @@ from counterpoise.kernels.dispatch import (
 
 DTYPES = (torch.float32, torch.bfloat16)
 SMALL = 2**20  # numbers
-WHY_SMALL = "torch's kernel is quicker for fewer than 2**20 numbers; inexact at large means"
+
+Function = Callable[..., Tensor]
 
 
-def small(x: Tensor) -> bool:
+def choose(
+    functions: tuple[Function, Function, Function],
+    x: Tensor,
+    shape: tuple[int, ...],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eager_if_small: bool = False,
+) -> tuple[Function, str]:
+    """Return one of a norm's functions (reference, eager, cpu) for these tensors, and the reason.
+
+    Weight and bias are to be of `shape`; those of another torch refuses with its message.
+    """
+    reference, eager, cpu = functions
+    forced = forced_backend()
+    if forced in ("reference", "eager"):
+        return reference if forced == "reference" else eager, "asked for by norms.backend"
+    if eager_if_small and forced is None and _small(x):
+        why = "torch's kernel is quicker for fewer than 2**20 numbers; inexact at large means"
+        return eager, why
+    reason = _unfit(x, shape, weight, bias)
+    if reason is not None:
+        return eager, reason
+    return cpu, "ours in C, exact at any mean, in the memory layout of the input"
+
+
+def _small(x: Tensor) -> bool:
     """Return True where torch's kernel is taken because it is quicker, though not exact.
 
     For contiguous float32 tensors that stay in the caches, the kernels in C and the calls around
@@ -39,39 +64,29 @@ def small(x: Tensor) -> bool:
         and x.is_cpu
         and plain_eager()  # in a graph the size is not to be looked at
         and x.numel() < SMALL
-        and forced_backend() is None
     )
 
 
-def unfit(
+def _unfit(
     x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
 ) -> str | None:
-    """Return why the kernels in C cannot take these tensors; None where they can.
-
-    Weight and bias have a shape to be of; what has another one, torch refuses with its message.
-    """
-    if forced_backend() == "eager":
-        return "asked for by norms.backend"
+    """Return why the kernels in C cannot take these tensors; None where they can."""
     if not plain_eager():
         return "torch.compile, torch.func, traces and forward-mode AD need torch's operators"
     if compiled.LIBRARY is None:
         return "no kernel in C was compiled when the package was installed"
-    if x.dtype not in DTYPES or not _plain(x):
+    if x.dtype not in DTYPES or not addressable(x):
         return "the kernels in C take float32 and bfloat16 tensors on a CPU"
     if not x.numel():
         return "there is nothing to normalize"
     for p in (weight, bias):
         if p is not None and not (p.shape == shape and p.dtype in (torch.float32, x.dtype)):
             return "the kernels in C take weight and bias of float32 or the input's dtype"
-        if p is not None and not _plain(p):
+        if p is not None and not addressable(p):
             return "weight or bias is not in this process's memory"
     if weight is not None and bias is not None and weight.dtype != bias.dtype:
         return "the kernels in C take weight and bias of one dtype"
     return None
-
-
-def _plain(x: Tensor) -> bool:
-    return (type(x) is Tensor or type(x) is Parameter) and x.is_cpu and has_memory(x)
 
 
 class Norm(NamedTuple):
@@ -83,11 +98,11 @@ class Norm(NamedTuple):
     means: int
     sizes: tuple[int, ...]  # the functions' own
     eps: float
-    formula: Callable[..., Tensor]  # of x, weight and bias
+    formula: Function  # of x, weight and, if there is one, bias
 
 
 def normalize(norm: Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Normalize tensors that `unfit` accepts, and return y in the layout `norm.memory`."""
+    """Return y in the layout `norm.memory`, of tensors that `choose` sends to the kernel in C."""
     if wants_gradient(x, weight, bias):
         return _apply(norm, x, weight, bias)
     return _forward(norm, x, weight, bias)[0]
@@ -122,43 +137,37 @@ class _Norm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """In C; by the formula where a gradient is differentiated, or several come at once."""
         x, weight, bias, stats = ctx.saved_tensors
-        if not torch.is_grad_enabled() and has_memory(grads[0]):
-            wanted = ctx.needs_input_grad[1:]
-            return None, *_gradients(ctx.norm, grads[0], x, weight, bias, stats, wanted)
-        learned = [t is not None and t.requires_grad for t in (x, weight, bias)]
-        inputs = list(itertools.compress((x, weight, bias), learned))
-        with torch.enable_grad():
-            y = ctx.norm.formula(x, weight, bias)
-            found = iter(torch.autograd.grad(y, inputs, grads[0], create_graph=True))
-        return None, *(next(found) if learns else None for learns in learned)
+        norm, (_, of_x, of_weight, of_bias) = ctx.norm, ctx.needs_input_grad
+        if torch.is_grad_enabled() or not has_memory(grads[0]):
+            return None, *_by_formula(norm, grads[0], x, weight, bias)
+        x, grad = (t.contiguous(memory_format=norm.memory) for t in (x, grads[0]))
+        weight = None if weight is None else weight.contiguous()
+        dx = torch.empty_like(x) if of_x else None
+        dweight = None if weight is None or not of_weight else torch.empty_like(weight)
+        dbias = None
+        if bias is not None and of_bias:
+            dbias = torch.empty_like(bias, memory_format=torch.contiguous_format)
+        addresses = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
+        into = address(dx), address(dweight), address(dbias)
+        low, threads = _in_bfloat16(x, weight, bias), torch.get_num_threads()
+        if norm.backward(*addresses, *into, *norm.sizes, *low, threads):
+            raise MemoryError("no memory for the gradient of a norm")
+        return None, dx, dweight, dbias
 
 
 _apply = apply_without_functorch(_Norm)
 
 
-def _gradients(
-    norm: Norm,
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    stats: Tensor,
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return those of x, weight and bias that are wanted."""
-    x, grad = (t.contiguous(memory_format=norm.memory) for t in (x, grad))
-    weight = None if weight is None else weight.contiguous()
-    dx = torch.empty_like(x) if wanted[0] else None
-    dweight = torch.empty_like(weight) if weight is not None and wanted[1] else None
-    dbias = None
-    if bias is not None and wanted[2]:
-        dbias = torch.empty_like(bias, memory_format=torch.contiguous_format)
-    addresses = grad.data_ptr(), x.data_ptr(), address(weight), stats.data_ptr()
-    into = address(dx), address(dweight), address(dbias)
-    low, threads = _in_bfloat16(x, weight, bias), torch.get_num_threads()
-    if norm.backward(*addresses, *into, *norm.sizes, *low, threads):
-        raise MemoryError("no memory for the gradient of a norm")
-    return dx, dweight, dbias
+def _by_formula(
+    norm: Norm, grad: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> list[Tensor | None]:
+    """Return the gradients of x, weight and bias where they are wanted; autograd knows them."""
+    parameters = {"weight": weight} | ({} if bias is None else {"bias": bias})
+    with torch.enable_grad():
+        y = norm.formula(x, **parameters)
+        inputs = [t for t in (x, weight, bias) if t is not None and t.requires_grad]
+        found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias)]
 
 
 def _in_bfloat16(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[bool, bool]:

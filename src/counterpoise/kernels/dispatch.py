@@ -78,7 +78,12 @@ def has_memory(x: torch.Tensor) -> bool:
         return False
 
 
+def addressable(x: torch.Tensor) -> bool:
+    """Return True for a plain tensor whose numbers lie in this process's memory as they are."""
+    plain = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
+    return plain and x.is_cpu and has_memory(x)
+
+
 def readable(x: torch.Tensor) -> bool:
     """Return True where the values of a tensor can be looked at without waiting for a device."""
-    own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
-    return own and x.is_cpu and plain_eager() and has_memory(x)
+    return plain_eager() and addressable(x)

@@ -259,13 +259,14 @@ class AdjustedCrossEntropyLoss(nn.Module):
         sample_weight: torch.Tensor | None,
         normalizer: torch.Tensor | float | None = None,
     ) -> Arguments:
+        held = {**self._parameters, **self._buffers}  # self.weight takes a microsecond
         return Arguments(
             target,
-            self.weight,
+            held["weight"],
             sample_weight,
-            self.scale,
-            self.offset,
-            self.margin,
+            held["scale"],
+            held["offset"],
+            held["margin"],
             self.gamma,
             normalizer,
             self.poly,
@@ -334,18 +335,20 @@ def _ready(
             changed["sample_weight"] = arguments.sample_weight.unsqueeze(0)
         if arguments.reduction == "none":  # of one sample: its loss
             changed["reduction"] = "sum"
-    if logits.dtype in HALF and autocasting(logits):
+    half = logits.dtype in HALF
+    if half and autocasting(logits):
         logits = logits.float()
-    wide = torch.float32 if logits.dtype in HALF else logits.dtype
-    _, weight, _, scale, offset, margin, gamma, normalizer = arguments[:8]
-    if type(gamma) is not float and not (isinstance(gamma, torch.Tensor) and gamma.dim()):
-        changed["gamma"] = gamma = float(gamma)
-    for k, v in enumerate((weight, scale, offset, margin, gamma)):
-        if isinstance(v, torch.Tensor) and (v.dtype != wide or v.device != logits.device):
-            name = ("weight", "scale", "offset", "margin", "gamma")[k]
+    wide = torch.float32 if half else logits.dtype
+    gamma, normalizer = arguments.gamma, arguments.normalizer
+    per_class = gamma if isinstance(gamma, torch.Tensor) and gamma.dim() else None
+    if per_class is None and type(gamma) is not float:
+        changed["gamma"] = float(gamma)
+    vectors = (arguments.weight, arguments.scale, arguments.offset, arguments.margin, per_class)
+    for name, v in zip(("weight", "scale", "offset", "margin", "gamma"), vectors, strict=True):
+        if v is not None and (v.dtype != wide or v.device != logits.device):
             changed[name] = v.to(logits.device, wide)
     if isinstance(normalizer, np.number):
         changed["normalizer"] = normalizer.item()
-    elif isinstance(normalizer, torch.Tensor) and normalizer.dim():
+    elif normalizer is not None and isinstance(normalizer, torch.Tensor) and normalizer.dim():
         changed["normalizer"] = normalizer.reshape(())
     return logits, arguments._replace(**changed) if changed else arguments

@@ -113,17 +113,15 @@ def check_call(
         check_tensors(logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, but got {logits.dtype}; use logits.float()")
-    shape = logits.shape
+    shape = tuple(logits.shape)  # which is sliced quicker
     if not shape:
         raise ValueError("logits must be (C), (N, C) or (N, C, d1, ...), but got a single number")
     axis = 1 if len(shape) > 1 else 0
     classes, samples = shape[axis], shape[:axis] + shape[axis + 1 :]
     if target.dtype != torch.int64 or target.shape != samples:
-        _check_target(logits, target, tuple(samples), ignore_index)
+        _check_target(logits, target, samples, ignore_index)
     if classes < 2:
-        raise ValueError(
-            f"logits must have two classes or more, but got {tuple(shape)}; {ONE_LOGIT}"
-        )
+        raise ValueError(f"logits must have two classes or more, but got {shape}; {ONE_LOGIT}")
     for v in (weight, scale, offset, margin, per_class):
         if v is not None and (not isinstance(v, torch.Tensor) or v.shape != (classes,)):
             vectors = {"weight": weight, "scale": scale, "offset": offset, "margin": margin}
@@ -132,7 +130,7 @@ def check_call(
         check_tensors(sample_weight=sample_weight)
         if sample_weight.shape != samples:
             raise ValueError(
-                f"sample_weight must have one entry per sample, {tuple(samples)}, but got "
+                f"sample_weight must have one entry per sample, {samples}, but got "
                 f"shape {tuple(sample_weight.shape)}"
             )
     if normalizer is not None:

@@ -11,7 +11,9 @@ from counterpoise.kernels.group_norm import group_norm
 class GroupNorm(nn.GroupNorm):
     r"""Group normalization, a drop-in for `torch.nn.GroupNorm`.
 
-        y = weight * (x - mean) / sqrt(var + eps) + bias
+    .. math::
+        y = \text{weight} \cdot
+        \frac{x - \operatorname{mean}(x)}{\sqrt{\operatorname{var}(x) + \text{eps}}} + \text{bias}
 
     with the mean and the (biased) variance over the channels of a group and all their pixels, for
     each sample by itself; weight and bias are per channel. Same signature, parameters, initial

@@ -9,7 +9,9 @@ from counterpoise.norms._group import GroupNorm, check_channels
 class InstanceNorm(GroupNorm):
     r"""Instance normalization for any number of axes: group normalization, a channel a group.
 
-        y = weight * (x - mean) / sqrt(var + eps) + bias
+    .. math::
+        y = \text{weight} \cdot
+        \frac{x - \operatorname{mean}(x)}{\sqrt{\operatorname{var}(x) + \text{eps}}} + \text{bias}
 
     with the mean and the (biased) variance over the pixels of each channel of each sample. The
     parameters and state_dict are those of `torch.nn.InstanceNorm2d` without running statistics, and

@@ -9,7 +9,9 @@ from counterpoise.kernels.layer_norm import layer_norm
 class LayerNorm(nn.LayerNorm):
     r"""Layer normalization over the last axes, a drop-in for `torch.nn.LayerNorm`.
 
-        y = weight * (x - mean) / sqrt(var + eps) + bias
+    .. math::
+        y = \text{weight} \cdot
+        \frac{x - \operatorname{mean}(x)}{\sqrt{\operatorname{var}(x) + \text{eps}}} + \text{bias}
 
     with the mean and the (biased) variance over the last `len(normalized_shape)` axes of each
     sample. Same signature, parameters, initial values and state_dict as torch's. What differs: over

@@ -9,7 +9,9 @@ from counterpoise.kernels.layer_norm import layer_norm_2d
 class LayerNorm2d(nn.LayerNorm):
     r"""Layer normalization over the channels of each pixel, as ConvNeXt-style nets use it.
 
-        y = weight * (x - mean) / sqrt(var + eps) + bias
+    .. math::
+        y = \text{weight} \cdot
+        \frac{x - \operatorname{mean}(x)}{\sqrt{\operatorname{var}(x) + \text{eps}}} + \text{bias}
 
     with the mean and the (biased) variance over the channels of a pixel. Parameters and state_dict
     are those of `torch.nn.LayerNorm(num_channels)`, and of timm's and torchvision's LayerNorm2d.

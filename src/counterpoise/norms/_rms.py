@@ -10,7 +10,8 @@ from counterpoise.norms._layer import check_last_axes
 class RMSNorm(nn.RMSNorm):
     r"""Root-mean-square normalization over the last axes, a drop-in for `torch.nn.RMSNorm`.
 
-        y = weight * x / sqrt(mean(x^2) + eps)
+    .. math::
+        y = \text{weight} \cdot \frac{x}{\sqrt{\operatorname{mean}(x^2) + \text{eps}}}
 
     with the mean over the last `len(normalized_shape)` axes of each sample: layer normalization
     that leaves the mean where it is. Same signature, parameters, initial values and state_dict as

@@ -3,7 +3,6 @@
 The only memory of the logits' size is that of the gradient.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -61,9 +60,7 @@ class _AdjustedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_loss,) = grads
-        if torch.is_grad_enabled() or not has_memory(
-            grad_loss
-        ):  # leave what is unusual to autograd
+        if torch.is_grad_enabled() or not has_memory(grad_loss):  # autograd knows all cases
             return eager.gradient(ctx.saved_tensors[0], grad_loss, ctx.arguments), None
         grad, ctx.grad = ctx.grad, None  # the first backward pass takes it and needs no more memory
         if grad is None:
@@ -82,27 +79,24 @@ def _loss_and_gradient(
     """Return the loss and, when asked for, its gradient by the logits (N, C, ...)."""
     target, gamma, normalizer = arguments.target, arguments.gamma, arguments.normalizer
     kernel, wide, kind = _KERNELS[logits.dtype]
-    shape = logits.shape
-    classes = shape[1]
-    class_last = len(shape) > 2 and logits.movedim(1, -1).is_contiguous()
+    batch, classes, *sizes = logits.shape
+    num_samples = logits.numel() // classes
+    class_last = len(sizes) > 0 and logits.movedim(1, -1).is_contiguous()
     z = logits if class_last else logits.contiguous()
-    inner_size = 1 if class_last else math.prod(shape[2:])
-    num_samples = z.numel() // classes
-    loss = z.new_empty(shape[:1] + shape[2:] if arguments.reduction == "none" else (), dtype=wide)
+    inner_size = 1 if class_last else num_samples // batch
+    loss = torch.empty((batch, *sizes) if arguments.reduction == "none" else (), dtype=wide)
     grad = torch.empty_like(z) if with_gradient else None
     numbers = probabilities = None
     if target.is_floating_point():
         probabilities = _dense(target.movedim(1, -1) if class_last else target, wide)
     else:
         numbers = _dense(target, torch.int64)
-    gammas = gamma if isinstance(gamma, torch.Tensor) else None
-    given = [None if v is None else _dense(v, wide) for v in (*arguments.vectors, gammas)]
+    gamma, gammas = (0.0, gamma) if isinstance(gamma, torch.Tensor) else (gamma, None)
+    vectors = [None if v is None else _dense(v, wide) for v in (*arguments.vectors, gammas)]
+    tensors = (z, grad, loss, numbers, probabilities, *vectors)
     status = kernel(
-        *[
-            None if x is None else x.data_ptr()
-            for x in (z, grad, loss, numbers, probabilities, *given)
-        ],
-        0.0 if gammas is not None else gamma,
+        *[None if x is None else x.data_ptr() for x in tensors],
+        gamma,
         *arguments.numbers,
         arguments.ignore_index,
         num_samples,

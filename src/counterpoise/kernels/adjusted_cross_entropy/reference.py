@@ -44,7 +44,7 @@ class Arguments(NamedTuple):
     @property
     def tensors(self) -> list[torch.Tensor]:
         """All that are tensors; they may be among the first eight."""
-        return [x for x in self[:8] if isinstance(x, torch.Tensor)]
+        return [x for x in self[:8] if x is not None and isinstance(x, torch.Tensor)]
 
 
 def adjusted_cross_entropy(logits: torch.Tensor, arguments: Arguments) -> torch.Tensor:

@@ -59,12 +59,6 @@ def prototype(name: str, signature: str) -> Any:
     return function
 
 
-def addressable(x: torch.Tensor) -> bool:
-    """Return True for a tensor whose numbers lie in this process's memory as they are."""
-    own = type(x) is torch.Tensor or type(x) is torch.nn.Parameter
-    return own and x.is_cpu and not x.is_neg()
-
-
 def address(x: torch.Tensor | None) -> int | None:
     """Return the address of a tensor's first number."""
     return None if x is None else x.data_ptr()

@@ -1,6 +1,6 @@
-/* Group normalization of channels_last images: moments of their groups, and threads.
+/* Group normalization in channels_last: moments of their groups, and threads.
 
-An image is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
+A sample is `numbers` = pixels * channels numbers in a row. It is walked in rows of `width` lanes, a
 multiple of the channels that fills vector registers, so that a lane is always of one channel. Every
 lane has a mean and a sum of squares of its own. They are found in float for chunks of at most `rows`
 rows, as sums of x - shift and of its square: the shift is the mean so far, of a few rows at first, or
@@ -21,19 +21,19 @@ threads.
         else EITHER(half, f, __VA_ARGS__, width);                 \
     } while (0)
 
-INLINE int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* of cache */
+INLINE int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; } /* to cache lines */
 
-/* The next part of some memory, for `count` things of a size; on cache lines of its own. */
-INLINE void *part(char **memory, int64_t count, int64_t size) {
+/* Memory for `count` things of a size, out of what follows `memory`; on cache lines of its own. */
+INLINE void *allocate(char **memory, int64_t count, int64_t size) {
     void *here = *memory;
-    *memory += lines(count * size);
+    *memory += aligned(count * size);
     return here;
 }
 
 enum { FEW = 8 }; /* rows, whose mean is a good guess */
 
 typedef struct {
-    int64_t channels, groups, numbers; /* of an image */
+    int64_t channels, groups, numbers; /* of a sample */
     int64_t unit, width;               /* lanes that are added up first, lanes */
     int64_t rows;                      /* of lanes, whose sums are found in float */
     int64_t piece, pieces;             /* numbers in a piece, what one thread does at a time */
@@ -93,8 +93,8 @@ INLINE void square_lanes(const void *restrict x, int64_t rows, const float *rest
 }
 
 static inline int64_t moments_bytes(const Plan *plan) {
-    return 3 * lines(plan->width * sizeof(float)) + 2 * lines(plan->width * sizeof(double)) +
-           2 * lines(plan->unit * sizeof(double));
+    return 3 * aligned(plan->width * sizeof(float)) + 2 * aligned(plan->width * sizeof(double)) +
+           2 * aligned(plan->unit * sizeof(double));
 }
 
 /* mean[j] and apart[j], of `done` numbers, to those of `rows` more: shift + rest / rows and so on. */
@@ -158,10 +158,10 @@ static void add_groups(const float *lanes, const Plan *plan, double *sums) {
 static void moments_of_chunk(const void *x, int64_t n, const Plan *plan, int half, char *memory,
                              Moments *groups) {
     const int64_t width = plan->width, size = plan->channels / plan->groups;
-    float *rest = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
-    float *squares = part(&memory, width, sizeof(float));
-    double *sums = part(&memory, plan->groups, sizeof(double));
-    double *apart = part(&memory, plan->groups, sizeof(double));
+    float *rest = allocate(&memory, width, sizeof(float)), *shift = allocate(&memory, width, sizeof(float));
+    float *squares = allocate(&memory, width, sizeof(float));
+    double *sums = allocate(&memory, plan->groups, sizeof(double));
+    double *apart = allocate(&memory, plan->groups, sizeof(double));
     const double share = (double)plan->groups / n;
     memset(rest, 0, width * sizeof(float));
     memset(sums, 0, plan->groups * sizeof(double));
@@ -196,12 +196,12 @@ static void moments_of(const void *x, int64_t at, int64_t n, const Plan *plan, i
         return;
     }
     const int64_t width = plan->width, unit = plan->unit, size = plan->channels / plan->groups;
-    float *rest = part(&memory, width, sizeof(float)), *shift = part(&memory, width, sizeof(float));
-    float *squares = part(&memory, width, sizeof(float));
-    double *restrict mean = part(&memory, width, sizeof(double));
-    double *restrict apart = part(&memory, width, sizeof(double)); /* sum of (x - mean)^2 */
-    double *restrict means = part(&memory, unit, sizeof(double));
-    double *restrict all = part(&memory, unit, sizeof(double));
+    float *rest = allocate(&memory, width, sizeof(float)), *shift = allocate(&memory, width, sizeof(float));
+    float *squares = allocate(&memory, width, sizeof(float));
+    double *restrict mean = allocate(&memory, width, sizeof(double));
+    double *restrict apart = allocate(&memory, width, sizeof(double)); /* sum of (x - mean)^2 */
+    double *restrict means = allocate(&memory, unit, sizeof(double));
+    double *restrict all = allocate(&memory, unit, sizeof(double));
     memset(mean, 0, width * sizeof(double));
     memset(apart, 0, width * sizeof(double));
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
@@ -280,29 +280,29 @@ static void statistics(const Plan *plan, const Moments *pieces, double eps, doub
         stats[2 * g + 1] = 1 / sqrt(stats[2 * g + 1] * groups / count + eps);
 }
 
-/* Memory for each thread, and how the work is cut: whole images, or pieces where images are few.
+/* Memory for each thread, and how the work is cut: whole samples, or pieces where samples are few.
 
-A thread's memory begins with what belongs to the image, and is its own after that.
+A thread's memory begins with what belongs to the sample, and is its own after that.
 */
 typedef struct {
     char *memory;
-    int64_t shared, bytes; /* of an image; of a thread in all */
+    int64_t shared, bytes; /* of a sample; of a thread in all */
     int threads, inside;
 } Team;
 
 static inline int team_of(Team *team, int64_t samples, const Plan *plan, int64_t shared,
                           int64_t own, int64_t threads) {
     if (samples * plan->numbers < 1 << 15) threads = 1; /* less than it takes to wake a thread */
-    *team = (Team){NULL, lines(shared), lines(shared) + lines(own), threads,
+    *team = (Team){NULL, aligned(shared), aligned(shared) + aligned(own), threads,
                    threads > 1 && plan->pieces > 1 && samples < 4 * threads};
     team->memory = aligned_alloc(64, team->bytes * threads);
     return team->memory != NULL;
 }
 
-typedef void (*EachImage)(const void *task, int64_t sample, const Team *team, char *memory);
-typedef void (*EachPiece)(const void *image, int64_t piece, char *memory);
+typedef void (*EachSample)(const void *task, int64_t sample, const Team *team, char *memory);
+typedef void (*EachPiece)(const void *sample, int64_t piece, char *memory);
 
-static inline void each_image(EachImage work, const void *task, int64_t samples, const Team *team) {
+static inline void each_sample(EachSample work, const void *task, int64_t samples, const Team *team) {
     if (team->inside || team->threads == 1) {
         for (int64_t n = 0; n < samples; n++) work(task, n, team, team->memory);
         return;
@@ -313,11 +313,11 @@ static inline void each_image(EachImage work, const void *task, int64_t samples,
 }
 
 /* Backwards, so that a second walk begins with what the first one left in the cache. */
-static inline void each_piece(EachPiece work, const void *image, int64_t pieces, int backwards,
+static inline void each_piece(EachPiece work, const void *sample, int64_t pieces, int backwards,
                               const Team *team, char *memory) {
     if (!team->inside) {
         for (int64_t p = 0; p < pieces; p++)
-            work(image, backwards ? pieces - 1 - p : p, memory + team->shared);
+            work(sample, backwards ? pieces - 1 - p : p, memory + team->shared);
         return;
     }
 #pragma omp parallel num_threads(team->threads)
@@ -325,7 +325,7 @@ static inline void each_piece(EachPiece work, const void *image, int64_t pieces,
         int64_t thread = omp_get_thread_num(), all = omp_get_num_threads();
         int64_t first = pieces * thread / all, end = pieces * (thread + 1) / all;
         for (int64_t p = first; p < end; p++)
-            work(image, backwards ? first + end - 1 - p : p,
+            work(sample, backwards ? first + end - 1 - p : p,
                  team->memory + team->bytes * thread + team->shared);
     }
 }

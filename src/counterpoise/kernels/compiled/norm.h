@@ -93,10 +93,10 @@ INLINE void store(void *x, int64_t i, Vec numbers, int half) {
 INLINE float total(const Vec *vecs) {
     typedef float Four __attribute__((vector_size(16)));
     const Vec all = (vecs[0] + vecs[1]) + (vecs[2] + vecs[3]);
-    Four part[LANE / 4], sum;
-    memcpy(part, &all, sizeof part);
-    sum = part[0];
-    for (int k = 1; k < LANE / 4; k++) sum += part[k];
+    Four fours[LANE / 4], sum;
+    memcpy(fours, &all, sizeof fours);
+    sum = fours[0];
+    for (int k = 1; k < LANE / 4; k++) sum += fours[k];
     return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 

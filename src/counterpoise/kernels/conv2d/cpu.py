@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from counterpoise.kernels.compiled import address, prototype
-from counterpoise.kernels.dispatch import apply_without_functorch, has_memory, wants_gradient
+from counterpoise.kernels.dispatch import addressable, apply_without_functorch, wants_gradient
 
 _FORWARD = prototype("conv3x3", "pppp" + 6 * "i")
 _BACKWARD = prototype("conv3x3_backward", "pppppp" + 6 * "i")
@@ -19,16 +18,13 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, in
     """Return True for tensors that the kernel takes, where there is one."""
     return (
         _FORWARD is not None
-        and all(t is None or _plain(t) for t in (x, weight, bias))
+        and all(
+            t is None or (t.dtype == torch.float32 and addressable(t)) for t in (x, weight, bias)
+        )
         and _shapes_suit(x.shape, weight.shape, None if bias is None else bias.shape, padding)
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
     )
-
-
-def _plain(t: Tensor) -> bool:
-    own = type(t) is Tensor or type(t) is Parameter
-    return own and t.is_cpu and t.dtype == torch.float32 and has_memory(t)
 
 
 @lru_cache(maxsize=256)  # asked at every call, of few shapes
@@ -76,21 +72,18 @@ class _Conv2d(torch.autograd.Function):
         """All gradients that are wanted in one call."""
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or not has_memory(grads[0]):  # torch can
+        n, c, h, w = x.shape
+        grey = wanted[0] and c not in _OUTS  # a grey image's gradient, which no training asks for
+        if torch.is_grad_enabled() or grey or not addressable(grads[0]):  # torch can
             return _torchs(grads[0], x, weight, ctx.sizes, wanted)
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)  # saved tensors' hooks may change it
-        n, c, h, w = x.shape
         o, weight = weight.shape[0], weight.contiguous()
-        grey = c not in _OUTS  # a grey image's gradient, which training does not ask for
-        dx = _empty(x, c) if wanted[0] and not grey else None
+        dx = _empty(x, c) if wanted[0] else None
         dw = weight.new_empty(weight.shape) if wanted[1] else None
         db = weight.new_empty(o) if wanted[2] else None
-        if dx is not None or wanted[1] or wanted[2]:
-            addresses = (address(t) for t in (x, weight, grad, dx, dw, db))
-            _BACKWARD(*addresses, n, h, w, c, o, torch.get_num_threads())
-        if wanted[0] and grey:
-            dx = _torchs(grad, x, weight, None, (True, False, False))[0]
+        addresses = (address(t) for t in (x, weight, grad, dx, dw, db))
+        _BACKWARD(*addresses, n, h, w, c, o, torch.get_num_threads())
         return dx, dw, db
 
 
@@ -100,8 +93,7 @@ _apply = apply_without_functorch(_Conv2d)
 def _empty(x: Tensor, channels: int) -> Tensor:
     """As many images as x, of the same size, in channels_last."""
     n, _, h, w = x.shape
-    shape, strides = (n, channels, h, w), (channels * h * w, 1, channels * w, channels)
-    return x.new_empty_strided(shape, strides)
+    return torch.empty(n, channels, h, w, dtype=x.dtype, memory_format=torch.channels_last)
 
 
 def _torchs(

@@ -26,79 +26,75 @@ static double weight_of(const Task *task, int64_t channel) {
 
 typedef struct {
     const Task *task;
-    int64_t begin;                     /* of the image in x */
+    int64_t begin;                     /* of the sample in x */
     float *mean, *of_x, *of_dy, *plus; /* of each lane */
     Moments *moments;                  /* (pieces, groups), in the forward pass */
     double *partial;                   /* (pieces, channels, 2), in the backward pass */
-} Image;
+} Sample;
 
-static Image image_of(const Task *task, int64_t sample, char *memory) {
-    Image image = {.task = task, .begin = sample * task->plan.numbers};
-    image.mean = part(&memory, task->plan.width, sizeof(float));
-    image.of_x = part(&memory, task->plan.width, sizeof(float));
-    image.of_dy = part(&memory, task->plan.width, sizeof(float));
-    image.plus = part(&memory, task->plan.width, sizeof(float));
-    image.moments = (Moments *)memory;
-    image.partial = (double *)memory;
-    return image;
+static Sample sample_of(const Task *task, int64_t n, char *memory) {
+    Sample sample = {.task = task, .begin = n * task->plan.numbers};
+    sample.mean = allocate(&memory, task->plan.width, sizeof(float));
+    sample.of_x = allocate(&memory, task->plan.width, sizeof(float));
+    sample.of_dy = allocate(&memory, task->plan.width, sizeof(float));
+    sample.plus = allocate(&memory, task->plan.width, sizeof(float));
+    sample.moments = (Moments *)memory;
+    sample.partial = (double *)memory;
+    return sample;
 }
 
-static int64_t image_bytes(const Plan *plan, int64_t of_piece) {
-    return 4 * lines(plan->width * sizeof(float)) + plan->pieces * of_piece * 2 * sizeof(double);
+static int64_t sample_bytes(const Plan *plan, int64_t of_piece) {
+    return 4 * aligned(plan->width * sizeof(float)) + plan->pieces * of_piece * 2 * sizeof(double);
 }
 
 static void moments_piece(const void *of, int64_t p, char *memory) {
-    const Image *image = of;
-    const Plan *plan = &image->task->plan;
-    moments_of(image->task->x, image->begin + p * plan->piece, piece_length(plan, p), plan,
-               image->task->half, memory, image->moments + p * plan->groups);
+    const Sample *sample = of;
+    const Plan *plan = &sample->task->plan;
+    moments_of(sample->task->x, sample->begin + p * plan->piece, piece_length(plan, p), plan,
+               sample->task->half, memory, sample->moments + p * plan->groups);
 }
 
 /* y = of_x * (x - mean) + plus, of n numbers: so many lanes again and again */
 INLINE void forward_rows(const void *restrict x, void *restrict y, int64_t n,
                          const float *restrict mean, const float *restrict of_x,
                          const float *restrict plus, int64_t width, int half) {
-    for (int64_t i = 0; i < n; i += width) {
-        const int64_t lanes = least(n - i, width);
-        int64_t j = 0;
-        for (; j + LANE <= lanes; j += LANE) {
-            const Vec apart = load(x, i + j, half) - load(mean, j, 0);
-            store(y, i + j, apart * load(of_x, j, 0) + load(plus, j, 0), half);
-        }
-        for (; j < lanes; j++)
+    int64_t i = 0;
+    for (; i + width <= n; i += width)
+        for (int64_t j = 0; j < width; j++)
             put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
-    }
+    for (int64_t j = 0; i + j < n; j++)
+        put(y, i + j, (get(x, i + j, half) - mean[j]) * of_x[j] + plus[j], half);
 }
 
 static void forward_piece(const void *of, int64_t p, char *memory) {
     (void)memory;
-    const Image *image = of;
-    const Task *task = image->task;
-    int64_t at = image->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
+    const Sample *sample = of;
+    const Task *task = sample->task;
+    int64_t at = sample->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
     LANES(task->plan.width, task->half, forward_rows, from(task->x, at, task->half),
-          (void *)from(task->y, at, task->half), n, image->mean, image->of_x, image->plus);
+          (void *)from(task->y, at, task->half), n, sample->mean, sample->of_x, sample->plus);
 }
 
-static void forward_image(const void *of, int64_t sample, const Team *team, char *memory) {
+static void forward_sample(const void *of, int64_t n, const Team *team, char *memory) {
     const Task *task = of;
     const Plan *plan = &task->plan;
-    Image image = image_of(task, sample, memory);
-    double *stats = task->stats + 2 * sample * plan->groups;
-    each_piece(moments_piece, &image, plan->pieces, 0, team, memory);
-    statistics(plan, image.moments, task->eps, stats);
+    Sample sample = sample_of(task, n, memory);
+    double *stats = task->stats + 2 * n * plan->groups;
+    each_piece(moments_piece, &sample, plan->pieces, 0, team, memory);
+    statistics(plan, sample.moments, task->eps, stats);
     int64_t size = plan->channels / plan->groups;
     for (int64_t g = 0, c = 0; g < plan->groups; g++, stats += 2)
         for (int64_t end = c + size; c < end; c++) {
             const double of_x = stats[1] * weight_of(task, c);
-            image.mean[c] = stats[0];
-            image.of_x[c] = of_x;
-            image.plus[c] = (task->bias ? parameter(task->bias, c, task->low) : 0) -
-                            (stats[0] - image.mean[c]) * of_x;
+            sample.mean[c] = stats[0];
+            sample.of_x[c] = of_x;
+            sample.plus[c] = (task->bias ? parameter(task->bias, c, task->low) : 0) -
+                            (stats[0] - sample.mean[c]) * of_x;
         }
-    repeat(image.mean, plan);
-    repeat(image.of_x, plan);
-    repeat(image.plus, plan);
-    each_piece(forward_piece, &image, plan->pieces, 1, team, memory);
+    repeat(sample.mean, plan);
+    repeat(sample.of_x, plan);
+    repeat(sample.plus, plan);
+    each_piece(forward_piece, &sample, plan->pieces, 1, team, memory);
 }
 
 /* of_dy[j] += dy, of_both[j] += dy * (x - mean), of so many rows */
@@ -126,39 +122,39 @@ INLINE void sum_rows(const void *restrict dy, const void *restrict x, int64_t ro
 }
 
 static int64_t sums_bytes(const Plan *plan) {
-    return 2 * lines(plan->width * sizeof(float)) + 2 * lines(plan->unit * sizeof(double));
+    return 2 * aligned(plan->width * sizeof(float)) + 2 * aligned(plan->unit * sizeof(double));
 }
 
 /* The sums of dy and of dy * (x - mean) of a piece, for each channel. */
 static void sums_piece(const void *of, int64_t p, char *memory) {
-    const Image *image = of;
-    const Task *task = image->task;
+    const Sample *sample = of;
+    const Task *task = sample->task;
     const Plan *plan = &task->plan;
     const int64_t width = plan->width, unit = plan->unit, channels = plan->channels;
-    float *of_dy = part(&memory, width, sizeof(float));
-    float *of_both = part(&memory, width, sizeof(float));
-    double *restrict all_dy = part(&memory, unit, sizeof(double));
-    double *restrict all_both = part(&memory, unit, sizeof(double));
+    float *of_dy = allocate(&memory, width, sizeof(float));
+    float *of_both = allocate(&memory, width, sizeof(float));
+    double *restrict all_dy = allocate(&memory, unit, sizeof(double));
+    double *restrict all_both = allocate(&memory, unit, sizeof(double));
     memset(all_dy, 0, unit * sizeof(double));
     memset(all_both, 0, unit * sizeof(double));
-    const int64_t at = image->begin + p * plan->piece, n = piece_length(plan, p);
+    const int64_t at = sample->begin + p * plan->piece, n = piece_length(plan, p);
     const int64_t whole = n / width, longer = n % width; /* rows, and lanes with a number more */
     for (int64_t done = 0; done < whole || !done; done += plan->rows) {
         const int64_t rows = least(plan->rows, whole - done), i = at + done * width;
         const void *dy = from(task->dy, i, task->half), *x = from(task->x, i, task->half);
         memset(of_dy, 0, width * sizeof(float));
         memset(of_both, 0, width * sizeof(float));
-        LANES(width, task->half, sum_rows, dy, x, rows, image->mean, of_dy, of_both);
+        LANES(width, task->half, sum_rows, dy, x, rows, sample->mean, of_dy, of_both);
         if (done + rows == whole)
             EITHER(task->half, sum_rows, from(dy, rows * width, task->half),
-                   from(x, rows * width, task->half), 1, image->mean, of_dy, of_both, longer);
+                   from(x, rows * width, task->half), 1, sample->mean, of_dy, of_both, longer);
         for (int64_t b = 0; b < width; b += unit)
             for (int64_t j = 0; j < unit; j++) {
                 all_dy[j] += of_dy[b + j];
                 all_both[j] += of_both[b + j];
             }
     }
-    double *sums = image->partial + 2 * p * channels;
+    double *sums = sample->partial + 2 * p * channels;
     memset(sums, 0, 2 * channels * sizeof(double));
     for (int64_t b = 0; b < unit; b += channels)
         for (int64_t c = 0; c < channels; c++) {
@@ -186,29 +182,29 @@ INLINE void backward_rows(const void *restrict dy, const void *restrict x, void 
 
 static void backward_piece(const void *of, int64_t p, char *memory) {
     (void)memory;
-    const Image *image = of;
-    const Task *task = image->task;
-    int64_t at = image->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
+    const Sample *sample = of;
+    const Task *task = sample->task;
+    int64_t at = sample->begin + p * task->plan.piece, n = piece_length(&task->plan, p);
     LANES(task->plan.width, task->half, backward_rows, from(task->dy, at, task->half),
-          from(task->x, at, task->half), (void *)from(task->dx, at, task->half), n, image->mean,
-          image->of_dy, image->of_x, image->plus);
+          from(task->x, at, task->half), (void *)from(task->dx, at, task->half), n, sample->mean,
+          sample->of_dy, sample->of_x, sample->plus);
 }
 
-static void backward_image(const void *of, int64_t sample, const Team *team, char *memory) {
+static void backward_sample(const void *of, int64_t n, const Team *team, char *memory) {
     const Task *task = of;
     const Plan *plan = &task->plan;
     const int64_t channels = plan->channels, size = channels / plan->groups;
-    const double *stats = task->stats + 2 * sample * plan->groups;
+    const double *stats = task->stats + 2 * n * plan->groups;
     const double one = (double)plan->groups / plan->numbers;
-    double *sums = task->sums + 2 * sample * channels;
-    Image image = image_of(task, sample, memory);
+    double *sums = task->sums + 2 * n * channels;
+    Sample sample = sample_of(task, n, memory);
     for (int64_t g = 0, c = 0; g < plan->groups; g++)
-        for (int64_t end = c + size; c < end; c++) image.mean[c] = stats[2 * g];
-    repeat(image.mean, plan);
-    each_piece(sums_piece, &image, plan->pieces, 0, team, memory);
+        for (int64_t end = c + size; c < end; c++) sample.mean[c] = stats[2 * g];
+    repeat(sample.mean, plan);
+    each_piece(sums_piece, &sample, plan->pieces, 0, team, memory);
     memset(sums, 0, 2 * channels * sizeof(double));
     for (int64_t p = 0; p < plan->pieces; p++)
-        for (int64_t c = 0; c < 2 * channels; c++) sums[c] += image.partial[2 * p * channels + c];
+        for (int64_t c = 0; c < 2 * channels; c++) sums[c] += sample.partial[2 * p * channels + c];
     for (int64_t g = 0, c = 0; g < plan->groups; g++, c += size, stats += 2) {
         const double rstd = stats[1], rest = stats[0] - (float)stats[0];
         double mean_dy = 0, mean_both = 0; /* of weight * dy, and of weight * dy * xhat */
@@ -217,18 +213,18 @@ static void backward_image(const void *of, int64_t sample, const Team *team, cha
             sums[2 * k + 1] = (sums[2 * k + 1] - rest * sums[2 * k]) * rstd;
             mean_dy += weight * sums[2 * k] * one;
             mean_both += weight * sums[2 * k + 1] * one;
-            image.of_dy[k] = weight * rstd;
+            sample.of_dy[k] = weight * rstd;
         }
         for (int64_t k = c; k < c + size; k++) {
-            image.of_x[k] = -rstd * rstd * mean_both;
-            image.plus[k] = rstd * (rstd * mean_both * rest - mean_dy);
+            sample.of_x[k] = -rstd * rstd * mean_both;
+            sample.plus[k] = rstd * (rstd * mean_both * rest - mean_dy);
         }
     }
     if (!task->dx) return;
-    repeat(image.of_dy, plan);
-    repeat(image.of_x, plan);
-    repeat(image.plus, plan);
-    each_piece(backward_piece, &image, plan->pieces, 1, team, memory);
+    repeat(sample.of_dy, plan);
+    repeat(sample.of_x, plan);
+    repeat(sample.plus, plan);
+    each_piece(backward_piece, &sample, plan->pieces, 1, team, memory);
 }
 
 /* y = of_x * (x - mean) + plus, of n numbers in a row. */
@@ -321,10 +317,10 @@ int64_t group_norm_forward(const void *x, const void *weight, const void *bias, 
         return 0;
     }
     Team team;
-    if (!team_of(&team, samples, &task.plan, image_bytes(&task.plan, groups),
+    if (!team_of(&team, samples, &task.plan, sample_bytes(&task.plan, groups),
                  moments_bytes(&task.plan), threads))
         return 1;
-    each_image(forward_image, &task, samples, &team);
+    each_sample(forward_sample, &task, samples, &team);
     free(team.memory);
     return 0;
 }
@@ -339,11 +335,11 @@ int64_t group_norm_backward(const void *dy, const void *x, const void *weight, d
     const Plan *plan = &task.plan;
     Team team = {0};
     double *sums = malloc((2 * samples + 1) * channels * sizeof(double));
-    const int missing = !sums || (last && !team_of(&team, samples, plan, image_bytes(plan, channels),
+    const int missing = !sums || (last && !team_of(&team, samples, plan, sample_bytes(plan, channels),
                                                    sums_bytes(plan), threads));
     if (!missing) {
         task.sums = sums + channels;
-        if (last) each_image(backward_image, &task, samples, &team);
+        if (last) each_sample(backward_sample, &task, samples, &team);
         else contiguous_groups(&task, samples, threads);
         add_up(dbias, task.sums, samples, channels, low, sums);
         add_up(dweight, task.sums + 1, samples, channels, low, sums);

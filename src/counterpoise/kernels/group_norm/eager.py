@@ -11,11 +11,7 @@ from counterpoise.kernels._layout import by_torch
 
 
 def group_norm(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+    x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """Group normalization by torch's kernel for contiguous tensors, in the memory layout of x."""
 

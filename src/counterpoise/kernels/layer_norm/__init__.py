@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from counterpoise.kernels._norm import WHY_SMALL, small, unfit
-from counterpoise.kernels.backend import forced_backend
+from counterpoise.kernels import _norm
 from counterpoise.kernels.layer_norm import cpu, eager, reference
+
+_FUNCTIONS = reference.layer_norm, eager.layer_norm, cpu.layer_norm
+_FUNCTIONS_2D = reference.layer_norm_2d, eager.layer_norm_2d, cpu.layer_norm_2d
 
 
 def layer_norm(
@@ -22,22 +24,12 @@ def layer_norm(
 
 
 def choose(
-    x: Tensor,
-    normalized_shape: tuple[int, ...],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Callable[..., Tensor], str]:
     """Return the implementation for these tensors, and the reason."""
-    if forced_backend() == "reference":
-        return reference.layer_norm, "asked for by norms.backend"
-    if small(x):
-        return eager.layer_norm, WHY_SMALL
-    reason = unfit(x, normalized_shape, weight, bias)
-    if reason is not None:
-        return eager.layer_norm, reason
     if x.shape[x.dim() - len(normalized_shape) :] != normalized_shape:
         return eager.layer_norm, "torch refuses what has other last axes"
-    return cpu.layer_norm, "ours in C, exact at any mean, in the memory layout of the input"
+    return _norm.choose(_FUNCTIONS, x, normalized_shape, weight, bias, eager_if_small=True)
 
 
 def layer_norm_2d(
@@ -49,12 +41,7 @@ def layer_norm_2d(
 
 
 def choose_2d(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+    x: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Callable[..., Tensor], str]:
     """Return the implementation of `layer_norm_2d` for these tensors, and the reason."""
-    if forced_backend() == "reference":
-        return reference.layer_norm_2d, "asked for by norms.backend"
-    reason = unfit(x, x.shape[1:2], weight, bias)
-    if reason is not None:
-        return eager.layer_norm_2d, reason
-    return cpu.layer_norm_2d, "ours in C, exact at any mean, for the channels of each pixel"
+    return _norm.choose(_FUNCTIONS_2D, x, x.shape[1:2], weight, bias)

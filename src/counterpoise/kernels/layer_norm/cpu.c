@@ -17,8 +17,8 @@ threads.
 #include "../compiled/norm.h"
 
 /* Numbers in a short row, and in a long one's block; rows that are added up in float, and that are
-   read at once; parts of short rows; floats that a thread has for each number of a block. */
-enum { SHORT = 8192, BLOCK = 1024, IN_FLOAT = 16, TOGETHER = 4, PARTS = 16, AT_ONCE = 7 };
+   read at once; groups of short rows; floats that a thread has for each number of a block. */
+enum { SHORT = 8192, BLOCK = 1024, IN_FLOAT = 16, TOGETHER = 4, ROW_GROUPS = 16, AT_ONCE = 7 };
 
 typedef struct {
     const void *x, *dy;
@@ -26,11 +26,12 @@ typedef struct {
     void *y, *dx, *dweight, *dbias;
     double *stats;  /* (rows, 2): mean, rstd */
     double *sums;   /* (blocks, rows, 2): see sum_block and means_of */
-    double *totals; /* (parts, 2, numbers), where there are several: dweight, dbias */
+    double *totals; /* (row_groups, 2, numbers), where there are several: dweight, dbias */
     float *memory;  /* AT_ONCE * lanes for each thread */
     double eps, each;                          /* 1 / numbers */
     int64_t rows, channels, pixels, numbers;   /* of a row */
-    int64_t block, blocks, part, parts, lanes; /* pixels in a block, rows in a part */
+    int64_t block, blocks, lanes;              /* pixels in a block */
+    int64_t rows_per_group, row_groups;        /* what one thread does at a time */
     int centred, half, low, threads;           /* x in bfloat16, weight in bfloat16 */
 } Task;
 
@@ -161,13 +162,13 @@ static int64_t first_of(const Task *task, int64_t block, int64_t *n) {
     return first;
 }
 
-/* A part's rows of a block. */
-static void forward_block(const Task *task, int64_t block, int64_t part, float *memory) {
+/* A row group's share of a block. */
+static void forward_block(const Task *task, int64_t block, int64_t row_group, float *memory) {
     int64_t n, first = first_of(task, block, &n);
     const float *weight = in_order(task->weight, memory, 1, task, first, n);
     const float *bias = in_order(task->bias, memory + task->lanes, 0, task, first, n);
-    const int64_t end = least((part + 1) * task->part, task->rows);
-    for (int64_t row = part * task->part; row < end; row++) {
+    const int64_t end = least((row_group + 1) * task->rows_per_group, task->rows);
+    for (int64_t row = row_group * task->rows_per_group; row < end; row++) {
         const int64_t at = row * task->numbers + first * task->channels;
         if (task->blocks == 1) statistics_of(task, row);
         EITHER(task->half, forward_numbers, from(task->x, at, task->half),
@@ -175,23 +176,23 @@ static void forward_block(const Task *task, int64_t block, int64_t part, float *
     }
 }
 
-static void sums_block(const Task *task, int64_t block, int64_t part, float *memory) {
+static void sums_block(const Task *task, int64_t block, int64_t row_group, float *memory) {
     int64_t n, first = first_of(task, block, &n);
     const float *weight = in_order(task->weight, memory, 1, task, first, n);
-    (void)part;
+    (void)row_group;
     for (int64_t row = 0; row < task->rows; row++) sum_block(task, row, block, n, weight);
 }
 
-static void backward_block(const Task *task, int64_t block, int64_t part, float *memory) {
+static void backward_block(const Task *task, int64_t block, int64_t row_group, float *memory) {
     int64_t n, first = first_of(task, block, &n);
     const float *weight = in_order(task->weight, memory, 1, task, first, n);
-    const int64_t end = least((part + 1) * task->part, task->rows);
+    const int64_t end = least((row_group + 1) * task->rows_per_group, task->rows);
     float *restrict both = memory + task->lanes, *restrict dy = both + task->lanes;
     double *restrict all_both =
-        task->totals ? task->totals + 2 * n * part : (double *)(dy + task->lanes);
+        task->totals ? task->totals + 2 * n * row_group : (double *)(dy + task->lanes);
     double *restrict all_dy = all_both + n;
     memset(all_both, 0, 2 * n * sizeof(double));
-    for (int64_t row = part * task->part; row < end;) {
+    for (int64_t row = row_group * task->rows_per_group; row < end;) {
         memset(both, 0, n * sizeof(float));
         memset(dy, 0, n * sizeof(float));
         for (int64_t stop = least(row + IN_FLOAT, end); row < stop;) {
@@ -220,12 +221,12 @@ static void backward_block(const Task *task, int64_t block, int64_t part, float 
     if (!task->totals) give(task, all_both, first, n);
 }
 
-/* Every block of every part, or of the one part that there is of long rows. */
+/* Every block of every row group, or of the one that there is of long rows. */
 static void each_block(void (*work)(const Task *, int64_t, int64_t, float *), const Task *task) {
-    const int64_t all = task->blocks * task->parts;
+    const int64_t all = task->blocks * task->row_groups;
 #pragma omp parallel for num_threads(task->threads) schedule(static) if (task->threads > 1)
     for (int64_t k = 0; k < all; k++)
-        work(task, k / task->parts, k % task->parts,
+        work(task, k / task->row_groups, k % task->row_groups,
              task->memory + omp_get_thread_num() * AT_ONCE * task->lanes);
 }
 
@@ -235,14 +236,14 @@ static Task task_of(const void *x, const void *weight, double *stats, int64_t ro
     const int64_t numbers = channels * pixels, some = BLOCK / channels / 16 * 16;
     const int64_t block = numbers <= SHORT ? pixels : some ? some : 16;
     const int64_t blocks = (pixels + block - 1) / block;
-    int64_t part = blocks == 1 ? (rows + PARTS - 1) / PARTS : rows;
-    part = (part + IN_FLOAT - 1) / IN_FLOAT * IN_FLOAT;
+    const int64_t some_rows = blocks == 1 ? (rows + ROW_GROUPS - 1) / ROW_GROUPS : rows;
+    const int64_t rows_per_group = (some_rows + IN_FLOAT - 1) / IN_FLOAT * IN_FLOAT;
     if (rows * numbers < 1 << 15) threads = 1; /* less than it takes to wake a thread */
     return (Task){.x = x, .weight = weight, .stats = stats, .rows = rows, .channels = channels,
-                  .pixels = pixels, 
-                  .numbers = numbers, .each = 1.0 / numbers, .block = block, .blocks = blocks,
-                  .part = part, .parts = (rows + part - 1) / part, .centred = centred,
-                  .half = half, .low = low, .threads = threads,
+                  .pixels = pixels, .numbers = numbers, .each = 1.0 / numbers, .block = block,
+                  .blocks = blocks, .rows_per_group = rows_per_group,
+                  .row_groups = (rows + rows_per_group - 1) / rows_per_group,
+                  .centred = centred, .half = half, .low = low, .threads = threads,
                   .lanes = (block * channels + 15) / 16 * 16};
 }
 
@@ -276,7 +277,7 @@ int64_t layer_norm_backward(const void *dy, const void *x, const void *weight, d
     task.dx = dx;
     task.dweight = dweight;
     task.dbias = dbias;
-    const int64_t of_totals = task.parts > 1 ? 2 * task.parts * task.numbers : 0;
+    const int64_t of_totals = task.row_groups > 1 ? 2 * task.row_groups * task.numbers : 0;
     double *doubles = malloc((of_totals + 2 * task.blocks * rows) * sizeof(double));
     task.memory = aligned_alloc(64, task.threads * AT_ONCE * task.lanes * sizeof(float));
     const int missing = !doubles || !task.memory;

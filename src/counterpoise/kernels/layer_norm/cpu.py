@@ -6,6 +6,7 @@ backward; a longer one twice. Weight and bias stay in their own order.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,10 +24,10 @@ Shape = tuple[int, ...]
 
 
 def layer_norm(
-    x: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float
+    x: Tensor, shape: Shape, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Layer normalization in the memory layout of x, for tensors that `_norm.unfit` accepts."""
-    return normalize_rows(x, normalized_shape, weight, bias, eps, True, reference.layer_norm)
+    """Layer normalization in the memory layout of x, for tensors that `_norm.choose` sends here."""
+    return normalize_rows(x, shape, weight, bias, eps, True, reference.layer_norm)
 
 
 def layer_norm_2d(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -45,16 +46,13 @@ def normalize_rows(
     centred: bool,
     formula: Callable[..., Tensor],
 ) -> Tensor:
-    """Normalization over the last axes; the formula is for gradients of gradients."""
+    """Normalization over the last axes; the formula gives the gradients of gradients."""
     whole = x.shape[1:] == shape  # samples, which C takes in the layout of x
     memory = memory_format_of(x) if whole else torch.contiguous_format
     numbers = math.prod(shape)
     channels = 1 if memory is torch.contiguous_format else shape[0]  # one, in the order of memory
     rows = x.numel() // numbers
     sizes = rows, channels, numbers // channels, centred
-
-    def of(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        return formula(x, shape, weight, bias, eps)
-
-    y = normalize(Norm(_FORWARD, _BACKWARD, memory, rows, sizes, eps, of), x, weight, bias)
+    formula = partial(formula, normalized_shape=shape, eps=eps)
+    y = normalize(Norm(_FORWARD, _BACKWARD, memory, rows, sizes, eps, formula), x, weight, bias)
     return y if whole else y.contiguous(memory_format=memory_format_of(x))

@@ -7,24 +7,15 @@ from counterpoise.kernels._layout import by_torch, memory_format_of
 
 
 def layer_norm(
-    x: Tensor,
-    normalized_shape: tuple[int, ...],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """Layer normalization by torch's kernel, in the memory layout of x."""
     return by_torch(
-        lambda x, weight, bias: torch.layer_norm(x, normalized_shape, weight, bias, eps),
-        x,
-        weight,
-        bias,
+        lambda x, weight, bias: torch.layer_norm(x, shape, weight, bias, eps), x, weight, bias
     )
 
 
-def layer_norm_2d(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-6
-) -> Tensor:
+def layer_norm_2d(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Layer normalization over the channels of each pixel, in the memory layout of x."""
 
     def norm(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

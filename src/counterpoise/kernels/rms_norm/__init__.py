@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from counterpoise.kernels._norm import unfit
-from counterpoise.kernels.backend import forced_backend
+from counterpoise.kernels import _norm
 from counterpoise.kernels.rms_norm import cpu, eager, reference
+
+_FUNCTIONS = reference.rms_norm, eager.rms_norm, cpu.rms_norm
 
 
 def rms_norm(
@@ -21,14 +22,9 @@ def rms_norm(
 
 
 def choose(
-    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None = None
+    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None
 ) -> tuple[Callable[..., Tensor], str]:
     """Return the implementation for these tensors, and the reason."""
-    if forced_backend() == "reference":
-        return reference.rms_norm, "asked for by norms.backend"
-    reason = unfit(x, normalized_shape, weight, None)
-    if reason is not None:
-        return eager.rms_norm, reason
     if x.shape[x.dim() - len(normalized_shape) :] != normalized_shape:
         return eager.rms_norm, "torch refuses what has other last axes"
-    return cpu.rms_norm, "ours in C, in one pass over memory, in the memory layout of the input"
+    return _norm.choose(_FUNCTIONS, x, normalized_shape, weight, None)

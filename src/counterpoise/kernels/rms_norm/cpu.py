@@ -12,12 +12,6 @@ _EPS = torch.finfo(torch.float32).eps  # torch's default, for bfloat16 too
 def rms_norm(
     x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
 ) -> Tensor:
-    """RMS normalization in the memory layout of x, for tensors that `_norm.unfit` accepts."""
+    """RMS normalization in the memory layout of x, for tensors that `_norm.choose` sends here."""
     eps = _EPS if eps is None else eps
-    return normalize_rows(x, normalized_shape, weight, None, eps, False, _formula)
-
-
-def _formula(
-    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, _: Tensor | None, eps: float
-) -> Tensor:
-    return reference.rms_norm(x, shape, weight, eps)
+    return normalize_rows(x, normalized_shape, weight, None, eps, False, reference.rms_norm)

@@ -6,13 +6,6 @@ from torch import Tensor
 from counterpoise.kernels._layout import by_torch
 
 
-def rms_norm(
-    x: Tensor,
-    normalized_shape: tuple[int, ...],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
+def rms_norm(x: Tensor, shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
     """RMS normalization by torch's operators, in the memory layout of x."""
-    return by_torch(
-        lambda x, weight, _: torch.rms_norm(x, normalized_shape, weight, eps), x, weight, None
-    )
+    return by_torch(lambda x, weight, _: torch.rms_norm(x, shape, weight, eps), x, weight, None)
