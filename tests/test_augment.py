@@ -94,8 +94,8 @@ def test_a_study_augments_and_refuses_features(tmp_path):
     from counterpoise.study.events import Epoch, Failed, Finished
 
     digits = data.digits()
-    training = Training("mlp", epochs=8, lr=0.1, augment="flip+crop")
-    plan = Plan("digits", seeds=(0,), training=training, references=False)
+    training = Training("mlp", epochs=8, batch_size=128, lr=0.1, augment="flip+crop")
+    plan = Plan("digits", losses=("focal",), seeds=(0,), training=training, references=False)
     plain = replace(plan, training=replace(training, augment="none"))
     losses = []
     for folder, p in ((tmp_path / "a", plan), (tmp_path / "b", plain)):

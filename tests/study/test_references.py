@@ -40,7 +40,7 @@ def table():
 def fitted(folder, given=None, words=None):
     """The records of the references with seed 1, by word, fitted in this process."""
     made = plan(references=True, seeds=(1,))
-    work = streaming._Work(made, folder, keep(gather(made, given), folder))
+    work = streaming._Work(made, folder, keep(*gather(made, given), folder), made)
     work.add_references()
     found = {}
     for name in work.names("reference"):

@@ -17,7 +17,6 @@ from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
 from counterpoise.study.events import (
     Chosen,
-    DataFacts,
     Epoch,
     Failed,
     Finished,
@@ -29,9 +28,8 @@ from counterpoise.study.events import (
     Waiting,
 )
 from counterpoise.study.spec import RunRow
-from counterpoise.text import one_line
+from counterpoise.text import duration, one_line
 
-_MOST_CLASSES, _ENDS = 12, 4  # of more classes, the largest and the smallest are named
 _PATIENCE, _PAUSE = 1.0, 30.0  # seconds without a word: at the beginning, and later
 _ENOUGH = 0.02  # of the whole is done, so that the rest can be estimated
 _WIDE = 120  # columns from which there is room for all
@@ -163,22 +161,10 @@ class Board:
         return f"{share:.0%} done after {duration(spent)}{left}"
 
     def _on_prepared(self, study: Prepared) -> None:
-        """Say what was read, what was decided and why, and what will go wrong."""
         self._bars.update(self._reading, visible=False)
         self._began = time.monotonic()
-        for line in describe_data(study.facts):
+        for line in study.lines():
             self.say(one_line(line))
-        if study.defaults:
-            self.say(
-                f"Decided by the data (change it by an option, or in {study.folder}/plan.toml):"
-            )
-        for d in study.defaults:
-            value = ", ".join(map(str, d.value)) if isinstance(d.value, tuple) else d.value
-            self.say(one_line(f"  {d.setting.partition('.')[2] or d.setting} {value}: {d.reason}"))
-        for caution in study.cautions:
-            self.say(("Caution:", "yellow"), f" {one_line(caution)}")
-        lasts = f"; about {duration(study.seconds)}" if study.seconds else ""
-        self.say(f"{study.plan.size}{lasts}")
 
     def _on_planned(self, stage: Planned) -> None:
         self._runs |= stage.runs
@@ -260,32 +246,6 @@ class Board:
             found = mean_and_interval(list(by_seed.values()))
             table.add_row(shown(label), found, str(len(by_seed)))
         return table
-
-
-def describe_data(facts: DataFacts) -> list[str]:
-    """Return lines on what was read, and what was left out."""
-    counts = sorted(
-        zip(facts["train_counts"], facts["class_names"], strict=True), key=lambda row: -row[0]
-    )
-    named = counts if len(counts) <= _MOST_CLASSES else [*counts[:_ENDS], *counts[-_ENDS:]]
-    said = [f"{name} {n:,}" for n, name in named]
-    if len(named) < len(counts):
-        said.insert(_ENDS, "…")
-    train, test = sum(facts["train_counts"]), sum(facts["test_counts"])
-    return [
-        f"Data: {facts['source']}",
-        *(f"  {note}" for note in facts["notes"]),
-        f"  {len(counts)} classes; {train:,} samples to train on: {', '.join(said)}",
-        f"  {test:,} to test on",
-        *(f"  Left out: {line}" for line in facts["left_out"]),
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Write a time in the unit that people would use."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _text(form: str, column: Column) -> TextColumn:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from counterpoise import stats
 from counterpoise.findings import _references
 from counterpoise.findings._verdicts import measured
-from counterpoise.findings.finding import duration, listed, percent, shown
+from counterpoise.findings.finding import listed, percent, shown
 from counterpoise.registry import METRICS
 from counterpoise.study import Study
+from counterpoise.text import duration
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
 _INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"

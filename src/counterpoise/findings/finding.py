@@ -92,23 +92,6 @@ def shown(value: float) -> str:
     return f"{value:.1e}"
 
 
-def duration(seconds: float) -> str:
-    """Write a duration.
-
-    Example:
-        >>> [duration(x) for x in (0.42, 12.3, 75, 4000)]
-        ['0.4 s', '12 s', '1 min 15 s', '1 h 6 min']
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def listed(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
     """Write names out, and how many more there are.
 

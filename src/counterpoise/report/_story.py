@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from counterpoise.findings import IGNORANT
-from counterpoise.findings.finding import duration
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
@@ -22,6 +21,7 @@ from counterpoise.report._svg import Scale
 from counterpoise.report._variants import Entry
 from counterpoise.stats import Interval, Verdict
 from counterpoise.study import Study
+from counterpoise.text import duration
 
 _CSS = {
     "better": "better",

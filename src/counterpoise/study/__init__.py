@@ -160,8 +160,15 @@ def compare(
     if progress is None and on_event is not None:
         progress = False
     with show_progress(progress, folder.name) as show:
-        for event in stream({folder: plan}, data={folder: loaded}, workers=workers):
-            show(event)
+        events = stream(
+            {folder: plan},
+            data={folder: loaded},
+            workers=workers,
+            look_ahead=show is not None,
+        )
+        for event in events:
+            if show is not None:
+                show(event)
             if isinstance(event, Prepared):
                 for line in event.facts["left_out"]:
                     warnings.warn(line, stacklevel=2)

@@ -13,6 +13,7 @@ from counterpoise.study.events import (
     Failed,
     Finished,
     Planned,
+    Prepared,
     Progress,
     Started,
     Waiting,
@@ -25,8 +26,8 @@ _LONGEST_SILENCE = 30.0  # seconds, where there are lines
 
 
 @contextlib.contextmanager
-def show_progress(wanted: bool | None, title: str) -> Iterator[Callable[[Event], None]]:
-    """Yield a function that shows each event of a study on standard error.
+def show_progress(wanted: bool | None, title: str) -> Iterator[Callable[[Event], None] | None]:
+    """Yield a function that shows each event of a study on standard error; None for silence.
 
     Args:
         wanted: None for a bar where somebody can see it, in a terminal or notebook; False for
@@ -35,7 +36,7 @@ def show_progress(wanted: bool | None, title: str) -> Iterator[Callable[[Event],
     """
     live = sys.stderr.isatty() or _in_notebook()
     if not (live if wanted is None else wanted):
-        yield lambda event: None
+        yield None
         return
     shown = _Bar(title) if live else _Lines(title)
     try:
@@ -118,6 +119,8 @@ class _Bar:
     def on_event(self, event: Event) -> None:
         """Draw an event."""
         said = self._state.add(event)
+        if isinstance(event, Prepared):
+            self._bar.write("\n".join(map(one_line, event.lines())), file=sys.stderr)
         self._bar.set_description_str(self._state.words, refresh=False)
         self._bar.set_postfix_str(said, refresh=False)
         self._bar.update(self._state.share - self._bar.n)
@@ -141,6 +144,8 @@ class _Lines:
     def on_event(self, event: Event) -> None:
         """Write a line, if there is something to say or there was nothing for long."""
         said, now = self._state.add(event), time.monotonic()
+        if isinstance(event, Prepared):
+            sys.stderr.writelines(f"{one_line(line)}\n" for line in event.lines())
         ended = isinstance(event, Planned | Finished | Failed)
         if ended or now - self._said > _LONGEST_SILENCE:
             self._say(f", {self._state.share:.0%} in {now - self._begun:.0f} s: {said}")

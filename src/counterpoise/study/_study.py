@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from counterpoise.study import _schema, record
 from counterpoise.study._prepared import Facts, find_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
-from counterpoise.study.plan import Plan, read, read_file, reference_label
+from counterpoise.study.plan import Plan, changed_settings, read, reference_label
 from counterpoise.study.spec import RunRow, Stage, run_id
 from counterpoise.text import html_table
 
@@ -354,7 +354,7 @@ def open_study(folder: str | Path) -> Study:
         kept["failed"],
         kept["runs"],
         kept["environment"],
-        _edited(folder / PLAN, plan),
+        changed_settings(folder / PLAN, plan),
         tuple(found["reference"]),
     )
 
@@ -387,21 +387,3 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
         )
     _schema.check_run(runs / name / record.RUN, run, classes)
     return run
-
-
-def _edited(path: Path, plan: Plan) -> tuple[str, ...]:
-    """Return the settings in which a plan.toml differs from the plan that was run."""
-    try:
-        one, other = (_settings(asdict(p)) for p in (plan, read_file(path)))
-    except ValueError as error:
-        return (f"that it cannot be read ({error})",)
-    return tuple(key for key in one if one[key] != other[key])
-
-
-def _settings(tree: Mapping[str, object]) -> dict[str, object]:
-    """Flatten a plan's settings, those of its tables named like training.lr."""
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        below = _settings(value) if isinstance(value, dict) else None
-        flat |= {key: value} if below is None else {f"{key}.{k}": v for k, v in below.items()}
-    return flat

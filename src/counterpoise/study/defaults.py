@@ -21,6 +21,13 @@ _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a 
 _BATCHES = 16  # the rarest class is in one of so many, or in more
 _SMALL = 16  # pixels: digits and other tiny images are not shifted or mirrored
 
+_NAMES = {
+    "training.batch_size": "batch size",
+    "training.image_size": "image size",
+    "tuning.epochs": "epochs to try a learning rate",
+    "tuning.grid": "learning rates to try",
+}
+
 # What gives way to a budget of time, one after the other.
 _FEWER_RATES, _FEWER_SEEDS, _FEWEST_SHARE = 2, 3, 0.5
 
@@ -38,6 +45,16 @@ class Default:
     setting: str
     value: object
     reason: str
+
+    @property
+    def name(self) -> str:
+        """Return the setting as people say it: "epochs", "epochs to try a learning rate"."""
+        return _NAMES.get(self.setting, self.setting.partition(".")[2] or self.setting)
+
+    @property
+    def words(self) -> str:
+        """Return the value in words."""
+        return ", ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
 
 
 def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from counterpoise.study.spec import RunRow
+from counterpoise.text import duration
 
 if TYPE_CHECKING:
     from counterpoise.study.defaults import Default
     from counterpoise.study.plan import Plan
+
+
+_MOST_CLASSES, _ENDS = 12, 4  # of more classes, the largest and the smallest are named
 
 
 class DataFacts(TypedDict):
@@ -109,6 +113,28 @@ class Prepared:
     defaults: "tuple[Default, ...]"
     cautions: tuple[str, ...]
     seconds: float | None
+
+    def lines(self) -> list[str]:
+        """Return all of it in words, for people."""
+        f = self.facts
+        counts = sorted(zip(f["train_counts"], f["class_names"], strict=True), key=lambda c: -c[0])
+        few = len(counts) <= _MOST_CLASSES
+        named = [f"{name} {n:,}" for n, name in (counts if few else counts[:_ENDS])]
+        named += [] if few else ["…", *(f"{name} {n:,}" for n, name in counts[-_ENDS:])]
+        decided = [f"Decided by the data, all in {self.folder / 'plan.toml'}:"]
+        decided += [f"  {d.name} {d.words}: {d.reason}" for d in self.defaults]
+        lasts = f"; about {duration(self.seconds)} here" if self.seconds else ""
+        return [
+            f"Data: {f['source']}",
+            *(f"  {note}" for note in f["notes"]),
+            f"  {len(counts)} classes, {sum(f['train_counts']):,} samples to train on: "
+            f"{', '.join(named)}",
+            f"  {sum(f['test_counts']):,} samples to test on",
+            *(f"  Left out: {line}" for line in f["left_out"]),
+            *(decided if self.defaults else ()),
+            *(f"Caution: {caution}" for caution in self.cautions),
+            f"{self.plan.size}{lasts}",
+        ]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -243,6 +243,24 @@ def read_file(path: Path) -> Plan:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} must be a plan that can be read, but: {error}") from error
     return read(table)
+
+
+def changed_settings(path: Path, plan: Plan) -> tuple[str, ...]:
+    """Return the settings in which a plan.toml differs from a plan, such as "training.lr"."""
+    try:
+        one, other = (_flat(asdict(p)) for p in (plan, read_file(path)))
+    except ValueError as error:
+        return (f"that it cannot be read ({error})",)
+    return tuple(key for key in one if one[key] != other[key])
+
+
+def _flat(tree: Mapping[str, object]) -> dict[str, object]:
+    """Return all settings in one mapping, those of the tables named like training.lr."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        below = _flat(value) if isinstance(value, dict) else None
+        flat |= {key: value} if below is None else {f"{key}.{k}": v for k, v in below.items()}
+    return flat
 
 
 def _build(kind: type[Table], table: object, where: str) -> Table:
