@@ -164,7 +164,7 @@ class Board:
         self._bars.update(self._reading, visible=False)
         self._began = time.monotonic()
         for line in study.lines():
-            self.say(one_line(line))
+            self.say(one_line(line) if line.lstrip() == line else f"  {one_line(line)}")
 
     def _on_planned(self, stage: Planned) -> None:
         self._runs |= stage.runs

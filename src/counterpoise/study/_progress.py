@@ -19,7 +19,7 @@ from counterpoise.study.events import (
     Waiting,
 )
 from counterpoise.study.spec import RunRow
-from counterpoise.text import one_line
+from counterpoise.text import one_line, printable
 
 _FORM = "{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
 _LONGEST_SILENCE = 30.0  # seconds, where there are lines
@@ -120,7 +120,7 @@ class _Bar:
         """Draw an event."""
         said = self._state.add(event)
         if isinstance(event, Prepared):
-            self._bar.write("\n".join(map(one_line, event.lines())), file=sys.stderr)
+            self._bar.write("\n".join(map(printable, event.lines())), file=sys.stderr)
         self._bar.set_description_str(self._state.words, refresh=False)
         self._bar.set_postfix_str(said, refresh=False)
         self._bar.update(self._state.share - self._bar.n)
@@ -145,7 +145,7 @@ class _Lines:
         """Write a line, if there is something to say or there was nothing for long."""
         said, now = self._state.add(event), time.monotonic()
         if isinstance(event, Prepared):
-            sys.stderr.writelines(f"{one_line(line)}\n" for line in event.lines())
+            sys.stderr.writelines(f"{printable(line)}\n" for line in event.lines())
         ended = isinstance(event, Planned | Finished | Failed)
         if ended or now - self._said > _LONGEST_SILENCE:
             self._say(f", {self._state.share:.0%} in {now - self._begun:.0f} s: {said}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from counterpoise.data import Splits
 
 _FEW = 0.5  # of the steps that are usual for data of that size
-_WIDE = 0.1  # off which a class's recall may be, at most
+_WIDE = 0.15  # off which a class's recall may be, at most
 _NAMED = 3
 _LOOKED_AT = 256  # samples that the doctor trains on
 _STEPS = 20

@@ -123,7 +123,7 @@ class Prepared:
         named += [] if few else ["…", *(f"{name} {n:,}" for n, name in counts[-_ENDS:])]
         decided = [f"Decided by the data, all in {self.folder / 'plan.toml'}:"]
         decided += [f"  {d.name} {d.words}: {d.reason}" for d in self.defaults]
-        lasts = f"; about {duration(self.seconds)} here" if self.seconds else ""
+        lasts = f"; about {duration(max(10.0, self.seconds))} here" if self.seconds else ""
         return [
             f"Data: {f['source']}",
             *(f"  {note}" for note in f["notes"]),
