@@ -23,7 +23,7 @@ def splits(counts, shape=(3, 32, 32), names=None, dtype=torch.uint8):
 
 
 def test_photographs_get_batch_norm_flips_and_steps_enough():
-    plan, defaults = fill(Plan("photos"), splits(PHOTOS))
+    plan, defaults = fill(Plan("."), splits(PHOTOS))  # read from a folder
     t = plan.training
     assert plan.norms == ("batch",)
     assert plan.losses == ("cross_entropy", "logit_adjusted", "weighted")

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from counterpoise import stats
@@ -88,6 +89,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:_LOOKED_AT]
     inputs, targets = data.train.inputs[some], data.train.targets[some]
     lr = sorted(plan.grid)[len(plan.grid) // 2] if plan.grid else float(t.lr)
+    sgd = partial(torch.optim.SGD, momentum=t.momentum)
     for norm in dict.fromkeys(v.norm for v in plan.variants):
         try:
             with torch.random.fork_rng(), warnings.catch_warnings():
@@ -100,14 +102,17 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
                     inputs,
                     targets,
                     lr=lr,
-                    optimizer="adamw" if t.optimizer == "adamw" else "sgd",
+                    optimizer="adamw" if t.optimizer == "adamw" else sgd,
                     steps=_STEPS,
                     remedies=False,
                 )
         except Exception:  # a user's own net may raise anything; its runs report it
             continue
-        if found.verdict != "will learn" and found.sure:
-            yield (
-                f"{t.model} with norm {norm} {found.verdict}: {found.cause or found.why}; try "
-                "--norms batch or group, or see counterpoise doctor"
-            )
+        too_high = found.cause == "the learning rate is too high"
+        if found.verdict == "will learn" or not found.sure or (too_high and plan.grid):
+            continue  # lower rates are tried as well
+        remedy = "lower it" if too_high else "try --norms batch or group"
+        yield (
+            f"{t.model} with norm {norm} {found.verdict}: {found.cause or found.why}; {remedy}, or "
+            "see counterpoise doctor"
+        )

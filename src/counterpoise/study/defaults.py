@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,10 +105,9 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if "auto" in plan.norms:
         norm = "batch" if images else "none"
         decide("norms", norm, "usual for images" if images else "usual for a small MLP")
-    if not t.image_size and images:
-        height, width = data.train.inputs.shape[2:]
-        if height == width:
-            decide("training.image_size", int(height), "of the data as they were read")
+    if not t.image_size and images and Path(plan.data).is_dir():
+        why = "the median of the files' shorter sides, 32 at most; the plan can take more"
+        decide("training.image_size", int(data.train.inputs.shape[2]), why)
     batch = t.batch_size or _batch_size(samples, rarest)
     if not t.batch_size:
         why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"
