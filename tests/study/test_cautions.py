@@ -13,8 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from counterpoise import data
 from counterpoise.cli import _board
 from counterpoise.cli._board import Board
-from counterpoise.study import Plan, Training, stream
-from counterpoise.study.cautions import ask_doctor, foresee, half_width
+from counterpoise.study import Plan, Training, Tuning, stream
+from counterpoise.study.cautions import ask_doctor, edges, foresee, half_width
 from counterpoise.study.defaults import fill
 from counterpoise.study.estimate import estimate
 from counterpoise.study.events import Prepared
@@ -46,6 +46,16 @@ def test_too_few_steps_are_said_with_the_epochs_that_would_do():
     (said,) = foresee(filled(found, epochs=2, batch_size=100), found)
     assert said.startswith("2 epochs are 34 steps, and nets need about 2,012 on 1,620 samples")
     assert said.endswith("or take about 119 epochs")
+
+
+def test_rates_at_an_end_of_the_grid_are_said():
+    plan = Plan("x", losses=("cross_entropy", "focal", "poly"), tuning=Tuning(grid=(0.1, 0.3, 1.0)))
+    low, high = edges(plan, {"cross_entropy": 0.1, "focal": 0.3, "poly": 1.0})
+    assert low.startswith(
+        "0.1 is the lowest learning rate that was tried, and was chosen for cross"
+    )
+    assert high.endswith("for poly: a higher one may do better; add it to tuning.grid")
+    assert list(edges(plan, {"cross_entropy": 0.3})) == []
 
 
 def test_classes_of_few_test_samples_are_named_the_fewest_first():

@@ -127,9 +127,11 @@ class Board:
                 self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
-            case Chosen(rates) if self._tuned:  # fixed rates are no news
+            case Chosen(rates, cautions) if self._tuned:  # fixed rates are no news
                 said = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in rates.items())
                 self.say(f"learning rates: {said}")
+                for caution in cautions:
+                    self.say(f"Caution: {one_line(caution)}")
             case Unsaved(reason):
                 self.say(("could not write", "red"), f" {one_line(reason)}")
             case Started(run):

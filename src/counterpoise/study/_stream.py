@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, Facts, gather, keep
-from counterpoise.study.cautions import ask_doctor, foresee
+from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, fill, fit_into
 from counterpoise.study.engines import run_all
 from counterpoise.study.environment import (
@@ -176,7 +176,7 @@ def stream(
             if work.plan.grid:
                 work.add_final()
                 work.save()
-            yield Chosen(dict(work.choices))
+            yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)))
         yield from _stage(works, "final", workers)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,24 @@ def _small_classes(data: "Splits") -> Iterator[str]:
             f"few test samples: {said}{more}; the recall of such a class is known no better, "
             "whatever is trained: add test samples where you can"
         )
+
+
+def edges(plan: Plan, choices: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence for each end of the grid at which learning rates were chosen.
+
+    Args:
+        plan: the study.
+        choices: the learning rate of each label.
+    """
+    rates = sorted(plan.grid)
+    ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
+    for end, beyond, index in ends:
+        labels = [label for label, lr in choices.items() if lr == rates[index]]
+        if labels:
+            yield (
+                f"{rates[index]:g} is the {end} learning rate that was tried, and was chosen for "
+                f"{'; '.join(labels)}: a {beyond} one may do better; add it to tuning.grid"
+            )
 
 
 def half_width(n: int) -> float:

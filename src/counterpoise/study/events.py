@@ -162,9 +162,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The learning rate of each label; of those whose runs could not be made there is none."""
+    """The learning rate of each label; of those whose runs could not be made there is none.
+
+    Attributes:
+        rates: by label.
+        cautions: on rates at an end of what was tried, in sentences.
+    """
 
     rates: Mapping[str, float]
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
