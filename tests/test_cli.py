@@ -212,3 +212,14 @@ def test_show_works_without_torch(tmp_path):
         [sys.executable, "-c", SHOW], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_doctor_is_not_silent_while_it_tries(tmp_path, monkeypatch, capsys):
+    from counterpoise.cli import _shown
+
+    monkeypatch.setattr(_shown, "_PATIENCE", 0.05)
+    with _shown.waiting("training copies"):
+        time.sleep(0.5)
+    with _shown.waiting("quick"):
+        pass
+    assert capsys.readouterr() == ("", "training copies\n")

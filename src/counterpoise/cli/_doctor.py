@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from counterpoise.cli._arguments import Flag, Whole, check_name
 from counterpoise.cli._errors import is_out_of_memory
-from counterpoise.cli._shown import write, write_json
+from counterpoise.cli._shown import waiting, write, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,7 +78,8 @@ def doctor(
     try:
         if ":" in model:
             check_logits(net, scale_images(inputs[:2]), found.num_classes)
-        diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
+        with waiting("training copies of the net for a few steps, at most a minute"):
+            diagnosis = diagnose(net, criterion, inputs, targets, lr=lr, optimizer=optimizer)
     except (RuntimeError, TypeError, LookupError, AttributeError) as error:
         if is_out_of_memory(error):
             raise

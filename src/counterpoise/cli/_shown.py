@@ -1,11 +1,17 @@
 """Printing of text without rich markup and without control sequences."""
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
 
 from counterpoise.text import printable, printable_json
+
+
+_PATIENCE = 1.5  # seconds without a word
 
 
 class Output(Console):
@@ -30,6 +36,22 @@ def shown(*parts: object) -> Text:
         what, style = part if isinstance(part, tuple) else (part, "")
         text.append(printable(what), style)
     return text
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on standard error what is being done: by a spinner in a terminal, else by a line."""
+    console = Output(stderr=True)
+    if console.is_terminal:
+        with console.status(shown(what)):
+            yield
+        return
+    late = threading.Timer(_PATIENCE, sys.stderr.write, [f"{what}\n"])
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 def write(text: str) -> None:
