@@ -10,7 +10,6 @@ from rich.text import Text
 
 from counterpoise.text import printable, printable_json
 
-
 _PATIENCE = 1.5  # seconds without a word
 
 
