@@ -139,3 +139,15 @@ def test_one_logit_a_sample_is_answered_with_the_loss_for_it(word, shape, target
     loss = losses.ALL[word](torch.tensor([9, 1]))
     with pytest.raises(ValueError, match=r"take losses\.SigmoidFocalLoss, or give the net two"):
         loss(torch.zeros(shape), target)
+
+
+@pytest.mark.parametrize("wrong", [{90, 10}, "12", b"12", [10**400, 1]], ids=repr)
+def test_what_has_no_order_or_is_no_number_is_refused(wrong):
+    with pytest.raises(ValueError, match="counts must be one finite number >= 0 per class"):
+        losses.LogitAdjustedLoss(wrong)
+
+
+def test_a_dict_with_a_huge_class_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"keys 0 \.\. C-1, each once, but lacks 1"):
+        losses.LogitAdjustedLoss({0: 3, 10**12: 4})
+    assert len(losses.LogitAdjustedLoss(dict.fromkeys(range(50_000), 2)).offset) == 50_000

@@ -1,7 +1,8 @@
 """Normalized arguments: values as the code expects them."""
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -66,11 +67,13 @@ def read_counts(
         given = _by_class(given, name)
     elif hasattr(given, "detach"):  # a tensor, also one that NumPy has no type for
         given = given.detach().double().cpu().numpy()
+    elif isinstance(given, Set | str | bytes):  # of no order, or no numbers
+        given = None
     elif isinstance(given, Iterable) and not hasattr(given, "__array__"):
         given = list(given)
     try:
         array = np.array(given, np.float64)
-    except (TypeError, ValueError):  # of text, of rows of unequal lengths
+    except (TypeError, ValueError, OverflowError):  # of text, of rows of unequal lengths
         array = np.array(np.nan)
     if (
         array.ndim != 1
@@ -87,8 +90,9 @@ def read_counts(
 def _by_class(counts: Mapping[Any, Any], name: str) -> list[Any]:
     """Return the values of a mapping in the order of the classes, its keys."""
     classes = [as_integer(f"a class in {name}", key, 0) for key in counts]
-    twice = sorted({k for k in classes if classes.count(k) > 1})
-    lacking = sorted({*range(max(classes, default=0))} - {*classes})
+    number = len(set(classes))
+    twice = [k for k, n in Counter(classes).items() if n > 1]
+    lacking = sorted(set(range(number)) - set(classes))
     if twice or lacking:
         what = f"has {twice[0]} twice" if twice else f"lacks {lacking[0]}"
         raise ValueError(

@@ -12,7 +12,7 @@ from counterpoise.exercise import compare_losses, demo, explain_alpha, explain_n
 from counterpoise.exercise._summary import summarize
 from counterpoise.metrics import score
 from counterpoise.study import open_study, stream
-from counterpoise.study.events import Chosen, Failed, Planned, Prepared
+from counterpoise.study.events import Chosen, Failed, Foreseen, Planned, Prepared
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_demo_explains_its_runs_and_keeps_what_is_finished(tiny, tmp_path):
     assert float(small["factor"]) == pytest.approx(first / focal, rel=0.05)
     before = {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")}
     assert len(before) == 6
-    again = [e for e in stream(plans) if not isinstance(e, Prepared | Planned | Chosen)]
+    again = [e for e in stream(plans) if not isinstance(e, Prepared | Foreseen | Planned | Chosen)]
     assert [e.kept for e in again] == [True] * 6
     assert {p: p.read_bytes() for p in tmp_path.glob("*/runs/*/run.json")} == before
 

@@ -46,7 +46,7 @@ def run(made, folder, **settings):
 
 def prepared(made, folder, data=None):
     """The final runs of a plan as jobs, without running them."""
-    ready = streaming._prepare(folder, made, data, None, False, None)
+    ready = streaming._prepare(folder, made, data, None, None)
     facts = streaming.keep(ready.splits, ready.left_out, folder)
     work = streaming._Work(ready.plan, folder, facts, made)
     work.add_final()

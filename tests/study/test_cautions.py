@@ -17,7 +17,7 @@ from counterpoise.study import Plan, Training, Tuning, stream
 from counterpoise.study.cautions import ask_doctor, edges, foresee, half_width
 from counterpoise.study.defaults import fill
 from counterpoise.study.estimate import estimate
-from counterpoise.study.events import Prepared
+from counterpoise.study.events import Foreseen, Prepared
 
 
 def splits(counts, test, shape=(4,), dtype=torch.float32):
@@ -46,6 +46,13 @@ def test_too_few_steps_are_said_with_the_epochs_that_would_do():
     (said,) = foresee(filled(found, epochs=2, batch_size=100), found)
     assert said.startswith("2 epochs are 34 steps, and nets need about 2,012 on 1,620 samples")
     assert said.endswith("or take about 119 epochs")
+
+
+def test_classes_of_few_validation_samples_are_named_where_something_is_chosen_on_them():
+    found = splits([400, 8], [200, 200])
+    (said,) = foresee(filled(found), found)
+    assert said.startswith("few validation samples: 1 of class 1; learning rates")
+    assert list(foresee(filled(found, lr=0.1), found)) == []
 
 
 def test_rates_at_an_end_of_the_grid_are_said():
@@ -114,7 +121,8 @@ def prepare(folder, plan, **settings):
     events = stream({folder: plan}, **settings)
     event = next(events)
     assert isinstance(event, Prepared)
-    next(events)
+    assert isinstance(next(events), Foreseen)
+    next(events)  # study.json is written by now
     events.close()
     return event
 
@@ -135,7 +143,7 @@ def test_what_was_read_and_left_out_is_said_and_kept(tmp_path):
     said = "\n".join(event.lines())
     assert "16 RGB images of 40 x 60 pixels" in said
     assert "scaled to 32 x 32" in said
-    assert "2 classes, 13 samples to train on: cat 10, dog 3" in said
+    assert "2 classes, 13 samples to train and validate on (cat: 10, dog: 3)" in said
     assert "Left out: 1 of 17 images" in said
     assert "broken.png" in said
     assert "Caution: few test samples: 1 of dog" in said

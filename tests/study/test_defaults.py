@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from counterpoise import data
-from counterpoise.study import Plan, Training, Tuning, open_study, stream
-from counterpoise.study.defaults import fill, fit_into, usual_steps
-from counterpoise.study.events import Prepared
+from counterpoise.study import Plan, Training, Tuning, Variant, open_study, stream
+from counterpoise.study.defaults import carry_over, fill, fit_into, usual_steps
+from counterpoise.study.events import Foreseen, Prepared
+from counterpoise.study.plan import read_file
 from counterpoise.study.settings import seconds_of
 
 PHOTOS = [600, 359, 215, 129, 77, 46, 27, 16, 10, 6]
@@ -109,13 +110,36 @@ def test_a_budget_takes_trials_first_then_seeds_then_epochs_down_to_half():
         cut, gave_way = fit_into(tight, asked, cost)
         seen.append((len(cut.grid), len(cut.seeds), cut.training.epochs / plan.training.epochs))
         assert cost(cut) <= 1.03 * seconds or seconds == 1  # tuning is rounded up
-        assert len(gave_way) == sum(
+        named = {d.setting for d in gave_way} - {"tuning.epochs"}
+        assert len(named) == sum(
             part < whole for part, whole in zip(seen[-1], (4, 5, 1), strict=True)
         )
     assert seen[0] == (2, 5, 1)
     assert seen[1][1] == 5
     assert seen[-1][:2] == (2, 3)
     assert seen[-1][2] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_budget_never_makes_a_study_longer_and_says_all_that_gave_way():
+    asked = Plan("x", losses=("focal",), seeds=(0,), tuning=Tuning(grid=(0.1, 0.2, 0.3, 0.4)))
+    plan, _ = fill(asked, splits(PHOTOS))
+    plan = dataclasses.replace(plan, time=f"{cost(plan) - 5}s")
+    cut, gave_way = fit_into(plan, asked, cost)
+    assert cost(cut) <= cost(plan) - 5
+    assert {d.setting: d.value for d in gave_way} == {
+        "training.epochs": cut.training.epochs,
+        "tuning.epochs": cut.tuning.epochs,
+    }
+
+
+def test_images_too_small_for_a_convolutional_net_get_an_mlp():
+    plan, _ = fill(Plan("x"), splits([20, 20], (1, 4, 5)))
+    assert (plan.training.model, plan.training.image_size) == ("mlp", 0)
+
+
+def test_a_single_variant_gets_its_norm_too():
+    asked = Plan("x", variant=(Variant("auto", "poly"),))
+    assert {v.norm for v in fill(asked, splits(PHOTOS))[0].variants} == {"batch"}
 
 
 def test_a_budget_leaves_alone_what_was_asked_for():
@@ -128,26 +152,44 @@ def test_a_budget_leaves_alone_what_was_asked_for():
 def ask(folder, plan):
     """Ask for a study in a folder, and stop it before its first run."""
     events = stream({folder: plan})
-    prepared = next(events)
+    prepared, foreseen, _ = (next(events) for _ in range(3))  # study.json is written by now
     assert isinstance(prepared, Prepared)
-    next(events)  # study.json is written by now
+    assert isinstance(foreseen, Foreseen)
     events.close()
-    return prepared
+    return prepared, foreseen.seconds
 
 
 def test_a_budget_is_not_derived_anew_when_a_study_is_resumed(tmp_path, monkeypatch):
+    folder = tmp_path / "s"
     asked = Plan("digits", time="1m", training=Training(model="mlp"))
-    first = ask(tmp_path / "s", asked)
-    assert first.seconds > 0
-    kept = json.loads((tmp_path / "s" / "study.json").read_text())
+    first, seconds = ask(folder, asked)
+    assert seconds > 0
+    kept = json.loads((folder / "study.json").read_text())
     monkeypatch.setattr("counterpoise.study._stream.estimate", lambda *_: lambda plan: 1e9)
-    again = ask(tmp_path / "s", asked)
-    assert again.plan == first.plan
-    assert again.defaults == ()
-    found = json.loads((tmp_path / "s" / "study.json").read_text())
-    assert found["runs"] == kept["runs"]
-    other = ask(tmp_path / "s", dataclasses.replace(asked, time="2m"))
-    assert other.plan != first.plan  # it costs 1e9 seconds now, and is cut all the way
+    for again in (asked, read_file(folder / "plan.toml"), asked):
+        found, _ = ask(folder, again)
+        assert (found.plan, found.defaults) == (first.plan, ())
+        now = json.loads((folder / "study.json").read_text())
+        assert (now["runs"], now["asked"]) == (kept["runs"], kept["asked"])
+    more, _ = ask(folder, dataclasses.replace(asked, seeds=(0, 1, 2, 3, 4, 5)))
+    assert more.plan == dataclasses.replace(first.plan, seeds=(0, 1, 2, 3, 4, 5))
+    other, _ = ask(folder, dataclasses.replace(asked, time="2m"))
+    assert other.plan.training.epochs < first.plan.training.epochs  # it costs 1e9 seconds now
+
+
+def test_a_study_that_goes_on_with_more_losses_keeps_its_other_settings(tmp_path):
+    asked = Plan("digits", losses=("focal",), training=Training(model="mlp", lr=0.1))
+    first, _ = ask(tmp_path / "s", asked)
+    second, _ = ask(tmp_path / "s", dataclasses.replace(asked, losses=("focal", "poly")))
+    assert second.plan == dataclasses.replace(first.plan, losses=("focal", "poly"))
+
+
+def test_what_is_asked_for_otherwise_than_before_is_decided_anew():
+    before = Plan("x", training=Training(epochs=7))
+    decided, _ = fill(before, splits(PHOTOS))
+    now = carry_over(Plan("x"), before, decided)
+    assert now.training.epochs == 0
+    assert now.training.batch_size == 32
 
 
 def test_a_study_that_was_decided_for_other_data_is_decided_anew(tmp_path):
@@ -157,14 +199,14 @@ def test_a_study_that_was_decided_for_other_data_is_decided_anew(tmp_path):
 
     plan = Plan(str(tmp_path / "t.csv"))
     write(100)
-    small = ask(tmp_path / "s", plan)
+    small, _ = ask(tmp_path / "s", plan)
     write(4000)
-    large = ask(tmp_path / "s", plan)
+    large, _ = ask(tmp_path / "s", plan)
     assert large.plan.training.batch_size > small.plan.training.batch_size
 
 
 def test_the_plan_on_disk_says_all_that_was_decided(tmp_path):
-    prepared = ask(tmp_path / "s", Plan("digits", training=Training(model="mlp")))
+    prepared, _ = ask(tmp_path / "s", Plan("digits", training=Training(model="mlp")))
     assert open_study(tmp_path / "s").plan == prepared.plan
     assert open_study(tmp_path / "s").edited == ()
     text = (tmp_path / "s" / "plan.toml").read_text()

@@ -20,6 +20,7 @@ from counterpoise.study.events import (
     Epoch,
     Failed,
     Finished,
+    Foreseen,
     Planned,
     Prepared,
     Progress,
@@ -44,7 +45,8 @@ class Board:
         quiet: draw nothing.
         titles: what labels are called, where not by themselves.
 
-    After `watch`, `failed` holds the reason of each run that failed, by its name in words.
+    After `watch`, `failed` holds the reason of each run that failed, by its name in words; a
+    learning rate that does not work counts only where no other one of its variant does.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Board:
         self.console, self.metric, self.quiet = console, metric, quiet
         self.titles = titles or {}
         self.failed: dict[str, str] = {}
+        self._tried: dict[str, str] = {}  # the same of the runs that try a learning rate
         self._runs: dict[str, RunRow] = {}
         self._tuned = False
         self._folders: dict[str, Path] = {}
@@ -123,13 +126,16 @@ class Board:
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case Prepared():
+            case Prepared() | Foreseen():
                 self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
             case Chosen(rates, cautions) if self._tuned:  # fixed rates are no news
                 said = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in rates.items())
                 self.say(f"learning rates: {said}")
+                for name, reason in self._tried.items():
+                    if not name.startswith(tuple(f"{self._title(label)} · " for label in rates)):
+                        self.failed[name] = reason
                 for caution in cautions:
                     self.say(f"Caution: {one_line(caution)}")
             case Unsaved(reason):
@@ -149,7 +155,8 @@ class Board:
                 self._on_finished(run, kept)
             case Failed(run, reason):
                 self._on_end(run)
-                self.failed[self._name(run)] = reason
+                tried = self._runs[run]["stage"] == "tuning"
+                (self._tried if tried else self.failed)[self._name(run)] = reason
                 self._line(run, ("failed:", "red"), f" {one_line(reason)}", important=True)
         done = sum(share * self._cost[run] for run, share in self._share.items())
         total = sum(self._cost.values()) + sum(self._later.values())
@@ -162,8 +169,9 @@ class Board:
         left = f", about {duration(spent / share - spent)} to go" if share > _ENOUGH else ""
         return f"{share:.0%} done after {duration(spent)}{left}"
 
-    def _on_prepared(self, study: Prepared) -> None:
-        self._bars.update(self._reading, visible=False)
+    def _on_prepared(self, study: Prepared | Foreseen) -> None:
+        looks = isinstance(study, Prepared) and study.looks_ahead
+        self._bars.update(self._reading, description="looking ahead", visible=looks, total=None)
         self._began = time.monotonic()
         for line in study.lines():
             self.say(one_line(line) if line.lstrip() == line else f"  {one_line(line)}")

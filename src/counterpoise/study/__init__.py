@@ -31,7 +31,7 @@ from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
-from counterpoise.study.settings import SEEDS, Imbalance, Training, Tuning, Variant
+from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -74,7 +74,7 @@ def compare(
     norms: Sequence[Word] = ("auto",),
     losses: Sequence[Word] = DEFAULT_LOSSES,
     samplers: Sequence[Word] = ("shuffle",),
-    seeds: int | Sequence[int] = SEEDS,
+    seeds: int | Sequence[int] | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -98,7 +98,7 @@ def compare(
             for the usual one of such data.
         losses: words or importable functions; with "+drw" behind one, class weights set in late.
         samplers: words or importable functions.
-        seeds: how many, or which.
+        seeds: how many, or which; None for five, or fewer if `time` asks for it.
         out: the study's folder; None for that in which the plan.toml lies, or else for studies/
             and the name of the data.
         workers: runs at a time; None for one a core.
@@ -149,7 +149,7 @@ def compare(
             norms=tuple(map(name_of, norms)),
             losses=tuple(map(name_of, losses)),
             samplers=tuple(map(name_of, samplers)),
-            seeds=as_seeds(seeds),
+            seeds=as_seeds(() if seeds is None else seeds),
             training=training or Training(),
             imbalance=imbalance or Imbalance(),
             **settings,

@@ -12,6 +12,7 @@ from counterpoise.study.events import (
     Event,
     Failed,
     Finished,
+    Foreseen,
     Planned,
     Prepared,
     Progress,
@@ -119,7 +120,7 @@ class _Bar:
     def on_event(self, event: Event) -> None:
         """Draw an event."""
         said = self._state.add(event)
-        if isinstance(event, Prepared):
+        if isinstance(event, Prepared | Foreseen):
             self._bar.write("\n".join(map(printable, event.lines())), file=sys.stderr)
         self._bar.set_description_str(self._state.words, refresh=False)
         self._bar.set_postfix_str(said, refresh=False)
@@ -144,7 +145,7 @@ class _Lines:
     def on_event(self, event: Event) -> None:
         """Write a line, if there is something to say or there was nothing for long."""
         said, now = self._state.add(event), time.monotonic()
-        if isinstance(event, Prepared):
+        if isinstance(event, Prepared | Foreseen):
             sys.stderr.writelines(f"{printable(line)}\n" for line in event.lines())
         ended = isinstance(event, Planned | Finished | Failed)
         if ended or now - self._said > _LONGEST_SILENCE:

@@ -1,6 +1,5 @@
 """Running a study: from a plan to finished records, reported as events."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,7 @@ from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, Facts, gather, keep
 from counterpoise.study.cautions import ask_doctor, edges, foresee
-from counterpoise.study.defaults import Default, fill, fit_into
+from counterpoise.study.defaults import Default, carry_over, fill, fit_into
 from counterpoise.study.engines import run_all
 from counterpoise.study.environment import (
     differences,
@@ -19,13 +18,14 @@ from counterpoise.study.environment import (
     reference_environment,
     run_environment,
 )
-from counterpoise.study.estimate import estimate
+from counterpoise.study.estimate import Cost, estimate
 from counterpoise.study.events import (
     Chosen,
     Emit,
     Event,
     Failed,
     Finished,
+    Foreseen,
     Planned,
     Prepared,
     Unsaved,
@@ -125,10 +125,9 @@ def stream(
 ) -> Iterator[Event]:
     """Run the missing runs of one study or several, side by side, and yield events.
 
-    What a plan leaves open is decided by the data (`defaults.fill`); a study that was asked for in
-    the same words on the same data goes on with what was decided then. First the references run,
-    which take seconds; then the trainings that choose each variant's learning rate; then those that
-    are reported.
+    What a plan leaves open is decided by the data (`defaults.fill`); a study of the same data goes
+    on with what was decided when it began. First the references run, which take seconds; then the
+    trainings that choose each variant's learning rate; then those that are reported.
 
     Args:
         plans: what to run, by the study's folder, which is made if it is not there.
@@ -138,8 +137,8 @@ def stream(
         on_reading: called with the numbers of images that are read and that there are.
 
     Yields:
-        `Event`s, those of a run and those of a study: `Prepared` first, `Planned` before each
-        stage, `Chosen` before the last one, and `Unsaved`.
+        `Event`s, those of a run and those of a study: `Prepared` and `Foreseen` first, `Planned`
+        before each stage, `Chosen` before the last one, and `Unsaved`.
 
     Raises:
         ValueError: a folder that cannot be written or that another process is using, data that do
@@ -148,19 +147,24 @@ def stream(
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data))
     ready = {
-        folder: _prepare(folder, plan, (data or {}).get(folder), workers, look_ahead, on_reading)
+        folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
         for folder, plan in plans.items()
     }
     with ExitStack() as locks:
         works = []
-        for folder, asked in plans.items():
+        for folder in plans:
             locks.enter_context(_held(folder))
             p = ready.pop(folder)
             known = _known_study(folder)
             facts = keep(p.splits, p.left_out, folder, known["data"] if known else None)
-            work = _Work(p.plan, folder, facts, asked)
-            works.append(work)
-            yield Prepared(folder, p.plan, facts, p.defaults, p.cautions, p.seconds)
+            works.append(_Work(p.plan, folder, facts, p.asked))
+            look = look_ahead and not p.resumed
+            yield Prepared(
+                folder, p.plan, facts, p.defaults, tuple(foresee(p.plan, p.splits)), look
+            )
+            cost = p.cost or (estimate(p.plan, p.splits, workers) if look else None)
+            told = tuple(ask_doctor(p.plan, p.splits)) if look else ()
+            yield Foreseen(folder, p.plan, told, cost(p.plan) if cost else None)
         for work in works:
             work.add_references()
             if work.plan.grid:
@@ -184,11 +188,12 @@ class _Ready(NamedTuple):
     """A study's data and its plan with nothing left open."""
 
     plan: Plan
+    asked: Plan
     splits: "Splits"
     left_out: tuple[str, ...]
     defaults: tuple[Default, ...]
-    cautions: tuple[str, ...]
-    seconds: float | None
+    cost: Cost | None
+    resumed: bool
 
 
 def _prepare(
@@ -196,7 +201,6 @@ def _prepare(
     asked: Plan,
     data: "Splits | None",
     workers: int | None,
-    look_ahead: bool,
     on_reading: Callable[[int, int], None] | None,
 ) -> _Ready:
     """Read the data and decide what is open; nothing is written."""
@@ -204,31 +208,34 @@ def _prepare(
     from counterpoise.study._check_data import check_plan_on
 
     known = _known_study(folder)
-    plan = read(known["plan"]) if known and known["asked"] == _as_json(asked) else asked
+    before, decided = _plans_of(known)
+    plan = carry_over(asked, before, decided) if before and decided else asked
     splits, left_out = gather(plan, data, on_reading)
-    resumed = plan is not asked and known and known["data"]["fingerprint"] == fingerprint(splits)
-    defaults: tuple[Default, ...] = ()
-    if not resumed:
-        if plan is not asked:
-            splits, left_out = gather(asked, data, on_reading)
-        plan, defaults = fill(asked, splits)
+    resumed = known is not None and known["data"]["fingerprint"] == fingerprint(splits)
+    if plan != asked and not resumed:  # the data are others now
+        plan = asked
+        splits, left_out = gather(plan, data, on_reading)
+    shaped = resumed and before is not None and before.time == asked.time
+    plan, defaults = fill(plan, splits)
     check_plan_on(plan, splits)
-    seconds = None
-    if look_ahead or plan.time:
+    cost = None
+    if plan.time and not shaped:
         cost = estimate(plan, splits, workers)
-        if cost and plan.time and not resumed:
+        if cost is not None:
             plan, gave_way = fit_into(plan, asked, cost)
             changed = {d.setting for d in gave_way}
             defaults = (*(d for d in defaults if d.setting not in changed), *gave_way)
-        seconds = cost(plan) if cost else None
-    cautions = list(foresee(plan, splits))
-    if look_ahead and not resumed:
-        cautions += ask_doctor(plan, splits)
-    return _Ready(plan, splits, left_out, defaults, tuple(cautions), seconds)
+    if before and asked == decided:  # the study's own plan.toml
+        asked = before
+    return _Ready(plan, asked, splits, left_out, defaults, cost, resumed and not defaults)
 
 
-def _as_json(plan: Plan) -> object:
-    return json.loads(record.to_json(asdict(plan)))
+def _plans_of(known: record.Content | None) -> tuple[Plan | None, Plan | None]:
+    """Return the plan that was asked for and the one that was decided; None for unknown ones."""
+    try:
+        return (read(known["asked"]), read(known["plan"])) if known else (None, None)
+    except ValueError:
+        return None, None
 
 
 def _check_place(folder: Path, source: Path) -> None:

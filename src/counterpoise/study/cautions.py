@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 _FEW = 0.5  # of the steps that are usual for data of that size
 _WIDE = 0.15  # off which a class's recall may be, at most
+_FEW_HELD = 3  # validation samples of a class
 _NAMED = 3
-_LOOKED_AT = 256  # samples that the doctor trains on
+_LOOKED_AT = 128  # samples that the doctor trains on
 _STEPS = 20
 
 
@@ -28,6 +29,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
     """
     yield from _few_steps(plan, data)
     yield from _small_classes(data)
+    yield from _small_validation(plan, data)
 
 
 def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
@@ -60,6 +62,22 @@ def _small_classes(data: "Splits") -> Iterator[str]:
         yield (
             f"few test samples: {said}{more}; the recall of such a class is known no better, "
             "whatever is trained: add test samples where you can"
+        )
+
+
+def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
+    from counterpoise.data import count_classes
+
+    share = plan.training.validation
+    counts = count_classes(data.train.targets, data.num_classes).tolist()
+    held = {k: max(1, int(share * n + 0.5)) for k, n in enumerate(counts) if n and share}
+    few = sorted((k for k, n in held.items() if n < _FEW_HELD), key=lambda k: counts[k])
+    if few and plan.grid:
+        said = ", ".join(f"{held[k]} of {data.class_names[k]}" for k in few[:_NAMED])
+        more = f" and so in {len(few) - _NAMED} more classes" if len(few) > _NAMED else ""
+        yield (
+            f"few validation samples: {said}{more}; learning rates and the τ of the adjustment are "
+            "chosen on them: a larger training.validation, or a fixed --lr, is surer"
         )
 
 

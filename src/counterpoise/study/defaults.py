@@ -20,6 +20,7 @@ _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 1_000, 20_000, 200
 _SMALLEST_BATCH, _LARGEST_BATCH = 16, 128
 _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a third of them
 _BATCHES = 16  # the rarest class is in one of so many, or in more
+_SMALLEST_IMAGE = 8  # pixels a side that a convolutional net needs
 _SMALL = 16  # pixels: digits and other tiny images are not shifted or mirrored
 
 _NAMES = {
@@ -65,7 +66,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
 
     ============ =================================================================================
     norms        batch for images, none for vectors
-    model        resnet8 for images, mlp for vectors
+    model        resnet8 for images of 8 x 8 pixels or more, else mlp
     batch_size   the power of two nearest to :math:`\sqrt N`, from 16 to 128; doubled, up to 128,
                  while the smallest class would be in fewer than one batch of 16
     epochs       as many as :math:`50 \sqrt N` steps take, which are at least 1,000 and at most
@@ -101,8 +102,10 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     samples, rarest = max(2, int(kept.sum())), max(1, int(kept[counts > 0].min()))
     kind = "images" if images else "vectors"
     if t.model == "auto":
-        decide("training.model", "resnet8" if images else "mlp", f"the samples are {kind}")
-    if "auto" in plan.norms:
+        large = images and min(data.train.inputs.shape[2:]) >= _SMALLEST_IMAGE
+        why = f"the samples are {kind}" + ("" if large or not images else " of few pixels")
+        decide("training.model", "resnet8" if large else "mlp", why)
+    if "auto" in (*plan.norms, *(v.norm for v in plan.variant)):
         norm = "batch" if images else "none"
         decide("norms", norm, "usual for images" if images else "usual for a small MLP")
     if not t.image_size and images and Path(plan.data).is_dir():
@@ -129,6 +132,9 @@ def _with(plan: Plan, found: Iterable[Default]) -> Plan:
     """Return the plan with what was decided in place of what was open."""
     chosen: dict[str, Any] = {d.setting: d.value for d in found}
     norms = tuple(chosen["norms"] if n == "auto" else n for n in plan.norms)
+    single = tuple(
+        replace(v, norm=chosen["norms"]) if v.norm == "auto" else v for v in plan.variant
+    )
     tables = {
         name: replace(
             getattr(plan, name),
@@ -136,7 +142,8 @@ def _with(plan: Plan, found: Iterable[Default]) -> Plan:
         )
         for name in ("training", "tuning")
     }
-    return replace(plan, norms=norms, seeds=plan.seeds or tuple(range(SEEDS)), **tables)
+    seeds = plan.seeds or tuple(range(SEEDS))
+    return replace(plan, norms=norms, variant=single, seeds=seeds, **tables)
 
 
 def _batch_size(samples: int, rarest: int) -> int:
@@ -200,13 +207,50 @@ def fit_into(
         plan = replace(plan, seeds=tuple(range(_FEWER_SEEDS)))
         found.append(Default("seeds", _FEWER_SEEDS, f"{why}; only large differences will be told"))
     if cost(plan) > budget and not asked.training.epochs:
-        share = max(_FEWEST_SHARE, budget / cost(plan))
-        epochs = max(1, math.floor(share * plan.training.epochs))
-        short = plan.tuning.epochs if asked.tuning.epochs else _tuning_epochs(epochs)
-        plan = replace(
-            plan,
-            training=replace(plan.training, epochs=epochs),
-            tuning=replace(plan.tuning, epochs=short),
-        )
+        whole = plan.training.epochs
+        least = max(1, math.floor(_FEWEST_SHARE * whole))
+        shorter = (_with_epochs(plan, asked, n) for n in range(whole, least, -1))
+        plan = next((p for p in shorter if cost(p) <= budget), _with_epochs(plan, asked, least))
+        epochs, tried = plan.training.epochs, plan.tuning.epochs
         found.append(Default("training.epochs", epochs, f"{why}; the nets may be undertrained"))
+        if not asked.tuning.epochs and tried:
+            found.append(Default("tuning.epochs", tried, why))
     return plan, tuple(found)
+
+
+def _with_epochs(plan: Plan, asked: Plan, epochs: int) -> Plan:
+    tried = plan.tuning.epochs
+    if tried and not asked.tuning.epochs:
+        tried = math.ceil(epochs / _TUNING)
+    return replace(
+        plan,
+        training=replace(plan.training, epochs=epochs),
+        tuning=replace(plan.tuning, epochs=tried),
+    )
+
+
+def carry_over(asked: Plan, before: Plan, decided: Plan) -> Plan:
+    """Return what is asked for with what was decided before, where it is asked for as before.
+
+    So a study that was begun goes on: with more seeds, another loss or its own plan.toml it keeps
+    the settings of the runs that are there.
+
+    Args:
+        asked: the plan that is asked for now.
+        before: the plan that was asked for when the study was run last.
+        decided: that one with nothing left open.
+    """
+    if asked == decided:
+        return asked
+    if asked.time != before.time:
+        return asked
+    same = {k: getattr(decided, k) for k in ("norms", "seeds") if _equal(asked, before, k)}
+    for name in ("training", "tuning"):
+        now, then, found = (getattr(plan, name) for plan in (asked, before, decided))
+        keys = (k for k in now.__dataclass_fields__ if _equal(now, then, k))
+        same[name] = replace(now, **{k: getattr(found, k) for k in keys})
+    return replace(asked, **same)
+
+
+def _equal(one: object, other: object, key: str) -> bool:
+    return bool(getattr(one, key) == getattr(other, key))

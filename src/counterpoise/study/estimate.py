@@ -11,13 +11,16 @@ from counterpoise.study.plan import Plan
 if TYPE_CHECKING:
     from counterpoise.data import Splits
 
-_SECONDS = 0.7  # of timing
+Cost = Callable[[Plan], float]
+
+_SECONDS, _LONGEST = 0.7, 4.0  # of timing: of this thread, and by the clock
+_BUSY = 0.1  # of the time that passes, below which a net is waiting
 _START = 3.0  # seconds that a process needs before its first step
 _SHARED = 1.25  # times: workers share caches and memory, and validation is looked at
 _BATCHES = 4  # that are trained on at a time
 
 
-def estimate(plan: Plan, data: "Splits", workers: int | None) -> Callable[[Plan], float] | None:
+def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     """Time some steps of the plan's net on its data, and return what plans like it will take.
 
     Args:
@@ -81,13 +84,16 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
                     augment=resolve("augment", t.augment, train.AUGMENTS),
                 )
 
-            # Of the CPU the time of this thread: other programs do not count.
-            clock = time.perf_counter if device.type == "cuda" else time.thread_time
             train_once()
-            begin, times = clock(), 0
-            while not times or clock() - begin < _SECONDS:
+            begin, own, times = time.perf_counter(), time.thread_time(), 0
+            while not times or (
+                time.thread_time() - own < _SECONDS and time.perf_counter() - begin < _LONGEST
+            ):
                 train_once()
                 times += 1
-            return (clock() - begin) / times / len(part)
+            passed, busy = time.perf_counter() - begin, time.thread_time() - own
+            # On a CPU other programs do not count, but a net that waits for something does.
+            waits = device.type == "cuda" or busy < _BUSY * passed
+            return (passed if waits else busy) / times / len(part)
     finally:
         torch.set_num_threads(threads)

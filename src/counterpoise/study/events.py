@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from counterpoise.study.settings import seconds_of
 from counterpoise.study.spec import RunRow
 from counterpoise.text import duration
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _MOST_CLASSES, _ENDS = 12, 4  # of more classes, the largest and the smallest are named
+_MUCH = 1.2  # times a budget, from which on it is not kept
 
 
 class DataFacts(TypedDict):
@@ -102,9 +104,9 @@ class Prepared:
         folder: the study's.
         plan: with nothing left open.
         facts: the data in figures, with sentences on how they were read.
-        defaults: what was decided, and why; empty for a study that is resumed.
-        cautions: what will go wrong, in sentences.
-        seconds: that all runs will take here, about; None where that cannot be told.
+        defaults: what was decided now, and why.
+        cautions: what will go wrong by the data and the plan alone, in sentences.
+        looks_ahead: some seconds of looking at the nets come now.
     """
 
     folder: Path
@@ -112,29 +114,55 @@ class Prepared:
     facts: DataFacts
     defaults: "tuple[Default, ...]"
     cautions: tuple[str, ...]
-    seconds: float | None
+    looks_ahead: bool = False
 
     def lines(self) -> list[str]:
         """Return all of it in words, for people."""
         f = self.facts
         counts = sorted(zip(f["train_counts"], f["class_names"], strict=True), key=lambda c: -c[0])
         few = len(counts) <= _MOST_CLASSES
-        named = [f"{name} {n:,}" for n, name in (counts if few else counts[:_ENDS])]
-        named += [] if few else ["…", *(f"{name} {n:,}" for n, name in counts[-_ENDS:])]
+        named = [f"{name}: {n:,}" for n, name in (counts if few else counts[:_ENDS])]
+        named += [] if few else ["…", *(f"{name}: {n:,}" for n, name in counts[-_ENDS:])]
         decided = [f"Decided by the data, all in {self.folder / 'plan.toml'}:"]
         decided += [f"  {d.name} {d.words}: {d.reason}" for d in self.defaults]
-        lasts = f"; about {duration(max(10.0, self.seconds))} here" if self.seconds else ""
         return [
             f"Data: {f['source']}",
             *(f"  {note}" for note in f["notes"]),
-            f"  {len(counts)} classes, {sum(f['train_counts']):,} samples to train on: "
-            f"{', '.join(named)}",
+            f"  {len(counts)} classes, {sum(f['train_counts']):,} samples to train and validate on "
+            f"({', '.join(named)})",
             f"  {sum(f['test_counts']):,} samples to test on",
             *(f"  Left out: {line}" for line in f["left_out"]),
             *(decided if self.defaults else ()),
             *(f"Caution: {caution}" for caution in self.cautions),
-            f"{self.plan.size}{lasts}",
+            *(["Timing a few steps, and letting the doctor look at each net"] * self.looks_ahead),
         ]
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """The nets were looked at; nothing has been trained yet.
+
+    Attributes:
+        folder: the study's.
+        plan: with nothing left open.
+        cautions: which nets will not learn, in sentences.
+        seconds: that all runs will take here, about; None where it was not or cannot be told.
+    """
+
+    folder: Path
+    plan: "Plan"
+    cautions: tuple[str, ...]
+    seconds: float | None
+
+    def lines(self) -> list[str]:
+        """Return all of it in words, for people."""
+        said = [f"Caution: {caution}" for caution in self.cautions]
+        lasts = ""
+        if self.seconds is not None:
+            lasts = f"; about {duration(max(10.0, self.seconds))} here"
+            if self.plan.time and self.seconds > _MUCH * seconds_of(self.plan.time):
+                lasts += f", which is more than {self.plan.time}: nothing more can give way"
+        return [*said, f"{self.plan.size}{lasts}"]
 
 
 @dataclass(frozen=True)
@@ -181,5 +209,5 @@ class Unsaved:
 
 
 OfRun = Started | Progress | Epoch | Waiting | Finished | Failed
-Event = OfRun | Prepared | Planned | Chosen | Unsaved
+Event = OfRun | Prepared | Foreseen | Planned | Chosen | Unsaved
 Emit = Callable[[OfRun], None]
