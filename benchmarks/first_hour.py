@@ -56,7 +56,8 @@ def study(source: str, folder: Path) -> dict[str, object]:
     shown = [sys.executable, "-m", "counterpoise", "show", str(folder), "--json"]
     found = json.loads(subprocess.run(shown, check=True, capture_output=True, text=True).stdout)
     nets = {v["label"]: v["mean"][found["metric"]] for v in found["variants"]}
-    references = {r["label"]: r["mean"][found["metric"]] for r in found["references"]}
+    classical = [r for r in found["references"] if "adjusted" not in r["label"]]
+    references = {r["label"]: r["mean"][found["metric"]] for r in classical}
     best, reference = max(nets, key=nets.get), max(references, key=references.get)
     return {
         "data": Path(source).name,

@@ -15,7 +15,7 @@ from counterpoise.study.settings import SEEDS, seconds_of
 if TYPE_CHECKING:
     from counterpoise.data import Splits
 
-STEPS = 50  # times the square root of the number of samples
+STEPS = 40  # times the square root of the number of samples
 _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 1_000, 20_000, 200
 _SMALLEST_BATCH, _LARGEST_BATCH = 16, 128
 _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a third of them
@@ -69,7 +69,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     model        resnet8 for images of 8 x 8 pixels or more, else mlp
     batch_size   the power of two nearest to :math:`\sqrt N`, from 16 to 128; doubled, up to 128,
                  while the smallest class would be in fewer than one batch of 16
-    epochs       as many as :math:`50 \sqrt N` steps take, which are at least 1,000 and at most
+    epochs       as many as :math:`40 \sqrt N` steps take, which are at least 1,000 and at most
                  20,000; 200 epochs at most
     augment      flip+crop for images of more than 16 pixels, but crop where the class names are
                  numbers or single characters, which are others when mirrored; none for the rest
@@ -89,7 +89,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         >>> from counterpoise.data import load
         >>> plan, defaults = fill(Plan("digits"), load("digits"))
         >>> plan.norms, plan.training.batch_size, plan.training.epochs
-        (('batch',), 32, 49)
+        (('batch',), 32, 39)
     """
     images = data.train.inputs.dim() == 4
     t, found = plan.training, []
