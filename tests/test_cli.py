@@ -140,6 +140,8 @@ def test_a_code_is_explained_and_all_are_listed(tmp_path):
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("CP226  still improving when training ended (caution)")
     assert "What to do: More epochs, for all variants." in told.stdout
+    linked = call("explain", " cp340 ", cwd=tmp_path).stdout
+    assert "a family of its own (statistics: docs/statistics.md)." in " ".join(linked.split())
     listed = call("explain", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in listed] == list(CODES)
 
