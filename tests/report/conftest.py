@@ -84,14 +84,14 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
         names: of the classes, the first the largest.
         shape: of a sample.
         **what: missing (how many of the last runs are not there yet), failed (label, seed) -> why,
-            collapsed (label, seed), test_each (test samples a class).
+            collapsed (label, seed), test_each (test samples a class), facts (more of the data).
     """
     plan = plan if plan.seeds else dataclasses.replace(plan, seeds=(0, 1, 2, 3, 4))
     folder.mkdir(exist_ok=True)
     counts = np.geomspace(800, 8, len(names)).astype(int)
     rng = np.random.default_rng(0)
     targets = np.repeat(np.arange(len(names)), what.get("test_each", 60))
-    facts = _write_data(folder, plan, names, shape, counts, targets, rng)
+    facts = _write_data(folder, plan, names, shape, counts, targets, rng) | what.get("facts", {})
     work = streaming._Work(plan, folder, facts, plan)
     work.add_tuning()
     for name in work.names("tuning"):

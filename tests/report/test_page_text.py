@@ -1,5 +1,6 @@
 """A page about hostile names has the same elements as one about harmless names, and more text."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -74,6 +75,15 @@ def test_the_elements_are_those_of_harmless_names(make):
     one = page(make, ("x", *map(str, range(len(NASTY)))), "x")
     two = page(make, ("y\x1b<b>", *NASTY), "<b>")
     assert set(two.found) == set(one.found)
+
+
+def test_what_was_read_and_left_out_stands_beside_the_data(make, small):
+    facts = {"notes": ["120 rows", "3 <b>columns</b>"], "left_out": ["x.txt: \x1b no image"]}
+    told = Elements(report.render(make(small, facts=facts)).read_text()).text
+    assert "What was read:\n120 rows3 <b>columns</b>" in told
+    assert "What was left out:\nx.txt: \\x1b no image" in told
+    told = Elements(report.render(make(small)).read_text()).text
+    assert not re.search("What was (read|left out):", told)
 
 
 def test_figures_of_hostile_names_are_drawn_to_files_of_our_names(make, tmp_path):
