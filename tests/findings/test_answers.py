@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from counterpoise.findings import answers, best_variant
+from counterpoise.findings import answers, best_variant, collect_findings
 
 CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
 LINEAR, LARGEST = "logistic regression", "always the largest class"
@@ -115,6 +115,13 @@ def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     found = answers(study).open
     assert re.search(rf"about: {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
     assert "For logit_adjusted more than 200 seeds would be needed" in found
+
+
+def test_one_is_no_plural(make):
+    study = make({CE: BASE, FOCAL: BASE}, adjusted=NO_SHIFT, margin=0.01)
+    said = " ".join(f.text for f in collect_findings(study))
+    assert "no difference that matters, none of 1 point:" in said
+    assert not re.search(r"\b(of )?1 (points|classes|columns|differences)\b", said)
 
 
 def test_one_variant_and_none(make):

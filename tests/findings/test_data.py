@@ -18,7 +18,7 @@ def test_the_width_of_small_classes_is_statsmodels(make):
     assert found.evidence["half"] == round(50 * (high - low), 1)
     assert found.text == (
         "In 2 of 3 classes the test samples are so few that a recall can be off by more than 10 "
-        "points (95%, Wilson). The fewest are the 20 of class bread: it can be off by 20.1."
+        "points (95%, Wilson). Class bread has the fewest, 20: it can be off by 20.1."
     )
 
 

@@ -172,7 +172,7 @@ def test_the_columns_of_a_table_are_said_by_kind(tmp_path):
     said = event.lines()
     assert "  40 rows; the class is in column 'bought'" in said
     assert "  2 columns of numbers: age, income" in said
-    assert "  1 columns of text, each value a column of 0 and 1: city (3 values)" in said
+    assert "  1 column of text, each value a column of 0 and 1: city (3 values)" in said
     assert any("with gaps" in line and "income (1)" in line for line in said)
 
 

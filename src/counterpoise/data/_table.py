@@ -76,7 +76,7 @@ def _notes(names: list[str], columns: list[np.ndarray], texts: list[bool]) -> li
     kinds: dict[bool, list[str]] = {False: [], True: []}
     for name, column, text in zip(names, columns, texts, strict=True):
         if column.size:
-            kinds[text].append(f"{name} ({column.shape[1]} values)" if text else name)
+            kinds[text].append(f"{name} ({_count(column.shape[1], 'value')})" if text else name)
     gaps = {n: int(np.isnan(c).sum()) for n, c in zip(names, columns, strict=True)}
     holed = [f"{name} ({number})" for name, number in gaps.items() if number]
     said = {
@@ -84,7 +84,11 @@ def _notes(names: list[str], columns: list[np.ndarray], texts: list[bool]) -> li
         "of text, each value a column of 0 and 1": kinds[True],
         "with gaps, filled with the mean of the training split and marked": holed,
     }
-    return [f"{len(f)} columns {what}: {_listed(f)}" for what, f in said.items() if f]
+    return [f"{_count(len(f), 'column')} {what}: {_listed(f)}" for what, f in said.items() if f]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _listed(names: list[str]) -> str:

@@ -21,8 +21,8 @@ def small_classes(study: Study) -> list[Finding]:
         return []
     template = (
         "In {small} of {classes} classes the test samples are so few that a recall can be off by "
-        "more than {widest} points ({level}%, Wilson). The fewest are the {images} of class "
-        "{class_name}: it can be off by {half:.1f}."
+        "more than {widest} points ({level}%, Wilson). Class {class_name} has the "
+        "fewest, {images}: it can be off by {half:.1f}."
     )
     evidence = {
         "small": len(wide),

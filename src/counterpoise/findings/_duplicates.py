@@ -22,7 +22,9 @@ def across_splits(study: Study) -> list[Finding]:
     if not copies:
         return []
     template = (
-        "{copies} of {samples} test samples are exact copies of training samples ({pairs}), so "
+        "{copies} of {samples} test samples "
+        + _copied(copies)
+        + " of training samples ({pairs}), so "
         "scores are flattered by what was learned by heart."
     )
     names = _names(study, "test"), _names(study, "train")
@@ -45,7 +47,7 @@ def within_training(study: Study) -> list[Finding]:
     if not copies:
         return []
     template = (
-        "{copies} of {samples} training samples are exact copies of another one ({pairs}). "
+        "{copies} of {samples} training samples " + _copied(copies) + " of another one ({pairs}). "
         "Validation is split from them, so what is chosen on it may lean on samples that the net "
         "was trained on."
     )
@@ -56,6 +58,10 @@ def within_training(study: Study) -> list[Finding]:
         "pairs": _pairs(copies, names, names),
     }
     return [sentence("CP103", template, evidence)]
+
+
+def _copied(copies: Mapping[int, int]) -> str:
+    return "is an exact copy" if len(copies) == 1 else "are exact copies"
 
 
 def _names(study: Study, split: str) -> Callable[[int], str]:

@@ -16,8 +16,9 @@ def larger_source(study: Study) -> list[Finding]:
     for source, more in (("test set", "test samples"), ("seeds", "seeds")):
         theirs = [evidence for noise, evidence in noises if noise.larger == source]
         if theirs:
+            which = "{these} of {all} differences" if noises[1:] else "the difference"
             template = (
-                f"More {more} would make {{these}} of {{all}} differences to {{baseline}} surer "
+                f"More {more} would make {which} to {{baseline}} surer "
                 "({labels}). In {measure}, the standard error of the first is {seed_se:.1f} points "
                 "by the seeds and {test_se:.1f} by the {samples} test samples."
             )

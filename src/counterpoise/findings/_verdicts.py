@@ -82,7 +82,8 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Fi
     margin = round(100 * study.plan.margin, _digits(study))
     evidence |= {"wins": pair.wins, "margin": margin}
     if v.verdict != "cannot tell yet":
-        return sentence("CP330", _WORDS[v.verdict], evidence)
+        one = ("{margin:g} points", "{margin:g} point") if margin == 1 else ("", "")
+        return sentence("CP330", _WORDS[v.verdict].replace(*one), evidence)
     template = _WORDS[v.verdict]
     if max(-evidence["low"], evidence["high"]) > 100:  # of scores within 0% .. 100%
         template = _WIDE

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from counterpoise.report._matrix import most_errors
-from counterpoise.report._numbers import mean, percent, points
+from counterpoise.report._numbers import count, mean, percent, points
 from counterpoise.report._strips import across, axis, bars, dots
 from counterpoise.report._thumbnails import of_each_class
 from counterpoise.report._variants import Entry
@@ -88,13 +88,14 @@ def _shown(order: Sequence[int]) -> list[int]:
 
 def _left_out(classes: int, drawn: int) -> str:
     """Return a sentence on the classes that the figure leaves out."""
-    between = f"{classes - drawn} classes between the largest and the smallest"
+    between = count(classes - drawn, "class", "classes") + " between the largest and the smallest"
     if classes > _WHOLE:
         return (
-            f"{between} are not drawn; the table has the {_MOST} with the most errors, and the "
+            f"{between} {'is' if classes - drawn == 1 else 'are'} not drawn; the table has the {_MOST} with the most errors, and the "
             "mean of the others."
         )
-    return f"{between} stand in the table only." if classes > drawn else ""
+    stand = "stands" if classes - drawn == 1 else "stand"
+    return f"{between} {stand} in the table only." if classes > drawn else ""
 
 
 def _table(
@@ -152,7 +153,8 @@ def sizes(study: Study) -> dict[str, object]:
             "pictures": pictures[k] if pictures else [],
         }
         rows.append(row | (drawn if len(classes) == 1 else {}))
-    said = f"{sum(train):,} training and {sum(test):,} test samples in {len(train)} classes"
+    said = f"{sum(train):,} training and {sum(test):,} test samples in "
+    said += count(len(train), "class", "classes")
     if min(train):
         said += f"; the largest is {max(train) / min(train):.3g} times the smallest in training"
     if len(train) > _WHOLE:
