@@ -85,6 +85,21 @@ def test_an_adjusted_baseline_that_is_enough_is_to_be_used(make):
     assert answers(better_reference).use.startswith("Use logistic regression")
 
 
+def test_an_adjusted_baseline_needs_a_verdict_and_the_margin(make):
+    nets = {CE: BASE, FOCAL: shifted(9)}
+    scattered = make(nets, adjusted=NO_SHIFT | {CE: shifted(9, 8)})
+    assert "adjusted" not in answers(scattered).use
+    assert answers(scattered).use.startswith("Use focal")
+    for by, use in ((9, "logistic regression"), (11, "cross_entropy with its logits adjusted")):
+        close = make(
+            nets,
+            adjusted=NO_SHIFT | {CE: shifted(by)},
+            references={LINEAR: shifted(8.5)},
+            margin=0.015,
+        )
+        assert answers(close).use.startswith(f"Use {use}")
+
+
 def test_where_nothing_learned_nothing_is_to_be_used(make):
     guess = {s: [34, 33, 33] for s in BASE}
     found = answers(make({CE: guess, FOCAL: guess}, adjusted={CE: guess, FOCAL: guess}))

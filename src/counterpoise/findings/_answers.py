@@ -80,7 +80,8 @@ def _use(study: Study) -> tuple[str, str]:
     best = f"The best variant, {study.best}, has {_score(study, study.best)}."
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None
-    if reference is not None and (shifted is None or shifted <= reference):
+    ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it
+    if reference is not None and (shifted is None or shifted < reference + ahead):
         name = str(behind[0].evidence["reference"])
         return (
             f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}.",

@@ -58,13 +58,13 @@ def best_net_and_reference(study: Study) -> list[Finding]:
 
 
 def adjusted_baseline_is_enough(study: Study) -> list[Finding]:
-    """CP341: the adjusted baseline is no more than the margin behind the best variant.
+    """CP341: the adjusted baseline is better than the best variant, or differs by nothing.
 
     One of the two must be ahead of the plain baseline by the margin: else that is the answer.
     """
     margin, label = study.plan.margin, study.adjusted_label
     v = next((v for v in study.reference_verdicts() if v.variant == label), None)
-    if v is None or v.interval is None or v.interval.estimate < -margin:
+    if v is None or v.verdict not in ("better", "no difference that matters"):
         return []
     plain, best = (_mean(study.scores()[k]) for k in (study.labels[0], v.baseline))
     if max(best, _mean(study.reference_scores()[label])) < plain + margin:
