@@ -10,6 +10,7 @@ CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
 LINEAR, LARGEST = "logistic regression", "always the largest class"
 BASE = {0: [70, 71, 72], 1: [73, 70, 71], 2: [69, 72, 71], 3: [71, 71, 73], 4: [72, 70, 70]}
 WORSE = {s: [40, 41, 40] for s in BASE}
+ALL = {s: [100] * 3 for s in BASE}
 # After adjustment every variant is worse, so that only what is meant to is recommended.
 NO_SHIFT = dict.fromkeys((CE, FOCAL, LA), WORSE)
 
@@ -56,7 +57,7 @@ def test_without_a_difference_the_cheapest_is_to_be_used(make, seconds, best, us
 
 
 def test_a_reference_that_no_net_beats_is_to_be_used(make):
-    references = {LINEAR: shifted(20), LARGEST: shifted(25)}
+    references = {LINEAR: shifted(20), LARGEST: WORSE}
     study = make(
         {CE: BASE, FOCAL: shifted(9)}, adjusted=NO_SHIFT, references=references, seconds={LINEAR: 2}
     )
@@ -70,6 +71,43 @@ def test_a_reference_that_no_net_beats_is_to_be_used(make):
     )
     assert "whose difference to the best of them, focal, is +11.0 points" in found.references
     assert best_variant(study) == FOCAL  # of which predictions.csv is
+
+
+@pytest.mark.parametrize(
+    ("net", "reference", "said", "advice"),
+    [
+        (shifted(0), shifted(-0.5), "It is as good, but dearer.", "The net is as good; use"),
+        (ALL, ALL, "It is as good, but dearer.", "The net is as good; use"),
+        (shifted(0, 3), shifted(5), "Train longer if a net", "Train longer, or use logistic"),
+        (shifted(0, 3), shifted(0), "More seeds may show it ahead.", "More seeds may show"),
+    ],
+)
+def test_a_net_that_is_not_behind_need_not_train_longer(make, net, reference, said, advice):
+    study = make(
+        {CE: net},
+        adjusted=NO_SHIFT,
+        references={LINEAR: reference, LARGEST: WORSE},
+        seconds={CE: 9.0},
+        margin=0.02,
+    )
+    found = answers(study)
+    assert found.use.startswith("Use logistic regression")
+    assert said in found.price
+    (told,) = [f for f in collect_findings(study) if f.code == "CP340"]
+    assert advice in told.text
+
+
+def test_a_reference_that_learned_nothing_is_no_advice(make):
+    guess = {s: [100, 0, 0] for s in BASE}
+    for references in ({LINEAR: guess, LARGEST: guess}, {LINEAR: guess}):
+        study = make({CE: guess, FOCAL: guess}, adjusted=NO_SHIFT, references=references)
+        found = answers(study)
+        assert found.use == (
+            "Nothing yet: nothing was learned, neither by nets nor by references. None of them "
+            "is shown to do better in balanced accuracy than always answering the largest class."
+        )
+        assert "logistic" not in found.use + found.price + found.references
+        assert "CP340" not in {f.code for f in collect_findings(study)}
 
 
 def test_an_adjusted_baseline_that_is_enough_is_to_be_used(make):

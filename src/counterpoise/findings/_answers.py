@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from counterpoise import stats
 from counterpoise.findings import _references
 from counterpoise.findings._verdicts import measured
-from counterpoise.findings.finding import listed, percent, shown
+from counterpoise.findings.finding import Finding, listed, percent, shown
 from counterpoise.registry import METRICS
 from counterpoise.study import Study
 from counterpoise.text import duration
@@ -22,6 +22,9 @@ _BEHIND = (
 _AHEAD = (
     "{net}, the best net, is {points:.{digits}f} points ahead of {reference} ({score:.1f}%), the "
     "best reference."
+)
+_TRIVIAL = (
+    "None of them is shown to do better in {measure} than always answering the largest class."
 )
 _SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best variant."
 
@@ -85,7 +88,13 @@ def _use(study: Study) -> tuple[str, str]:
         name = str(behind[0].evidence["reference"])
         return (
             f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}.",
-            f"{_price(study, name)} {best} Train longer if a net is to be ahead.",
+            f"{_price(study, name)} {best} {_outlook(study, behind[0])}",
+        )
+    if shifted is None and _references.nothing_learned(study):
+        return (
+            "Nothing yet: nothing was learned, neither by nets nor by references. "
+            + _TRIVIAL.format(measure=measure),
+            "See whether the inputs tell the classes apart at all, then train longer.",
         )
     if not _learned(study):
         reason = "counterpoise doctor looks for the reason in a net."
@@ -111,6 +120,19 @@ def _use(study: Study) -> tuple[str, str]:
     else:
         said = f"Keep {baseline}: no variant is better in {measure}."
     return said, _price(study, label)
+
+
+def _outlook(study: Study, behind: Finding) -> str:
+    """Return whether training longer, or more seeds, could put a net ahead of a reference."""
+    standing = _references.standing(behind.evidence)
+    if standing == "ahead":
+        return "More seeds may show it ahead."
+    if standing == "behind":
+        return "Train longer if a net is to be ahead."
+    net, reference = (
+        _seconds(study, str(behind.evidence[key])) or 0.0 for key in ("net", "reference")
+    )
+    return "It is as good, but dearer." if net > reference else "It is as good, and no dearer."
 
 
 def _better(study: Study) -> str:
@@ -166,6 +188,8 @@ def _beside(study: Study) -> str:
     ]
     if not study.plan.references:
         said.insert(0, "No classical models were asked for (references = false).")
+    if _references.nothing_learned(study):
+        said.append(_TRIVIAL.format(measure=METRICS[study.plan.metric].label))
     return " ".join(said) or "No reference is finished."
 
 

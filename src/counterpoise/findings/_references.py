@@ -19,6 +19,11 @@ _NO_NET = {
     "matters: " + _FROM,
     "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%): " + _FROM,
 }
+_ADVICE = {
+    "behind": ". Train longer, or use {reference}.",
+    "equal": ". The net is as good; use the cheaper one.",
+    "ahead": ". More seeds may show the net ahead; until then, use {reference}.",
+}
 _REACHED = " {baseline} reaches {adjusted:.1f}% once it is adjusted after training."
 _AHEAD = (
     "{net}, the best net, is {points:.{digits}f} points of {measure} ahead of {reference} "
@@ -33,16 +38,37 @@ _ENOUGH = (
 def no_net_is_better(study: Study) -> list[Finding]:
     """CP340: the best net neither beats the best reference nor is ahead of it by the margin."""
     v = _best(study)
-    if v is None or _is_behind(study, v):
+    if v is None or _is_behind(study, v) or nothing_learned(study):
         return []
     evidence = measured(study, v) | _about(study, v)
-    template = _NO_NET[v.verdict] + _interval(evidence)
-    template += ". Train longer, or use {reference}."
+    template = _NO_NET[v.verdict] + _interval(evidence) + _ADVICE[standing(evidence)]
     adjusted = _mean(study.reference_scores().get(study.adjusted_label, {}))
     if adjusted > _mean(study.reference_scores()[v.variant]):
         evidence |= {"baseline": study.labels[0], "adjusted": percent(adjusted)}
         template += _REACHED
     return [sentence("CP340", template, evidence)]
+
+
+def standing(evidence: Evidence) -> str:
+    """Return how the net of CP340 stands to the reference: behind, equal or ahead, open yet."""
+    if float(evidence["points"]) > 0:
+        return "behind"
+    alike = evidence["verdict"] == "no difference that matters" or float(evidence["score"]) >= 100
+    return "equal" if alike else "ahead"
+
+
+def nothing_learned(study: Study) -> bool:
+    """Return True where neither a net nor a reference does better than the largest class alone.
+
+    No net beats the best reference, and that is within the margin of the trivial one, or below.
+    """
+    v, scores = _best(study), study.reference_scores()
+    if v is None or _is_behind(study, v):
+        return False
+    trivial = scores.get(IGNORANT, {})
+    known = any(x is not None for x in trivial.values())
+    floor = _mean(trivial) if known else study.chance
+    return floor is not None and _mean(scores[v.variant]) <= floor + study.plan.margin
 
 
 def best_net_and_reference(study: Study) -> list[Finding]:
