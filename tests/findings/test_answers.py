@@ -170,6 +170,26 @@ def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     assert "For logit_adjusted more than 200 seeds would be needed" in found
 
 
+def test_a_difference_on_few_test_samples_may_be_chance(make):
+    low = {s: [40, 40, 0] for s in BASE}
+    hits = {CE: {s: [90, 90, 0] for s in BASE}, FOCAL: {s: [90, 90, 1 - s // 4] for s in BASE}}
+    study = make(hits, (100, 100, 2), adjusted=dict.fromkeys(hits, low))
+    assert [v.verdict for v in study.verdicts()] == ["better"]
+    assert "CP339" in {f.code for f in collect_findings(study)}
+    found = answers(study)
+    assert found.use.startswith("Use focal: it is better than cross_entropy")
+    chance = "on 2 test samples of class cheese this may still be chance: more test samples would "
+    assert found.use.endswith(f"points (+4.1 to +22.6), but {chance}tell.")
+    assert found.open == f"focal differs from the baseline, but {chance}tell."
+    alike = {CE: BASE, FOCAL: {s: [h[0] + 3, h[1] - 3, h[2]] for s, h in BASE.items()}}
+    found = answers(make(alike, adjusted=NO_SHIFT, margin=0.01))
+    assert found.use.startswith("Use cross_entropy: no variant differs by what matters")
+    assert found.open == (
+        "focal does not differ from the baseline by what matters, but on 300 test samples "
+        "this may still be chance: more test samples would tell."
+    )
+
+
 def test_one_is_no_plural(make):
     study = make({CE: BASE, FOCAL: BASE}, adjusted=NO_SHIFT, margin=0.01)
     said = " ".join(f.text for f in collect_findings(study))

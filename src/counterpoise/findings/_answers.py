@@ -1,10 +1,10 @@
 """The first questions to a study, answered: what to use, what was better, what cannot be told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from counterpoise import stats
-from counterpoise.findings import _references
+from counterpoise.findings import _noise, _references
 from counterpoise.findings._verdicts import measured
 from counterpoise.findings.finding import Finding, listed, percent, shown
 from counterpoise.registry import METRICS
@@ -26,6 +26,7 @@ _AHEAD = (
 _TRIVIAL = (
     "None of them is shown to do better in {measure} than always answering the largest class."
 )
+_CHANCE = "this may still be chance: more test samples would tell"
 _SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best variant."
 
 
@@ -110,7 +111,9 @@ def _use(study: Study) -> tuple[str, str]:
         said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
     elif better:
         gain = _INTERVAL.format(**measured(study, better[0])).lstrip("+")
-        said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}."
+        said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}"
+        few = _noise.few_samples(study).get(label)
+        said += f", but on {few} {_CHANCE}." if few else "."
     elif label != baseline:
         said = f"Use {label}: it is the fastest, and {baseline} differs by nothing that matters."
     elif len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
@@ -173,7 +176,21 @@ def _open(study: Study) -> str:
             f"For {_labels(far)} more than {stats.MAX_SEEDS} seeds would be needed: the runs "
             "scatter by far more than they differ from the baseline."
         )
+    said += _by_chance(study)
     return " ".join(said) or "Nothing is left open between the variants and the baseline."
+
+
+def _by_chance(study: Study) -> Iterator[str]:
+    """Say which verdicts rest on too few test samples, and on how many."""
+    alike = {v.variant for v in _of_word(study, "no difference that matters")}
+    found: dict[tuple[str, bool], list[str]] = {}
+    for label, few in _noise.few_samples(study).items():
+        found.setdefault((few, label in alike), []).append(label)
+    for (few, same), labels in found.items():
+        one = len(labels) == 1
+        verb = ("does not differ" if one else "do not differ") if same else "differ" + "s" * one
+        what = " by what matters" if same else ""
+        yield f"{_listed(labels)} {verb} from the baseline{what}, but on {few} {_CHANCE}."
 
 
 def _beside(study: Study) -> str:

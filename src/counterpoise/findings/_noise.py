@@ -34,20 +34,53 @@ def larger_source(study: Study) -> list[Finding]:
 
 def another_test_set(study: Study) -> list[Finding]:
     """CP339: better or worse over the seeds, but within two standard errors of both sources."""
-    claimed = {v.variant for v in study.verdicts() if v.verdict in ("better", "worse")}
+    template = (
+        "The difference between {label} and {baseline} holds for these test samples; with others "
+        "it might not: {difference:+.1f} points of {measure}, and twice the standard error of "
+        "seeds ({seed_se:.1f}) and {samples} test samples ({test_se:.1f}) together is {twice:.1f}."
+    )
     found = []
-    for noise, evidence in _noises(study):
+    for noise, evidence in _doubtful(study):
+        twice = percent(2 * (noise.total_se or 0.0))
+        more = {"difference": percent(noise.difference), "twice": twice}
+        found.append(sentence("CP339", template, {**evidence, **more}))
+    return found
+
+
+def few_samples(study: Study) -> dict[str, str]:
+    """Return the variants whose verdict may be chance, with the test samples its noise is of.
+
+    Those are CP339's, and of the variants without a difference that matters the ones that may
+    have one, within twice the noise. The samples are of one class where that has three
+    quarters of the variance, else all of them.
+    """
+    alike = {v.variant for v in study.verdicts() if v.verdict == "no difference that matters"}
+    margin, found = study.plan.margin, {}
+    near = (
+        (noise, evidence)
+        for noise, evidence in _noises(study)
+        if evidence["label"] in alike
+        and abs(noise.difference) + 2 * (noise.total_se or 0.0) > margin
+    )
+    for noise, evidence in (*_doubtful(study), *near):
+        worst = max(noise.classes, key=lambda c: c.test_se)
+        of_all = sum(c.test_se**2 for c in noise.classes)
+        alone = len(noise.classes) > 1 and worst.test_se**2 > 0.75 * of_all
+        samples = worst.n if alone else noise.n
+        said = f"{samples:,} test sample{'' if samples == 1 else 's'}"
+        if alone and worst.label is not None:
+            said += f" of class {study.data['class_names'][worst.label]}"
+        found[str(evidence["label"])] = said
+    return found
+
+
+def _doubtful(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
+    """Yield what is called better or worse, by less than twice the noise of both sources."""
+    claimed = {v.variant for v in study.verdicts() if v.verdict in ("better", "worse")}
+    for noise, evidence in _noises(study) if claimed else ():
         total = noise.total_se or 0.0
         if evidence["label"] in claimed and abs(noise.difference) < 2 * total:
-            template = (
-                "The difference between {label} and {baseline} holds for these test samples; with "
-                "others it might not: {difference:+.1f} points of {measure}, and twice the "
-                "standard error of seeds ({seed_se:.1f}) and {samples} test samples "
-                "({test_se:.1f}) together is {twice:.1f}."
-            )
-            more = {"difference": percent(noise.difference), "twice": percent(2 * total)}
-            found.append(sentence("CP339", template, {**evidence, **more}))
-    return found
+            yield noise, evidence
 
 
 def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:

@@ -91,8 +91,8 @@ def _left_out(classes: int, drawn: int) -> str:
     between = count(classes - drawn, "class", "classes") + " between the largest and the smallest"
     if classes > _WHOLE:
         return (
-            f"{between} {'is' if classes - drawn == 1 else 'are'} not drawn; the table has the {_MOST} with the most errors, and the "
-            "mean of the others."
+            f"{between} {'is' if classes - drawn == 1 else 'are'} not drawn; the table has the "
+            f"{_MOST} with the most errors, and the mean of the others."
         )
     stand = "stands" if classes - drawn == 1 else "stand"
     return f"{between} {stand} in the table only." if classes > drawn else ""
