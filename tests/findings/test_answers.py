@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from counterpoise.findings import answers, best_variant, collect_findings
+from counterpoise.findings import answers, best_and_reason, best_variant, collect_findings
 
 CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
 LINEAR, LARGEST = "logistic regression", "always the largest class"
@@ -38,7 +38,7 @@ def test_a_better_variant_is_to_be_used(make):
         f"Better than cross_entropy: logit_adjusted +14.0 {gains[LA]}, focal +9.0 {gains[FOCAL]}."
     )
     assert found.open == "Nothing is left open between the variants and the baseline."
-    assert found.references.startswith("logit_adjusted, the best net, is 44.7 points ahead of log")
+    assert found.references.startswith("logit_adjusted, the net with the best mean, is 44.7")
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,12 @@ def test_a_reference_that_no_net_beats_is_to_be_used(make):
         "Use logistic regression: no net is shown to beat its 91.1% of balanced accuracy."
     )
     assert found.price == (
-        "A run takes 2.0 s, 2 times what one of cross_entropy takes. The best variant, focal, has "
-        "80.1%. Train longer if a net is to be ahead."
+        "A run takes 2.0 s, 2 times what one of cross_entropy takes. The net with the best mean, "
+        "focal, has 80.1%. Train longer if a net is to be ahead."
     )
-    assert "whose difference to the best of them, focal, is +11.0 points" in found.references
+    assert (
+        "whose difference to the net with the best mean, focal, is +11.0 points" in found.references
+    )
     assert best_variant(study) == FOCAL  # of which predictions.csv is
 
 
@@ -195,6 +197,26 @@ def test_one_is_no_plural(make):
     said = " ".join(f.text for f in collect_findings(study))
     assert "no difference that matters, none of 1 point:" in said
     assert not re.search(r"\b(of )?1 (points|classes|columns|differences)\b", said)
+
+
+@pytest.mark.parametrize(
+    ("others", "seconds", "told"),
+    [
+        ({}, {}, (CE, "the only variant")),
+        ({FOCAL: shifted(9)}, {}, (FOCAL, "the only one that is better than the baseline")),
+        ({FOCAL: shifted(9), LA: shifted(14)}, {}, (LA, "the one that gains most on the baseline")),
+        ({FOCAL: shifted(4, 9)}, {}, (CE, "the baseline, as none is shown to be better")),
+        (
+            {FOCAL: BASE},
+            {CE: 9.0},
+            (FOCAL, "the fastest of those alike, as none is shown to be better"),
+        ),
+    ],
+)
+def test_the_variant_of_the_predictions_has_a_reason(make, others, seconds, told):
+    study = make({CE: BASE, **others}, adjusted=NO_SHIFT, seconds=seconds)
+    assert best_and_reason(study) == told
+    assert best_variant(study) == told[0]
 
 
 def test_one_variant_and_none(make):

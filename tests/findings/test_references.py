@@ -39,8 +39,13 @@ def codes(study):
             "No net beats logistic regression (80.1%) by a difference that matters: its diff",
         ),
         (shifted(10, 4), "cannot tell yet", ["CP340"], "No net is shown to beat logistic"),
-        (shifted(6, 3), "cannot tell yet", ["CP342"], "focal, the best net, is 1.2 points"),
-        (shifted(-5), "worse", ["CP342"], "focal, the best net, is 14.0 points of balanced acc"),
+        (
+            shifted(6, 3),
+            "cannot tell yet",
+            ["CP342"],
+            "focal, the net with the best mean, is 1.2 points",
+        ),
+        (shifted(-5), "worse", ["CP342"], "focal, the net with the best mean, is 14.0"),
     ],
 )
 def test_the_best_net_beside_the_best_reference(make, backed, reference, verdict, told, begin):

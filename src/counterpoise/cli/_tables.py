@@ -146,7 +146,7 @@ def _references(study: "Study") -> Any:
 
     metric = METRICS[study.plan.metric].label
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    beside = f", beside the best net,\n{study.best}" if study.best else ""
+    beside = f", beside the net\nwith the best mean, {study.best}" if study.best else ""
     table.add_column(shown(f"for reference{beside}"), overflow="fold")
     for title in ("seeds", metric.replace(" ", "\n"), "difference,\npoints", "a\nrun"):
         table.add_column(title, justify="right", no_wrap=True)

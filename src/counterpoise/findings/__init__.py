@@ -9,7 +9,7 @@ show them. A sentence is a template, and every number in it comes from `evidence
 (finding.py). Intervals are over the study's seeds; see `counterpoise.stats`.
 """
 
-from counterpoise.findings._answers import Answers, answers, best_variant
+from counterpoise.findings._answers import Answers, answers, best_and_reason, best_variant
 from counterpoise.findings._codes import CODES, Code
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
 from counterpoise.findings._paragraphs import Paragraph, paragraphs
@@ -25,6 +25,7 @@ __all__ = [
     "Finding",
     "Paragraph",
     "answers",
+    "best_and_reason",
     "best_variant",
     "collect_findings",
     "paragraphs",

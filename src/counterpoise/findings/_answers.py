@@ -16,18 +16,18 @@ _INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f
 _ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
 
 _BEHIND = (
-    "No net is shown to beat {reference} ({score:.1f}%), whose difference to the best of them, "
-    "{net}, is {points:+.{digits}f} points."
+    "No net is shown to beat {reference} ({score:.1f}%), whose difference to the net "
+    "with the best mean, {net}, is {points:+.{digits}f} points."
 )
 _AHEAD = (
-    "{net}, the best net, is {points:.{digits}f} points ahead of {reference} ({score:.1f}%), the "
-    "best reference."
+    "{net}, the net with the best mean, is {points:.{digits}f} points ahead of "
+    "{reference} ({score:.1f}%), the best reference."
 )
 _TRIVIAL = (
     "None of them is shown to do better in {measure} than always answering the largest class."
 )
 _CHANCE = "this may still be chance: more test samples would tell"
-_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the best variant."
+_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the net with the best mean."
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Answers:
         price: what a run of it takes.
         better: which variants are better than the baseline, by how much, and which are not.
         open: what cannot be told, and what would tell it.
-        references: how the best variant stands beside the references.
+        references: how the net with the best mean stands beside the references.
     """
 
     use: str
@@ -61,16 +61,26 @@ def best_variant(study: Study) -> str:
     it is the baseline, or the fastest of the variants without a difference that matters to it, if
     that takes less than 0.9 of the baseline's time.
     """
+    return best_and_reason(study)[0]
+
+
+def best_and_reason(study: Study) -> tuple[str, str]:
+    """Return `best_variant` with the reason for it, as in "the baseline, as none is better"."""
     better = _of_word(study, "better")
+    if better[1:]:
+        return better[0].variant, "the one that gains most on the baseline"
     if better:
-        return better[0].variant
+        return better[0].variant, "the only one that is better than the baseline"
+    none = "as none is shown to be better"
     baseline = study.labels[0]
     alike = [v.variant for v in _of_word(study, "no difference that matters")]
     seconds = {label: s for label in (baseline, *alike) if (s := _seconds(study, label))}
     fastest = min(seconds, key=lambda label: seconds[label], default=baseline)
     if baseline in seconds and seconds[fastest] < _CHEAPER * seconds[baseline]:
-        return fastest
-    return baseline
+        return fastest, f"the fastest of those alike, {none}"
+    if len(study.labels) == 1:
+        return baseline, "the only variant"
+    return baseline, f"the baseline, {none}"
 
 
 def _use(study: Study) -> tuple[str, str]:
@@ -81,7 +91,7 @@ def _use(study: Study) -> tuple[str, str]:
         return "Nothing yet: no run of a variant is finished.", ""
     if not study.of(baseline):
         return f"Nothing yet: no run of {baseline}, the baseline, is finished.", ""
-    best = f"The best variant, {study.best}, has {_score(study, study.best)}."
+    best = f"The net with the best mean, {study.best}, has {_score(study, study.best)}."
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None
     ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it

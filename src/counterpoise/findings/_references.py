@@ -12,7 +12,7 @@ IGNORANT = reference_label("always_the_largest_class")  # CP222 is about nets th
 
 _POINTS = "{points:+.{digits}f} points of {measure}"
 _INTERVAL = " ({low:+.{digits}f} to {high:+.{digits}f}, {level}% interval over {seeds} seeds)"
-_FROM = "its difference to the best of them, {net}, is " + _POINTS
+_FROM = "its difference to the net with the best mean, {net}, is " + _POINTS
 _NO_NET = {
     "better": "No net beats {reference} ({score:.1f}%): " + _FROM,
     "no difference that matters": "No net beats {reference} ({score:.1f}%) by a difference that "
@@ -26,12 +26,12 @@ _ADVICE = {
 }
 _REACHED = " {baseline} reaches {adjusted:.1f}% once it is adjusted after training."
 _AHEAD = (
-    "{net}, the best net, is {points:.{digits}f} points of {measure} ahead of {reference} "
-    "({score:.1f}%), the best reference"
+    "{net}, the net with the best mean, is {points:.{digits}f} points of {measure} ahead of "
+    "{reference} ({score:.1f}%), the best reference"
 )
 _ENOUGH = (
-    "The cheapest net is {adjusted}, which needs no other training: its difference to the best "
-    "variant, {net}, is " + _POINTS
+    "The cheapest net is {adjusted}, which needs no other training: its difference to the net "
+    "with the best mean, {net}, is " + _POINTS
 )
 
 
