@@ -94,6 +94,10 @@ def test_copies_are_counted_and_shown(make, write, dtype):
         "2 of 50 training samples are exact copies of another one (training sample 7 is "
         "training sample 5; training sample 20 is training sample 5)"
     )
+    test[8] = test[0]
+    study = make({"focal": {0: [9, 9, 9]}}, folder=write(train, test))
+    (across,) = _duplicates.across_splits(study)
+    assert across.text.startswith("1 of 10 test samples is an exact copy of training samples")
 
 
 def test_nothing_is_said_of_different_samples(make, write):

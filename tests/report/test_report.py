@@ -405,3 +405,10 @@ def test_figures_for_papers(make, small, tmp_path):
 
 def test_figures_of_a_study_without_a_finished_run(make, small, tmp_path):
     assert report.write_figures(make(small, missing=6), tmp_path / "figures") == []
+
+
+def test_one_class_that_is_not_drawn_is_no_plural(make, small):
+    names = tuple(f"class {k}" for k in range(41))
+    page = Page(report.render(make(small, names=names, shape=(3,), test_each=2)))
+    said = "1 class between the largest and the smallest stands in the table only."
+    assert said in page.section("classes")
