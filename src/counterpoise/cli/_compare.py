@@ -220,9 +220,10 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
 
 
 def _of_predictions(study: "Study", table: Path) -> str:
-    from counterpoise.findings import best_variant
+    from counterpoise.findings import best_and_reason
 
-    return f"What {best_variant(study)} answers to every test sample: {table}"
+    label, why = best_and_reason(study)
+    return f"What {label} ({why}) answers to every test sample: {table}"
 
 
 @contextlib.contextmanager

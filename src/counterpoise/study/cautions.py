@@ -58,7 +58,7 @@ def _small_classes(data: "Splits") -> Iterator[str]:
             f"{counts[k]} of {data.class_names[k]} (±{100 * off[k]:.0f} points)"
             for k in wide[:_NAMED]
         )
-        more = f" and so in {len(wide) - _NAMED} more classes" if len(wide) > _NAMED else ""
+        more = f" and as few of {len(wide) - _NAMED} more" if len(wide) > _NAMED else ""
         yield (
             f"few test samples: {said}{more}; the recall of such a class is known no better, "
             "whatever is trained: add test samples where you can"
@@ -74,7 +74,7 @@ def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
     few = sorted((k for k, n in held.items() if n < _FEW_HELD), key=lambda k: counts[k])
     if few and plan.grid:
         said = ", ".join(f"{held[k]} of {data.class_names[k]}" for k in few[:_NAMED])
-        more = f" and so in {len(few) - _NAMED} more classes" if len(few) > _NAMED else ""
+        more = f" and as few of {len(few) - _NAMED} more" if len(few) > _NAMED else ""
         yield (
             f"few validation samples: {said}{more}; learning rates and the τ of the adjustment are "
             "chosen on them: a larger training.validation, or a fixed --lr, is surer"
