@@ -88,7 +88,9 @@ def test_lines_are_shown_where_they_are_asked_for(study, capfd):
     assert out == ""
     first, *between, last = told.splitlines()
     assert first == f"{study.folder.name}: reading the data"
-    assert any("10 classes, 1,198 samples to train on: 3 122" in line for line in between)
+    assert any(
+        "10 classes, 1,198 samples to train and validate on (3: 122" in line for line in between
+    )
     assert any("4 runs, 4 of them kept from before" in line for line in between)
     assert re.search(r"4 of 4 runs, 100% in \d+ s: focal, seed 1 finished", last)
 
