@@ -145,7 +145,8 @@ def test_a_real_notebook(tmp_path):
     told = "".join(o["text"] for o in compared)
     assert {o["name"] for o in compared} == {"stderr"}
     assert "Warning" not in told
-    assert re.search(r"photos: 4 of 4 runs 100%\|█{20}\|", told)
+    assert "10 classes, 1,198 samples" in told
+    assert re.search(r"photos: 8 of 8 runs 100%\|█{20}\|", told)
     for outputs, words in (
         (study, "2 variants x 2 seeds, 4 of 4 runs"),
         (verdict, "focal"),
