@@ -69,6 +69,7 @@ def damages(content, text):
         yield f"cut at {k}", content[:k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_changed_byte_gives_the_right_result_or_one_line(finished, tmp_path, capsys, part):
     folder, expected = tmp_path / "finished", tiny.tree(finished)

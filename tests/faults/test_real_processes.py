@@ -33,6 +33,7 @@ def test_killed_at_an_operation_the_same_bytes(tmp_path, part):
     assert f"{CASES // PARTS} cases" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_no_operation_escapes_the_log(tmp_path):
     """The system's own list of calls that change files below the study's folder, and ours."""
