@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise import stats
 from counterpoise.findings.finding import Finding, listed, percent, sentence
 from counterpoise.study import Study
+from counterpoise.study.cautions import half_width
 
 WIDEST = 10.0  # points by which a class's recall may be uncertain
 MISLEADING = 10.0  # points by which accuracy may reward a constant answer
@@ -15,7 +15,7 @@ MISLEADING = 10.0  # points by which accuracy may reward a constant answer
 def small_classes(study: Study) -> list[Finding]:
     """CP101: so few test samples that a recall of one half is uncertain by more than `WIDEST`."""
     counts = study.data["test_counts"]
-    halves = {k: percent(_half_width(n)) for k, n in enumerate(counts) if n}
+    halves = {k: percent(half_width(n)) for k, n in enumerate(counts) if n}
     wide = sorted((k for k, half in halves.items() if half > WIDEST), key=lambda k: counts[k])
     if not wide:
         return []
@@ -34,12 +34,6 @@ def small_classes(study: Study) -> list[Finding]:
         "level": 95,
     }
     return [sentence("CP101", template, evidence)]
-
-
-def _half_width(n: int) -> float:
-    """Half the Wilson interval of a recall of one half, where it is widest."""
-    found = stats.wilson(n // 2, n)
-    return ((found.high or 1.0) - (found.low or 0.0)) / 2
 
 
 def missing_in_validation(study: Study) -> list[Finding]:
