@@ -63,16 +63,20 @@ return worst;
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
+def chromium(**preferences):
     options = webdriver.ChromeOptions()
     for word in ALONE:
         options.add_argument(word)
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    options.add_experimental_option("prefs", preferences)
+    return webdriver.Chrome(options=options, service=Service(DRIVER))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +191,16 @@ def test_a_cell_shows_the_samples_of_its_own_variant(page):
     wait(lambda: not gallery.is_displayed())
 
 
-def test_without_script_it_is_complete(page, address):
+@pytest.fixture
+def page_without_script(address):
+    with chromium(**{"profile.default_content_setting_values.javascript": 2}) as driver:
+        driver.get(address)
+        yield driver
+
+
+def test_without_script_it_is_complete(page, page_without_script):
     words = one(page, "main").text
-    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        page.get(address)
-    finally:
-        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    page = page_without_script
     assert page.find_elements(By.CSS_SELECTOR, "td[tabindex]") == []
     assert one(page, "main").text == words
     one(page, "label[for=by-count]").click()
