@@ -6,7 +6,8 @@
 
 The second writes the table for people, too, beside the JSON: losses_2_threads.md.
 
-All in one process and in turns, so that a slow moment of the machine hits everybody alike; medians.
+All in one process and in turns, the order drawn anew, so that a slow moment of the machine and what
+the one before left in the caches hit everybody alike; medians.
 The first column is torch's plain cross entropy, which does less (no α, no γ); "smoothed" is with
 label smoothing; the textbook is the paper's formula out of torch's operators. Peers that are not
 installed are left out:
@@ -20,7 +21,7 @@ torch's allocations only, would miss ours.
 import argparse
 import json
 import math
-import platform
+import random
 import statistics
 import time
 import warnings
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoise.losses import FocalLoss
+from counterpoise.study.environment import processor
 
 SHAPES = [(32, 10), (256, 100), (8192, 1000), (65536, 10), (2048, 32000), (8, 21, 256, 256)]
 GAMMA = 2.0
@@ -118,12 +120,13 @@ def medians(losses, logits, target):
         step(loss, logits, target)
         once[name] = time.perf_counter() - begun
     rounds = int(min(400, max(5, SECONDS / max(once.values()))))
-    for round_ in range(rounds + 1):
-        for name, loss in losses.items():
+    order = list(losses)
+    for _ in range(rounds):
+        random.shuffle(order)  # so that none always follows the same one, with its use of caches
+        for name in order:
             begun = time.perf_counter()
-            step(loss, logits, target)
-            if round_:
-                times[name].append(time.perf_counter() - begun)
+            step(losses[name], logits, target)
+            times[name].append(time.perf_counter() - begun)
     return {name: round(1e3 * statistics.median(t), 4) for name, t in times.items()}
 
 
@@ -184,10 +187,11 @@ def main() -> None:
         rows.append({"shape": shape, "ms": times, "extra_memory": extra})
         print("\n".join(table(rows[-1])), flush=True)
     if arguments.save:
-        where = f"{arguments.threads} thread(s)"
+        instructions = torch.backends.cpu.get_cpu_capability()
+        where = f"{arguments.threads} thread(s), {processor()}, {instructions}"
         if arguments.device != "cpu":
             where = torch.cuda.get_device_name()
-        about = {"where": where, "torch": torch.__version__, "machine": platform.machine()}
+        about = {"where": where, "torch": torch.__version__}
         arguments.save.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
         title = f"# Focal loss with α and γ: {where}, torch {about['torch']}\n"
         lines = [title, *(line for row in rows for line in table(row))]

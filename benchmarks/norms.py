@@ -35,6 +35,7 @@ from torch import nn
 
 from counterpoise import norms
 from counterpoise.study.engines import tune_process
+from counterpoise.study.environment import processor
 
 SHAPES = ["32x4x28x28", "32x8x14x14", "64x64x28x28", "16x256x56x56", "8x320x64x64"]
 SHAPES += ["8192x768", "4096x4096"]
@@ -244,7 +245,12 @@ def main() -> None:
         rows = measured(arguments)
     if arguments.save:
         rows = merged(arguments.save, rows)
-        about = {"threads": arguments.threads, "torch": torch.__version__}
+        about = {
+            "threads": arguments.threads,
+            "processor": processor(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+        }
         lines = ",\n".join(json.dumps(r) for r in rows)
         arguments.save.write_text(json.dumps(about)[:-1] + f', "rows": [\n{lines}\n]}}\n')
     print(verdict(rows))

@@ -9,15 +9,14 @@ lower fifth of the thread's own CPU time, in turns, in milliseconds. `taken` is 
 """
 
 import argparse
-import platform
 import time
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from counterpoise import norms
 from counterpoise.study.engines import tune_process
+from counterpoise.study.environment import processor
 
 SIZES = [(32, 8, 14, 14), (64, 16, 28, 28), (64, 64, 28, 28), (8192, 768)]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -66,12 +65,6 @@ def within(name, module):
             return module(x)
 
     return call
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
 
 
+_READING = ("target", "drop", "keep", "group", "test", "split", "cache")  # of [data] in a plan
+_TRAINING = ("model", "epochs", "batch_size", "resize")
+
+
 def compare(
     data: str,
     *,
@@ -38,6 +42,15 @@ def compare(
     batch_size: MaybeWhole = None,
     lr: str | None = None,
     imbalance: str | None = None,
+    target: str | None = None,
+    drop: Words = None,
+    keep: Words = None,
+    group: str | None = None,
+    test: str | None = None,
+    split: str | None = None,
+    image_size: str | None = None,
+    resize: str | None = None,
+    cache: str | None = None,
     time: str | None = None,
     references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
     out: MaybeFilePath = None,
@@ -65,6 +78,25 @@ def compare(
         A number, or auto: chosen for each variant from the same grid [default: auto].
     imbalance
         A profile of class sizes for the training split, such as exponential:100.
+    target
+        The column of the classes [default: target, label, class or the last one].
+    drop
+        Columns that are not read.
+    keep
+        Columns that are read although they look like row numbers.
+    group
+        A column, or a pattern of file names: no group is in two splits.
+    test
+        A file or folder to test on; held_out, a fixed fifth of each class; or per_seed, another
+        fifth for each seed [default: the data's own, else held_out].
+    split
+        A column that says train, validation or test; or time:COLUMN, the past to train on.
+    image_size
+        Pixels a side to which images are scaled, or HEIGHTxWIDTH [default: by the files].
+    resize
+        crop, squash or pad [default: crop].
+    cache
+        The folder in which decoded images are kept [default: the user's cache].
     time
         A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
     out
@@ -94,6 +126,15 @@ def compare(
         "batch_size": batch_size,
         "lr": lr,
         "imbalance": imbalance,
+        "target": target,
+        "drop": drop,
+        "keep": keep,
+        "group": group,
+        "test": test,
+        "split": split,
+        "image_size": image_size,
+        "resize": resize,
+        "cache": cache,
         "time": time,
         "references": references,
     }
@@ -250,10 +291,13 @@ def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
             raise ValueError(f"{flags} cannot go with a plan; change it in {data}")
         return read_file(Path(data))
-    training = {k: chosen.pop(k) for k in ("model", "epochs", "batch_size") if k in chosen}
+    reading = {k: chosen.pop(k) for k in _READING if k in chosen}
+    training = {k: chosen.pop(k) for k in _TRAINING if k in chosen}
+    if "image_size" in chosen:
+        training["image_size"] = _sides(chosen.pop("image_size"))
     if "lr" in chosen:
         training["lr"] = _number_or_word(chosen.pop("lr"))
-    table = {"data": data, "training": training, **chosen}
+    table = {"data": {"source": data, **reading}, "training": training, **chosen}
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
@@ -268,6 +312,14 @@ def _imbalance(text: str) -> dict[str, float | str]:
     if isinstance(number, str):
         raise ValueError(f"--imbalance must be like exponential:100, but got {text!r}")
     return {"profile": profile, "factor": number}
+
+
+def _sides(text: str) -> int | list[int]:
+    """Parse "224" or "180x240"."""
+    sides = text.lower().split("x")
+    if not all(n.isdecimal() for n in sides) or len(sides) > 2:
+        raise ValueError(f"--image-size must be like 224 or 180x240, but got {text!r}")
+    return int(text) if len(sides) == 1 else [int(n) for n in sides]
 
 
 def _number_or_word(text: str) -> float | str:

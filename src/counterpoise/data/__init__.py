@@ -1,6 +1,7 @@
 """Data sets as plain tensors, from wherever they are, and the means to make them imbalanced."""
 
 from counterpoise.data._as_split import Samples, as_split
+from counterpoise.data._columns import Column
 from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
@@ -9,6 +10,7 @@ from counterpoise.data._hold_out import split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
+from counterpoise.data._rows import Rows
 from counterpoise.data._standardizer import standardizer
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
@@ -16,7 +18,9 @@ from counterpoise.labels import count_classes
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
+    "Column",
     "DataNotFound",
+    "Rows",
     "Samples",
     "Split",
     "Splits",

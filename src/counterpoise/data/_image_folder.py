@@ -6,7 +6,7 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -18,12 +18,11 @@ import torch
 from PIL import Image, ImageOps
 
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._options import Options, Progress
 from counterpoise.data.memory import check_memory
 from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line, printable
-
-Progress = Callable[[int, int], None]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -34,7 +33,7 @@ _LARGEST_SIZE, _SMALLEST_SIZE = 32, 8  # to which images are scaled if nothing i
 _LOOKED_AT = 256  # images whose sizes decide that
 
 
-def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progress) -> Splits:
+def read_image_folder(root: Path, options: Options) -> Splits:
     """Read root/CLASS/... or root/train/CLASS/... and root/test/CLASS/... ."""
     folders = _folders(root, root)
     by_word = {folder.name.lower(): folder for folder in folders}
@@ -50,8 +49,9 @@ def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progr
         sizes.append(len(found))
     class_names, targets = _without_empty(root, class_names, targets)
     height, width = _median_size(files)
-    image_size = image_size or max(_SMALLEST_SIZE, min(height, width, _LARGEST_SIZE))
-    images, readable = _read_all(root, files, image_size, on_progress)
+    image_size = options.image_size or max(_SMALLEST_SIZE, min(height, width, _LARGEST_SIZE))
+    assert isinstance(image_size, int)
+    images, readable = _read_all(root, files, image_size, options.on_progress)
     index = torch.tensor(targets, dtype=torch.int64)[readable]
     n = int(readable[: sizes[0]].sum())
     names = [
@@ -68,7 +68,7 @@ def read_image_folder(root: Path, image_size: int, seed: int, on_progress: Progr
         f"pixels (median height and width), cut to a square and scaled to {image_size} x "
         f"{image_size}"
     )
-    splits = as_splits(name, source, train, test, class_names, seed)
+    splits = as_splits(name, source, train, test, class_names, options.seed)
     return replace(splits, notes=(note,))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from counterpoise.data._arrays import as_classes, as_inputs
@@ -13,6 +14,7 @@ from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import fashion_mnist
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._npz import read_npz
+from counterpoise.data._options import Options
 from counterpoise.data._table import read_table
 from counterpoise.data.splits import Split, Splits
 from counterpoise.registry import resolve
@@ -21,7 +23,7 @@ from counterpoise.user_code import raised
 
 _NAMED: dict[str, Callable[[], Splits]] = {"fashion_mnist": fashion_mnist, "digits": digits}
 _TABLES = (".csv", ".tsv")
-_FILES: dict[str, Callable[[Path, int], Splits]] = {
+_FILES: dict[str, Callable[[Path, Options], Splits]] = {
     ".npz": read_npz,
     **dict.fromkeys(_TABLES, read_table),
 }
@@ -30,7 +32,17 @@ _FILES: dict[str, Callable[[Path, int], Splits]] = {
 def load(
     source: str | os.PathLike[str],
     *,
-    image_size: int = 0,
+    image_size: int | tuple[int, ...] = 0,
+    resize: str = "auto",
+    target: str = "",
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    group: str = "",
+    test: str = "auto",
+    split: str = "",
+    min_samples: int = 0,
+    small: str = "refuse",
+    cache: str = "auto",
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Splits:
@@ -55,6 +67,20 @@ def load(
             A folder called digits is "./digits".
         image_size: Height and width to which the images of a folder are scaled; 0 for the median
             of their shorter sides, from 8 to 32.
+        resize: How an image comes to that shape: "crop" cuts to the shape asked for, "squash"
+            stretches, "pad" puts it on a black ground; "auto" is "crop".
+        target: The column of the classes of a table.
+        drop: Columns that are not read.
+        keep: Columns that are read although they look like row numbers.
+        group: A column, or a pattern of file names, that says which samples belong together: no
+            group is in two splits.
+        test: "auto", for the data's own test split or else "held_out", a fixed fifth of each class;
+            "per_seed", which a study draws anew for each of its seeds; or a file or folder.
+        split: A column that says train, validation or test; or "time:COLUMN", the past to train on.
+        min_samples: How many samples a class must have; 0 for one a split.
+        small: What becomes of classes with fewer: "refuse", "drop" or "merge" (into "other").
+        cache: The folder in which decoded images are kept; "auto" for the user's cache folder,
+            "never" to read a torch Dataset again in each epoch.
         seed: Decides which samples are held out.
         on_progress: Called with the numbers of images that are read and that there are.
 
@@ -71,8 +97,21 @@ def load(
         >>> load("digits").train.inputs.shape
         torch.Size([1198, 1, 8, 8])
     """
-    if image_size < 0:
-        raise ValueError(f"image_size must be 0 or more, got {image_size}; 32 is usual")
+    options = Options(
+        image_size,
+        resize,
+        target,
+        tuple(drop),
+        tuple(keep),
+        group,
+        test,
+        split,
+        min_samples,
+        small,
+        cache,
+        seed,
+        on_progress or Options.on_progress,
+    )
     word = os.fspath(source)
     with _enough_memory(word):
         if word in _NAMED:
@@ -82,9 +121,9 @@ def load(
             # Imported here because Pillow is not needed for anything else.
             from counterpoise.data._image_folder import read_image_folder
 
-            return read_image_folder(path, image_size, seed, on_progress or (lambda *_: None))
+            return read_image_folder(path, options)
         if path.is_file():
-            return _reader(path)(path, seed)
+            return _reader(path)(path, options)
         if path.exists():
             raise ValueError(
                 f"data must be a folder or an ordinary file, got {word!r}, which is a pipe or a "
@@ -92,9 +131,9 @@ def load(
             )
         file, _, column = word.rpartition(":")
         if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
-            return read_table(_path(file), seed, column)
+            return read_table(_path(file), replace(options, target=column))
         if ":" in word:
-            return _from_object(word, resolve("data", word, {}), seed)
+            return _from_object(word, resolve("data", word, {}), options)
         raise ValueError(
             f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) "
             f"or package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
@@ -114,7 +153,7 @@ def _enough_memory(word: str) -> Iterator[None]:
         ) from error
 
 
-def _reader(path: Path) -> Callable[[Path, int], Splits]:
+def _reader(path: Path) -> Callable[[Path, Options], Splits]:
     if path.suffix.lower() not in _FILES:
         raise ValueError(
             f"a file of data must end in {', '.join(_FILES)}, got {path}; convert it, or unpack it "
@@ -131,7 +170,7 @@ def _path(word: str) -> Path:
         raise ValueError(f"data must be found, got {word!r}, but: {error}; give a path") from error
 
 
-def _from_object(word: str, found: object, seed: int) -> Splits:
+def _from_object(word: str, found: object, options: Options) -> Splits:
     if callable(found):
         found = _call(word, found)
     if isinstance(found, Splits):
@@ -143,7 +182,7 @@ def _from_object(word: str, found: object, seed: int) -> Splits:
         )
     class_names, (targets,) = as_classes(found[1])
     split = Split(as_inputs(found[0]), targets)
-    return as_splits(word.partition(":")[2], word, split, None, class_names, seed)
+    return as_splits(word.partition(":")[2], word, split, None, class_names, options.seed)
 
 
 def _call(word: str, function: Callable[[], object]) -> object:

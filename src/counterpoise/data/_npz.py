@@ -20,6 +20,7 @@ from numpy.lib.format import (
 
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._options import Options
 from counterpoise.data.memory import check_memory
 from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
@@ -32,7 +33,7 @@ _COPIES = 2  # as read, and as splits
 _NAMED = 8
 
 
-def read_npz(path: Path, seed: int) -> Splits:
+def read_npz(path: Path, options: Options) -> Splits:
     """Read inputs and targets, and those of the test split if there are any."""
     with _opened(path) as archive:
         names = _names(archive)
@@ -51,7 +52,7 @@ def read_npz(path: Path, seed: int) -> Splits:
     class_names, indices = as_classes(*arrays[1::2])
     splits = [Split(as_inputs(x), index) for x, index in zip(arrays[::2], indices, strict=True)]
     held_out = splits[1] if len(splits) == 2 else None
-    return as_splits(path.stem, str(path), splits[0], held_out, class_names, seed)
+    return as_splits(path.stem, str(path), splits[0], held_out, class_names, options.seed)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import torch
 
 from counterpoise.data._arrays import as_classes
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._options import Options
 from counterpoise.data.memory import check_memory
 from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
@@ -29,13 +30,14 @@ _COPIES = 2
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 
-def read_table(path: Path, seed: int, target: str = "") -> Splits:
+def read_table(path: Path, options: Options) -> Splits:
     """Read a .csv or .tsv file with a header.
 
     Columns of numbers are kept, of others each value becomes a column of 0 and 1. A missing number
     becomes the mean of its column in the training split, and a further column says where. A column
-    without a name is left out. `target` names the column of the classes.
+    without a name is left out. `options.target` names the column of the classes.
     """
+    target = options.target
     header, rows, numbers = _read(path)
     target_index = _target_column(path, header, target)
     labels = [row[target_index] for row in rows]
@@ -66,7 +68,7 @@ def read_table(path: Path, seed: int, target: str = "") -> Splits:
     class_names, (targets,) = as_classes(labels)
     source = f"{path}:{target}" if target else str(path)
     whole = Split(inputs, targets, tuple(f"row {number}" for number in numbers))
-    data = as_splits(path.stem, source, whole, None, class_names, seed)
+    data = as_splits(path.stem, source, whole, None, class_names, options.seed)
     note = f"{len(labels):,} rows; the class is in column {header[target_index]!r}"
     return replace(_filled(data), notes=(note, *_notes(names, columns, texts)))
 

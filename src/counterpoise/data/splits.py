@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from counterpoise.data._columns import Column
+from counterpoise.data._rows import Rows
 from counterpoise.labels import count_classes
 from counterpoise.text import html_table
 
@@ -20,11 +22,14 @@ class Split:
     """Labelled samples, in order.
 
     Args:
-        inputs: The samples, uint8 or floating, first dimension N; images are (N, 1, H, W).
+        inputs: The samples, uint8 or floating, first dimension N; images are (N, 1, H, W). A
+            tensor, or `Rows` of one that is stored in a file.
         targets: The class index of each sample, shape (N,). Any integer type is taken; it is
             kept as int64, which is what the losses of PyTorch ask for.
         names: A name of each sample, by which people find it: its file, or its row. None where
             there is none.
+        groups: A number of each sample, int64 (N,), the same for samples that belong together,
+            say to one patient; no two splits share one. None where each stands alone.
 
     Raises:
         TypeError: If either is no tensor or has an unfitting dtype, or a name is no text.
@@ -37,15 +42,21 @@ class Split:
         3
     """
 
-    inputs: torch.Tensor
+    inputs: torch.Tensor | Rows
     targets: torch.Tensor
     names: tuple[str, ...] | None = None
+    groups: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
         _check_targets(self.targets)
         if self.names is not None:
             object.__setattr__(self, "names", _sample_names(self.names, len(self.inputs)))
+        if self.groups is not None and self.groups.shape != self.targets.shape:
+            raise ValueError(
+                f"groups must be one number per sample, got {tuple(self.groups.shape)} for "
+                f"{len(self.targets)} samples"
+            )
         if len(self.inputs) != len(self.targets):
             raise ValueError(
                 f"inputs and targets must have one entry per sample, got {len(self.inputs)} inputs "
@@ -58,9 +69,11 @@ class Split:
         return len(self.targets)
 
     def take(self, index: torch.Tensor) -> Split:
-        """Return the samples at the given positions, with their names."""
+        """Return the samples at the given positions, with their names and groups."""
         names = self.names and tuple(self.names[k] for k in index.tolist())
-        return Split(self.inputs[index], self.targets[index], names)
+        inputs = self.inputs.take(index) if isinstance(self.inputs, Rows) else self.inputs[index]
+        groups = None if self.groups is None else self.groups[index]
+        return Split(inputs, self.targets[index], names, groups)
 
     def __repr__(self) -> str:
         return f"Split({_described(self)})"
@@ -82,6 +95,10 @@ class Splits:
         class_names: The name of each class, in the order of the class indices.
         source: One line for people: where the data came from.
         notes: Sentences on how they were read.
+        validation: The samples to choose on, where the data have such a split of their own; None
+            to hold some of `train` out.
+        columns: What the columns of a table hold, where `inputs` are its cells (`data.Column`);
+            None for inputs that are numbers as they are.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -100,21 +117,28 @@ class Splits:
     class_names: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    validation: Split | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
-        for label, split in (("train", self.train), ("test", self.test)):
+        for label, split in self.named().items():
             if not isinstance(split, Split):
                 raise TypeError(f"{label} must be a Split, got {type(split).__name__}; make it one")
         object.__setattr__(self, "class_names", _as_names(self.class_names))
         _check_text("name", self.name)
         _check_text("source", self.source)
-        for label, split in (("train", self.train), ("test", self.test)):
+        for label, split in self.named().items():
             highest = int(split.targets.max()) if len(split) else -1
             if highest >= self.num_classes:
                 raise ValueError(
                     f"class_names must name every class, got {self.num_classes} names but class "
                     f"{highest} in the {label} split; add the missing names"
                 )
+
+    def named(self) -> dict[str, Split]:
+        """Return the splits that there are by their names: train, validation, test."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in found.items() if split is not None}
 
     @property
     def num_classes(self) -> int:
@@ -196,8 +220,10 @@ def _sample_names(names: Iterable[str], samples: int) -> tuple[str, ...]:
     return found
 
 
-def _check_inputs(inputs: torch.Tensor) -> None:
+def _check_inputs(inputs: torch.Tensor | Rows) -> None:
     """Refuse inputs that are no uint8 or floating tensor with a sample dimension."""
+    if isinstance(inputs, Rows):
+        inputs = inputs.stored
     if not isinstance(inputs, torch.Tensor):
         raise TypeError(
             f"inputs must be a torch.Tensor, got {type(inputs).__name__}; use torch.as_tensor"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoise import data, files, losses, metrics, models
 from counterpoise.exercise import compare_losses, explain_alpha, explain_norms
 from counterpoise.exercise._summary import summarize
-from counterpoise.study import Imbalance, Plan, Record, Training, open_study
+from counterpoise.study import Data, Imbalance, Plan, Record, Training, open_study
 from counterpoise.study.record import to_json
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def plans(data: str, quick: bool, seed: int = 0) -> dict[str, Plan]:
     """
     setting = SETTINGS[data, quick]
     part_1 = Plan(
-        data=setting.data,
+        data=Data(setting.data),
         norms=("none", "layer", "group"),
         losses=("cross_entropy",),
         seeds=(seed,),

@@ -31,12 +31,13 @@ from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
 from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
-from counterpoise.study.settings import Imbalance, Training, Tuning, Variant
+from counterpoise.study.settings import Data, Imbalance, Training, Tuning, Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
 
 __all__ = [
+    "Data",
     "Event",
     "Imbalance",
     "Plan",
@@ -69,7 +70,7 @@ class Settings(TypedDict, total=False):
 
 
 def compare(
-    data: "str | Path | Plan | Splits",
+    data: "str | Path | Data | Plan | Splits",
     *,
     norms: Sequence[Word] = ("auto",),
     losses: Sequence[Word] = DEFAULT_LOSSES,
@@ -93,7 +94,8 @@ def compare(
 
     Args:
         data: whatever `data.load` reads ("fashion_mnist", a folder of images, a .csv, ...), a
-            `data.Splits`; or a `Plan` or the path of a plan.toml, which then say all the rest.
+            `Data` that says how it is read, a `data.Splits`; or a `Plan` or the path of a
+            plan.toml, which then say all the rest.
         norms: words ("none", "batch", "layer", ...), or importable functions like theirs; "auto"
             for the usual one of such data.
         losses: words or importable functions; with "+drw" behind one, class weights set in late.
@@ -143,9 +145,11 @@ def compare(
         plan = read_file(Path(data))
         out = study_of(data) if out is None else out
     else:
-        loaded = None if isinstance(data, str | Path) else _as_data(data)
+        loaded = None if isinstance(data, str | Path | Data) else _as_data(data)
+        if not isinstance(data, Data):
+            data = Data(str(data) if loaded is None else loaded.name)
         plan = Plan(
-            data=str(data) if loaded is None else loaded.name,
+            data=data,
             norms=tuple(map(name_of, norms)),
             losses=tuple(map(name_of, losses)),
             samplers=tuple(map(name_of, samplers)),
@@ -219,7 +223,7 @@ def usual_folder(plan: Plan, fingerprint: str = "") -> Path:
         >>> print(usual_folder(Plan("photos/train")), usual_folder(Plan("photos/test")))
         studies/photos%2Ftrain studies/photos%2Ftest
     """
-    name = f"{plan.data} {fingerprint[:8]}" if fingerprint else _from_here(plan.data)
+    name = f"{plan.data.source} {fingerprint[:8]}" if fingerprint else _from_here(plan.data.source)
     quoted = urllib.parse.quote(name, safe=" +,=@~()[]")
     if len(quoted) > _LONGEST:
         quoted = f"{quoted[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

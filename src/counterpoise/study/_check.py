@@ -117,7 +117,10 @@ def _check_imbalance(plan: "Plan") -> None:
 
 
 def _check_training(plan: "Plan") -> None:
-    t = plan.training
+    t, d = plan.training, plan.data
+    _word("training.resize", t.resize, ("auto", "crop", "squash", "pad"), imports=False)
+    _word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
+    sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     _word("training.model", t.model, MODELS)
     _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
@@ -129,7 +132,8 @@ def _check_training(plan: "Plan") -> None:
     bounds: list[tuple[str, object, float, float]] = [
         ("training.epochs", t.epochs, 0, 100_000),
         ("training.batch_size", t.batch_size, 0, 1_000_000),
-        ("training.image_size", t.image_size, 4 if t.image_size else 0, 4096),
+        *(("training.image_size", n, 4 if t.image_size else 0, 4096) for n in sides),
+        ("data.min_samples", d.min_samples, 0, 10**9),
         ("training.momentum", t.momentum, 0, 0.999999),
         ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),
@@ -173,6 +177,8 @@ def _check_types(plan: "Plan") -> None:
             value, default = getattr(table, key), f.default
             if key == "lr":
                 fits = isinstance(value, str) or _is_number(value)
+            elif key == "image_size":
+                fits = _is_integer(value) or _are_sides(value)
             elif isinstance(default, float):
                 fits = _is_number(value)
             else:
@@ -181,6 +187,9 @@ def _check_types(plan: "Plan") -> None:
                 raise ValueError(
                     f"{where}{key} must be of the kind of {default!r}, but got {shown(value)}"
                 )
+    for key in ("drop", "keep"):
+        if not all(isinstance(name, str) for name in getattr(plan.data, key)):
+            raise ValueError(f"data.{key} must be names of columns")
     for key in ("norms", "losses", "samplers"):
         if not all(isinstance(word, str) for word in getattr(plan, key)):
             raise ValueError(f"{key} must be words, but got {shown(getattr(plan, key))}")
@@ -188,9 +197,13 @@ def _check_types(plan: "Plan") -> None:
         raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
 
 
+def _are_sides(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_integer, value))
+
+
 def _tables(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
-    inner = (("imbalance.", plan.imbalance), ("training.", plan.training))
-    return (("", plan), *inner, ("tuning.", plan.tuning))
+    names = ("data", "imbalance", "training", "tuning")
+    return (("", plan), *((f"{name}.", getattr(plan, name)) for name in names))
 
 
 def _check_settings(plan: "Plan") -> None:
@@ -225,6 +238,7 @@ def _check_texts(plan: "Plan") -> None:
     """Refuse text that cannot be written, or that no name can hold."""
     texts = [x for _, table in _tables(plan) for x in vars(table).values() if isinstance(x, str)]
     texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.training.watch]
+    texts += [*plan.data.drop, *plan.data.keep]
     for v in plan.variant:
         texts += [v.norm, v.loss, v.sampler, *v.settings]
         texts += [x for x in v.settings.values() if isinstance(x, str)]
@@ -234,7 +248,7 @@ def _check_texts(plan: "Plan") -> None:
                 "text in a plan must be UTF-8 without NUL, of "
                 f"{_MOST_CHARACTERS} characters at most, but got {shown(text)}"
             )
-    if not plan.data:
+    if not plan.data.source:
         raise ValueError("data must name what the study is about, but is empty; '.' is this folder")
 
 

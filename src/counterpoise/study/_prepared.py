@@ -43,7 +43,7 @@ def gather(
 
     Args:
         plan: the study.
-        data: a `counterpoise.data.Splits` in place of what `plan.data` names.
+        data: a `counterpoise.data.Splits` in place of what `plan.data.source` names.
         on_progress: called with the numbers of images that are read and that there are; with 0
             and 0 before anything is read.
 
@@ -58,8 +58,22 @@ def gather(
         if data is None:
             if on_progress is not None:
                 on_progress(0, 0)
-            size = plan.training.image_size
-            data = load(plan.data, image_size=size, on_progress=on_progress)
+            t, d = plan.training, plan.data
+            data = load(
+                d.source,
+                image_size=t.image_size,
+                resize=t.resize,
+                target=d.target,
+                drop=d.drop,
+                keep=d.keep,
+                group=d.group,
+                test=d.test,
+                split=d.split,
+                min_samples=d.min_samples,
+                small=d.small,
+                cache=d.cache,
+                on_progress=on_progress,
+            )
     left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
     i = plan.imbalance

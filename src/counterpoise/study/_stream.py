@@ -145,7 +145,7 @@ def stream(
             not fit the plan.
     """
     for folder, plan in plans.items():
-        _check_place(folder, Path(plan.data))
+        _check_place(folder, Path(plan.data.source))
     ready = {
         folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
         for folder, plan in plans.items()

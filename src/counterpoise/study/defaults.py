@@ -109,7 +109,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if "auto" in (*plan.norms, *(v.norm for v in plan.variant)):
         norm = "batch" if images else "none"
         decide("norms", norm, "usual for images" if images else "usual for a small MLP")
-    if not t.image_size and images and Path(plan.data).is_dir():
+    if not t.image_size and images and Path(plan.data.source).is_dir():
         why = "the median of the files' shorter sides, 32 at most; the plan can take more"
         decide("training.image_size", int(data.train.inputs.shape[2]), why)
     batch = t.batch_size or _batch_size(samples, rarest)
@@ -246,7 +246,7 @@ def carry_over(asked: Plan, before: Plan, decided: Plan) -> Plan:
     if asked.time != before.time:
         return asked
     same = {k: getattr(decided, k) for k in ("norms", "seeds") if _equal(asked, before, k)}
-    for name in ("training", "tuning"):
+    for name in ("data", "training", "tuning"):
         now, then, found = (getattr(plan, name) for plan in (asked, before, decided))
         keys = (k for k in now.__dataclass_fields__ if _equal(now, then, k))
         same[name] = replace(now, **{k: getattr(found, k) for k in keys})

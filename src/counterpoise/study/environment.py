@@ -19,7 +19,7 @@ def environment() -> dict[str, str | int | None]:
         "counterpoise": counterpoise.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         **{name: version(name) for name in packages},
     }
@@ -69,7 +69,7 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

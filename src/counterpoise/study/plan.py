@@ -18,6 +18,7 @@ from counterpoise.study._sources import digest_of
 from counterpoise.study.settings import (
     SEEDS,
     TUNING_SEED,
+    Data,
     Imbalance,
     Training,
     Tuning,
@@ -50,7 +51,7 @@ class Plan:
         ['none, cross_entropy', 'none, focal', 'group, cross_entropy', 'group, focal']
     """
 
-    data: str = setting("fashion_mnist", "fashion_mnist, digits, a folder, .npz, .csv, module:name")
+    data: Data = field(default=Data())
     norms: tuple[str, ...] = setting(
         ("auto",), f"{', '.join(NORMS)}; or module:name; auto: by the data"
     )
@@ -80,6 +81,8 @@ class Plan:
     tuning: Tuning = field(default=Tuning())
 
     def __post_init__(self) -> None:
+        if isinstance(self.data, str):  # the source alone, for short
+            object.__setattr__(self, "data", Data(self.data))
         settle(self)
         object.__setattr__(self, "seeds", as_seeds(self.seeds))
         check_plan(self)
@@ -224,7 +227,7 @@ def read(table: Mapping[str, object]) -> Plan:
     return _build(Plan, table, "")
 
 
-_TABLES = {"imbalance": Imbalance, "training": Training, "tuning": Tuning}
+_TABLES = {"data": Data, "imbalance": Imbalance, "training": Training, "tuning": Tuning}
 
 
 def read_file(path: Path) -> Plan:
@@ -273,7 +276,9 @@ def _build(kind: type[Table], table: object, where: str) -> Table:
             raise ValueError(
                 unknown(f"a key of {f'[{where}]' if where else 'a plan'}", key, fields)
             )
-        if kind is Plan and key in _TABLES:
+        if kind is Plan and key == "data" and isinstance(value, str):
+            values[key] = value
+        elif kind is Plan and key in _TABLES:
             values[key] = _build(_TABLES[key], value, key)
         elif kind is Plan and key == "variant" and isinstance(value, list):
             values[key] = tuple(_build(Variant, v, "[variant]") for v in value)

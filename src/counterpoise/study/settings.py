@@ -76,6 +76,39 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Data:
+    """What a study is about, and how it is read; `data.load` takes the same settings."""
+
+    source: str = setting(
+        "fashion_mnist",
+        "fashion_mnist, digits, a folder of images, a table (.csv, .parquet, …), .npz, module:name",
+    )
+    target: str = setting("", "column of the classes; empty: target, label, class or the last one")
+    drop: tuple[str, ...] = setting((), "columns that are not read")
+    keep: tuple[str, ...] = setting((), "columns that are read although they look like row numbers")
+    group: str = setting(
+        "", "column, or pattern of file names such as '(p[0-9]+)_': no group is in two splits"
+    )
+    test: str = setting(
+        "auto",
+        "auto: the data's own, else held_out; held_out: a fixed fifth; per_seed: another fifth for "
+        "each seed; or a file",
+    )
+    split: str = setting(
+        "", "column that says train, validation or test; or time:COLUMN: the past is trained on"
+    )
+    min_samples: int = setting(0, "samples that a class must have; 0: one a split")
+    small: str = setting("refuse", "what becomes of classes with fewer: refuse, drop or merge")
+    cache: str = setting(
+        "auto",
+        "where decoded images are kept: auto, or a folder; never: a Dataset is read in each epoch",
+    )
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True)
 class Imbalance:
     """A profile of class sizes laid over the data."""
 
@@ -95,7 +128,12 @@ class Training:
     """The training settings that all variants share; `defaults.fill` decides what is 0 or auto."""
 
     model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
-    image_size: int = setting(0, "to which a folder of images is scaled; 0: by the files")
+    image_size: int | tuple[int, ...] = setting(
+        0, "to which a folder of images is scaled, such as 224 or [180, 240]; 0: by the files"
+    )
+    resize: str = setting(
+        "auto", "crop: to the shape asked for; squash; pad; auto: crop, or squash where it is near"
+    )
     epochs: int = setting(0, "passes over the training split; 0: by the data")
     batch_size: int = setting(0, "samples a step; 0: by the data")
     optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))

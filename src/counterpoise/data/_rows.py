@@ -1,0 +1,73 @@
+"""Samples that stay where they are stored, and are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Rows:
+    """Some rows of a stored tensor, such as images in a file that is mapped into memory.
+
+    It is read as a tensor is, in as far as its first dimension is concerned: `rows[index]` returns
+    the samples at an index (a number, a slice, a tensor) as a tensor; len, shape, dtype and dim()
+    are the tensor's that `rows[:]` would return, and NumPy can read it. Nothing else is loaded.
+
+    Args:
+        stored: the tensor, samples first.
+        index: the positions in it of the rows, int64 (N); None for all of them, in order.
+
+    Example:
+        >>> import torch
+        >>> rows = Rows(torch.arange(10).view(5, 2), torch.tensor([4, 0, 2]))
+        >>> rows.shape, rows[:2].tolist()
+        (torch.Size([3, 2]), [[8, 9], [0, 1]])
+    """
+
+    def __init__(self, stored: Tensor, index: Tensor | None = None) -> None:
+        self.stored = stored
+        self.index = torch.arange(len(stored)) if index is None else index
+        self.shape = torch.Size((len(self.index), *stored.shape[1:]))
+        self.dtype, self.device = stored.dtype, stored.device
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Tensor:
+        return self.stored[self.index[index]]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:].numpy(), dtype)
+
+    def __repr__(self) -> str:
+        return f"Rows({tuple(self.shape)} {str(self.dtype).removeprefix('torch.')}, read on use)"
+
+    def dim(self) -> int:
+        """Return the number of dimensions, the first one included."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """Return the number of values."""
+        return self.shape.numel()
+
+    def is_floating_point(self) -> bool:
+        """Return whether the values are floating-point numbers."""
+        return self.dtype.is_floating_point
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Yield the samples in blocks of a size, as tensors; the last may be smaller."""
+        for first in range(0, len(self), size):
+            yield self[first : first + size]
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the samples at an index, as `torch.Tensor.index_select` along dimension 0."""
+        if dim:
+            raise ValueError(f"dim must be 0, along which samples are stored, got {dim}")
+        return self.stored.index_select(0, self.index[index])
+
+    def take(self, index: Tensor) -> Rows:
+        """Return the rows at an index; nothing is read."""
+        return Rows(self.stored, self.index[index])
