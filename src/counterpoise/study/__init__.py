@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
+from counterpoise.study._prepared import Kept
 from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Record, Study, open_study
@@ -40,6 +41,7 @@ __all__ = [
     "Data",
     "Event",
     "Imbalance",
+    "Kept",
     "Plan",
     "Record",
     "Study",

@@ -14,7 +14,7 @@ import counterpoise
 from counterpoise import files, stats
 from counterpoise.registry import METRICS, REFERENCES
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import Facts, find_kept, read_names
+from counterpoise.study._prepared import Facts, Kept, find_kept, read_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, changed_settings, read, reference_label
@@ -144,12 +144,20 @@ class Study:
 
     @cached_property
     def data_file(self) -> Path | None:
-        """The file with the training and the test samples; None where it was taken away.
+        """The file that says which samples are in which split; None where it was taken away.
 
         Raises:
             record.Damaged: it is not the file that the study was run on.
         """
         return find_kept(self.folder, self.data)
+
+    def samples(self, split: str) -> Kept | None:
+        """The samples of a split; None where they are no longer kept, or not in the cache.
+
+        Args:
+            split: "train" or "test".
+        """
+        return None if self.data_file is None else read_kept(self.data_file, self.data, split)
 
     def sample_names(self, split: str) -> tuple[str, ...] | None:
         """The file names or row numbers of the samples of a split, as its data had them.

@@ -65,12 +65,14 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits = _read_data(job.study, spec.validation, spec.seed)
+    splits = _read_data(job, spec.validation)
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
-    model = Reference(spec.reference, train.inputs, train.targets, job.num_classes, spec.seed)
+    model = Reference(
+        spec.reference, cast(Tensor, train.inputs), train.targets, job.num_classes, spec.seed
+    )
     logits = {
-        name: model.log_probabilities(splits[name].inputs)
+        name: model.log_probabilities(cast(Tensor, splits[name].inputs))
         for name in ("validation", "test")
         if name in splits
     }
@@ -81,12 +83,11 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     record.finish(job.folder, {"predictions.npz": record.npz(**kept)}, run, timing)
 
 
-def _read_data(study: Path, validation: float, seed: int) -> dict[str, data.Split]:
+def _read_data(job: Job, validation: float) -> dict[str, data.Split]:
     """Split by the seed, and scale features by the training split's statistics."""
-    whole, test = load_splits(study)
-    splits = {"train": whole, "test": test}
-    if validation:
-        pair = data.split_validation(whole, validation, seed)
+    splits = load_splits(job.study, job.samples)
+    if validation and "validation" not in splits:
+        pair = data.split_validation(splits["train"], validation, job.spec.seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
     scale = data.standardizer(splits["train"].inputs)
     return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
@@ -127,7 +128,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits = _read_data(job.study, t.validation, spec.seed)
+        self.splits = _read_data(job, t.validation)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
