@@ -16,7 +16,15 @@ from counterpoise.cli._arguments import (
     check_name,
     of,
 )
-from counterpoise.registry import DEFAULT_LOSSES, LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
+from counterpoise.registry import (
+    CLASSICAL,
+    DEFAULT_LOSSES,
+    LOSSES,
+    MODELS,
+    NORMS,
+    PLAIN_NORMS,
+    SAMPLERS,
+)
 
 if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
@@ -34,9 +42,17 @@ def compare(
         Words, of(LOSSES, more="; +drw behind one", default=" ".join(DEFAULT_LOSSES))
     ] = None,
     samplers: Annotated[Words, of(SAMPLERS, default="shuffle")] = None,
+    classical: Annotated[
+        Words, of(CLASSICAL, more=" or package.module:name; +balanced behind one", default="none")
+    ] = None,
     seeds: MaybeWhole = None,
     model: Annotated[
-        str | None, of(MODELS, more=" or package.module:name", default="by the data")
+        str | None,
+        of(
+            MODELS,
+            more=" or package.module:name; or a classical model, alone",
+            default="by the data",
+        ),
     ] = None,
     epochs: MaybeWhole = None,
     batch_size: MaybeWhole = None,
@@ -58,7 +74,7 @@ def compare(
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
-    """Compare norms, losses and samplers on your data, fairly and over several seeds.
+    """Compare norms, losses, samplers and classical models on your data, over several seeds.
 
     Finished runs are kept, and the same command resumes a study. All other settings are in a plan:
     write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
@@ -120,6 +136,7 @@ def compare(
         "norms": norms,
         "losses": losses,
         "samplers": samplers,
+        "classical": classical,
         "seeds": seeds,
         "model": model,
         "epochs": epochs,
@@ -171,6 +188,7 @@ def plan(
     norms: Words = None,
     losses: Words = None,
     samplers: Words = None,
+    classical: Words = None,
 ) -> int:
     """Write a plan with every setting and a comment on each, to be edited and then run.
 
@@ -186,12 +204,14 @@ def plan(
         As in `compare`.
     samplers
         As in `compare`.
+    classical
+        As in `compare`.
     """
     from counterpoise import files
     from counterpoise.cli._shown import Output, shown
     from counterpoise.study.plan import write
 
-    chosen = {"norms": norms, "losses": losses, "samplers": samplers}
+    chosen = {"norms": norms, "losses": losses, "samplers": samplers, "classical": classical}
     made = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     if os.path.lexists(file):
         raise ValueError(f"{file} exists already; remove it, or name another file")
