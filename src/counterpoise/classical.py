@@ -14,7 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from counterpoise.registry import unknown
 from counterpoise.user_code import raised
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
     from torch import Tensor
 
     class Samples(Protocol):
@@ -112,7 +113,7 @@ def make(word: str, settings: Mapping[str, Any], seed: int = 0) -> Any:
         )
 
     def build(**given: Any) -> Any:
-        model: Any = clone(found) if ready else found(**given)
+        model: Any = clone(cast("BaseEstimator", found)) if ready else found(**given)
         return model.set_params(**given) if ready else model
 
     model = _built(word, build, dict(settings))
