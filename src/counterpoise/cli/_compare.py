@@ -155,7 +155,7 @@ def compare(
         "time": time,
         "references": references,
     }
-    plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
@@ -212,7 +212,7 @@ def plan(
     from counterpoise.study.plan import write
 
     chosen = {"norms": norms, "losses": losses, "samplers": samplers, "classical": classical}
-    made = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    made = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     if os.path.lexists(file):
         raise ValueError(f"{file} exists already; remove it, or name another file")
     try:
@@ -264,17 +264,17 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
 
     found, console = open_study(study), Output()
     page = out or study / "report.html"
-    with _writing(page):
+    with writing(page):
         page = render(found, out)
     console.print(shown("The report: ", page), soft_wrap=True)
     if out is None:
-        with _writing(study / "predictions.csv"):
+        with writing(study / "predictions.csv"):
             table = write_predictions(found)
         if table:
             console.print(shown(_of_predictions(found, table)), soft_wrap=True)
     if figures:
         folder = page.parent / "figures"
-        with _writing(folder):
+        with writing(folder):
             drawn = write_figures(found, folder)
         console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
@@ -288,7 +288,7 @@ def _of_predictions(study: "Study", table: Path) -> str:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
     """Name the file that could not be written, not its temporary one, in the error."""
     try:
         yield
@@ -297,11 +297,11 @@ def _writing(path: Path) -> Iterator[None]:
             raise  # it is a file to be read
         raise ValueError(
             f"{path} must be possible to write, but: {error.strerror or error}; choose another "
-            "--out"
+            f"{option}"
         ) from error
 
 
-def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
+def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     """Return the plan of a file, or of the arguments."""
     from counterpoise.study.plan import read, read_file
 

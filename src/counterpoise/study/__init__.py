@@ -3,6 +3,7 @@
 plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
 defaults.py  what a plan leaves open, decided by the data
 cautions.py  what will go wrong, said before
+overview.py  the data in figures, before any study
 estimate.py  how long it will take
 settings.py  how trainings are done: the tables of that plan
 spec.py      what one run is asked for; its digest names the run's folder
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._finished import Record
-from counterpoise.study._prepared import Kept
+from counterpoise.study._prepared import Kept, gather
 from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Study, open_study
@@ -51,6 +52,7 @@ __all__ = [
     "Tuning",
     "Variant",
     "compare",
+    "gather",
     "open_study",
     "stream",
 ]

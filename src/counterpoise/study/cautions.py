@@ -28,7 +28,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         data: its splits.
     """
     yield from _few_steps(plan, data)
-    yield from _small_classes(data)
+    yield from small_classes(data)
     yield from _small_validation(plan, data)
 
 
@@ -49,7 +49,12 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
         )
 
 
-def _small_classes(data: "Splits") -> Iterator[str]:
+def small_classes(data: "Splits") -> Iterator[str]:
+    """Yield a sentence on classes whose recall cannot be known well, if there are any.
+
+    Args:
+        data: the splits.
+    """
     from counterpoise.data import count_classes
 
     counts = count_classes(data.test.targets, data.num_classes).tolist()
