@@ -119,7 +119,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
 
 def _write_data(folder, plan, names, shape, counts, targets, rng):
     facts = {
-        "name": plan.data,
+        "name": plan.data.source,
         "source": "made up for a test",
         "class_names": list(names),
         "train_counts": counts.tolist(),
