@@ -74,7 +74,7 @@ class Overview:
 
     @property
     def ratio(self) -> float | None:
-        """How many times larger the largest class of the training split is than the smallest."""
+        """The size of the largest class of the training split, over that of the smallest."""
         there = [n for n in self.counts["train"] if n]
         return max(there) / min(there) if there else None
 

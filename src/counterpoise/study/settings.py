@@ -90,7 +90,7 @@ class Variant:
 
     @property
     def tuned(self) -> str:
-        """What is tuned of it: "lr"; of a classical model a hyperparameter, or "" for nothing."""
+        """The setting that is tuned: "lr"; a hyperparameter of a classical model, or ""."""
         if not self.model:
             return "lr"
         listed = [key for key, value in self.settings.items() if isinstance(value, list)]
