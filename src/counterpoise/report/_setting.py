@@ -47,7 +47,8 @@ def tuning(study: Study, variants: Sequence[Entry]) -> list[dict[str, Any]]:
         grid = study.plan.trials(variant)
         chosen = study.choices.get(v.label)
         cells = [(percent(mean(scores.get((v.label, x), []))), x == chosen) for x in grid]
-        edge = len(grid) > 2 and chosen in (min(grid), max(grid))
+        ends = {min(grid), max(grid)} if len(grid) > 2 else set()
+        edge = chosen in ends and not (type(chosen) is int and chosen == 1)  # no count is lower
         if grid:
             row = {"variant": v, "cells": cells, "edge": edge}
             tables.setdefault((variant.tuned, grid), []).append(row)
