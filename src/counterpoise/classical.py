@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 SIDE = 16
-_BLOCK = 2**22  # values of images that are averaged at a time
+_BLOCK = 2**21  # values of images that are averaged at a time
 _FLOOR = 1e-6  # of a probability, so that its logarithm is finite
 _RANDOM = re.compile("(^|__)random_state$")
 _STEPS = 1000  # of logistic regression, at most
@@ -201,13 +201,15 @@ def features(inputs: "Samples", index: "Tensor | None" = None) -> np.ndarray:
     """
     import torch
 
-    shape, pool = tuple(inputs.shape), torch.nn.functional.adaptive_avg_pool2d
+    shape = tuple(inputs.shape)
     index = torch.arange(shape[0]) if index is None else index
     if len(shape) != 4:
         return inputs[index].flatten(1).float().numpy()
     size = min(SIDE, shape[2]), min(SIDE, shape[3])
-    rows = [
-        pool(inputs[some].float(), size).flatten(1)
-        for some in index.split(max(1, _BLOCK // math.prod(shape[1:])))
-    ]
-    return torch.cat(rows).numpy()
+    # Not a list of blocks: what is kept between large blocks would break up the memory.
+    rows = torch.empty(len(index), shape[1] * size[0] * size[1])
+    block = max(1, _BLOCK // math.prod(shape[1:]))
+    for some, out in zip(index.split(block), rows.split(block), strict=True):
+        images = inputs[some].float()
+        out.copy_(torch.nn.functional.adaptive_avg_pool2d(images, size).flatten(1))
+    return rows.numpy()
