@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from tests.covering import in_turn
-from torch.utils.data import Subset, random_split
+from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 from counterpoise import data
 from counterpoise.losses import (
@@ -42,6 +42,13 @@ LABELS = [2, 0, 2, 5, 2]
         [np.int64(k) for k in LABELS],
         data.Split(torch.zeros(5, 1), torch.tensor(LABELS)),
         Subset(data.Split(torch.zeros(7, 1), torch.tensor([*LABELS, 9, 9])), range(5)),
+        TensorDataset(torch.zeros(5, 1), torch.tensor(LABELS)),
+        ConcatDataset(
+            [
+                TensorDataset(torch.zeros(3, 1), torch.tensor(LABELS[:3])),
+                Subset(TensorDataset(torch.zeros(5, 1), torch.tensor(LABELS)), [3, 4]),
+            ]
+        ),
     ],
 )
 def test_counts_labels_in_every_form(targets):
@@ -62,6 +69,11 @@ def test_counts_both_parts_of_a_split():
     assert torch.equal(sum(count_classes(one, 3) for one in parts), whole)
     nested = Subset(parts[0], [3, 1])
     assert count_classes(nested).sum() == 2
+
+
+def test_a_data_set_of_inputs_alone_is_told():
+    with pytest.raises(TypeError, match="must hold inputs and targets"):
+        count_classes(TensorDataset(torch.arange(5)))
 
 
 def test_a_read_only_array_is_taken_without_a_warning():

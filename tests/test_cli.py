@@ -84,12 +84,15 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "norms",
         "losses",
         "samplers",
+        "classical",
         "seeds",
         "model",
         "epochs",
         "batch_size",
         "lr",
         "imbalance",
+        *("target", "drop", "keep", "group", "test", "split"),  # by which data are read
+        *("image_size", "resize", "cache"),
         "time",
         "references",
         "out",
@@ -163,7 +166,7 @@ def test_a_plan_is_written_edited_and_run(tmp_path):
     done = call("compare", "plan.toml", "--out", "here", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 runs to choose learning rates, then 2 runs to compare" in done.stdout
-    assert "learning rates: cross_entropy: 0." in done.stdout
+    assert "chosen: cross_entropy: lr 0." in done.stdout
     assert call("plan", cwd=tmp_path).returncode == 2  # it is not overwritten
     assert path.read_text() == text
 

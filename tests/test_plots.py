@@ -163,6 +163,24 @@ def test_counts_are_those_given(rows: list[list[int]]) -> None:
     assert found == {(i, j): str(confusion[i, j]) for i, j in np.argwhere(confusion)}
 
 
+def test_of_many_classes_the_largest_confusions_are_named_on_a_figure_of_one_size() -> None:
+    found = []
+    for classes in (41, 500):
+        confusion = np.diag(np.full(classes, 40))
+        confusion[7, 3], confusion[2, 5] = 60, 10
+        names = [f"class {k}" for k in range(classes)]
+        axes = plots.confusion_matrix(confusion, names)
+        (note,) = axes.texts
+        assert "class 7, taken for class 3: 60 (60%)\nclass 2, taken for class 5: 10" in (
+            note.get_text()
+        )
+        assert len(axes.get_xticklabels()) < 20
+        assert axes.images[0].get_array()[7, 3] == pytest.approx(0.6)
+        found.append(axes.get_figure(root=True).get_size_inches().tolist())
+    assert found[0] == found[1]
+    assert len(plots.confusion_matrix(np.ones((40, 40), int), names[:40]).texts) == 2 * 40 * 40
+
+
 def test_shade_is_the_share_of_the_true_class() -> None:
     image = drawn().images[0]
     np.testing.assert_allclose(

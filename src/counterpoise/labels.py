@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from counterpoise.arguments import as_integer
 
@@ -14,7 +14,7 @@ ONE_LOGIT = (
 MOST_CLASSES = 10_000_000
 
 Labels = torch.Tensor | np.ndarray | Sequence[int] | object
-"""Labels themselves, or a data set that holds them as `targets`."""
+"""Labels themselves, or a data set that holds them, as `read_labels` says."""
 
 
 def read_labels(targets: Labels) -> torch.Tensor:
@@ -22,7 +22,8 @@ def read_labels(targets: Labels) -> torch.Tensor:
 
     Args:
         targets: an integer tensor, array or list, a data set with `.targets` (torchvision's, or a
-            `counterpoise.data.Split`), or a `torch.utils.data.Subset` of one.
+            `counterpoise.data.Split`), a `torch.utils.data.TensorDataset`, whose last tensor they
+            are, or a `Subset` or `ConcatDataset` of such data sets.
 
     Raises:
         TypeError: labels that are not integers, or a data set without `targets`.
@@ -46,7 +47,8 @@ def count_classes(targets: Labels, num_classes: int | None = None) -> torch.Tens
 
     Args:
         targets: class numbers: an integer tensor, array or list of any shape (dense targets
-            count every pixel), a data set that holds them as `.targets`, or a `Subset` of one.
+            count every pixel), or a data set that holds them as `.targets`, a `TensorDataset`, a
+            `Subset` or `ConcatDataset` of such.
         num_classes: the length of the answer; None stops at the highest class that occurs, so
             give it where the last classes may be empty.
 
@@ -88,7 +90,20 @@ def _find(targets: Labels) -> Labels:
     if isinstance(targets, Subset):
         index = torch.as_tensor(targets.indices, dtype=torch.int64)
         return _as_tensor(_find(targets.dataset))[index]
+    if isinstance(targets, ConcatDataset):
+        return torch.cat([_as_tensor(_find(part)).cpu() for part in targets.datasets])
+    if isinstance(targets, TensorDataset) and not hasattr(targets, "targets"):
+        return _last_tensor(targets)
     return getattr(targets, "targets", targets)
+
+
+def _last_tensor(samples: TensorDataset) -> torch.Tensor:
+    if len(samples.tensors) < 2:
+        raise TypeError(
+            "a TensorDataset must hold inputs and targets, TensorDataset(inputs, targets), but got "
+            f"{len(samples.tensors)} tensor; pass the targets themselves"
+        )
+    return samples.tensors[-1]
 
 
 def _as_tensor(labels: Labels) -> torch.Tensor:

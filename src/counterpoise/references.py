@@ -5,8 +5,8 @@ seconds; nothing is tuned. A new one is a function here from seed, number of fea
 classes to such a classifier, and one row in `counterpoise/registry.py`.
 
 They are fitted on `MOST_SAMPLES` training samples at most, of which no rare one is left out: the
-larger classes are cut to one size, at random by the seed. Images are averaged down to `SIDE` pixels
-a side (of 8, 12, 16 and 20 the last two do best on FashionMNIST, and 16 takes half the time).
+larger classes are cut to one size, at random by the seed. Images are averaged down, as for the
+models of `counterpoise/classical.py`.
 """
 
 import warnings
@@ -24,13 +24,12 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from counterpoise import registry
+from counterpoise import classical, registry
+from counterpoise.classical import features
 
-MOST_SAMPLES, SIDE = 10_000, 16
-_BLOCK = 2**21  # values of images that are averaged at a time
+MOST_SAMPLES = 10_000
 _TREES = 100
 _SPLITS = 100_000  # of boosting: features times trees
-_FLOOR = 1e-6  # of a probability, so that its logarithm is finite
 
 
 def logistic_regression(seed: int, features: int, classes: int) -> BaseEstimator:
@@ -109,36 +108,7 @@ class Reference:
 
     def log_probabilities(self, inputs: Tensor) -> np.ndarray:
         """Return log p of every sample and class, float32 (N, C)."""
-        with threadpool_limits(1):
-            found = self.model.predict_proba(features(inputs))
-        p = np.zeros((len(inputs), self.num_classes))
-        p[:, self.model.classes_] = found
-        return np.log(np.maximum(p, _FLOOR)).astype(np.float32)
-
-
-def features(inputs: Tensor, index: Tensor | None = None) -> np.ndarray:
-    """Return samples as rows of float32; images averaged down to `SIDE` pixels a side.
-
-    Args:
-        inputs: (N, ...).
-        index: of the samples; None for all.
-
-    Example:
-        >>> import torch
-        >>> features(torch.zeros(2, 3, 64, 64)).shape, features(torch.zeros(2, 1, 8, 8)).shape
-        ((2, 768), (2, 64))
-    """
-    index = torch.arange(len(inputs)) if index is None else index
-    if inputs.dim() != 4:
-        return inputs[index].flatten(1).float().numpy()
-    size = min(SIDE, inputs.shape[2]), min(SIDE, inputs.shape[3])
-    # Not a list of blocks: what is kept between large blocks would break up the memory.
-    rows = torch.empty(len(index), inputs.shape[1] * size[0] * size[1])
-    block = max(1, _BLOCK // inputs.shape[1:].numel())
-    for some, out in zip(index.split(block), rows.split(block), strict=True):
-        images = inputs[some].float()
-        out.copy_(torch.nn.functional.adaptive_avg_pool2d(images, size).flatten(1))
-    return rows.numpy()
+        return classical.log_probabilities(self.model, inputs, self.num_classes)
 
 
 def choose_samples(targets: np.ndarray, num_classes: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The registry of losses, norms, samplers, models, references and metrics: one row per member.
+"""The registry of losses, norms, samplers, models, metrics and more: one row per member.
 
 The command line's help, the checks of a plan, the findings, the tables in the docs and the test
 suites read these rows, none of which imports torch. A new member is one file in its family's folder
@@ -27,6 +27,8 @@ class Member:
             have ("cosine head"); of a reference, its kind of data ("vectors", "images").
         balanced: the loss it reduces to for balanced classes; "" where it does not depend on
             their sizes.
+        tuned: of a classical model, the hyperparameter that is tuned.
+        grid: the values of it that are tried, from the lowest up.
     """
 
     make: str
@@ -36,6 +38,8 @@ class Member:
     use: str = ""
     needs: tuple[str, ...] = ()
     balanced: str = ""
+    tuned: str = ""
+    grid: tuple[float, ...] = ()
 
     def load(self) -> Any:
         """Return the factory."""
@@ -230,6 +234,25 @@ MODELS: dict[str, Member] = {
     "resnet8": Member(f"{_MODELS}._resnet:resnet8", "CIFAR's small ResNet", paper="1512.03385"),
     "resnet20": Member(f"{_MODELS}._resnet:resnet20", "CIFAR's ResNet-20", paper="1512.03385"),
     "mlp": Member(f"{_MODELS}._mlp:for_shape", "for vectors, as those of a table"),
+}
+
+_FIT, _RATES = "counterpoise.classical", (0.03, 0.1, 0.3, 1)
+CLASSICAL: dict[str, Member] = {  # classical models as variants
+    "logistic_regression": Member(
+        f"{_FIT}:logistic_regression", "standardized", tuned="C", grid=(0.01, 0.1, 1, 10)
+    ),
+    "hist_gradient_boosting": Member(
+        f"{_FIT}:hist_gradient_boosting", "100 rounds", tuned="learning_rate", grid=_RATES
+    ),
+    "random_forest": Member(
+        f"{_FIT}:random_forest", "100 trees", tuned="min_samples_leaf", grid=(1, 3, 10, 30)
+    ),
+    "balanced_random_forest": Member(
+        f"{_FIT}:balanced_random_forest", "100 trees", tuned="min_samples_leaf", grid=(1, 2, 4, 8)
+    ),
+    "rus_boost": Member(
+        f"{_FIT}:rus_boost", "50 rounds of stumps", tuned="learning_rate", grid=_RATES
+    ),
 }
 
 _REFERENCES = "counterpoise.references"

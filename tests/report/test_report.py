@@ -265,7 +265,7 @@ def test_a_hostile_study_and_labels_are_text_too(make, hostile):
 def test_a_running_study_is_told_as_far_as_it_goes(make, small):
     page = Page(report.render(make(small, missing=4)))
     assert "4 of 6 runs to come" in page.section("verdict")
-    assert "All variants were trained with the learning rate 0.1" in page.section("plan")
+    assert "All nets were trained with the learning rate 0.1" in page.section("plan")
 
 
 def test_a_study_without_a_finished_run(make, small):

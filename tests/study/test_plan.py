@@ -233,7 +233,7 @@ def test_compare_refuses_what_are_no_data(data):
 
 @pytest.mark.parametrize("value", [torch.ones(2), np.ones(2), None, {1: 2}])
 def test_settings_that_no_file_can_hold_are_refused(value):
-    with pytest.raises(ValueError, match="settings of a loss must be") as told:
+    with pytest.raises(ValueError, match="settings of a loss or model must be") as told:
         Plan(variant=(Variant(loss="focal", settings={"alpha": value}),))
     assert "\n" not in str(told.value)
 

@@ -28,7 +28,7 @@ from counterpoise.study.events import (
     Unsaved,
     Waiting,
 )
-from counterpoise.study.spec import RunRow
+from counterpoise.study.spec import RunRow, run_words
 from counterpoise.text import duration, one_line
 
 _PATIENCE, _PAUSE = 1.0, 30.0  # seconds without a word: at the beginning, and later
@@ -130,9 +130,9 @@ class Board:
                 self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
-            case Chosen(rates, cautions) if self._tuned:  # fixed rates are no news
-                said = ", ".join(f"{self._title(k)}: {lr:g}" for k, lr in rates.items())
-                self.say(f"learning rates: {said}")
+            case Chosen(rates, cautions, words) if self._tuned:  # fixed rates are no news
+                said = ", ".join(f"{self._title(k)}: {word}" for k, word in words.items())
+                self.say(f"chosen: {said}")
                 for name, reason in self._tried.items():
                     if not name.startswith(tuple(f"{self._title(label)} · " for label in rates)):
                         self.failed[name] = reason
@@ -231,8 +231,7 @@ class Board:
 
     def _name(self, run: str) -> str:
         row = self._runs[run]
-        what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
-        return one_line(f"{self._title(row['label'])} · {what}")
+        return one_line(f"{self._title(row['label'])} · {run_words(row)}")
 
     def _title(self, label: str) -> str:
         return self.titles.get(label, label)

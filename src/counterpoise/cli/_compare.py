@@ -16,7 +16,15 @@ from counterpoise.cli._arguments import (
     check_name,
     of,
 )
-from counterpoise.registry import DEFAULT_LOSSES, LOSSES, MODELS, NORMS, PLAIN_NORMS, SAMPLERS
+from counterpoise.registry import (
+    CLASSICAL,
+    DEFAULT_LOSSES,
+    LOSSES,
+    MODELS,
+    NORMS,
+    PLAIN_NORMS,
+    SAMPLERS,
+)
 
 if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
@@ -34,9 +42,17 @@ def compare(
         Words, of(LOSSES, more="; +drw behind one", default=" ".join(DEFAULT_LOSSES))
     ] = None,
     samplers: Annotated[Words, of(SAMPLERS, default="shuffle")] = None,
+    classical: Annotated[
+        Words, of(CLASSICAL, more=" or package.module:name; +balanced behind one", default="none")
+    ] = None,
     seeds: MaybeWhole = None,
     model: Annotated[
-        str | None, of(MODELS, more=" or package.module:name", default="by the data")
+        str | None,
+        of(
+            MODELS,
+            more=" or package.module:name; or a classical model, alone",
+            default="by the data",
+        ),
     ] = None,
     epochs: MaybeWhole = None,
     batch_size: MaybeWhole = None,
@@ -58,7 +74,7 @@ def compare(
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
-    """Compare norms, losses and samplers on your data, fairly and over several seeds.
+    """Compare norms, losses, samplers and classical models on your data, over several seeds.
 
     Finished runs are kept, and the same command resumes a study. All other settings are in a plan:
     write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
@@ -120,6 +136,7 @@ def compare(
         "norms": norms,
         "losses": losses,
         "samplers": samplers,
+        "classical": classical,
         "seeds": seeds,
         "model": model,
         "epochs": epochs,
@@ -138,7 +155,7 @@ def compare(
         "time": time,
         "references": references,
     }
-    plan = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
@@ -171,6 +188,7 @@ def plan(
     norms: Words = None,
     losses: Words = None,
     samplers: Words = None,
+    classical: Words = None,
 ) -> int:
     """Write a plan with every setting and a comment on each, to be edited and then run.
 
@@ -186,13 +204,15 @@ def plan(
         As in `compare`.
     samplers
         As in `compare`.
+    classical
+        As in `compare`.
     """
     from counterpoise import files
     from counterpoise.cli._shown import Output, shown
     from counterpoise.study.plan import write
 
-    chosen = {"norms": norms, "losses": losses, "samplers": samplers}
-    made = _make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    chosen = {"norms": norms, "losses": losses, "samplers": samplers, "classical": classical}
+    made = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     if os.path.lexists(file):
         raise ValueError(f"{file} exists already; remove it, or name another file")
     try:
@@ -244,17 +264,17 @@ def report(study: FilePath, *, out: MaybeFilePath = None, figures: Flag = False)
 
     found, console = open_study(study), Output()
     page = out or study / "report.html"
-    with _writing(page):
+    with writing(page):
         page = render(found, out)
     console.print(shown("The report: ", page), soft_wrap=True)
     if out is None:
-        with _writing(study / "predictions.csv"):
+        with writing(study / "predictions.csv"):
             table = write_predictions(found)
         if table:
             console.print(shown(_of_predictions(found, table)), soft_wrap=True)
     if figures:
         folder = page.parent / "figures"
-        with _writing(folder):
+        with writing(folder):
             drawn = write_figures(found, folder)
         console.print(shown(f"{len(drawn)} figures in {folder}"), soft_wrap=True)
     return 0
@@ -268,7 +288,7 @@ def _of_predictions(study: "Study", table: Path) -> str:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
     """Name the file that could not be written, not its temporary one, in the error."""
     try:
         yield
@@ -277,11 +297,11 @@ def _writing(path: Path) -> Iterator[None]:
             raise  # it is a file to be read
         raise ValueError(
             f"{path} must be possible to write, but: {error.strerror or error}; choose another "
-            "--out"
+            f"{option}"
         ) from error
 
 
-def _make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
+def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     """Return the plan of a file, or of the arguments."""
     from counterpoise.study.plan import read, read_file
 

@@ -9,6 +9,7 @@ from counterpoise.cli._board import mean_and_interval
 from counterpoise.cli._shown import shown
 from counterpoise.registry import METRICS
 from counterpoise.study.record import to_json
+from counterpoise.study.spec import run_words
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -61,14 +62,16 @@ def results_json(study: "Study") -> str:
             "variants": [
                 {
                     "label": label,
-                    "lr": study.choices.get(label),
+                    "lr": None if variant.model else study.choices.get(label),
+                    "model": variant.model or study.plan.training.model,
+                    "chosen": {variant.tuned: x} if (x := study.choices.get(label)) else {},
                     "scores": {str(seed): value for seed, value in primary[label].items()},
                     "mean": {m: _mean(study.scores(m)[label]) for m in METRICS},
                     "mean_adjusted": {
                         m: _mean(study.scores(m, "adjusted")[label]) for m in METRICS
                     },
                 }
-                for label in study.labels
+                for label, variant in zip(study.labels, study.plan.variants, strict=True)
             ],
             "verdicts": [asdict(v) for v in study.verdicts()],
             "best": study.best,
@@ -93,8 +96,7 @@ def _by_reason(study: "Study") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run, reason in study.failed.items():
         row = study.expected[run]
-        what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
-        found.setdefault(reason, []).append(f"{row['label']} · {what}")
+        found.setdefault(reason, []).append(f"{row['label']} · {run_words(row)}")
     return found
 
 
@@ -119,7 +121,8 @@ def _table(study: "Study", others: list[str]) -> Any:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     words = [METRICS[m].label for m in (first, *others)]
-    rates = ["lr"] if study.plan.grid else []
+    nets_alone = len(study.plan.nets) == len(study.labels)
+    rates = ["lr" if nets_alone else "chosen"] if study.plan.tunes else []
     for title in ("seeds", *words, "after adjusting", *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")
         table.add_column(short, justify="right", no_wrap=True)
@@ -133,10 +136,15 @@ def _table(study: "Study", others: list[str]) -> Any:
             mean_and_interval(scores) if scores else "–",
             *(_percent(_mean(study.scores(m)[label])) for m in others),
             _percent(_mean(after[label])),
-            *(f"{study.choices[label]:g}" if label in study.choices else "–" for _ in rates),
+            *(_chosen(study, label).removeprefix("lr " if nets_alone else "") for _ in rates),
             _seconds(records),
         )
     return table
+
+
+def _chosen(study: "Study", label: str) -> str:
+    value = study.choices.get(label)
+    return study.plan.variant_of(label).shown(value) if value else "–"
 
 
 def _references(study: "Study") -> Any:
@@ -146,7 +154,8 @@ def _references(study: "Study") -> Any:
 
     metric = METRICS[study.plan.metric].label
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    beside = f", beside the net\nwith the best mean, {study.best}" if study.best else ""
+    noun = findings.noun(study)
+    beside = f", beside the {noun}\nwith the best mean, {study.best}" if study.best else ""
     table.add_column(shown(f"for reference{beside}"), overflow="fold")
     for title in ("seeds", metric.replace(" ", "\n"), "difference,\npoints", "a\nrun"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -13,7 +13,7 @@ from counterpoise.findings._answers import Answers, answers, best_and_reason, be
 from counterpoise.findings._codes import CODES, Code
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
 from counterpoise.findings._paragraphs import Paragraph, paragraphs
-from counterpoise.findings._references import IGNORANT
+from counterpoise.findings._references import IGNORANT, noun
 from counterpoise.findings.finding import Finding
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "best_and_reason",
     "best_variant",
     "collect_findings",
+    "noun",
     "paragraphs",
 ]

@@ -16,18 +16,18 @@ _INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f
 _ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
 
 _BEHIND = (
-    "No net is shown to beat {reference} ({score:.1f}%), whose difference to the net "
+    "No {noun} is shown to beat {reference} ({score:.1f}%), whose difference to the {noun} "
     "with the best mean, {net}, is {points:+.{digits}f} points."
 )
 _AHEAD = (
-    "{net}, the net with the best mean, is {points:.{digits}f} points ahead of "
+    "{net}, the {noun} with the best mean, is {points:.{digits}f} points ahead of "
     "{reference} ({score:.1f}%), the best reference."
 )
 _TRIVIAL = (
     "None of them is shown to do better in {measure} than always answering the largest class."
 )
 _CHANCE = "this may still be chance: more test samples would tell"
-_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the net with the best mean."
+_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the {noun} with the best mean."
 
 
 @dataclass(frozen=True)
@@ -91,29 +91,32 @@ def _use(study: Study) -> tuple[str, str]:
         return "Nothing yet: no run of a variant is finished.", ""
     if not study.of(baseline):
         return f"Nothing yet: no run of {baseline}, the baseline, is finished.", ""
-    best = f"The net with the best mean, {study.best}, has {_score(study, study.best)}."
+    noun = _references.noun(study)
+    best = f"The {noun} with the best mean, {study.best}, has {_score(study, study.best)}."
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     reference = float(behind[0].evidence["score"]) if behind else None
     ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it
     if reference is not None and (shifted is None or shifted < reference + ahead):
         name = str(behind[0].evidence["reference"])
         return (
-            f"Use {name}: no net is shown to beat its {reference:.1f}% of {measure}.",
-            f"{_price(study, name)} {best} {_outlook(study, behind[0])}",
+            f"Use {name}: no {noun} is shown to beat its {reference:.1f}% of {measure}.",
+            f"{_price(study, name)} {best} {_outlook(study, behind[0])}".rstrip(),
         )
     if shifted is None and _references.nothing_learned(study):
         return (
-            "Nothing yet: nothing was learned, neither by nets nor by references. "
+            f"Nothing yet: nothing was learned, neither by {noun}s nor by references. "
             + _TRIVIAL.format(measure=measure),
-            "See whether the inputs tell the classes apart at all, then train longer.",
+            "See whether the inputs tell the classes apart at all"
+            + (", then train longer." if study.plan.nets else "."),
         )
     if not _learned(study):
         reason = "counterpoise doctor looks for the reason in a net."
-        return "Nothing yet: no variant learned.", f"Train longer, or less boldly; {reason}"
+        advice = f"Train longer, or less boldly; {reason}" if study.plan.nets else ""
+        return "Nothing yet: no variant learned.", advice
     if shifted is not None:
         return (
             f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
-            f"{shifted:.1f}% of {measure}, and no other net to train.",
+            f"{shifted:.1f}% of {measure}, and no other {noun} to train.",
             f"{_price(study, baseline)} {best}",
         )
     better = _of_word(study, "better")
@@ -141,7 +144,8 @@ def _outlook(study: Study, behind: Finding) -> str:
     if standing == "ahead":
         return "More seeds may show it ahead."
     if standing == "behind":
-        return "Train longer if a net is to be ahead."
+        net = not study.plan.variant_of(str(behind.evidence["net"])).model
+        return "Train longer if a net is to be ahead." if net else ""
     net, reference = (
         _seconds(study, str(behind.evidence[key])) or 0.0 for key in ("net", "reference")
     )

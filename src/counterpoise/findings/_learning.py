@@ -35,7 +35,7 @@ def failed(study: Study) -> list[Finding]:
 
 
 def no_rate_worked(study: Study) -> list[Finding]:
-    """CP221: at each rate of the grid a training failed, so that none could be chosen."""
+    """CP221: at each value that was tried a training failed, so that none could be chosen."""
     found = []
     for label in study.labels:
         rates = {
@@ -43,13 +43,16 @@ def no_rate_worked(study: Study) -> list[Finding]:
             for name in study.failed
             if study.expected[name]["label"] == label and study.expected[name]["stage"] == "tuning"
         }
-        if study.plan.grid and rates >= set(study.plan.grid):
+        variant = study.plan.variant_of(label)
+        trials = study.plan.trials(variant)
+        if trials and rates >= set(trials):
             template = (
-                "{label} was not trained: at each of the {rates} learning rates that were tried a "
+                "{label} was not trained: at each of the {rates} {what} that were tried a "
                 "training failed; the first with: {reason}"
             )
             reason = _reasons(study, label, "tuning")[0]
-            evidence = {"label": label, "rates": len(study.plan.grid), "reason": reason}
+            what = f"values of {variant.tuned}" if variant.model else "learning rates"
+            evidence = {"label": label, "rates": len(trials), "what": what, "reason": reason}
             found.append(sentence("CP221", template, evidence))
     return found
 

@@ -13,9 +13,8 @@ _NAMED = 3  # variants that a sentence names before it has their numbers
 _TOGETHER = {
     "CP220": ("Runs of {labels} failed", "{label}: {failed} of {seeds}, the first with: {reason}"),
     "CP221": (
-        "{labels} were not trained: at each of the {rates} learning rates that were tried a "
-        "training failed",
-        "{label}, the first with: {reason}",
+        "{labels} were not trained: at each value that was tried a training failed",
+        "{label} at each of {rates} {what}, the first with: {reason}",
     ),
     "CP222": (
         "Runs of {labels} never learned; their {measure} on the test split cannot be told from "

@@ -12,26 +12,26 @@ IGNORANT = reference_label("always_the_largest_class")  # CP222 is about nets th
 
 _POINTS = "{points:+.{digits}f} points of {measure}"
 _INTERVAL = " ({low:+.{digits}f} to {high:+.{digits}f}, {level}% interval over {seeds} seeds)"
-_FROM = "its difference to the net with the best mean, {net}, is " + _POINTS
+_FROM = "its difference to the {noun} with the best mean, {net}, is " + _POINTS
 _NO_NET = {
-    "better": "No net beats {reference} ({score:.1f}%): " + _FROM,
-    "no difference that matters": "No net beats {reference} ({score:.1f}%) by a difference that "
+    "better": "No {noun} beats {reference} ({score:.1f}%): " + _FROM,
+    "no difference that matters": "No {noun} beats {reference} ({score:.1f}%) by a difference that "
     "matters: " + _FROM,
-    "cannot tell yet": "No net is shown to beat {reference} ({score:.1f}%): " + _FROM,
+    "cannot tell yet": "No {noun} is shown to beat {reference} ({score:.1f}%): " + _FROM,
 }
 _ADVICE = {
     "behind": ". Train longer, or use {reference}.",
-    "equal": ". The net is as good; use the cheaper one.",
-    "ahead": ". More seeds may show the net ahead; until then, use {reference}.",
+    "equal": ". The {noun} is as good; use the cheaper one.",
+    "ahead": ". More seeds may show the {noun} ahead; until then, use {reference}.",
 }
 _REACHED = " {baseline} reaches {adjusted:.1f}% once it is adjusted after training."
 _AHEAD = (
-    "{net}, the net with the best mean, is {points:.{digits}f} points of {measure} ahead of "
+    "{net}, the {noun} with the best mean, is {points:.{digits}f} points of {measure} ahead of "
     "{reference} ({score:.1f}%), the best reference"
 )
 _ENOUGH = (
-    "The cheapest net is {adjusted}, which needs no other training: its difference to the net "
-    "with the best mean, {net}, is " + _POINTS
+    "The cheapest {noun} is {adjusted}, which needs no other training: its difference to the "
+    "{noun} with the best mean, {net}, is " + _POINTS
 )
 
 
@@ -41,12 +41,20 @@ def no_net_is_better(study: Study) -> list[Finding]:
     if v is None or _is_behind(study, v) or nothing_learned(study):
         return []
     evidence = measured(study, v) | _about(study, v)
-    template = _NO_NET[v.verdict] + _interval(evidence) + _ADVICE[standing(evidence)]
+    advice = _ADVICE[standing(evidence)]
+    if study.plan.variant_of(v.baseline).model:  # which has no epochs
+        advice = advice.replace("Train longer, or use", "Use")
+    template = _NO_NET[v.verdict] + _interval(evidence) + advice
     adjusted = _mean(study.reference_scores().get(study.adjusted_label, {}))
     if adjusted > _mean(study.reference_scores()[v.variant]):
         evidence |= {"baseline": study.labels[0], "adjusted": percent(adjusted)}
         template += _REACHED
     return [sentence("CP340", template, evidence)]
+
+
+def noun(study: Study) -> str:
+    """Return what the variants of a study are called: nets, if all of them are."""
+    return "net" if len(study.plan.nets) == len(study.plan.variants) else "variant"
 
 
 def standing(evidence: Evidence) -> str:
@@ -95,7 +103,7 @@ def adjusted_baseline_is_enough(study: Study) -> list[Finding]:
     plain, best = (_mean(study.scores()[k]) for k in (study.labels[0], v.baseline))
     if max(best, _mean(study.reference_scores()[label])) < plain + margin:
         return []
-    evidence = measured(study, v) | {"adjusted": label, "net": v.baseline}
+    evidence = measured(study, v) | {"adjusted": label, "net": v.baseline, "noun": noun(study)}
     template = _ENOUGH + _interval(evidence)
     return [sentence("CP341", template + ".", evidence)]
 
@@ -125,7 +133,8 @@ def _interval(evidence: Evidence) -> str:
 
 def _about(study: Study, v: stats.Verdict) -> Evidence:
     score = percent(_mean(study.reference_scores()[v.variant]))
-    return {"reference": v.variant, "score": score, "net": v.baseline, "verdict": v.verdict}
+    about = {"reference": v.variant, "score": score, "net": v.baseline, "verdict": v.verdict}
+    return {**about, "noun": noun(study)}
 
 
 def _mean(by_seed: Mapping[int, float | None]) -> float:

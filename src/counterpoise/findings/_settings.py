@@ -51,12 +51,14 @@ def balanced_twice(study: Study) -> list[Finding]:
 
 
 def edge_of_the_grid(study: Study) -> list[Finding]:
-    """CP337: learning rates that were chosen and have no neighbor on one side."""
+    """CP337: nets' learning rates that were chosen and have no neighbor on one side."""
     rates = sorted(study.plan.grid)
     ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
     found = []
     for end, beyond, place in ends:
-        labels = [label for label in study.labels if study.choices.get(label) == rates[place]]
+        labels = [
+            label for label, _ in _variants(study) if study.choices.get(label) == rates[place]
+        ]
         if labels:
             evidence = {
                 "labels": listed(labels, between="; "),
@@ -74,7 +76,7 @@ def edge_of_the_grid(study: Study) -> list[Finding]:
 
 
 def _variants(study: Study) -> Iterator[tuple[str, Variant]]:
-    return ((study.plan.label(v), v) for v in study.plan.variants)
+    return ((study.plan.label(v), v) for v in study.plan.nets)
 
 
 def _class_weights(variant: Variant) -> str:

@@ -60,7 +60,7 @@ def _sure_rise(curve: Curves) -> float:
 def overfit(study: Study) -> list[Finding]:
     """CP227: validation nll is well above its lowest value, and the training loss is below."""
     found = []
-    for v in study.plan.variants:
+    for v in study.plan.nets:
         records = study.of(study.plan.label(v))
         nll, loss, balanced = (_curves(records, column, skip=1) for column in _LOOKED_AT)
         # Where the loss changes on the way, its fall is no sign of learning.
@@ -115,7 +115,7 @@ def gradient_sizes(study: Study) -> list[Finding]:
         return []
     sizes: dict[str, tuple[str, float]] = {}  # of each norm: the first variant, and its gradient
     found = []
-    for v in study.plan.variants:
+    for v in study.plan.nets:
         label = study.plan.label(v)
         size = _first_gradient(study.of(label))
         if size is None:

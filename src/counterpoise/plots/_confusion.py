@@ -21,6 +21,9 @@ from counterpoise.plots._paper import (
     plain_name,
 )
 
+MOST_WRITTEN = 40  # classes whose cells have numbers
+_SIDE, _BESIDE, _NAMED = 9.0, 5.0, 25  # of a larger matrix: inches, and confusions by name
+
 
 def readable_on(background: Any) -> str:
     """Return the text colour, black or white, with the higher contrast to a background.
@@ -53,6 +56,9 @@ def draw_confusion(
 ) -> AxesImage:
     """Draw a confusion matrix on axes: shade and percentage are shares of the true class.
 
+    Of more than `MOST_WRITTEN` classes no cell has numbers and no row a name: the largest
+    confusions stand beside it by name.
+
     Args:
         axes: where to draw.
         confusion: counts [true, predicted].
@@ -76,9 +82,12 @@ def draw_confusion(
     support = counts.sum(axis=1)
     shares = counts / np.maximum(support, 1)[:, None]
     image = axes.imshow(shares, cmap=cmap, vmin=0.0, vmax=1.0)
-    for true, predicted in np.argwhere(counts > 0):
-        _write_cell(axes, image, int(true), int(predicted), counts, shares)
-    _label_matrix(axes, class_names, support)
+    if len(class_names) > MOST_WRITTEN:
+        _name_largest(axes, counts, shares, class_names)
+    else:
+        for true, predicted in np.argwhere(counts > 0):
+            _write_cell(axes, image, int(true), int(predicted), counts, shares)
+        _label_matrix(axes, class_names, support)
     axes.set_title(plain(title), fontsize=13, fontweight="bold", pad=10)
     return image
 
@@ -110,8 +119,9 @@ def confusion_matrix(
         >>> confusion_matrix(np.array([[9, 1], [2, 8]]), ["cat", "dog"]).get_ylabel()
         'true'
     """
-    size = 2.2 + 0.56 * len(class_names)
-    axes = axes_or_new(ax, size + 0.6, size)
+    many = len(class_names) > MOST_WRITTEN
+    size = _SIDE if many else 2.2 + 0.56 * len(class_names)
+    axes = axes_or_new(ax, size + (_BESIDE if many else 0.6), size)
     draw_confusion(axes, confusion, class_names, title, cmap)
     return axes
 
@@ -127,6 +137,25 @@ def _write_cell(
     count.set(fontsize=10, gid="count")
     percent = axes.text(predicted, true + 0.27, _percent(share), va="center", **style)
     percent.set(fontsize=7.5, gid="percent")
+
+
+def _name_largest(
+    axes: Axes, counts: np.ndarray, shares: Floats, class_names: Sequence[str]
+) -> None:
+    """Write the largest confusions beside a matrix whose classes are too many to be named."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_NAMED]
+    pairs = [divmod(int(k), len(counts)) for k in order if wrong.flat[k]]
+    lines = [
+        f"{plain_name(class_names[true])}, taken for {plain_name(class_names[predicted])}: "
+        f"{counts[true, predicted]} ({_percent(float(shares[true, predicted]))})"
+        for true, predicted in pairs
+    ]
+    said = "\n".join([f"Largest confusions of {len(counts)} classes", "", *lines])
+    note = axes.text(1.03, 1.0, said, transform=axes.transAxes, va="top", fontsize=8, wrap=False)
+    note.set(gid="largest", linespacing=1.6)
+    axes.set_ylabel("true, number of the class", fontsize=11)
+    axes.set_xlabel("predicted, number of the class\nshade = share of the true class", fontsize=11)
 
 
 def _percent(share: float) -> str:

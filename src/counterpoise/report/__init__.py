@@ -12,15 +12,26 @@ script shows the values of cells and adds arrow keys. Contents by file:
     _output.py      checks of the file to write
     _predictions.py predictions.csv, beside the page
     _show.py        the page in a notebook
+    _data_page.py   a page about data, before any study (data.html.j2)
+    _html.py        templates, style and policy of both
 
     _figures.py     the same charts by Matplotlib, for papers
 
 Charts are drawn by _svg.py, _strips.py (charts in table rows) and _panels.py (two axes).
 """
 
+from counterpoise.report._data_page import column_words, render_data
 from counterpoise.report._figures import write_figures
 from counterpoise.report._page import render
 from counterpoise.report._predictions import write_predictions
 from counterpoise.report._show import Page, show
 
-__all__ = ["Page", "render", "show", "write_figures", "write_predictions"]
+__all__ = [
+    "Page",
+    "column_words",
+    "render",
+    "render_data",
+    "show",
+    "write_figures",
+    "write_predictions",
+]

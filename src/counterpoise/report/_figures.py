@@ -50,7 +50,9 @@ def _charts(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Figure"]]:
     for name, axes in _axes(study, ran):
         if (figure := axes.get_figure(root=True)) is not None:
             yield name, figure
-    yield "layer_flow", plots.layer_flow({v.label: v.records[0].flow for v in ran})
+    flows = {v.label: rows for v in ran if (rows := v.records[0].flow)}
+    if flows:
+        yield "layer_flow", plots.layer_flow(flows)
 
 
 def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
@@ -65,7 +67,7 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
     counts = study.data["train_counts"]
     yield "recall_by_class_size", plots.recall_by_class_size(recalls, counts, names)
     for key, words in watched(ran, study.plan.metric):
-        histories = {v.label: [r.history for r in v.records] for v in ran}
+        histories = {v.label: rows for v in ran if all(rows := [r.history for r in v.records])}
         yield f"training_{key}", plots.training_curves(histories, key, ylabel=words)
     yield "reliability", plots.reliability({v.label: pooled_bins(v) for v in ran})
     for v in ran:

@@ -47,7 +47,7 @@ def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, object]]:
             if spans[v.index]
         ]
         few = _few(sorted({row[0] for rows in spans.values() for row in rows}))
-        table = [(v, _numbers(spans[v.index], few, share)) for v in variants]
+        table = [(v, _numbers(spans[v.index], few, share)) for v in variants if spans[v.index]]
         found.append({"name": name, "charts": charts, "table": table, "epochs": few})
     return found
 

@@ -26,6 +26,27 @@ def check_output(study: Path, out: Path) -> None:
     path = Path(os.path.realpath(out.parent)) / out.name
     if any(_is_same(folder, study) for folder in path.parent.parents):
         raise ValueError(f"{out} lies among the study's own files; choose another --out")
+    found = check_page(path, out)
+    within = _is_same(path.parent, study) and path.name != PAGE
+    taken = found is not None or path.name.startswith(".") or path.suffix in _STUDYS_OWN
+    if (within and taken) or (found is not None and _is_below(found, study)):
+        raise ValueError(
+            f"{out} is, or may become, a file of the study itself; choose {PAGE} or another --out"
+        )
+
+
+def check_page(path: Path, out: Path | None = None) -> os.stat_result | None:
+    """Refuse to overwrite anything but a page; return the state of the one that is there.
+
+    Args:
+        path: the file to write.
+        out: the same as it was asked for, for the message.
+
+    Raises:
+        ValueError: a link, a folder, a pipe or a device, or a file that is no page.
+        OSError: an impossible file name.
+    """
+    out = out or path
     found = _state(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
         kind = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}.get(stat.S_IFMT(found.st_mode))
@@ -38,12 +59,7 @@ def check_output(study: Path, out: Path) -> None:
             f"{out} is there already, and is no page; choose another --out, or a name that ends in "
             ".html"
         )
-    within = _is_same(path.parent, study) and path.name != PAGE
-    taken = found is not None or path.name.startswith(".") or path.suffix in _STUDYS_OWN
-    if (within and taken) or (found is not None and _is_below(found, study)):
-        raise ValueError(
-            f"{out} is, or may become, a file of the study itself; choose {PAGE} or another --out"
-        )
+    return found
 
 
 def write_page(out: Path, content: str) -> None:

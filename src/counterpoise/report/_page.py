@@ -1,26 +1,21 @@
 """The page: all sections rendered into one self-contained HTML file."""
 
-import base64
 import contextlib
-import hashlib
 from collections.abc import Sequence
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
 from counterpoise import files, findings
 from counterpoise.registry import METRICS
 from counterpoise.report import _classes, _confusion, _learning, _setting, _story
+from counterpoise.report._html import policy, source, template
 from counterpoise.report._output import PAGE, check_output, write_page
-from counterpoise.report._svg import plain
 from counterpoise.report._variants import Entry, entries
 from counterpoise.stats import Verdict
 from counterpoise.study import Study, open_study
 
-_HERE = Path(__file__).parent
 _CONTENTS = {
     "verdict": "Verdict",
     "ranking": "Ranking",
@@ -69,12 +64,10 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
 def page(study: Study) -> str:
     """Return the report as HTML."""
     variants, verdicts = entries(study), study.verdicts()
-    style, script = (
-        (_HERE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
-    )
+    style, script = source("style.css"), source("script.js")
     sections = _sections(study, variants, verdicts)
     contents = {k: words for k, words in _CONTENTS.items() if sections.get(k, True)}
-    return _template().render(
+    return template("page.html.j2").render(
         **_beginning(study),
         **sections,
         study=study,
@@ -83,40 +76,7 @@ def page(study: Study) -> str:
         title=f"What helps on {study.data['name']}?",
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
-    )
-
-
-@cache
-def _template() -> Template:
-    house = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        finalize=plain,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    house.filters["code"] = _code
-    return house.get_template("page.html.j2")
-
-
-def _code(text: str) -> Markup:
-    """Return text as HTML, what stands in backticks as code."""
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if k % 2 else plain(part)
-        for k, part in enumerate(text.split("`"))
-    )
-
-
-def _policy(style: str, script: str) -> str:
-    """Return a Content-Security-Policy without network, for this style and script only."""
-    style, script = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (style, script)
-    )
-    return (
-        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        policy=policy(style, script),
     )
 
 

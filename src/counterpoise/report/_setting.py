@@ -34,23 +34,32 @@ def _written(value: Any) -> str:
     return str(value) if value != "" else "–"
 
 
-def tuning(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return the validation scores of all learning rates that were tried; None without tuning."""
-    grid = study.plan.grid
-    if not grid:
-        return None
+def tuning(study: Study, variants: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the validation scores of all that was tried, a table for variants tuned alike."""
     scores: dict[tuple[str, float], list[float]] = {}
     for r in study.tuning:
         value = (r.run.get("validation") or {}).get(study.plan.metric)
         if value is not None:
             scores.setdefault((r.label, r.lr), []).append(value)
-    rows = []
+    tables: dict[tuple[str, tuple[float, ...]], list[dict[str, Any]]] = {}
     for v in variants:
+        variant = study.plan.variant_of(v.label)
+        grid = study.plan.trials(variant)
         chosen = study.choices.get(v.label)
-        cells = [(percent(mean(scores.get((v.label, lr), []))), lr == chosen) for lr in grid]
-        edge = len(grid) > 2 and chosen in (min(grid), max(grid))
-        rows.append({"variant": v, "cells": cells, "edge": edge})
-    return {"grid": [short(lr) for lr in grid], "rows": rows}
+        cells = [(percent(mean(scores.get((v.label, x), []))), x == chosen) for x in grid]
+        ends = {min(grid), max(grid)} if len(grid) > 2 else set()
+        edge = chosen in ends and not (type(chosen) is int and chosen == 1)  # no count is lower
+        if grid:
+            row = {"variant": v, "cells": cells, "edge": edge}
+            tables.setdefault((variant.tuned, grid), []).append(row)
+    return [
+        {
+            "what": "learning rate" if tuned == "lr" else tuned,
+            "grid": list(map(short, grid)),
+            "rows": rows,
+        }
+        for (tuned, grid), rows in tables.items()
+    ]
 
 
 def environment(study: Study) -> list[tuple[str, str]]:

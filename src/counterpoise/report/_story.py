@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from counterpoise.findings import IGNORANT
+from counterpoise.findings import IGNORANT, noun
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
@@ -104,7 +104,13 @@ def references(study: Study) -> dict[str, object] | None:
         for v in sorted(verdicts, key=lambda v: -(v.interval.estimate if v.interval else -2.0))
     ]
     score = _percent_of(study.scores()[best])
-    return {"rows": rows, "axis": axis(scale, tick_points), "best": best, "score": score}
+    return {
+        "rows": rows,
+        "axis": axis(scale, tick_points),
+        "best": best,
+        "score": score,
+        "noun": noun(study),
+    }
 
 
 def _percent_of(by_seed: Mapping[int, float | None]) -> str:
@@ -161,7 +167,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
             "strip": "" if seconds is None else bars(scale, [seconds]),
             "factor": f"{seconds / first:.2f} ×" if seconds and first else "–",
             "memory": short(v.timing["peak_memory_mb"]),
-            "parameters": short(mean([r.run["parameters"] for r in v.records])),
+            "parameters": short(mean([r.run["parameters"] for r in v.records if not r.classical])),
         }
         for v, seconds in zip(variants, times.values(), strict=True)
     ]

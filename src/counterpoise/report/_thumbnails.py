@@ -64,12 +64,13 @@ class Images:
                 yield data_uri(np.array(self.kept.inputs[row]))
 
 
-def data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray, side: int = SIDE) -> str:
     """Return an image (1 or 3, H, W) as the data URI of a small PNG.
 
     Args:
         image: uint8, or floating point, scaled so that the darkest pixel is black and the
             brightest white.
+        side: pixels; larger images are scaled down.
     """
     from PIL import Image
 
@@ -77,7 +78,7 @@ def data_uri(image: np.ndarray) -> str:
         low, high = float(image.min()), float(image.max())
         image = ((image - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
     picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     if picture.mode == "RGB":
         picture = picture.quantize(64)
     buffer = io.BytesIO()

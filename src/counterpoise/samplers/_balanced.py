@@ -19,7 +19,7 @@ class BalancedSampler(ClassSampler):
 
     Args:
         targets: the class of each sample: an integer tensor, array or list, a data set that holds
-            them as `.targets`, or a `torch.utils.data.Subset` of one.
+            them as `.targets`, a `TensorDataset`, or a `Subset` or `ConcatDataset` of such.
         num_samples: how many to draw in an epoch, in all processes together; None for as many as
             there are.
         seed: one order per seed and epoch.

@@ -3,6 +3,7 @@
 plan.py      what to run: frozen dataclasses, and `plan.toml`, the same on disk
 defaults.py  what a plan leaves open, decided by the data
 cautions.py  what will go wrong, said before
+overview.py  the data in figures, before any study
 estimate.py  how long it will take
 settings.py  how trainings are done: the tables of that plan
 spec.py      what one run is asked for; its digest names the run's folder
@@ -13,6 +14,7 @@ engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
 _study.py    reading it back, without torch
+_finished.py one finished run of it
 _progress.py showing that it goes on, for callers in Python
 """
 
@@ -26,10 +28,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
-from counterpoise.study._prepared import Kept
+from counterpoise.study._finished import Record
+from counterpoise.study._prepared import Kept, gather
 from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
-from counterpoise.study._study import Record, Study, open_study
+from counterpoise.study._study import Study, open_study
 from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
 from counterpoise.study.settings import Data, Imbalance, Training, Tuning, Variant
@@ -49,6 +52,7 @@ __all__ = [
     "Tuning",
     "Variant",
     "compare",
+    "gather",
     "open_study",
     "stream",
 ]
@@ -77,6 +81,7 @@ def compare(
     norms: Sequence[Word] = ("auto",),
     losses: Sequence[Word] = DEFAULT_LOSSES,
     samplers: Sequence[Word] = ("shuffle",),
+    classical: Sequence[Word] = (),
     seeds: int | Sequence[int] | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
@@ -102,6 +107,9 @@ def compare(
             for the usual one of such data.
         losses: words or importable functions; with "+drw" behind one, class weights set in late.
         samplers: words or importable functions.
+        classical: classical models that are variants beside the nets: words ("random_forest", ...;
+            with "+balanced" behind one, its classes are weighted) or importable classes with
+            scikit-learn's interface. `training=Training(model="random_forest")` trains no net.
         seeds: how many, or which; None for five, or fewer if `time` asks for it.
         out: the study's folder; None for that in which the plan.toml lies, or else for studies/
             and the name of the data.
@@ -135,6 +143,7 @@ def compare(
     from counterpoise.data import fingerprint
 
     given = {"norms": norms, "losses": losses, "samplers": samplers, "seeds": seeds}
+    given["classical"] = classical
     given |= {"training": training, "imbalance": imbalance}
     loaded = None
     for name in settings.keys() - Plan.__dataclass_fields__.keys():
@@ -155,6 +164,7 @@ def compare(
             norms=tuple(map(name_of, norms)),
             losses=tuple(map(name_of, losses)),
             samplers=tuple(map(name_of, samplers)),
+            classical=tuple(map(name_of, classical)),
             seeds=as_seeds(() if seeds is None else seeds),
             training=training or Training(),
             imbalance=imbalance or Imbalance(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
-from counterpoise.study.settings import TUNING_SEED, Variant, seconds_of
+from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, seconds_of
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAMED_DATA = ("fashion_mnist", "digits")
 NORMS = (*registry.PLAIN_NORMS, *registry.NORMS)
-MODELS = ("auto", *registry.MODELS)
+MODELS = ("auto", *registry.MODELS, *registry.CLASSICAL)
 AUGMENTS = ("auto", *registry.AUGMENTS)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
@@ -36,17 +36,21 @@ def check_plan(plan: "Plan") -> None:
     _check_texts(plan)
     _check_size(plan)
     for v in plan.variants:
+        if v.model:
+            _check_classical(v)
+            continue
         _word("norm", v.norm, ("auto", *NORMS))
         _word("loss", v.plain_loss, registry.LOSSES)
         _word("sampler", v.sampler, registry.SAMPLERS)
+    _check_alone(plan)
     _word("metric", plan.metric, registry.PRIMARY, imports=False)
     _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if plan.time:
         seconds_of(plan.time)
     if not plan.variants or len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError(
-            "a plan needs a norm, a loss and a sampler at least, and each seed once, but "
-            f"got {shown(plan.norms)}, {shown(plan.losses)}, {shown(plan.samplers)} and "
+            "a plan needs a norm, a loss and a sampler, or a classical model, and each seed once, "
+            f"but got {shown(plan.norms)}, {shown(plan.losses)}, {shown(plan.samplers)} and "
             f"{shown(plan.seeds)}"
         )
     _check_seeds(plan.seeds)
@@ -58,6 +62,42 @@ def check_plan(plan: "Plan") -> None:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
     _check_imbalance(plan)
     _check_training(plan)
+
+
+def _check_classical(variant: Variant) -> None:
+    """Refuse a model that is no classical one, and settings of which nothing can be tried."""
+    if variant.model in registry.MODELS:
+        raise ValueError(
+            f"model {variant.model!r} is a net, and all nets of a plan have one model: set "
+            "training.model (--model); classical has classical models alone"
+        )
+    _word("classical model", variant.model, registry.CLASSICAL)
+    lists = [key for key, value in variant.settings.items() if isinstance(value, list)]
+    if len(lists) > 1:
+        raise ValueError(
+            f"a list in the settings of {variant.model} is what is tried, and one can be tried, "
+            f"but got {', '.join(lists)}; fix all but one"
+        )
+    for key in lists:
+        values = variant.settings[key]
+        if not values or len(set(values)) < len(values) or not all(values):
+            raise ValueError(
+                f"what is tried of {key} must be numbers other than 0, each once, but got "
+                f"{shown(values)}"
+            )
+
+
+def _check_alone(plan: "Plan") -> None:
+    """Refuse what is said of nets where `training.model` is a classical model."""
+    if any(not v.model for v in plan.variants) or plan.training.model not in registry.CLASSICAL:
+        return
+    fields = type(plan).__dataclass_fields__
+    for key in ("norms", "losses", "samplers"):
+        if getattr(plan, key) not in ((), fields[key].default):
+            raise ValueError(
+                f"{key} are of nets, and training.model {plan.training.model!r} is none; leave "
+                f"them out, or name the model in classical (--classical), beside a net"
+            )
 
 
 def as_seeds(seeds: object) -> tuple[int, ...]:
@@ -121,7 +161,7 @@ def _check_training(plan: "Plan") -> None:
     _word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
     _word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
-    _word("training.model", t.model, MODELS)
+    _word("training.model", t.model.removesuffix(BALANCED), MODELS)
     _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
     _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
@@ -152,7 +192,7 @@ def _check_training(plan: "Plan") -> None:
         raise ValueError(
             f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
         )
-    if not t.validation and (t.lr == "auto" or "validation" in t.watch):
+    if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "
             "choices are made on it; set a share such as 0.1, or a fixed lr and another watch"
@@ -190,7 +230,7 @@ def _check_types(plan: "Plan") -> None:
     for key in ("drop", "keep"):
         if not all(isinstance(name, str) for name in getattr(plan.data, key)):
             raise ValueError(f"data.{key} must be names of columns")
-    for key in ("norms", "losses", "samplers"):
+    for key in ("norms", "losses", "samplers", "classical"):
         if not all(isinstance(word, str) for word in getattr(plan, key)):
             raise ValueError(f"{key} must be words, but got {shown(getattr(plan, key))}")
     if not all(map(_is_integer, plan.seeds)):
@@ -211,14 +251,16 @@ def _check_settings(plan: "Plan") -> None:
     for v in plan.variant:
         if not isinstance(v, Variant) or not isinstance(v.settings, Mapping):
             raise ValueError(f"each variant must be a table of settings, but got {shown(v)}")
-        for word in (v.norm, v.loss, v.sampler):
+        for word in (v.norm, v.loss, v.sampler, v.model):
             if not isinstance(word, str):
-                raise ValueError(f"norm, loss and sampler must be words, but got {shown(word)}")
+                raise ValueError(
+                    f"norm, loss, sampler and model must be words, but got {shown(word)}"
+                )
         for key, value in v.settings.items():
             if not isinstance(key, str) or not _is_setting(value):
                 raise ValueError(
-                    "the settings of a loss must be finite numbers, words, yes or no, or lists of "
-                    f"numbers, but got {shown(key)} = {shown(value)}"
+                    "the settings of a loss or model must be finite numbers, words, yes or no, or "
+                    f"lists of numbers, but got {shown(key)} = {shown(value)}"
                 )
 
 
@@ -237,10 +279,10 @@ def _is_finite(value: object) -> bool:
 def _check_texts(plan: "Plan") -> None:
     """Refuse text that cannot be written, or that no name can hold."""
     texts = [x for _, table in _tables(plan) for x in vars(table).values() if isinstance(x, str)]
-    texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.training.watch]
+    texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.classical, *plan.training.watch]
     texts += [*plan.data.drop, *plan.data.keep]
     for v in plan.variant:
-        texts += [v.norm, v.loss, v.sampler, *v.settings]
+        texts += [v.norm, v.loss, v.sampler, v.model, *v.settings]
         texts += [x for x in v.settings.values() if isinstance(x, str)]
     for text in texts:
         if isinstance(text, str) and not _is_writable(text):
@@ -262,7 +304,8 @@ def _is_writable(text: str) -> bool:
 
 def _check_size(plan: "Plan") -> None:
     """Refuse more than anybody trains, before the variants are written out."""
-    variants = len(plan.norms) * len(plan.losses) * len(plan.samplers) + len(plan.variant)
+    variants = len(plan.norms) * len(plan.losses) * len(plan.samplers)
+    variants += len(plan.classical) + len(plan.variant)
     each = max(len(plan.seeds), len(plan.tuning.grid) * plan.tuning.seeds)
     for what, number, most in (
         ("variants", variants, _MOST_VARIANTS),

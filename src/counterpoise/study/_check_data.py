@@ -2,7 +2,7 @@
 
 import torch
 
-from counterpoise import losses, samplers, train
+from counterpoise import classical, losses, samplers, train
 from counterpoise.data import Rows, Splits, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
@@ -63,9 +63,9 @@ def _count_not_finite(inputs: torch.Tensor | Rows) -> int:
 def check_plan_on(plan: Plan, data: Splits) -> None:
     """Try all that a plan names on its data, so that misfits are refused before any run.
 
-    Each sampler is made, each loss takes a step back from logits of 0, each net sees a batch,
-    and the plan is written. What users bring themselves is imported and no more: what goes wrong in
-    it is reported by its run.
+    Each sampler and classical model is made, each loss takes a step back from logits of 0, each net
+    sees a batch, and the plan is written. What users bring themselves is imported and no more:
+    what goes wrong in it is reported by its run.
 
     Args:
         plan: the study.
@@ -76,8 +76,8 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     """
     write(plan)
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
-    words = {("model", t.model), ("augment", t.augment)}
-    for v in plan.variants:
+    words = {("augment", t.augment)} | ({("model", t.model)} if plan.nets else set())
+    for v in plan.nets:
         words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
     for kind, word in sorted(words):
         if ":" in word:
@@ -88,9 +88,14 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
             "training.validation needs a class of two samples at least, but each has one in the "
             "training split; set it to 0 and lr to a number, or lower imbalance.factor"
         )
-    for sampler in {v.sampler for v in plan.variants if ":" not in v.sampler}:
-        samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)
     for v in plan.variants:
+        if v.model:
+            _check_classical(plan, v)
+    if not plan.nets:
+        return
+    for sampler in {v.sampler for v in plan.nets if ":" not in v.sampler}:
+        samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)
+    for v in plan.nets:
         if ":" not in v.plain_loss:
             _check_loss(v, counts)
     augment = train.AUGMENTS.get(t.augment)
@@ -102,8 +107,16 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
                 f"inputs must be uint8 or float32 for model {t.model!r}, but are "
                 f"{data.train.inputs.dtype}; convert them with .float()"
             )
-        for norm in sorted({v.norm for v in plan.variants if ":" not in v.norm}):
+        for norm in sorted({v.norm for v in plan.nets if ":" not in v.norm}):
             _check_net(t.model, norm, (min(2, t.batch_size), *shape), data.num_classes)
+
+
+def _check_classical(plan: Plan, variant: Variant) -> None:
+    """Make a classical model with each value that is tried of it; nothing is fitted."""
+    for value in plan.trials(variant) or (0,):
+        classical.make(
+            variant.model, {**variant.settings, **({variant.tuned: value} if value else {})}
+        )
 
 
 def _check_loss(variant: Variant, counts: torch.Tensor) -> None:

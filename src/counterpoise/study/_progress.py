@@ -19,7 +19,7 @@ from counterpoise.study.events import (
     Started,
     Waiting,
 )
-from counterpoise.study.spec import RunRow
+from counterpoise.study.spec import RunRow, run_words
 from counterpoise.text import one_line, printable
 
 _FORM = "{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
@@ -99,7 +99,7 @@ class _State:
 
     def _name(self, run: str) -> str:
         row = self.runs[run]
-        what = f"lr {row['lr']:g}" if row["stage"] == "tuning" else f"seed {row['seed']}"
+        what = run_words(row)
         return one_line(f"{row['label']}, {what}")
 
 

@@ -67,7 +67,7 @@ def check_run(path: Path, run: Content, classes: int) -> None:
         "seen_counts": _list(_number, classes),
     }
     _need(path, run, wanted)
-    if run["spec"]["stage"] != "reference":
+    if "variant" in run["spec"]:  # of a net
         _need(path, run, {"parameters": _count})
     if run["spec"]["stage"] != "tuning":
         _need(path, run, {"test": _mapping()})
@@ -172,6 +172,7 @@ def _row(value: object) -> bool:
         isinstance(value, dict)
         and _text(value.get("label"))
         and _number(value.get("lr"))
+        and _text(value.get("tuned", ""))
         and type(value.get("seed")) is int
         and value.get("stage") in typing.get_args(Stage)
     )

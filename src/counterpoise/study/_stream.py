@@ -35,12 +35,19 @@ from counterpoise.study.plan import (
     choose,
     final_runs,
     read,
-    reference_label,
     reference_runs,
+    row_of,
     tuning_runs,
     write,
 )
-from counterpoise.study.spec import Job, ReferenceSpec, RunRow, RunSpec, Stage, run_id
+from counterpoise.study.spec import (
+    AnySpec,
+    Job,
+    RunRow,
+    RunSpec,
+    Stage,
+    run_id,
+)
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -57,21 +64,17 @@ class _Work:
     facts: Facts
     asked: Plan  # the same as it was asked for, with what it left open
     runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
-    specs: dict[str, RunSpec | ReferenceSpec] = field(default_factory=dict)
+    specs: dict[str, AnySpec] = field(default_factory=dict)
     choices: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
-    def add(self, specs: Sequence[RunSpec | ReferenceSpec]) -> None:
+    def add(self, specs: Sequence[AnySpec]) -> None:
         """Take up the runs of a stage."""
         for spec in specs:
             name = run_id(spec.to_json())
             self.specs[name] = spec
-            if isinstance(spec, ReferenceSpec):
-                label, lr = reference_label(spec.reference), 0.0
-            else:
-                label, lr = self.plan.label(spec.variant), spec.lr
-            self.runs[name] = {"label": label, "seed": spec.seed, "lr": lr, "stage": spec.stage}
+            self.runs[name] = row_of(spec, self.plan)
 
     def names(self, stage: Stage) -> list[str]:
         """Return the runs of a stage."""
@@ -174,7 +177,7 @@ def stream(
             yield Foreseen(folder, p.plan, told, cost(p.plan) if cost else None)
         for work in works:
             work.add_references()
-            if work.plan.grid:
+            if work.plan.tunes:
                 work.add_tuning()
             else:
                 work.add_final()
@@ -182,12 +185,13 @@ def stream(
             files.write(work.folder / PLAN, write(work.plan))
             files.make_folder(work.folder / RUNS)
         yield from _stage([w for w in works if w.names("reference")], "reference", workers)
-        yield from _stage([work for work in works if work.plan.grid], "tuning", workers)
+        yield from _stage([work for work in works if work.plan.tunes], "tuning", workers)
         for work in works:
-            if work.plan.grid:
+            if work.plan.tunes:
                 work.add_final()
                 work.save()
-            yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)))
+            said = {k: work.plan.variant_of(k).shown(x) for k, x in work.choices.items() if x}
+            yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)), said)
         yield from _stage(works, "final", workers)
 
 
@@ -291,12 +295,13 @@ def _stage(works: list[_Work], stage: Stage, workers: int | None) -> Iterator[Ev
 
 def _take_up(work: _Work, stage: Stage) -> dict[str, list[str]]:
     """Return the finished runs, and how the environment of each differs from this one."""
-    here = reference_environment() if stage == "reference" else run_environment()
     kept = {}
     for name in work.names(stage):
         folder = work.folder / RUNS / name
         run = record.take_up(folder, work.specs[name].to_json())
         if run is not None:
+            net = isinstance(work.specs[name], RunSpec)
+            here = run_environment() if net else reference_environment()
             kept[name] = differences(run["environment"], here)
             if kept[name] and work.plan.on_other_environment == "rerun":
                 files.remove(folder / record.RUN)
@@ -308,9 +313,12 @@ def _planned(work: _Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planne
     """Describe a stage before it begins."""
     samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
-    final = samples * plan.training.epochs * len(plan.variants) * len(plan.seeds)
-    tried = len(plan.variants) * len(plan.grid) * plan.tuning.seeds
-    tuning = samples * (plan.tuning.epochs or plan.training.epochs) * tried
+    nets, epochs = plan.nets, plan.training.epochs
+    fits = len(plan.variants) - len(nets)  # each is taken for an epoch
+    final = samples * (epochs * len(nets) + fits) * len(plan.seeds)
+    tried = sum((plan.tuning.epochs or epochs) * len(plan.grid) for _ in nets)
+    tried += sum(len(plan.trials(v)) for v in plan.variants if v.model)
+    tuning = samples * tried * plan.tuning.seeds
     return Planned(
         folder=work.folder,
         runs={name: work.runs[name] for name in work.names(stage)},
@@ -324,9 +332,9 @@ def _planned(work: _Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planne
     )
 
 
-def _passes(spec: RunSpec | ReferenceSpec) -> int:
-    """Return how often a run sees the data; a reference takes about as long as an epoch."""
-    return 1 if isinstance(spec, ReferenceSpec) else spec.training.epochs
+def _passes(spec: AnySpec) -> int:
+    """Return how often a run sees the data; a classical model takes about as long as an epoch."""
+    return spec.training.epochs if isinstance(spec, RunSpec) else 1
 
 
 def _train_run(job: Job, emit: Emit) -> None:
@@ -337,7 +345,7 @@ def _train_run(job: Job, emit: Emit) -> None:
 
 
 def _tuning_scores(work: _Work) -> dict[tuple[str, float], list[float]]:
-    """Return the validation scores of the finished tuning runs, by label and learning rate."""
+    """Return the validation scores of the finished tuning runs, by label and value tried."""
     scores: dict[tuple[str, float], list[float]] = {}
     for name in work.names("tuning"):
         run = record.read(work.folder / RUNS / name)

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 import counterpoise
 from counterpoise import files, stats
 from counterpoise.registry import METRICS, REFERENCES
 from counterpoise.study import _schema, record
+from counterpoise.study._finished import Record
 from counterpoise.study._prepared import Facts, Kept, find_kept, read_kept, read_names
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study.environment import differences
@@ -26,71 +25,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One finished run.
-
-    Attributes:
-        label: the variant's, or the reference's.
-        seed: of the split, the order of the samples and the initial weights.
-        lr: the learning rate; 0 for a reference.
-        run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, tau,
-            and the scores (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the
-            test split after post-hoc logit adjustment).
-        folder: where the rest lies.
-    """
-
-    label: str
-    seed: int
-    lr: float
-    run: record.Content
-    folder: Path
-
-    def __repr__(self) -> str:
-        return f"Record({self.label!r}, seed {self.seed}, lr {self.lr:g})"
-
-    @cached_property
-    def history(self) -> list[record.Content]:
-        """The training's history, a row an epoch."""
-        rows = record.history(self.folder)
-        _schema.check_rows(self.folder / "history.jsonl", rows, (), ("epoch",))
-        return rows
-
-    @cached_property
-    def predictions(self) -> dict[str, np.ndarray]:
-        """test_logits and test_targets, validation_logits and validation_targets."""
-        return self._read_predictions()
-
-    @cached_property
-    def answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """The predicted and the true class of every test sample, without the logits behind them."""
-        kept = self._read_predictions()
-        predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
-        smallest = np.min_scalar_type(kept["test_logits"].shape[1])
-        return predicted.astype(smallest), targets.astype(smallest)
-
-    def _read_predictions(self) -> dict[str, np.ndarray]:
-        arrays, support = record.arrays(self.folder), self.run["test"]["support"]
-        sizes = {"classes": len(support), "test": sum(support)}
-        _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
-        return arrays
-
-    @cached_property
-    def flow(self) -> list[record.Content]:
-        """The signal in each layer before the first step: rows of `probe.first_step`."""
-        path = self.folder / "probe.json"
-        rows = json.loads(files.read(path))
-        _schema.check_rows(path, rows, ("name", "kind"), ("calls",))
-        return rows
-
-    @cached_property
-    def timing(self) -> record.Content:
-        """seconds, epochs_seconds and peak_memory_mb."""
-        found = record.timing(self.folder)
-        _schema.check_timing(self.folder / record.TIMING, found)
-        return found
-
-
-@dataclass(frozen=True)
 class Study:
     """A plan and its records.
 
@@ -100,8 +34,8 @@ class Study:
         data: name, source, class_names, train_counts, test_counts, shape, fingerprint, and the
             sha256 of the file in which the data are kept.
         records: the finished runs that are reported, in the order of the plan.
-        tuning: those that chose learning rates (their `run` has "validation" scores only).
-        choices: the learning rate of each label.
+        tuning: those that chose these values (their `run` has "validation" scores only).
+        choices: the learning rate of each label, or the value of its hyperparameter.
         failed: of each run that failed, its row of `expected` and the reason.
         expected: label, seed, lr and stage of every run, by the name of its folder.
         environment: versions and machine of the last `compare`.
@@ -176,13 +110,14 @@ class Study:
 
     def other_environments(self) -> dict[str, list[Record]]:
         """The runs whose environment is another than most have, by how it differs."""
-        runs = [*self.records, *self.tuning]
-        every = [json.dumps(r.run.get("environment"), sort_keys=True) for r in runs]
-        usual = json.loads(max(every, key=every.count)) if every else {}
         found: dict[str, list[Record]] = {}
-        for r in runs:
-            if said := differences(r.run.get("environment") or {}, usual or {}):
-                found.setdefault(", ".join(said), []).append(r)
+        for classical in (False, True):  # these depend on other libraries
+            runs = [r for r in (*self.records, *self.tuning) if r.classical is classical]
+            every = [json.dumps(r.run.get("environment"), sort_keys=True) for r in runs]
+            usual = json.loads(max(every, key=every.count)) if every else {}
+            for r in runs:
+                if said := differences(r.run.get("environment") or {}, usual or {}):
+                    found.setdefault(", ".join(said), []).append(r)
         return found
 
     def report(self, out: str | Path | None = None) -> "Page":
@@ -346,7 +281,14 @@ def open_study(folder: str | Path) -> Study:
     for name, row in kept["runs"].items():
         if run := _read_run(folder / RUNS, name, row, len(kept["data"]["class_names"])):
             found[row["stage"]].append(
-                Record(row["label"], row["seed"], row["lr"], run, folder / RUNS / name)
+                Record(
+                    row["label"],
+                    row["seed"],
+                    row["lr"],
+                    run,
+                    folder / RUNS / name,
+                    row.get("tuned", "lr"),
+                )
             )
     labels = [*plan.labels, *map(reference_label, REFERENCES)]
     order = {label: k for k, label in enumerate(labels)}
@@ -383,6 +325,8 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
         found = {"seed": spec["seed"], "stage": spec["stage"]}
         if spec["stage"] == "reference":
             found["label"] = reference_label(spec["reference"])
+        elif "model" in spec:
+            found["lr"] = spec["value"]
         else:
             found["lr"] = spec["training"]["lr"]
         same = run_id(spec) == name and found.items() <= row.items()

@@ -28,7 +28,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         data: its splits.
     """
     yield from _few_steps(plan, data)
-    yield from _small_classes(data)
+    yield from small_classes(data)
     yield from _small_validation(plan, data)
 
 
@@ -36,6 +36,8 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.study.defaults import usual_steps
 
     t = plan.training
+    if not plan.nets:
+        return
     samples = max(1, round((1 - t.validation) * len(data.train)))
     an_epoch = math.ceil(samples / t.batch_size)
     steps, usual = t.epochs * an_epoch, usual_steps(samples)
@@ -47,7 +49,12 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
         )
 
 
-def _small_classes(data: "Splits") -> Iterator[str]:
+def small_classes(data: "Splits") -> Iterator[str]:
+    """Yield a sentence on classes whose recall cannot be known well, if there are any.
+
+    Args:
+        data: the splits.
+    """
     from counterpoise.data import count_classes
 
     counts = count_classes(data.test.targets, data.num_classes).tolist()
@@ -72,7 +79,7 @@ def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
     counts = count_classes(data.train.targets, data.num_classes).tolist()
     held = {k: max(1, int(share * n + 0.5)) for k, n in enumerate(counts) if n and share}
     few = sorted((k for k, n in held.items() if n < _FEW_HELD), key=lambda k: counts[k])
-    if few and plan.grid:
+    if few and plan.tunes:
         said = ", ".join(f"{held[k]} of {data.class_names[k]}" for k in few[:_NAMED])
         more = f" and as few of {len(few) - _NAMED} more" if len(few) > _NAMED else ""
         yield (
@@ -82,7 +89,7 @@ def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
 
 
 def edges(plan: Plan, choices: Mapping[str, float]) -> Iterator[str]:
-    """Yield a sentence for each end of the grid at which learning rates were chosen.
+    """Yield a sentence for each end of the grid at which nets' learning rates were chosen.
 
     Args:
         plan: the study.
@@ -91,7 +98,8 @@ def edges(plan: Plan, choices: Mapping[str, float]) -> Iterator[str]:
     rates = sorted(plan.grid)
     ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
     for end, beyond, index in ends:
-        labels = [label for label, lr in choices.items() if lr == rates[index]]
+        nets = (plan.label(v) for v in plan.nets)
+        labels = [label for label in nets if choices.get(label) == rates[index]]
         if labels:
             yield (
                 f"{rates[index]:g} is the {end} learning rate that was tried, and was chosen for "
@@ -126,7 +134,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     inputs, targets = data.train.inputs[some], data.train.targets[some]
     lr = sorted(plan.grid)[len(plan.grid) // 2] if plan.grid else float(t.lr)
     sgd = partial(torch.optim.SGD, momentum=t.momentum)
-    for norm in dict.fromkeys(v.norm for v in plan.variants):
+    for norm in dict.fromkeys(v.norm for v in plan.nets):
         try:
             with torch.random.fork_rng(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

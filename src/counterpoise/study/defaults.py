@@ -98,6 +98,16 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     def decide(setting: str, value: object, reason: str) -> None:
         found.append(Default(setting, value, reason))
 
+    if not t.image_size and images and Path(plan.data.source).is_dir():
+        sides = tuple(data.train.inputs.shape[2:])
+        own = any("kept as they are" in note for note in data.notes)
+        why = "the files' own" if own else "the median of the files' shorter sides, 32 at most"
+        value = sides[0] if sides[0] == sides[1] else sides
+        decide("training.image_size", value, f"{why}; the plan can take more")
+    if not plan.seeds:
+        decide("seeds", SEEDS, "the fewest from which a small difference can be believed")
+    if not plan.nets:  # the rest is theirs
+        return _with(plan, found), tuple(found)
     counts = np.bincount(data.train.targets.numpy(), minlength=data.num_classes)
     held = np.maximum(1, np.round(t.validation * counts)) if t.validation else 0
     kept = counts - held * (counts > 0)
@@ -110,12 +120,6 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if "auto" in (*plan.norms, *(v.norm for v in plan.variant)):
         norm = "batch" if images else "none"
         decide("norms", norm, "usual for images" if images else "usual for a small MLP")
-    if not t.image_size and images and Path(plan.data.source).is_dir():
-        sides = tuple(data.train.inputs.shape[2:])
-        own = any("kept as they are" in note for note in data.notes)
-        why = "the files' own" if own else "the median of the files' shorter sides, 32 at most"
-        value = sides[0] if sides[0] == sides[1] else sides
-        decide("training.image_size", value, f"{why}; the plan can take more")
     batch = t.batch_size or _batch_size(samples, rarest)
     if not t.batch_size:
         why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"
@@ -128,18 +132,15 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         decide("tuning.epochs", short, "a third, for each learning rate that is tried")
     if t.augment == "auto":
         decide("training.augment", *_augment(data))
-    if not plan.seeds:
-        decide("seeds", SEEDS, "the fewest from which a small difference can be believed")
     return _with(plan, found), tuple(found)
 
 
 def _with(plan: Plan, found: Iterable[Default]) -> Plan:
     """Return the plan with what was decided in place of what was open."""
     chosen: dict[str, Any] = {d.setting: d.value for d in found}
-    norms = tuple(chosen["norms"] if n == "auto" else n for n in plan.norms)
-    single = tuple(
-        replace(v, norm=chosen["norms"]) if v.norm == "auto" else v for v in plan.variant
-    )
+    norm = chosen.get("norms", "auto")
+    norms = tuple(norm if n == "auto" else n for n in plan.norms)
+    single = tuple(replace(v, norm=norm) if v.norm == "auto" else v for v in plan.variant)
     tables = {
         name: replace(
             getattr(plan, name),

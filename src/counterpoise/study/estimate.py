@@ -23,6 +23,8 @@ _BATCHES = 4  # that are trained on at a time
 def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     """Time some steps of the plan's net on its data, and return what plans like it will take.
 
+    Classical models are not counted; they take seconds.
+
     Args:
         plan: a filled one.
         data: its splits.
@@ -32,6 +34,8 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
         A function from a plan with the same net, batch size and data to seconds; None where the
         net cannot be timed: what is wrong with it is reported by its runs.
     """
+    if not plan.nets:
+        return None
     try:
         a_sample = _seconds_a_sample(plan, data)
     except Exception:  # the user's own net, loss or device may raise anything
@@ -41,7 +45,7 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     samples = share * len(data.train)
 
     def seconds(plan: Plan) -> float:
-        t, variants = plan.training, len(plan.variants)
+        t, variants = plan.training, len(plan.nets)
         trials = variants * len(plan.grid) * plan.tuning.seeds
         finals = variants * len(plan.seeds)
         tuned = trials * (plan.tuning.epochs or t.epochs)
@@ -71,7 +75,7 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
-            net = build(t.model, plan.variants[0].norm, shape, data.num_classes).to(device)
+            net = build(t.model, plan.nets[0].norm, shape, data.num_classes).to(device)
 
             def train_once() -> None:
                 train.fit(

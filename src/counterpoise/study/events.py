@@ -11,7 +11,7 @@ A worker sends those of its run; whatever engine started it passes them on.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -193,12 +193,14 @@ class Chosen:
     """The learning rate of each label; of those whose runs could not be made there is none.
 
     Attributes:
-        rates: by label.
+        rates: by label; of a classical model the value of its hyperparameter.
         cautions: on rates at an end of what was tried, in sentences.
+        words: the same as `rates` as text, such as "lr 0.1" or "C = 0.3".
     """
 
     rates: Mapping[str, float]
     cautions: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from counterpoise.registry import unknown
 from counterpoise.study._check import NORMS, as_seeds, check_plan, shown
 from counterpoise.study._sources import digest_of
 from counterpoise.study.settings import (
+    BALANCED,
     SEEDS,
     TUNING_SEED,
     Data,
@@ -26,7 +27,7 @@ from counterpoise.study.settings import (
     setting,
     settle,
 )
-from counterpoise.study.spec import ReferenceSpec, RunSpec, Stage
+from counterpoise.study.spec import AnySpec, ClassicalSpec, ReferenceSpec, RunRow, RunSpec, Stage
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -59,6 +60,11 @@ class Plan:
         registry.DEFAULT_LOSSES, f"{', '.join(registry.LOSSES)}; +drw: weights that set in late"
     )
     samplers: tuple[str, ...] = setting(("shuffle",), ", ".join(registry.SAMPLERS))
+    classical: tuple[str, ...] = setting(
+        (),
+        f"{', '.join(registry.CLASSICAL)}, module:name: beside the nets, tuned; +balanced: "
+        "class_weight",
+    )
     variant: tuple[Variant, ...] = ()
     seeds: tuple[int, ...] = setting((), "a number of seeds, or a list of them; []: five")
     metric: str = setting(
@@ -91,7 +97,11 @@ class Plan:
     def variants(self) -> tuple[Variant, ...]:
         """All of them, each once, the baseline first."""
         crossed = itertools.product(self.norms, self.losses, self.samplers)
-        every = dict.fromkeys([*(Variant(*words) for words in crossed), *self.variant])
+        nets = [Variant(*words) for words in crossed]
+        words = self.classical
+        if is_classical(self.training.model):  # there is no net then
+            nets, words = [], (self.training.model, *words)
+        every = dict.fromkeys([*nets, *map(Variant.of_classical, words), *self.variant])
         labels = {self._label(v, list(every)): v for v in every}
         first = labels.get(self.baseline)
         return tuple(sorted(every, key=lambda v: v is not first)) if first else tuple(every)
@@ -105,21 +115,45 @@ class Plan:
         """The variants' labels, the baseline's first."""
         return tuple(self._label(v, list(self.variants)) for v in self.variants)
 
+    @property
+    def nets(self) -> tuple[Variant, ...]:
+        """The variants that are nets."""
+        return tuple(v for v in self.variants if not v.model)
+
+    def variant_of(self, label: str) -> Variant:
+        """Return the variant of a label."""
+        return self.variants[self.labels.index(label)]
+
+    def trials(self, variant: Variant) -> tuple[float, ...]:
+        """Return the learning rates, or values of a hyperparameter, that are tried of a variant."""
+        return variant.trials(self.grid)
+
+    @property
+    def tunes(self) -> bool:
+        """True where anything is tried for any variant."""
+        return any(map(self.trials, self.variants))
+
     def _label(self, variant: Variant, every: list[Variant]) -> str:
+        nets = [v for v in every if not v.model]
         axes = [
             getattr(variant, axis)
             for axis in ("norm", "loss", "sampler")
-            if len({getattr(v, axis) for v in every}) > 1
+            if len({getattr(v, axis) for v in nets}) > 1
         ]
+        if variant.model:
+            axes = [variant.model]
         words = [word.partition(":")[2] or word for word in axes] or [variant.loss]
         return ", ".join([*words, *(f"{k}={v}" for k, v in variant.settings.items())])
 
     @property
     def size(self) -> str:
         """The number of trainings, in words."""
-        tuning = len(self.variants) * len(self.grid) * self.tuning.seeds
+        tuning = sum(len(self.trials(v)) for v in self.variants) * self.tuning.seeds
         final = f"{len(self.variants) * (len(self.seeds) or SEEDS)} runs to compare"
-        return f"{tuning} runs to choose learning rates, then {final}" if tuning else final
+        what = "learning rates" if self.nets else "hyperparameters"
+        if self.nets and any(v.model and self.trials(v) for v in self.variants):
+            what += " and hyperparameters"
+        return f"{tuning} runs to choose {what}, then {final}" if tuning else final
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -139,6 +173,18 @@ def reference_label(word: str) -> str:
     return word.replace("_", " ")
 
 
+def row_of(spec: AnySpec, plan: Plan) -> RunRow:
+    """Return a run in short."""
+    if isinstance(spec, ReferenceSpec):
+        label = reference_label(spec.reference)
+        return {"label": label, "seed": spec.seed, "lr": 0.0, "stage": spec.stage}
+    label = plan.label(spec.variant)
+    if isinstance(spec, RunSpec):
+        return {"label": label, "seed": spec.seed, "lr": spec.lr, "stage": spec.stage}
+    row: RunRow = {"label": label, "seed": spec.seed, "lr": spec.value, "stage": spec.stage}
+    return {**row, "tuned": spec.variant.tuned if spec.value else ""}
+
+
 def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[ReferenceSpec]:
     """Return the fits of the classical models that there are for samples of a shape, seed by seed.
 
@@ -156,8 +202,18 @@ def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Referenc
     ]
 
 
-def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:
-    """Return the runs that choose a learning rate for each variant; none where it is fixed.
+def is_classical(model: str) -> bool:
+    """Return True for the word of a classical model, with or without "+balanced".
+
+    Example:
+        >>> is_classical("random_forest+balanced"), is_classical("resnet8")
+        (True, False)
+    """
+    return isinstance(model, str) and model.removesuffix(BALANCED) in registry.CLASSICAL
+
+
+def tuning_runs(plan: Plan, data: str) -> list[RunSpec | ClassicalSpec]:
+    """Return the runs that choose a value for each variant; none where it is fixed.
 
     Args:
         plan: the study.
@@ -167,13 +223,15 @@ def tuning_runs(plan: Plan, data: str) -> list[RunSpec]:
     return [
         _spec(plan, data, "tuning", variant, TUNING_SEED + k, lr, epochs)
         for variant in plan.variants
-        for lr in plan.grid
+        for lr in plan.trials(variant)
         for k in range(plan.tuning.seeds)
     ]
 
 
-def final_runs(plan: Plan, data: str, choices: Mapping[str, float]) -> list[RunSpec]:
-    """Return the runs that are reported, seed by seed; `choices` gives a label's rate."""
+def final_runs(
+    plan: Plan, data: str, choices: Mapping[str, float]
+) -> list[RunSpec | ClassicalSpec]:
+    """Return the runs that are reported, seed by seed; `choices` gives a label's value."""
     epochs = plan.training.epochs
     return [
         _spec(plan, data, "final", variant, seed, choices[plan.label(variant)], epochs)
@@ -185,7 +243,11 @@ def final_runs(plan: Plan, data: str, choices: Mapping[str, float]) -> list[RunS
 
 def _spec(
     plan: Plan, data: str, stage: Stage, variant: Variant, seed: int, lr: float, epochs: int
-) -> RunSpec:
+) -> RunSpec | ClassicalSpec:
+    if variant.model:
+        sources = {word: digest_of(word) for word in (variant.model,) if ":" in word}
+        share = plan.training.validation
+        return ClassicalSpec(variant, seed, stage, lr, share, sources, data)
     training = replace(plan.training, lr=lr, epochs=epochs)
     words = (variant.norm, variant.plain_loss, variant.sampler, training.model, training.augment)
     sources = {word: digest_of(word) for word in words if ":" in word}
@@ -193,24 +255,26 @@ def _spec(
 
 
 def choose(plan: Plan, scores: Mapping[tuple[str, float], list[float]]) -> dict[str, float]:
-    """Return the learning rate with the best mean validation score, for each variant's label.
+    """Return the tried value with the best mean validation score, for each variant's label.
 
     Args:
         plan: the study.
-        scores: of each label and learning rate, one a tuning seed; without those that failed.
+        scores: of each label and value, one a tuning seed; without those that failed.
 
-    Of equal ones the lower rate is taken. A variant none of whose rates worked is left out.
+    Of equal ones the lower value is taken. A variant none of whose values worked is left out; one
+    of which none is tried has the plan's learning rate, or 0 if it is a classical model.
     """
-    if not plan.grid:
-        return {label: float(plan.training.lr) for label in plan.labels}
-    chosen = {}
-    for label in plan.labels:
+    chosen: dict[str, float] = {}
+    for label, variant in zip(plan.labels, plan.variants, strict=True):
+        trials = plan.trials(variant)
         means = {
             lr: math.fsum(found) / len(found)
-            for lr in plan.grid
+            for lr in trials
             if len(found := scores.get((label, lr), [])) == plan.tuning.seeds
         }
-        if means:
+        if not trials:
+            chosen[label] = 0 if variant.model else float(plan.training.lr)
+        elif means:
             chosen[label] = min(means, key=lambda lr: (-means[lr], lr))
     return chosen
 
@@ -303,7 +367,8 @@ def write(plan: Plan) -> str:
                 lines.append(f"{text:40}  # {f.metadata['help']}")
     for v in plan.variant:
         lines += ["", "[[variant]]"]
-        lines += [f"{k} = {_toml(getattr(v, k))}" for k in v.__dataclass_fields__]
+        keys = ("model", "settings") if v.model else ("norm", "loss", "sampler", "settings")
+        lines += [f"{k} = {_toml(getattr(v, k))}" for k in keys]
     text = "\n".join(lines) + "\n"
     try:
         same = read(tomllib.loads(text)) == plan

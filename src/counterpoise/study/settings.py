@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 SEEDS = 5  # of a study, if nothing is said
-_DRW = "+drw"
+_DRW, BALANCED = "+drw", "+balanced"  # behind a loss, behind a classical model
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -47,12 +47,18 @@ def _plain_number(value: object) -> object:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train: a norm, a loss and a sampler, with the loss's own settings."""
+    """One way to train: a norm, a loss and a sampler, with the loss's own settings.
+
+    With a `model` it is a classical one, a key of `registry.CLASSICAL` or the `module:name` of
+    anything with scikit-learn's interface; then the settings are its own, and a list of numbers
+    among them is the values that are tried of it. Norm, loss and sampler say nothing then.
+    """
 
     norm: str = "none"
     loss: str = "cross_entropy"
     sampler: str = "shuffle"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.settings, Mapping):
@@ -60,9 +66,17 @@ class Variant:
             settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
             object.__setattr__(self, "settings", settings)
 
+    @classmethod
+    def of_classical(cls, word: str) -> "Variant":
+        """Return the variant of a classical model; "+balanced" behind it weights the classes."""
+        balanced = isinstance(word, str) and word.endswith(BALANCED)
+        settings = {"class_weight": "balanced"} if balanced else {}
+        return cls(model=word.removesuffix(BALANCED) if balanced else word, settings=settings)
+
     def __hash__(self) -> int:
         """Equal variants have equal hashes, whatever their settings."""
-        return hash((self.norm, self.loss, self.sampler, json.dumps(dict(self.settings))))
+        words = (self.norm, self.loss, self.sampler, self.model)
+        return hash((*words, json.dumps(dict(self.settings))))
 
     @property
     def deferred(self) -> bool:
@@ -73,6 +87,54 @@ class Variant:
     def plain_loss(self) -> str:
         """The loss without "+drw"."""
         return self.loss.removesuffix(_DRW)
+
+    @property
+    def tuned(self) -> str:
+        """The setting that is tuned: "lr"; a hyperparameter of a classical model, or ""."""
+        if not self.model:
+            return "lr"
+        listed = [key for key, value in self.settings.items() if isinstance(value, list)]
+        row = registry.CLASSICAL.get(self.model)
+        if listed:
+            return listed[0]
+        return row.tuned if row is not None and row.tuned not in self.settings else ""
+
+    def trials(self, rates: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the values that are tried of it, as many as learning rates of the nets.
+
+        A classical model has four: the middle ones of them are taken where there are fewer rates,
+        values between the same ends, on a logarithmic scale, where there are more. A list of its
+        settings stays as it is.
+        """
+        listed = self.settings.get(self.tuned)
+        if isinstance(listed, list) and self.model:
+            return tuple(listed)
+        if not self.model or not self.tuned:
+            return () if self.model else rates
+        grid, n = registry.CLASSICAL[self.model].grid, len(rates)
+        if n <= len(grid):
+            first = (len(grid) - n) // 2
+            return grid[first : first + n]
+        step = math.log(grid[-1] / grid[0]) / (n - 1)
+        spread = (grid[0] * math.exp(k * step) for k in range(n))
+        whole = isinstance(grid[0], int)
+        return tuple(dict.fromkeys(round(x) if whole else float(f"{x:.2g}") for x in spread))
+
+    def shown(self, value: float) -> str:
+        """Write the value that was chosen for it, such as "lr 0.1" or "C = 0.3"; "" for nothing."""
+        return chosen_words(self.tuned, value)
+
+
+def chosen_words(tuned: str, value: float) -> str:
+    """Write a value that was tried or chosen, such as "lr 0.1" or "C = 0.3"; "" for nothing.
+
+    Example:
+        >>> chosen_words("lr", 0.1), chosen_words("C", 0.3), chosen_words("", 0.0)
+        ('lr 0.1', 'C = 0.3', '')
+    """
+    if not tuned:
+        return ""
+    return f"lr {value:g}" if tuned == "lr" else f"{tuned} = {value:g}"
 
 
 @dataclass(frozen=True)
@@ -127,7 +189,10 @@ class Imbalance:
 class Training:
     """The training settings that all variants share; `defaults.fill` decides what is 0 or auto."""
 
-    model: str = setting("auto", f"{', '.join(registry.MODELS)}, module:name; auto: by the data")
+    model: str = setting(
+        "auto",
+        f"{', '.join(registry.MODELS)}, module:name; auto: by the data; or one of classical, alone",
+    )
     image_size: int | tuple[int, ...] = setting(
         0, "to which a folder of images is scaled, such as 224 or [180, 240]; 0: by the files"
     )

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Literal, NotRequired, TypedDict, cast
 
 from counterpoise.study.record import Content
-from counterpoise.study.settings import Training, Variant
+from counterpoise.study.settings import Training, Variant, chosen_words
 
 Stage = Literal["reference", "tuning", "final"]
 
@@ -48,12 +48,56 @@ class RunSpec:
         # The data's fingerprint stands for how images were resized.
         training: Content = {k: v for k, v in asdict(self.training).items() if k != "resize"}
         training["watch"] = list(self.training.watch)
+        words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
         return {
-            "variant": {**asdict(self.variant), "settings": dict(self.variant.settings)},
+            "variant": {**words, "settings": dict(self.variant.settings)},
             "seed": self.seed,
             "stage": self.stage,
             "metric": self.metric,
             "training": training,
+            "sources": dict(self.sources),
+            "data": self.data,
+        }
+
+
+@dataclass(frozen=True)
+class ClassicalSpec:
+    """One fit of a classical model that is a variant: all that was asked for.
+
+    Attributes:
+        variant: with a `model`.
+        seed: of the split, and of what the model draws.
+        stage: whether it chooses the value of what is tuned or is reported.
+        value: of the variant's `tuned`; 0 where nothing is.
+        validation: share of the training split that choices are made on, as for the nets.
+        sources: a digest of the user's own code, if the model is such.
+        data: the fingerprint of the data.
+    """
+
+    variant: Variant
+    seed: int
+    stage: Stage
+    value: float
+    validation: float
+    sources: Mapping[str, str | None]
+    data: str
+
+    @property
+    def settings(self) -> Content:
+        """The hyperparameters that the model is made with."""
+        tuned = {self.variant.tuned: self.value} if self.variant.tuned and self.value else {}
+        return {**self.variant.settings, **tuned}
+
+    def to_json(self) -> Content:
+        """Return it as `run.json` holds it: mappings, lists, texts and numbers."""
+        return {
+            "model": self.variant.model,
+            "settings": self.settings,
+            "tuned": self.variant.tuned,
+            "value": self.value,
+            "seed": self.seed,
+            "stage": self.stage,
+            "validation": self.validation,
             "sources": dict(self.sources),
             "data": self.data,
         }
@@ -84,13 +128,25 @@ class ReferenceSpec:
 class RunRow(TypedDict):
     """A run in short, as `study.json` lists it by the name of its folder.
 
-    The learning rate of a reference, which has none, is 0.
+    `lr` is the learning rate; of a classical model the value of its hyperparameter, which is
+    `tuned`, or 0 where it has none, as a reference.
     """
 
     label: str
     seed: int
     lr: float
     stage: Stage
+    tuned: NotRequired[str]
+
+
+AnySpec = RunSpec | ClassicalSpec | ReferenceSpec
+
+
+def run_words(row: RunRow) -> str:
+    """Say which run of its label one is: what it tries, or its seed."""
+    if row["stage"] == "tuning":
+        return chosen_words(row.get("tuned", "lr"), row["lr"])
+    return f"seed {row['seed']}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +161,7 @@ class Job:
         num_classes: of the data.
     """
 
-    spec: RunSpec | ReferenceSpec
+    spec: AnySpec
     folder: Path
     study: Path
     samples: Path
@@ -119,7 +175,9 @@ def run_id(spec: Content) -> str:
         spec: of `to_json`, or read from a `run.json`.
     """
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    axes = (spec["variant"][axis] for axis in ("norm", "loss", "sampler"))
-    words = spec["reference"] if spec["stage"] == "reference" else "-".join(axes)
+    if spec["stage"] == "reference" or "model" in spec:
+        words = spec["reference"] if spec["stage"] == "reference" else spec["model"]
+    else:
+        words = "-".join(spec["variant"][axis] for axis in ("norm", "loss", "sampler"))
     readable = re.sub(r"[^A-Za-z0-9_+-]", "_", words)[:60]
     return f"{readable}-{spec['stage']}-{spec['seed']}-{digest[:12]}"

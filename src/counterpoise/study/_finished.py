@@ -1,0 +1,89 @@
+"""One finished run of a study, read from its folder on use."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from counterpoise import files
+from counterpoise.study import _schema, record
+from counterpoise.study.settings import chosen_words
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        label: the variant's, or the reference's.
+        seed: of the split, the order of the samples and the initial weights.
+        lr: the learning rate; of a classical model the value of its `tuned`, 0 for none.
+        run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, tau,
+            and the scores (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the
+            test split after post-hoc logit adjustment).
+        folder: where the rest lies.
+        tuned: "lr"; of a classical model the hyperparameter that was tuned, or "".
+    """
+
+    label: str
+    seed: int
+    lr: float
+    run: record.Content
+    folder: Path
+    tuned: str = "lr"
+
+    def __repr__(self) -> str:
+        words = (repr(self.label), f"seed {self.seed}", chosen_words(self.tuned, self.lr))
+        return f"Record({', '.join(filter(None, words))})"
+
+    @property
+    def classical(self) -> bool:
+        """True for a classical model, which has no history, weights and flow."""
+        return "variant" not in self.run.get("spec", {"variant": None})
+
+    @cached_property
+    def history(self) -> list[record.Content]:
+        """The training's history, a row an epoch; none of a classical model."""
+        if self.classical:
+            return []
+        rows = record.history(self.folder)
+        _schema.check_rows(self.folder / "history.jsonl", rows, (), ("epoch",))
+        return rows
+
+    @cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """test_logits and test_targets, validation_logits and validation_targets."""
+        return self._read_predictions()
+
+    @cached_property
+    def answers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted and the true class of every test sample, without the logits behind them."""
+        kept = self._read_predictions()
+        predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
+        smallest = np.min_scalar_type(kept["test_logits"].shape[1])
+        return predicted.astype(smallest), targets.astype(smallest)
+
+    def _read_predictions(self) -> dict[str, np.ndarray]:
+        arrays, support = record.arrays(self.folder), self.run["test"]["support"]
+        sizes = {"classes": len(support), "test": sum(support)}
+        _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
+        return arrays
+
+    @cached_property
+    def flow(self) -> list[record.Content]:
+        """The signal in each layer before the first step: rows of `probe.first_step`, or none."""
+        if self.classical:
+            return []
+        path = self.folder / "probe.json"
+        rows = json.loads(files.read(path))
+        _schema.check_rows(path, rows, ("name", "kind"), ("calls",))
+        return rows
+
+    @cached_property
+    def timing(self) -> record.Content:
+        """seconds, epochs_seconds and peak_memory_mb."""
+        found = record.timing(self.folder)
+        _schema.check_timing(self.folder / record.TIMING, found)
+        return found
