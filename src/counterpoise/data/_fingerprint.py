@@ -13,8 +13,8 @@ from counterpoise.data.splits import Splits
 def fingerprint(data: Splits) -> str:
     """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
 
-    Shapes, dtypes, values and their order count; the data set's name and source do not, nor do
-    memory layout and device.
+    Shapes, dtypes, values and their order count, and groups where there are any; the data set's
+    name and source do not, nor do memory layout and device.
 
     Args:
         data: The data set.
@@ -29,7 +29,9 @@ def fingerprint(data: Splits) -> str:
     """
     found = hashlib.sha256(json.dumps(data.class_names).encode())
     for split in (data.train, data.test):
-        for tensor in (split.inputs, split.targets):
+        for tensor in (split.inputs, split.targets, split.groups):
+            if tensor is None:  # groups, which decide what validation is split off
+                continue
             found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             flat = tensor.detach().cpu().contiguous().flatten()
             found.update(flat.view(torch.uint8).numpy().data)

@@ -79,7 +79,26 @@ def gather(
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
-    return replace(data, train=train, test=test), left_out
+    data = replace(data, train=train, test=test)
+    return (draw_first(data) if plan.test == "per_seed" else data), left_out
+
+
+def draw_first(data: "Splits") -> "Splits":
+    """Return data whose seeds draw test splits, split as a seed does it.
+
+    Raises:
+        ValueError: they have a test split of their own.
+    """
+    from counterpoise.data import draw_test
+
+    if not data.held_out or data.validation is not None:
+        raise ValueError(
+            f"data.test = 'per_seed' draws test splits from samples that have none, but "
+            f"{data.source} has splits of its own; leave data.test out to test on that split, or "
+            "put its samples together with those to train on"
+        )
+    train, test, _ = draw_test(data.train, data.test, _DRAW_SEED)
+    return replace(data, train=train, test=test)
 
 
 def keep(
@@ -115,6 +134,7 @@ def keep(
         for name, split in splits.items()
         for kind in ("inputs", "targets")
     }
+    tensors |= {f"{k}_groups": s.groups for k, s in splits.items() if s.groups is not None}
     tensors |= {
         f"{name}_names": _packed(split.names) for name, split in splits.items() if split.names
     }
@@ -181,8 +201,11 @@ def load_splits(folder: Path) -> "tuple[Split, Split]":
     from counterpoise.data import Split
 
     kept = safetensors.torch.load_file(folder / FILE)
-    train = Split(kept["train_inputs"], kept["train_targets"])
-    return train, Split(kept["test_inputs"], kept["test_targets"])
+    train, test = (
+        Split(kept[f"{k}_inputs"], kept[f"{k}_targets"], groups=kept.get(f"{k}_groups"))
+        for k in ("train", "test")
+    )
+    return train, test
 
 
 def _imbalanced(split: "Split", num_classes: int, i: Imbalance, largest: int) -> "Split":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import FILE, Facts, gather, keep
+from counterpoise.study._prepared import FILE, Facts, draw_first, gather, keep
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
 from counterpoise.study.engines import run_all
@@ -216,7 +216,10 @@ def _prepare(
         plan = asked
         splits, left_out = gather(plan, data, on_reading)
     shaped = resumed and before is not None and before.time == asked.time
+    fixed = plan.test == "fixed"
     plan, defaults = fill(plan, splits)
+    if fixed and plan.test == "per_seed":
+        splits = draw_first(splits)
     check_plan_on(plan, splits)
     cost = None
     if plan.time and not shaped:

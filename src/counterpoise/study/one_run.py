@@ -23,7 +23,7 @@ from counterpoise.study.environment import reference_environment, run_environmen
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
 from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
-from counterpoise.study.spec import Job, ReferenceSpec, RunSpec
+from counterpoise.study.spec import Job, ReferenceSpec, RunSpec, TestSplit
 from counterpoise.text import printable
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
@@ -65,7 +65,7 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits = _read_data(job.study, spec.validation, spec.seed)
+    splits, rows = _read_data(job.study, spec.validation, spec.seed, spec.test)
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
     model = Reference(spec.reference, train.inputs, train.targets, job.num_classes, spec.seed)
@@ -78,18 +78,31 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    record.finish(job.folder, {"predictions.npz": record.npz(**kept)}, run, timing)
+    record.finish(job.folder, {"predictions.npz": record.npz(**kept, **rows)}, run, timing)
 
 
-def _read_data(study: Path, validation: float, seed: int) -> dict[str, data.Split]:
-    """Split by the seed, and scale features by the training split's statistics."""
-    whole, test = load_splits(study)
-    splits = {"train": whole, "test": test}
+def _read_data(
+    study: Path, validation: float, seed: int, test: TestSplit
+) -> tuple[dict[str, data.Split], dict[str, np.ndarray]]:
+    """Split by the seed, and scale features by the training split's statistics.
+
+    Returns:
+        The splits; and, where the seed draws the test split, "test_rows": the positions of its
+        samples among those kept to train on and, after them, those kept to test on.
+    """
+    whole, held = load_splits(study)
+    rows: dict[str, np.ndarray] = {}
+    if test == "per_seed":
+        whole, held, positions = data.draw_test(whole, held, seed)
+        rows["test_rows"] = positions.numpy()
+    splits = {"train": whole, "test": held}
     if validation:
-        pair = data.split_validation(whole, validation, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
+            pair = data.split_validation(whole, validation, seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
     scale = data.standardizer(splits["train"].inputs)
-    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
+    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}, rows
 
 
 def _score(
@@ -127,7 +140,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits = _read_data(job.study, t.validation, spec.seed)
+        self.splits, self.rows = _read_data(job.study, t.validation, spec.seed, spec.test)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -232,7 +245,7 @@ class _Training:
         if not final:
             return {}, found
         return {
-            "predictions.npz": record.npz(**kept),
+            "predictions.npz": record.npz(**kept, **self.rows),
             "weights.safetensors": record.tensors(self.net.state_dict()),
         }, found
 

@@ -12,6 +12,7 @@ from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant
 
 Stage = Literal["reference", "tuning", "final"]
+TestSplit = Literal["fixed", "per_seed"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RunSpec:
         training: the plan's, with this run's learning rate and epochs.
         sources: a digest of the user's own code, by each `module:name` that is used.
         data: the fingerprint of the data.
+        test: "fixed", the data's test split; or "per_seed", one drawn by this run's seed.
     """
 
     variant: Variant
@@ -37,6 +39,7 @@ class RunSpec:
     training: Training
     sources: Mapping[str, str | None]
     data: str
+    test: TestSplit = "fixed"
 
     @property
     def lr(self) -> float:
@@ -53,6 +56,7 @@ class RunSpec:
             "training": {**asdict(self.training), "watch": list(self.training.watch)},
             "sources": dict(self.sources),
             "data": self.data,
+            **_unless_fixed(self.test),
         }
 
 
@@ -65,6 +69,7 @@ class ReferenceSpec:
         seed: of the split, and of what the model draws.
         validation: share of the training split that is held out, as for the nets.
         data: the fingerprint of the data.
+        test: as of a `RunSpec`.
     """
 
     reference: str
@@ -72,10 +77,17 @@ class ReferenceSpec:
     validation: float
     data: str
     stage: Literal["reference"] = "reference"
+    test: TestSplit = "fixed"
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it."""
-        return asdict(self)
+        content = asdict(self)
+        return content | _unless_fixed(content.pop("test"))
+
+
+def _unless_fixed(test: TestSplit) -> Content:
+    """Return the entry of a test split that is not the data's."""
+    return {} if test == "fixed" else {"test": test}
 
 
 class RunRow(TypedDict):
