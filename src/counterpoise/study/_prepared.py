@@ -79,18 +79,19 @@ def gather(
     i = plan.imbalance
     train = _imbalanced(data.train, data.num_classes, i, i.largest)
     test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
-    data = replace(data, train=train, test=test)
-    return (draw_first(data) if plan.test == "per_seed" else data), left_out
+    return replace(data, train=train, test=test), left_out
 
 
-def draw_first(data: "Splits") -> "Splits":
-    """Return data whose seeds draw test splits, split as a seed does it.
+def with_test(plan: Plan, data: "Splits") -> "Splits":
+    """Return data of `gather` with the test split of a plan: where each seed draws one, such a one.
 
     Raises:
         ValueError: they have a test split of their own.
     """
     from counterpoise.data import draw_test
 
+    if plan.test == "fixed":
+        return data
     if not data.held_out or data.validation is not None:
         raise ValueError(
             f"data.test = 'per_seed' draws test splits from samples that have none, but "

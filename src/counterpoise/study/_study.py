@@ -57,7 +57,11 @@ class Record:
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
-        """test_logits and test_targets, validation_logits and validation_targets."""
+        """test_logits and test_targets, validation_logits and validation_targets.
+
+        Of a study whose seeds draw test splits also test_rows, the positions of the test samples:
+        those kept to train on are numbered from 0 on, and those kept to test on after them.
+        """
         return self._read_predictions()
 
     @cached_property
@@ -68,9 +72,16 @@ class Record:
         smallest = np.min_scalar_type(kept["test_logits"].shape[1])
         return predicted.astype(smallest), targets.astype(smallest)
 
+    @cached_property
+    def test_rows(self) -> np.ndarray | None:
+        """The positions of the test samples as in `predictions`; None for the data's test split."""
+        return self._read_predictions().get("test_rows")
+
     def _read_predictions(self) -> dict[str, np.ndarray]:
         arrays, support = record.arrays(self.folder), self.run["test"]["support"]
-        sizes = {"classes": len(support), "test": sum(support)}
+        held = (self.run.get("validation") or {}).get("support", ())
+        pool = sum(self.run["train_counts"]) + sum(held) + sum(support)
+        sizes = {"classes": len(support), "test": sum(support), "pool": pool}
         _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
         return arrays
 
@@ -151,15 +162,34 @@ class Study:
         """
         return find_kept(self.folder, self.data)
 
+    @property
+    def resampled(self) -> bool:
+        """True where each seed draws a test split of its own."""
+        return self.plan.test == "per_seed"
+
+    @property
+    def test_to_train(self) -> float:
+        """The test samples a training sample where each seed draws its test split, else 0.
+
+        With that, intervals are corrected: `stats.compare_paired`.
+        """
+        runs = [r.run for r in (*self.records, *self.references)] if self.resampled else []
+        found = [sum(run["test"]["support"]) / max(1, sum(run["train_counts"])) for run in runs]
+        return sum(found) / len(found) if found else 0.0
+
     def sample_names(self, split: str) -> tuple[str, ...] | None:
         """The file names or row numbers of the samples of a split, as its data had them.
 
         Args:
-            split: "train" or "test".
+            split: "train" or "test", as they are kept; or "pool", the one and after it the other,
+                in which `Record.test_rows` are positions.
 
         Returns:
             None where the data have no names, or are no longer kept.
         """
+        if split == "pool":
+            train, test = self.sample_names("train"), self.sample_names("test")
+            return train + test if train and test else None
         if self.data_file is None:
             return None
         found = read_names(self.data_file, split)
@@ -235,6 +265,7 @@ class Study:
             margin=self.plan.margin,
             chance=self.chance,
             noise_sd=noise,
+            test_to_train=self.test_to_train,
         )
 
     @cached_property
@@ -284,7 +315,9 @@ class Study:
         if self.best is None:
             return []
         scores = {self.best: self.scores()[self.best], **self.reference_scores()}
-        return stats.compare_variants(scores, self.best, margin=self.plan.margin)
+        return stats.compare_variants(
+            scores, self.best, margin=self.plan.margin, test_to_train=self.test_to_train
+        )
 
     def adjusted_verdict(self) -> stats.Verdict | None:
         """Judge the baseline after post-hoc logit adjustment against itself before; None without.
