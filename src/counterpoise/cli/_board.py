@@ -263,9 +263,9 @@ def _text(form: str, column: Column) -> TextColumn:
     return TextColumn(form, markup=False, table_column=column)
 
 
-def mean_and_interval(values: list[float]) -> str:
+def mean_and_interval(values: list[float], test_to_train: float = 0.0) -> str:
     """Write a mean with its 95% interval over seeds, in percent."""
-    found = t_interval(values)
+    found = t_interval(values, test_to_train=test_to_train)
     if found.high is None:  # of a single seed
         return f"{found.estimate:.1%}"
     return f"{found.estimate:.1%} ± {100 * (found.high - found.estimate):.1f}"

@@ -168,6 +168,11 @@ class Study:
         return self.plan.test == "per_seed"
 
     @property
+    def on_test(self) -> str:
+        """Where scores are measured, in words."""
+        return "on each seed's test split" if self.resampled else "on the test split"
+
+    @property
     def test_to_train(self) -> float:
         """The test samples a training sample where each seed draws its test split, else 0.
 

@@ -28,7 +28,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         data: its splits.
     """
     yield from _few_steps(plan, data)
-    yield from _small_classes(data)
+    yield from _small_classes(plan, data)
     yield from _small_validation(plan, data)
 
 
@@ -47,7 +47,7 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
         )
 
 
-def _small_classes(data: "Splits") -> Iterator[str]:
+def _small_classes(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.data import count_classes
 
     counts = count_classes(data.test.targets, data.num_classes).tolist()
@@ -59,6 +59,12 @@ def _small_classes(data: "Splits") -> Iterator[str]:
             for k in wide[:_NAMED]
         )
         more = f" and as few of {len(wide) - _NAMED} more" if len(wide) > _NAMED else ""
+        if plan.test == "per_seed":
+            yield (
+                f"few test samples in each seed: {said}{more}; one seed's recall of such a class is "
+                "known no better: believe means over the seeds alone, and add samples where you can"
+            )
+            return
         yield (
             f"few test samples: {said}{more}; the recall of such a class is known no better, "
             "whatever is trained: add test samples where you can"
