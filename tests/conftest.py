@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import settings
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+_CACHE = tempfile.TemporaryDirectory(prefix="counterpoise-tests-")
+os.environ["COUNTERPOISE_CACHE"] = _CACHE.name  # of decoded images, and of child processes
 
 settings.register_profile("counterpoise", deadline=None, derandomize=True)
 settings.load_profile("counterpoise")

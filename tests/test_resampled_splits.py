@@ -76,9 +76,7 @@ def test_the_formula_by_hand():
     assert found.difference.high == pytest.approx(0.01 + half, abs=1e-6)
     own = stats.t_interval([0.02, 0.0, 0.01], test_to_train=0.25)
     assert own.high == pytest.approx(0.01 + half, abs=1e-6)
-    (verdict,) = stats.compare_variants(
-        {"a": scores[0], "b": scores[1]}, "a", test_to_train=0.25
-    )
+    (verdict,) = stats.compare_variants({"a": scores[0], "b": scores[1]}, "a", test_to_train=0.25)
     assert verdict.interval.high == pytest.approx(0.01 + half, abs=1e-6)
     assert verdict.p_holm == pytest.approx(found.p_different)
 

@@ -1,6 +1,7 @@
 """Atomic file operations; all writing of this package goes through them.
 
 write(path, content)    a temporary file of a random name beside it, synced, renamed, synced
+fill(path, size)        a large file, written part by part, if there is the space
 make_folder, remove     folders and removals that outlast a loss of power
 lock(folder)            held by one process at a time
 open_ordinary, read     ordinary files only; a pipe or a device could block, or never end
@@ -13,6 +14,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from io import BufferedReader
@@ -56,6 +58,40 @@ def write(path: Path, content: bytes | str) -> None:
             error.filename, error.filename2 = str(path), None
         raise
     _sync(path.parent)
+
+
+@contextlib.contextmanager
+def fill(path: Path, size: int) -> Iterator[Callable[[int, memoryview], None]]:
+    """Open a file to be written part by part, in any order, by the function that is yielded.
+
+    What it holds already stays, so that writing can be resumed. It is synced at the end.
+
+    Args:
+        path: the file; its folder must exist.
+        size: in bytes; where there is not as much space, nothing is written.
+
+    Yields:
+        A function of offset and content.
+
+    Raises:
+        OSError: the file cannot be written, or there is not as much space.
+    """
+    flags = os.O_RDWR | os.O_CREAT | _flag("O_NOFOLLOW") | _flag("O_BINARY")
+    descriptor = os.open(path, flags, 0o666)
+
+    def write_at(offset: int, content: memoryview) -> None:
+        while content:
+            written = os.pwrite(descriptor, content, offset)
+            offset, content = offset + written, content[written:]
+
+    try:
+        if size - os.fstat(descriptor).st_size > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.ftruncate(descriptor, size)
+        yield write_at
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_ordinary(path: Path) -> BufferedReader:
@@ -107,6 +143,19 @@ def remove(path: Path) -> None:
     """Remove a file, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that holds no more than its lock; another one stays."""
+    remove(folder / LOCK)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
+def touch(path: Path, when: float | None = None) -> None:
+    """Set the time of a file's last change, to now unless it is given; ignored where it cannot."""
+    with contextlib.suppress(OSError):
+        os.utime(path, None if when is None else (when, when))
 
 
 def remove_unfinished(folder: Path) -> None:

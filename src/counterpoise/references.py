@@ -27,7 +27,7 @@ from torch import Tensor
 from counterpoise import registry
 
 MOST_SAMPLES, SIDE = 10_000, 16
-_BLOCK = 1024  # images that are averaged at a time
+_BLOCK = 2**22  # values of images that are averaged at a time
 _TREES = 100
 _SPLITS = 100_000  # of boosting: features times trees
 _FLOOR = 1e-6  # of a probability, so that its logarithm is finite
@@ -99,7 +99,7 @@ class Reference:
         self, word: str, inputs: Tensor, targets: Tensor, num_classes: int, seed: int
     ) -> None:
         chosen = torch.from_numpy(choose_samples(targets.numpy(), num_classes, seed))
-        x, y = features(inputs[chosen]), targets[chosen].numpy()
+        x, y = features(inputs, chosen), targets[chosen].numpy()
         self.num_classes = num_classes
         self.seen_counts = torch.bincount(targets[chosen], minlength=num_classes)
         self.model = registry.REFERENCES[word].load()(seed % 2**32, x.shape[1], num_classes)
@@ -116,20 +116,25 @@ class Reference:
         return np.log(np.maximum(p, _FLOOR)).astype(np.float32)
 
 
-def features(inputs: Tensor) -> np.ndarray:
+def features(inputs: Tensor, index: Tensor | None = None) -> np.ndarray:
     """Return samples as rows of float32; images averaged down to `SIDE` pixels a side.
+
+    Args:
+        inputs: (N, ...).
+        index: of the samples; None for all.
 
     Example:
         >>> import torch
         >>> features(torch.zeros(2, 3, 64, 64)).shape, features(torch.zeros(2, 1, 8, 8)).shape
         ((2, 768), (2, 64))
     """
+    index = torch.arange(len(inputs)) if index is None else index
     if inputs.dim() != 4:
-        return inputs.flatten(1).float().numpy()
+        return inputs[index].flatten(1).float().numpy()
     size = min(SIDE, inputs.shape[2]), min(SIDE, inputs.shape[3])
     rows = [
-        torch.nn.functional.adaptive_avg_pool2d(block.float(), size).flatten(1)
-        for block in inputs.split(_BLOCK)
+        torch.nn.functional.adaptive_avg_pool2d(inputs[some].float(), size).flatten(1)
+        for some in index.split(max(1, _BLOCK // inputs.shape[1:].numel()))
     ]
     return torch.cat(rows).numpy()
 

@@ -72,6 +72,18 @@ def html_table(title: object, head: Sequence[object], rows: Iterable[Sequence[ob
     return "\n".join(line for line in (*lines, "</table>") if line)
 
 
+def listed(names: Iterable[object], most: int = 3, between: str = ", ") -> str:
+    """Write names out, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    found = [str(name) for name in names]
+    more = len(found) - most
+    return between.join(found[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def duration(seconds: float) -> str:
     """Write a duration.
 

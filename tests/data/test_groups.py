@@ -63,7 +63,8 @@ def test_with_many_small_groups_every_class_is_held_out_in_about_its_share(split
     _, held = halves(split, 0.2, seed)
     wanted = 0.2 * count_classes(split.targets)
     assert abs(len(held) - wanted.sum()) <= 0.1 * len(split)
-    shared = torch.tensor([len(split.groups[split.targets == k].unique()) for k in range(len(wanted))])
+    members = (split.groups[split.targets == k] for k in range(len(wanted)))
+    shared = torch.tensor([len(groups.unique()) for groups in members])
     found = count_classes(held.targets, len(wanted))
     assert (found[shared >= 5] > 0).all()
 
@@ -72,8 +73,8 @@ def test_of_many_groups_each_class_is_held_out_in_its_share():
     """Of more groups than StratifiedGroupKFold can deal in a second."""
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 8_000, 20_000)
-    targets = np.searchsorted([0.6, 0.9, 0.98], rng.random(8_000))[groups]
-    split = Split(torch.zeros(20_000, 1), torch.from_numpy(targets), groups=torch.from_numpy(groups))
+    targets = torch.from_numpy(np.searchsorted([0.6, 0.9, 0.98], rng.random(8_000))[groups])
+    split = Split(torch.zeros(20_000, 1), targets, groups=torch.from_numpy(groups))
     _, held = split_validation(split, 0.2, 0)
     share = count_classes(held.targets) / count_classes(split.targets)
     assert ((share > 0.17) & (share < 0.23)).all()
@@ -90,9 +91,7 @@ def test_the_seed_decides_and_other_seeds_decide_otherwise():
 
 
 def test_a_class_in_a_single_group_is_learned_and_said_not_to_be_held_out():
-    split = Split(
-        torch.zeros(60, 1), torch.arange(60) // 50, groups=torch.arange(60).clamp(max=50)
-    )
+    split = Split(torch.zeros(60, 1), torch.arange(60) // 50, groups=torch.arange(60).clamp(max=50))
     with pytest.warns(UserWarning, match="held-out split has nothing of class 1"):
         rest, held = split_validation(split, 0.2, 0)
     assert (count_classes(rest.targets)[1], count_classes(held.targets, 2)[1]) == (10, 0)
@@ -116,7 +115,7 @@ def test_a_given_test_split_that_shares_groups_is_refused_with_three_names():
     names = tuple(f"{k}.png" for k in range(20))
     whole = Split(torch.zeros(20, 1), torch.arange(20) % 2, names, torch.arange(20) // 2)
     train, test = whole.take(torch.arange(0, 20, 2)), whole.take(torch.arange(1, 20, 2))
-    said = r"that of 0.png and 1.png, that of 2.png and 3.png, that of 4.png and 5.png and 7 more are"
+    said = r"that of 0.png and 1.png, that of 2.png and 3.png, .* and 7 more are in train and test"
     with pytest.raises(ValueError, match=said):
         check_apart(Splits("toy", train, test, ("cat", "dog"), "here"))
 
@@ -137,5 +136,5 @@ def test_a_pattern_finds_the_groups_of_files():
         groups_of(many, r"/(p\d+)_")
     with pytest.raises(ValueError, match=r"regular expression.*'\(p' is none"):
         groups_of(names, "(p")
-    with pytest.raises(ValueError, match="does not match b.png"):
+    with pytest.raises(ValueError, match=r"does not match b.png"):
         groups_of(["ab.png", "b.png"], "(a)?b")

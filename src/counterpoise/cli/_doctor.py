@@ -12,6 +12,8 @@ from counterpoise.cli._shown import waiting, write, write_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from counterpoise.data import Rows
+
 Made = TypeVar("Made")
 _SAMPLES = 512
 _SEEDS = 2**63  # from here on torch knows none
@@ -143,11 +145,11 @@ def _make(kind: str, name: str, factory: Callable[..., Made], *arguments: object
         raise ValueError(f"{kind} {name!r} must make a {kind}, but {raised(error)}") from error
 
 
-def _samples(inputs: "Tensor", targets: "Tensor") -> tuple["Tensor", "Tensor"]:
+def _samples(inputs: "Tensor | Rows", targets: "Tensor") -> tuple["Tensor", "Tensor"]:
     """Return a few batches, evenly spaced over the samples and scaled as a training scales them."""
     import torch
 
     from counterpoise.data import standardizer
 
     index = torch.arange(0, len(inputs), max(1, len(inputs) // _SAMPLES))[:_SAMPLES]
-    return standardizer(inputs)(inputs[index]), targets[index]
+    return standardizer(inputs)(inputs[index])[:], targets[index]

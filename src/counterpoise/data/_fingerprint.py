@@ -7,6 +7,7 @@ import json
 
 import torch
 
+from counterpoise.data._rows import Rows
 from counterpoise.data.splits import Splits
 
 
@@ -14,7 +15,8 @@ def fingerprint(data: Splits) -> str:
     """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
 
     Shapes, dtypes, values and their order count, and groups where there are any; the data set's
-    name and source do not, nor do memory layout and device.
+    name and source do not, nor do memory layout and device. Of samples in the cache the digest of
+    their entry counts.
 
     Args:
         data: The data set.
@@ -28,11 +30,20 @@ def fingerprint(data: Splits) -> str:
         True
     """
     found = hashlib.sha256(json.dumps(data.class_names).encode())
-    for split in (data.train, data.test):
-        for tensor in (split.inputs, split.targets, split.groups):
-            if tensor is None:  # groups, which decide what validation is split off
-                continue
-            found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().flatten()
-            found.update(flat.view(torch.uint8).numpy().data)
+    for split in data.named().values():
+        inputs = split.inputs
+        if isinstance(inputs, Rows) and inputs.entry is not None:
+            found.update(f"{inputs.entry.digest}{tuple(inputs.shape)}".encode())
+            _add(found, inputs.index)
+        else:
+            _add(found, inputs[:])
+        _add(found, split.targets)
+        if split.groups is not None:  # which decide what validation is split off
+            _add(found, split.groups)
     return found.hexdigest()
+
+
+def _add(found: hashlib._Hash, tensor: torch.Tensor) -> None:
+    found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    flat = tensor.detach().cpu().contiguous().flatten()
+    found.update(flat.view(torch.uint8).numpy().data)

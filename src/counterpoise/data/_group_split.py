@@ -56,9 +56,7 @@ def hold_out_groups(targets: Counts, groups: Counts, share: float, seed: int) ->
 
 def _folds(groups: int, share: float) -> tuple[int, int]:
     """Return how many folds there are, and how many of them are held out."""
-    sizes = [
-        (k, min(max(1, round(share * k)), k - 1)) for k in range(min(groups, _FOLDS), 1, -1)
-    ]
+    sizes = [(k, min(max(1, round(share * k)), k - 1)) for k in range(min(groups, _FOLDS), 1, -1)]
     return min(sizes, key=lambda pair: abs(pair[1] / pair[0] - share))
 
 

@@ -108,7 +108,9 @@ def _together(one: Split, other: Split) -> Split:
     """Return the samples of two splits, in order; stored rows stay where they are stored."""
     first, second = one.inputs, other.inputs
     if isinstance(first, Rows) and isinstance(second, Rows) and first.stored is second.stored:
-        inputs: torch.Tensor | Rows = Rows(first.stored, torch.cat([first.index, second.index]))
+        inputs: torch.Tensor | Rows = Rows(
+            first.stored, torch.cat([first.index, second.index]), first.entry
+        )
     else:
         inputs = torch.cat([first[:], second[:]])
     names = one.names + other.names if one.names and other.names else None

@@ -33,7 +33,7 @@ def load(
     source: str | os.PathLike[str],
     *,
     image_size: int | tuple[int, ...] = 0,
-    resize: str = "auto",
+    resize: str = "crop",
     target: str = "",
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
@@ -68,7 +68,7 @@ def load(
         image_size: Height and width to which the images of a folder are scaled; 0 for the median
             of their shorter sides, from 8 to 32.
         resize: How an image comes to that shape: "crop" cuts to the shape asked for, "squash"
-            stretches, "pad" puts it on a black ground; "auto" is "crop".
+            stretches, "pad" puts it on a black ground.
         target: The column of the classes of a table.
         drop: Columns that are not read.
         keep: Columns that are read although they look like row numbers.

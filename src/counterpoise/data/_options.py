@@ -17,7 +17,7 @@ class Options:
     """What `load` was asked for, as its docstring says."""
 
     image_size: int | tuple[int, ...] = 0
-    resize: str = "auto"
+    resize: str = "crop"
     target: str = ""
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from counterpoise.data.cache import Entry
 
 
 class Rows:
     """Some rows of a stored tensor, such as images in a file that is mapped into memory.
 
-    It is read as a tensor is, in as far as its first dimension is concerned: `rows[index]` returns
-    the samples at an index (a number, a slice, a tensor) as a tensor; len, shape, dtype and dim()
-    are the tensor's that `rows[:]` would return, and NumPy can read it. Nothing else is loaded.
+    `rows[index]` returns the samples at an index as a tensor, and loads no others; `split` and
+    `index_select` do the same. Whatever else a tensor can do, and any function of torch or NumPy,
+    loads all of them first.
 
     Args:
         stored: the tensor, samples first.
         index: the positions in it of the rows, int64 (N); None for all of them, in order.
+        entry: where in the cache the tensor is stored; None for one that is not.
 
     Example:
         >>> import torch
@@ -27,8 +32,10 @@ class Rows:
         (torch.Size([3, 2]), [[8, 9], [0, 1]])
     """
 
-    def __init__(self, stored: Tensor, index: Tensor | None = None) -> None:
-        self.stored = stored
+    def __init__(
+        self, stored: Tensor, index: Tensor | None = None, entry: Entry | None = None
+    ) -> None:
+        self.stored, self.entry = stored, entry
         self.index = torch.arange(len(stored)) if index is None else index
         self.shape = torch.Size((len(self.index), *stored.shape[1:]))
         self.dtype, self.device = stored.dtype, stored.device
@@ -36,8 +43,27 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Tensor:
-        return self.stored[self.index[index]]
+    def __getitem__(self, index: Any) -> Tensor:
+        if not isinstance(index, tuple):
+            return self.stored[self.index[index]]
+        first, *rest = index
+        samples = self[first]
+        return samples[(*([slice(None)] if samples.dim() == self.dim() else []), *rest)]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[k] for k in range(len(self)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self[:], name)
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: object, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        args, kwargs = tree_map(lambda x: x[:] if isinstance(x, cls) else x, (args, kwargs or {}))
+        return function(*args, **kwargs)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:].numpy(), dtype)
@@ -70,4 +96,4 @@ class Rows:
 
     def take(self, index: Tensor) -> Rows:
         """Return the rows at an index; nothing is read."""
-        return Rows(self.stored, self.index[index])
+        return Rows(self.stored, self.index[index], self.entry)

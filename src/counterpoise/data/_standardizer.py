@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from counterpoise.data._rows import Rows
 
-def standardizer(train_inputs: Tensor) -> Callable[[Tensor], Tensor]:
+
+def standardizer(train_inputs: Tensor | Rows) -> Callable[[Tensor | Rows], Tensor | Rows]:
     """Return the function that gives each feature mean 0 and standard deviation 1.
 
         x -> (x - mean) / std

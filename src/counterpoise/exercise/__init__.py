@@ -139,7 +139,7 @@ def create_imbalanced_dataset(
         ValueError: a class has fewer samples than requested; the message has both numbers.
     """
     part = make_imbalanced(Split(X, y), num_samples_per_class)
-    return part.inputs, part.targets
+    return part.inputs[:], part.targets
 
 
 def validate(model: nn.Module, X_val: Tensor, y_val: Tensor) -> float:

@@ -68,7 +68,7 @@ def plans(data: str, quick: bool, seed: int = 0) -> dict[str, Plan]:
         training=_training(setting.epochs[0], f"{__name__}:deep_cnn"),
     )
     part_2 = Plan(
-        data=data,
+        data=Data(data),
         norms=("none",),
         losses=("cross_entropy", f"{__name__}:focal_sum_1", f"{__name__}:focal_mean_1"),
         seeds=(seed,),

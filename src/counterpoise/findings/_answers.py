@@ -190,8 +190,8 @@ def _open(study: Study) -> str:
         )
     if never:
         said.append(
-            f"For {_labels(never)} more seeds cannot tell, as they draw from the same samples: more "
-            "samples would."
+            f"For {_labels(never)} more seeds cannot tell, as they draw from the same samples: "
+            "more samples would."
         )
     said += _by_chance(study)
     return " ".join(said) or "Nothing is left open between the variants and the baseline."

@@ -73,7 +73,8 @@ def largest_class(study: Study) -> list[Finding]:
     template = (
         "Always answering class {class_name} would reach an accuracy of {share:.1f}% "
         + study.on_test
-        + ", and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large classes."
+        + ", and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
+        "classes."
     )
     evidence = {
         "class_name": study.data["class_names"][largest],

@@ -2,12 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 from counterpoise.findings.finding import Evidence, Finding, listed, sentence
-from counterpoise.study import Study
+from counterpoise.study import Kept, Study
 
 LARGEST = 2**30  # bytes of a data file that is still read through
 
@@ -84,28 +81,25 @@ def _first_places(digests: list[bytes]) -> dict[bytes, int]:
 
 def _splits(study: Study) -> Mapping[str, list[bytes]] | None:
     """Return the digests of both splits' inputs; None where the data are no longer kept."""
-    path = study.data_file
-    if path is None or path.stat().st_size > LARGEST:
+    kept = {split: study.samples(split) for split in ("train", "test")}
+    found = {split: k for split, k in kept.items() if k is not None}
+    if len(found) < 2 or sum(k.inputs[:1].nbytes * len(k.rows) for k in found.values()) > LARGEST:
         return None
-    return _digests(path, path.stat().st_mtime_ns)
+    return _digests(study.data["fingerprint"], tuple(found.items()))
 
 
-@lru_cache(maxsize=1)
-def _digests(path: Path, _: int) -> dict[str, list[bytes]]:
-    return {split: [_digest(row) for row in rows] for split, rows in _inputs(path).items()}
+_last: dict[str, Mapping[str, list[bytes]]] = {}
 
 
-def _digest(row: Any) -> bytes:
+def _digests(fingerprint: str, kept: tuple[tuple[str, Kept], ...]) -> Mapping[str, list[bytes]]:
+    """Return the digest of each sample; those of the last data set are remembered."""
+    if fingerprint not in _last:
+        _last.clear()
+        _last[fingerprint] = {
+            split: [_digest(k.inputs[row].tobytes()) for row in k.rows] for split, k in kept
+        }
+    return _last[fingerprint]
+
+
+def _digest(row: bytes) -> bytes:
     return hashlib.blake2b(row, digest_size=16).digest()
-
-
-def _inputs(path: Path) -> dict[str, Any]:
-    """Return both splits' inputs, a row a sample; none of a dtype without numpy's (bfloat16)."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            kept = {split: file.get_tensor(f"{split}_inputs") for split in ("train", "test")}
-    except TypeError:
-        return {}
-    return {split: inputs.reshape(len(inputs), -1) for split, inputs in kept.items()}

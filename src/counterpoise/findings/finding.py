@@ -3,11 +3,12 @@
 found = sentence("CP101", "{small} classes have too few samples.", {"small": 2})
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from counterpoise.findings._codes import CODES
+from counterpoise.text import listed as listed
 
 Evidence = dict[str, float | int | str]
 
@@ -90,14 +91,3 @@ def shown(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{float(f'{value:.2g}'):,g}"
     return f"{value:.1e}"
-
-
-def listed(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
-    """Write names out, and how many more there are.
-
-    Example:
-        >>> listed(["a", "b", "c", "d", "e"])
-        'a, b, c and 2 more'
-    """
-    more = len(names) - most
-    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -64,8 +64,7 @@ def _differences(
     pairs.sort(key=lambda p: (p[0].index, -gain.get(p[1].label, 0.0) if not p[0].index else 0))
     indices = [(one.index, other.index) for one, other in pairs]
     found = [
-        _matrix.difference((i, j), folded[i], folded[j], classes, test_to_train)
-        for i, j in indices
+        _matrix.difference((i, j), folded[i], folded[j], classes, test_to_train) for i, j in indices
     ]
     return [m for m in found if m is not None]
 

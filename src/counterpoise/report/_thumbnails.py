@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors import safe_open
 
 from counterpoise.study import Record, Study
 
@@ -49,27 +48,21 @@ class Images:
     def __init__(self, study: Study, split: str) -> None:
         shape = study.data["shape"]
         images = len(shape) == 3 and shape[0] in (1, 3)
-        self.path = study.data_file if images else None
-        self.splits = ("train", "test") if split == "pool" else (split,)
+        self.kept = study.samples(split) if images else None
 
     @property
     def available(self) -> bool:
-        """Return whether the data are images, and kept with the study."""
-        return self.path is not None
+        """Return whether the data are images, and still in the cache."""
+        return self.kept is not None
 
     def targets(self) -> np.ndarray:
         """Return the true classes."""
-        with safe_open(self.path, "np") as file:
-            return np.concatenate([file.get_tensor(f"{name}_targets") for name in self.splits])
+        return self.kept.targets if self.kept else np.empty(0, np.int64)
 
     def uris(self, indices: Sequence[int]) -> Iterator[str]:
         """Yield images as data URIs."""
-        with safe_open(self.path, "np") as file:
-            inputs = [file.get_slice(f"{name}_inputs") for name in self.splits]
-            first = inputs[0].get_shape()[0]
-            for index in indices:
-                split, own = (inputs[0], index) if index < first else (inputs[-1], index - first)
-                yield data_uri(split[own : own + 1][0])
+        for index in indices if self.kept else ():
+            yield data_uri(np.array(self.kept.inputs[self.kept.rows[index]]))
 
 
 def data_uri(image: np.ndarray) -> str:

@@ -54,10 +54,10 @@ def seeds_needed(
             \sqrt{\frac{1}{N} + r}
 
     where σ is the true spread, δ the true difference, d_N the mean difference of N seeds, h_N half
-    the width of its interval, and r is `test_to_train`. The verdict is decisive if |d_N| > h_N (better or worse) or
-    |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one of them always
-    holds. This is predictive power, with the prior 1/σ for the spread, under which the probability
-    holds on average over pilots, and Normal(0, v) for the difference: a few margins at most, unless
+    the width of its interval, and r is `test_to_train`. The verdict is decisive if |d_N| > h_N
+    (better or worse) or |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one
+    of them always holds. This is predictive power, with the prior 1/σ for the spread, under which
+    the probability holds on average over pilots, and Normal(0, v) for the difference: a few margins at most, unless
     the seeds show more than their noise.
 
     Testing again after N seeds is a second chance of a false claim: figures in docs/statistics.md.
@@ -147,9 +147,7 @@ def predict_seeds(
     open_ = np.arange(mean.size)
     for size in SIZES:
         if size > n and open_.size:
-            chance = _chance_to_decide(
-                n, size, mean[open_], sd[open_], confidence, test_to_train
-            )
+            chance = _chance_to_decide(n, size, mean[open_], sd[open_], confidence, test_to_train)
             likely = chance >= LIKELY
             needed[open_[likely]] = size
             open_ = open_[~likely]

@@ -137,7 +137,7 @@ def _check_test(plan: "Plan") -> None:
 
 def _check_training(plan: "Plan") -> None:
     t, d = plan.training, plan.data
-    _word("training.resize", t.resize, ("auto", "crop", "squash", "pad"), imports=False)
+    _word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
     _word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     _word("training.model", t.model, MODELS)

@@ -3,7 +3,7 @@
 import torch
 
 from counterpoise import losses, samplers, train
-from counterpoise.data import Splits, check_apart, count_classes
+from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
@@ -53,7 +53,7 @@ def check_data(data: Splits) -> None:
             )
 
 
-def _count_not_finite(inputs: torch.Tensor) -> int:
+def _count_not_finite(inputs: torch.Tensor | Rows) -> int:
     """Count NaN and infinities, a block of samples at a time, as each needs memory."""
     if not inputs.is_floating_point():
         return 0

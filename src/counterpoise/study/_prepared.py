@@ -1,9 +1,8 @@
-"""A study's data as its runs read them: one file in the study's folder.
+"""A study's data as its runs read them.
 
-`data.safetensors` holds the splits after the imbalance profile, so that no run decodes images
-again, the system shares one copy among the runs, and the study can be resumed, and its samples
-shown, when the source is elsewhere. `study.json` holds what is to be said of them, and the file's
-digest.
+The samples stay in the cache (`data.cache`), whose pages all runs share. `data.safetensors` in the
+study's folder says which of them are in which split, after the imbalance profile, with their
+classes, names and groups; `study.json` holds what is to be said of them, and that file's digest.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from counterpoise import files
 from counterpoise.study import record
@@ -21,17 +20,19 @@ from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
-    from counterpoise.data import Split, Splits
+    from counterpoise.data import Split, Splits, cache
 
 FILE = "data.safetensors"
 _DRAW_SEED = 0
 
 
 class Facts(DataFacts):
-    """The same, with size and digest of the file that the data are kept in."""
+    """The same, with the samples' entry of the cache, and size and digest of the splits' file."""
 
+    entry: str
     bytes: int
     sha256: str
 
@@ -103,20 +104,27 @@ def with_test(plan: Plan, data: "Splits") -> "Splits":
 
 
 def keep(
-    data: "Splits", left_out: Sequence[str], folder: Path, known: Facts | None = None
+    data: "Splits",
+    left_out: Sequence[str],
+    folder: Path,
+    known: Facts | None = None,
+    where: str = "auto",
 ) -> Facts:
-    """Write both splits into the study's folder, unless they are there; return the facts.
+    """Write the splits into the study's folder and the cache, unless there; return the facts.
 
     Args:
         data: from `gather`.
         left_out: from `gather`, too.
         folder: the study's.
         known: the facts that the study has of its data so far.
+        where: the cache's folder, or "auto".
     """
     from counterpoise.data import count_classes, fingerprint
 
-    splits = {"train": data.train, "test": data.test}
-    counts = {k: count_classes(p.targets, data.num_classes).tolist() for k, p in splits.items()}
+    splits, entry = _in_cache(data, where)
+    counts = {
+        k: count_classes(p.targets, data.num_classes).tolist() for k, (p, _) in splits.items()
+    }
     facts: DataFacts = {
         "name": data.name,
         "source": data.source,
@@ -128,20 +136,20 @@ def keep(
         "left_out": list(left_out),
         "fingerprint": fingerprint(data),
     }
-    if known and facts.items() <= known.items() and _is_whole(folder, known):
+    same = known and {**facts, "entry": str(entry.folder)}.items() <= known.items()
+    if known and same and _is_whole(folder, known):
         return known
-    tensors = {
-        f"{name}_{kind}": getattr(split, kind)
-        for name, split in splits.items()
-        for kind in ("inputs", "targets")
-    }
-    tensors |= {f"{k}_groups": s.groups for k, s in splits.items() if s.groups is not None}
-    tensors |= {
-        f"{name}_names": _packed(split.names) for name, split in splits.items() if split.names
-    }
-    content = record.tensors(tensors)  # copies: splits can be slices of one tensor
+    tensors: dict[str, torch.Tensor] = {}
+    for name, (split, rows) in splits.items():
+        tensors |= {f"{name}_rows": rows, f"{name}_targets": split.targets}
+        if split.names:
+            tensors[f"{name}_names"] = _packed(split.names)
+        if split.groups is not None:
+            tensors[f"{name}_groups"] = split.groups
+    content = record.tensors(tensors)
     files.write(folder / FILE, content)
-    return {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256(content).hexdigest()
+    return {**facts, "entry": str(entry.folder), "bytes": len(content), "sha256": digest}
 
 
 def _packed(names: Sequence[str]) -> "torch.Tensor":
@@ -149,6 +157,38 @@ def _packed(names: Sequence[str]) -> "torch.Tensor":
     import torch
 
     return torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)
+
+
+def _in_cache(
+    data: "Splits", where: str
+) -> "tuple[dict[str, tuple[Split, torch.Tensor]], cache.Entry]":
+    """Return each split with its rows in an entry of the cache, which is written if need be.
+
+    Raises:
+        ValueError: the cache cannot be written.
+    """
+    import torch
+
+    from counterpoise.data import Rows, cache
+
+    splits = data.named()
+    entries = [s.inputs.entry if isinstance(s.inputs, Rows) else None for s in splits.values()]
+    if entries[0] is not None and all(entry is entries[0] for entry in entries):
+        return {k: (s, cast(Rows, s.inputs).index) for k, s in splits.items()}, entries[0]
+    whole = torch.cat([split.inputs[:] for split in splits.values()])
+    digest = hashlib.sha256(whole.contiguous().view(-1).view(torch.uint8).numpy().data)
+    key = cache.key("tensor", whole.dtype, tuple(whole.shape), digest.hexdigest())
+    place = cache.folder(where) / key
+    try:
+        entry = cache.keep(place, whole, {"source": data.source, "notes": []})
+    except OSError as error:
+        raise ValueError(
+            f"{place.parent} must hold the samples of {data.name}, which take "
+            f"{whole.nbytes / 2**20:,.1f} MiB, but: {error.strerror or error}; choose another "
+            "cache with --cache"
+        ) from error
+    rows = torch.arange(len(whole)).split([len(split) for split in splits.values()])
+    return {k: (s, r) for (k, s), r in zip(splits.items(), rows, strict=True)}, entry
 
 
 def read_names(path: Path, split: str) -> tuple[str, ...] | None:
@@ -195,18 +235,81 @@ def _is_whole(folder: Path, facts: Facts) -> bool:
         return False
 
 
-def load_splits(folder: Path) -> "tuple[Split, Split]":
-    """Return the training and the test split."""
+class Kept(NamedTuple):
+    """One split of a study's data, read from its folder and the cache, without torch."""
+
+    inputs: "np.ndarray"  # of the whole entry, mapped into memory
+    rows: "np.ndarray"  # which of them are in the split
+    targets: "np.ndarray"
+    groups: "np.ndarray | None" = None
+
+
+def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
+    """Return a split, from the file of `find_kept`; None where its samples left the cache.
+
+    None as well for samples of a dtype that NumPy has not, such as bfloat16.
+    """
+    import numpy as np
+    from safetensors import safe_open
+
+    try:
+        entry = json.loads(files.read(Path(facts["entry"]) / "entry.json"))
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        inputs = np.memmap(Path(facts["entry"]) / "samples.bin", dtype, "r", shape=shape)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    with safe_open(path, "numpy") as file:
+        rows, targets = (file.get_tensor(f"{split}_{what}") for what in ("rows", "targets"))
+        grouped = f"{split}_groups" in file.keys()  # noqa: SIM118 it is no mapping
+        groups = file.get_tensor(f"{split}_groups") if grouped else None
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(inputs):
+        raise record.Damaged(f"{path} names samples that {facts['entry']} has not")
+    return Kept(inputs, rows, targets, groups)
+
+
+def joined(splits: Sequence[Kept]) -> Kept:
+    """Return splits of the same data as one, in order."""
+    import numpy as np
+
+    groups = [k.groups for k in splits if k.groups is not None]
+    return Kept(
+        splits[0].inputs,
+        np.concatenate([k.rows for k in splits]),
+        np.concatenate([k.targets for k in splits]),
+        np.concatenate(groups) if len(groups) == len(splits) else None,
+    )
+
+
+def load_splits(folder: Path, place: Path) -> "dict[str, Split]":
+    """Return the splits by name, their samples mapped into memory.
+
+    Args:
+        folder: the study's.
+        place: the samples' folder in the cache.
+
+    Raises:
+        FileNotFoundError: the samples are no longer in the cache.
+    """
     import safetensors.torch
 
-    from counterpoise.data import Split
+    from counterpoise.data import Rows, Split, cache
 
-    kept = safetensors.torch.load_file(folder / FILE)
-    train, test = (
-        Split(kept[f"{k}_inputs"], kept[f"{k}_targets"], groups=kept.get(f"{k}_groups"))
-        for k in ("train", "test")
-    )
-    return train, test
+    entry = cache.open_entry(place)
+    if entry is None:
+        raise FileNotFoundError(
+            f"the samples in {place} are gone from the cache; counterpoise compare with the "
+            "same plan reads them again"
+        )
+    kept, samples = safetensors.torch.load_file(folder / FILE), entry.samples
+    return {
+        name: Split(
+            Rows(samples, kept[f"{name}_rows"], entry),
+            kept[f"{name}_targets"],
+            groups=kept.get(f"{name}_groups"),
+        )
+        for name in ("train", "validation", "test")
+        if f"{name}_rows" in kept
+    }
 
 
 def _imbalanced(split: "Split", num_classes: int, i: Imbalance, largest: int) -> "Split":

@@ -35,7 +35,7 @@ def check_study(path: Path, kept: Content) -> None:
     number = len(data["class_names"])
     counts = _list(_count, number)
     wanted: dict[str, Fits] = {
-        **dict.fromkeys(("name", "source", "fingerprint", "sha256"), _text),
+        **dict.fromkeys(("name", "source", "fingerprint", "entry", "sha256"), _text),
         "bytes": _count,
         "train_counts": counts,
         "test_counts": lambda value: counts(value) and sum(value) > 0,

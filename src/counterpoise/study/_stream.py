@@ -99,7 +99,8 @@ class _Work:
         """Return all that a worker needs for the run."""
         study = self.folder.resolve()
         classes = len(self.facts["class_names"])
-        return Job(self.specs[name], (self.folder / RUNS / name).resolve(), study, classes)
+        folder = (self.folder / RUNS / name).resolve()
+        return Job(self.specs[name], folder, study, Path(self.facts["entry"]).resolve(), classes)
 
     def save(self) -> None:
         """Write `study.json`."""
@@ -156,7 +157,13 @@ def stream(
             locks.enter_context(_held(folder))
             p = ready.pop(folder)
             known = _known_study(folder)
-            facts = keep(p.splits, p.left_out, folder, known["data"] if known else None)
+            facts = keep(
+                p.splits,
+                p.left_out,
+                folder,
+                known["data"] if known else None,
+                p.plan.data.cache,
+            )
             works.append(_Work(p.plan, folder, facts, p.asked))
             look = look_ahead and not p.resumed
             yield Prepared(

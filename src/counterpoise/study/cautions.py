@@ -61,7 +61,7 @@ def _small_classes(plan: Plan, data: "Splits") -> Iterator[str]:
         more = f" and as few of {len(wide) - _NAMED} more" if len(wide) > _NAMED else ""
         if plan.test == "per_seed":
             yield (
-                f"few test samples in each seed: {said}{more}; one seed's recall of such a class is "
+                f"few test samples in each seed: {said}{more}; a seed's recall of such a class is "
                 "known no better: believe means over the seeds alone, and add samples where you can"
             )
             return

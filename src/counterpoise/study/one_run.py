@@ -23,7 +23,7 @@ from counterpoise.study.environment import reference_environment, run_environmen
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
 from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
-from counterpoise.study.spec import Job, ReferenceSpec, RunSpec, TestSplit
+from counterpoise.study.spec import Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
@@ -65,12 +65,14 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits, rows = _read_data(job.study, spec.validation, spec.seed, spec.test)
+    splits, rows = _read_data(job, spec.validation)
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
-    model = Reference(spec.reference, train.inputs, train.targets, job.num_classes, spec.seed)
+    model = Reference(
+        spec.reference, cast(Tensor, train.inputs), train.targets, job.num_classes, spec.seed
+    )
     logits = {
-        name: model.log_probabilities(splits[name].inputs)
+        name: model.log_probabilities(cast(Tensor, splits[name].inputs))
         for name in ("validation", "test")
         if name in splits
     }
@@ -81,25 +83,23 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     record.finish(job.folder, {"predictions.npz": record.npz(**kept, **rows)}, run, timing)
 
 
-def _read_data(
-    study: Path, validation: float, seed: int, test: TestSplit
-) -> tuple[dict[str, data.Split], dict[str, np.ndarray]]:
+def _read_data(job: Job, validation: float) -> tuple[dict[str, data.Split], dict[str, np.ndarray]]:
     """Split by the seed, and scale features by the training split's statistics.
 
     Returns:
         The splits; and, where the seed draws the test split, "test_rows": the positions of its
         samples among those kept to train on and, after them, those kept to test on.
     """
-    whole, held = load_splits(study)
+    splits, seed = load_splits(job.study, job.samples), job.spec.seed
     rows: dict[str, np.ndarray] = {}
-    if test == "per_seed":
-        whole, held, positions = data.draw_test(whole, held, seed)
+    if job.spec.test == "per_seed":
+        train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
+        splits |= {"train": train, "test": test}
         rows["test_rows"] = positions.numpy()
-    splits = {"train": whole, "test": held}
-    if validation:
+    if validation and "validation" not in splits:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
-            pair = data.split_validation(whole, validation, seed)
+            pair = data.split_validation(splits["train"], validation, seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
     scale = data.standardizer(splits["train"].inputs)
     return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}, rows
@@ -140,7 +140,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits, self.rows = _read_data(job.study, t.validation, spec.seed, spec.test)
+        self.splits, self.rows = _read_data(job, t.validation)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,

@@ -131,9 +131,7 @@ class Training:
     image_size: int | tuple[int, ...] = setting(
         0, "to which a folder of images is scaled, such as 224 or [180, 240]; 0: by the files"
     )
-    resize: str = setting(
-        "auto", "crop: to the shape asked for; squash; pad; auto: crop, or squash where it is near"
-    )
+    resize: str = setting("crop", "how it comes to that shape: crop, squash or pad")
     epochs: int = setting(0, "passes over the training split; 0: by the data")
     batch_size: int = setting(0, "samples a step; 0: by the data")
     optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))

@@ -109,13 +109,15 @@ class Job:
     Attributes:
         spec: what to train or to fit.
         folder: the run's; its name is the run's.
-        study: the folder of the study, with the data.
+        study: the folder of the study, with its splits.
+        samples: their folder in the cache.
         num_classes: of the data.
     """
 
     spec: RunSpec | ReferenceSpec
     folder: Path
     study: Path
+    samples: Path
     num_classes: int
 
 

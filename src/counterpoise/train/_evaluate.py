@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.data import Split
+from counterpoise.data import Rows, Split
 from counterpoise.metrics import balanced_accuracy
 
 Progress = Callable[[float], None]
+_MOST_VALUES = 2**22  # of a batch: 27 images of 3 x 224 x 224
 BATCH = 256  # 1-10% quicker than 128 an image on the exercise's nets, and 512 adds nothing
 
 
 def predict_logits(
-    net: nn.Module, inputs: Tensor, batch_size: int = BATCH, on_batch: Progress | None = None
+    net: nn.Module, inputs: Tensor | Rows, batch_size: int = 0, on_batch: Progress | None = None
 ) -> Tensor:
     """Return the logits of each sample, (N, C) on the CPU, in evaluation mode, without gradients.
 
@@ -23,7 +24,7 @@ def predict_logits(
     Args:
         net: (N, ...) to (N, C).
         inputs: (N, ...); uint8 is scaled to 0 .. 1 a batch at a time.
-        batch_size: samples per batch.
+        batch_size: samples per batch; 0 for `BATCH`, and fewer large ones.
         on_batch: called with the size of each batch when it is done.
 
     Example:
@@ -33,6 +34,7 @@ def predict_logits(
         torch.Size([5, 3])
     """
     was_training, device = net.training, device_of(net)
+    batch_size = batch_size or max(1, min(BATCH, _MOST_VALUES // max(1, inputs.shape[1:].numel())))
     net.eval()
     try:
         with torch.no_grad():
@@ -47,7 +49,7 @@ def predict_logits(
 
 
 def predict(
-    net: nn.Module, inputs: Tensor, batch_size: int = BATCH, on_batch: Progress | None = None
+    net: nn.Module, inputs: Tensor | Rows, batch_size: int = 0, on_batch: Progress | None = None
 ) -> Tensor:
     """Return the most probable class of each sample, int64 (N,); of equal ones the lowest index.
 
