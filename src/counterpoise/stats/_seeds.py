@@ -57,8 +57,8 @@ def seeds_needed(
     the width of its interval, and r is `test_to_train`. The verdict is decisive if |d_N| > h_N
     (better or worse) or |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one
     of them always holds. This is predictive power, with the prior 1/σ for the spread, under which
-    the probability holds on average over pilots, and Normal(0, v) for the difference: a few margins at most, unless
-    the seeds show more than their noise.
+    the probability holds on average over pilots, and Normal(0, v) for the difference: a few margins
+    at most, unless the seeds show more than their noise.
 
     Testing again after N seeds is a second chance of a false claim: figures in docs/statistics.md.
 
