@@ -167,6 +167,8 @@ def _seen(study: Study) -> _Seen | None:
 
     What was read of the last data set is remembered.
     """
+    if study.data_file is None:
+        return None
     fingerprint = study.data["fingerprint"]
     if fingerprint not in _last:
         kept, train = study.samples("pool"), study.samples("train")
