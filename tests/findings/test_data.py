@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import safetensors.torch
 import torch
 from statsmodels.stats.proportion import proportion_confint
 
+from counterpoise.data import cache
 from counterpoise.findings import _data, _duplicates
 from counterpoise.study import Training
 
@@ -71,9 +71,15 @@ def test_classes_without_samples(make):
 
 @pytest.fixture
 def write(tmp_path):
-    def write(train, test, save=safetensors.numpy.save_file):
-        save({"train_inputs": train, "test_inputs": test}, tmp_path / "data.safetensors")
-        return tmp_path
+    def write(train, test):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        splits = {"train": torch.as_tensor(train), "test": torch.as_tensor(test)}
+        cache.keep(folder / "samples", torch.cat([*splits.values()]), {})
+        rows = torch.arange(len(train) + len(test)).split([len(train), len(test)])
+        arrays = {f"{k}_rows": r.clone() for k, r in zip(splits, rows, strict=True)}
+        arrays |= {f"{k}_targets": torch.zeros(len(x), dtype=int) for k, x in splits.items()}
+        safetensors.torch.save_file(arrays, folder / "data.safetensors")
+        return folder
 
     return write
 
@@ -119,5 +125,5 @@ def test_data_that_are_not_there_or_not_numpys_are_no_finding(make, write, tmp_p
     hits = {"focal": {0: [9, 9, 9]}}
     assert _duplicates.across_splits(make(hits, folder=tmp_path)) == []
     ones = torch.ones(3, 2, dtype=torch.bfloat16)
-    folder = write(ones, ones.clone(), safetensors.torch.save_file)
+    folder = write(ones, ones.clone())
     assert _duplicates.across_splits(make(hits, folder=folder)) == []

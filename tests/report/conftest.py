@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 from counterpoise import files
+from counterpoise.data import cache
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
@@ -117,7 +119,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
 
 def _write_data(folder, plan, names, shape, counts, targets, rng):
     facts = {
-        "name": plan.data,
+        "name": plan.data.source,
         "source": "made up for a test",
         "class_names": list(names),
         "train_counts": counts.tolist(),
@@ -129,7 +131,12 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     }
     every = np.repeat(np.arange(len(names)), counts)
     parts = {"train": every, "test": targets}
-    arrays = {f"{k}_inputs": _samples(t, shape, rng) for k, t in parts.items()}
+    inputs = np.concatenate([_samples(t, shape, rng) for t in parts.values()])
+    entry = cache.keep(
+        folder.parent / f"{len(inputs)} samples of {shape}", torch.from_numpy(inputs), {}
+    )
+    rows = np.split(np.arange(len(inputs)), [len(every)])
+    arrays = {f"{k}_rows": r for k, r in zip(parts, rows, strict=True)}
     arrays |= {f"{k}_targets": t.astype(np.int64) for k, t in parts.items()}
     called = {k: json.dumps([f"{k}/{i}.png" for i in range(len(t))]) for k, t in parts.items()}
     arrays |= {f"{k}_names": np.frombuffer(n.encode(), np.uint8) for k, n in called.items()}
@@ -137,6 +144,7 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
     content = safetensors.numpy.save(arrays)
     files.write(folder / "data.safetensors", content)
     files.write(folder / streaming.PLAN, write(plan))
+    facts["entry"] = str(entry.folder)
     return facts | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

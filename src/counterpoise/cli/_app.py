@@ -5,6 +5,7 @@ import os
 from cyclopts import App, CycloptsError
 
 import counterpoise
+from counterpoise.cli._cache import cache
 from counterpoise.cli._compare import compare, plan, report, show
 from counterpoise.cli._demo import demo
 from counterpoise.cli._doctor import doctor
@@ -22,7 +23,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # ours says how to resume
 )
-for command in (compare, plan, show, report, explain, doctor, demo, env):
+for command in (compare, plan, show, report, explain, doctor, demo, cache, env):
     app.command(command)
 
 

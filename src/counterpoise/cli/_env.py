@@ -45,6 +45,7 @@ def _machine() -> dict[str, str]:
     import torch
 
     from counterpoise import losses, models, norms  # noqa: F401 - each looks up its kernels
+    from counterpoise.data.cache import folder
     from counterpoise.kernels import compiled
     from counterpoise.study.environment import environment, run_environment
 
@@ -61,5 +62,6 @@ def _machine() -> dict[str, str]:
         "CPU kernels": f"{run['kernels']}: {compiled.REASON}",
         "in C": ", ".join(in_c) or "none",
         "not in C": ", ".join(not_in_c) or "none",
+        "cache": str(folder()),
         "GPU kernels": f"{by} on {', '.join(gpus)}" if gpus else "none, as there is no CUDA device",
     }

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +18,11 @@ from counterpoise.data._decode import (
     Decoder,
     Header,
     Resize,
+    Summary,
     common_form,
     described,
     read_headers,
+    summarize,
 )
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._layout import Layout, folders, nfc, read_layout
@@ -68,19 +70,15 @@ def read_image_folder(root: Path, options: Options) -> Splits:
 
 def _decoded(layout: Layout, files: Sequence[Path], options: Options) -> cache.Entry:
     """Return the cache's entry of these files; what is not in it yet is decoded."""
-    stamps = ((layout.name(path), *layout.stamps[path]) for path in files)
-    asked = (options.image_size, options.resize)
-    key = cache.key("images", *asked, *("\0".join(map(str, s)) for s in stamps))
-    place = cache.folder(options.cache) / key
-    if (found := cache.open_entry(place)) is not None:
-        return found
-    headers = read_headers(files)
-    known = [header for header in headers if isinstance(header, Header)]
-    if not known:
-        why = {k: str(header) for k, header in enumerate(headers)}
-        raise ValueError(f"{_broken(layout.root, files, why)}; check that they are images at all")
-    form = common_form(known, options.image_size, cast(Resize, options.resize))
-    about = {"source": printable(layout.root.resolve()), "notes": list(described(known, form))}
+    stamps = (f"{layout.name(path)}\0{layout.stamps[path]}" for path in files)
+    key = cache.key("images", *stamps)
+    found = _summary(layout.root, files, options.cache, key)
+    form = common_form(found, options.image_size, cast(Resize, options.resize))
+    notes = list(described(found, form))
+    place = cache.folder(options.cache) / cache.key(key, form)
+    if (kept := cache.open_entry(place)) is not None:
+        return kept
+    about = {"source": printable(layout.root.resolve()), "notes": notes}
     shape = (len(files), *form.shape)
     try:
         with closing(Decoder(files, form)) as decoder:
@@ -91,6 +89,21 @@ def _decoded(layout: Layout, files: Sequence[Path], options: Options) -> cache.E
             f"{math.prod(shape) / 2**30:,.1f} GiB, but: {error.strerror or error}; --cache names "
             "another folder, and a smaller --image-size needs less"
         ) from error
+
+
+def _summary(root: Path, files: Sequence[Path], where: str, key: str) -> Summary:
+    """Return what the files' headers say, which the cache remembers."""
+    known = cache.recall(where, key)
+    if known is not None:
+        return Summary(**known)
+    headers = read_headers(files)
+    whole = [header for header in headers if isinstance(header, Header)]
+    if not whole:
+        why = {k: str(header) for k, header in enumerate(headers)}
+        raise ValueError(f"{_broken(root, files, why)}; check that they are images at all")
+    found = summarize(whole)
+    cache.remember(where, key, asdict(found))
+    return found
 
 
 def _report_unread(root: Path, files: Sequence[Path], unread: dict[int, str]) -> None:

@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,21 @@ def open_entry(place: Path) -> Entry | None:
     return entry
 
 
+def recall(where: str, name: str) -> dict[str, Any] | None:
+    """Return what was remembered by a name; None without."""
+    try:
+        return json.loads(files.read(folder(where) / f"{name}.json", most=_MOST_BYTES))
+    except (OSError, ValueError):
+        return None
+
+
+def remember(where: str, name: str, content: dict[str, Any]) -> None:
+    """Remember by a name what JSON holds; nothing where the cache cannot be written."""
+    with suppress(OSError):
+        files.make_folder(folder(where))
+        files.write(folder(where) / f"{name}.json", json.dumps(content))
+
+
 def fill(
     place: Path,
     shape: tuple[int, ...],
@@ -215,7 +231,9 @@ def prune(limit: int, where: str = "auto") -> list[Entry]:
             removed.append(entry)
     kept = {entry.folder for entry in entries(where)}
     for place in root.iterdir() if root.is_dir() else ():
-        if place.is_dir() and place not in kept and (place / _SAMPLES).exists():
+        if not limit and place.suffix == ".json":
+            files.remove(place)
+        elif place.is_dir() and place not in kept and (place / _SAMPLES).exists():
             _remove(place)
     return removed
 

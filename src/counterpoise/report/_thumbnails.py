@@ -61,8 +61,9 @@ class Images:
 
     def uris(self, indices: Sequence[int]) -> Iterator[str]:
         """Yield images as data URIs."""
-        for index in indices if self.kept else ():
-            yield data_uri(np.array(self.kept.inputs[self.kept.rows[index]]))
+        if self.kept is not None:
+            for row in self.kept.rows[list(indices)]:
+                yield data_uri(np.array(self.kept.inputs[row]))
 
 
 def data_uri(image: np.ndarray) -> str:

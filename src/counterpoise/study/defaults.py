@@ -75,7 +75,8 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
                  20,000; 200 epochs at most
     augment      flip+crop for images of more than 16 pixels, but crop where the class names are
                  numbers or single characters, which are others when mirrored; none for the rest
-    image_size   by `data.load`: the median of the shorter sides, 32 at most
+    image_size   the files' own where all are equal and of 64 pixels a side or fewer; else the
+                 median of the shorter sides, 32 at most
     seeds        five
     test         per_seed, where the data have no test split of their own and a fixed fifth would
                  hold fewer than 10 samples of the smallest class
@@ -114,8 +115,11 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         norm = "batch" if images else "none"
         decide("norms", norm, "usual for images" if images else "usual for a small MLP")
     if not t.image_size and images and Path(plan.data.source).is_dir():
-        why = "the median of the files' shorter sides, 32 at most; the plan can take more"
-        decide("training.image_size", int(data.train.inputs.shape[2]), why)
+        sides = tuple(data.train.inputs.shape[2:])
+        own = any("kept as they are" in note for note in data.notes)
+        why = "the files' own" if own else "the median of the files' shorter sides, 32 at most"
+        value = sides[0] if sides[0] == sides[1] else sides
+        decide("training.image_size", value, f"{why}; the plan can take more")
     batch = t.batch_size or _batch_size(samples, rarest)
     if not t.batch_size:
         why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"

@@ -48,12 +48,15 @@ class RunSpec:
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it: mappings, lists, texts and numbers."""
+        # The data's fingerprint stands for how images were resized.
+        training: Content = {k: v for k, v in asdict(self.training).items() if k != "resize"}
+        training["watch"] = list(self.training.watch)
         return {
             "variant": {**asdict(self.variant), "settings": dict(self.variant.settings)},
             "seed": self.seed,
             "stage": self.stage,
             "metric": self.metric,
-            "training": {**asdict(self.training), "watch": list(self.training.watch)},
+            "training": training,
             "sources": dict(self.sources),
             "data": self.data,
             **_unless_fixed(self.test),
