@@ -76,7 +76,7 @@ def _rows(
     from scipy.special import softmax  # of what reports need, only this takes it
 
     logits, targets = (record.predictions[f"test_{what}"] for what in ("logits", "targets"))
-    drawn = record.test_rows
+    drawn = record.predictions.get("test_rows")
     called = samples if drawn is None else [samples[k] for k in drawn.tolist()]
     shares = softmax(logits.astype(np.float64), 1) if known else logits[:, :0]
     who = printable(record.label), record.seed

@@ -62,18 +62,22 @@ class Record:
         """
         return self._read_predictions()
 
-    @cached_property
+    @property
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """The predicted and the true class of every test sample, without the logits behind them."""
+        return self._tested[:2]
+
+    @property
+    def test_rows(self) -> np.ndarray | None:
+        """The positions of the test samples as in `predictions`; None for the data's test split."""
+        return self._tested[2]
+
+    @cached_property
+    def _tested(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         kept = self._read_predictions()
         predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
         smallest = np.min_scalar_type(kept["test_logits"].shape[1])
-        return predicted.astype(smallest), targets.astype(smallest)
-
-    @cached_property
-    def test_rows(self) -> np.ndarray | None:
-        """The positions of the test samples as in `predictions`; None for the data's test split."""
-        return self._read_predictions().get("test_rows")
+        return predicted.astype(smallest), targets.astype(smallest), kept.get("test_rows")
 
     def _read_predictions(self) -> dict[str, np.ndarray]:
         arrays, support = record.arrays(self.folder), self.run["test"]["support"]
