@@ -105,10 +105,10 @@ def test_a_class_in_a_single_group_is_learned_and_said_not_to_be_held_out():
 def test_a_held_out_test_split_shares_no_group_and_the_note_says_by_what():
     groups = torch.arange(100) // 4
     whole = Split(torch.zeros(100, 1), torch.arange(100) // 4 % 2, groups=groups)
-    data = as_splits("toy", "here", whole, None, ("cat", "dog"), 0, group="column patient")
+    data = as_splits("toy", "here", whole, None, ("cat", "dog"), 0, group="column person")
     assert not set(data.train.groups.tolist()) & set(data.test.groups.tolist())
     assert data.held_out
-    assert data.notes == ("25 groups by column patient; no group is in two splits",)
+    assert data.notes == ("25 groups by column person; no group is in two splits",)
 
 
 def test_a_given_test_split_that_shares_groups_is_refused_with_three_names():

@@ -1,4 +1,4 @@
-"""Samples that belong together: of one patient, camera or batch."""
+"""Samples that belong together: of one person, camera or batch."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def as_splits(
         test: The samples to test on.
         class_names: The name of each class.
         seed: Decides which samples are held out.
-        group: By what the splits' groups were told, such as "column patient", for a note on them.
+        group: By what the splits' groups were told, such as "column person", for a note on them.
 
     Raises:
         ValueError: If there is only one class, a class is too small, or the splits do not fit or

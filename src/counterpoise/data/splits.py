@@ -29,7 +29,7 @@ class Split:
         names: A name of each sample, by which people find it: its file, or its row. None where
             there is none.
         groups: A number of each sample, int64 (N,), the same for samples that belong together,
-            say to one patient; no two splits share one. None where each stands alone.
+            say to one person; no two splits share one. None where each stands alone.
 
     Raises:
         TypeError: If either is no tensor or has an unfitting dtype, or a name is no text.

@@ -22,7 +22,7 @@ _REMEDY = (
 
 
 class _Seen(NamedTuple):
-    """What was read of the samples, those of the training split first."""
+    """Samples as they were read, those of the training split first."""
 
     kept: Kept
     train: int  # samples of the training split
