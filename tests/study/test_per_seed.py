@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.study.small import QUICK, files, plan, run
+from tests.study.small import QUICK, files, plan, prepared, run
 
 from counterpoise import stats
 from counterpoise.data import Split, Splits, digits, draw_test
 from counterpoise.data._hold_out import as_splits
 from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_predictions
-from counterpoise.study import Data, Imbalance, Training, open_study, record
+from counterpoise.study import Data, Imbalance, Training, one_run, open_study, record
 from counterpoise.study.defaults import fill
 from counterpoise.study.plan import read_file
 from counterpoise.study.spec import run_id
@@ -52,6 +52,17 @@ def test_each_seed_tests_all_variants_and_references_on_a_split_of_its_own(folde
         )
         targets = study.samples("pool").targets
         assert np.array_equal(r.answers[1], targets[r.test_rows])
+
+
+def test_nothing_that_a_seed_tests_on_is_trained_or_chosen_on(tmp_path):
+    work = prepared(drawn(), tmp_path, toy(100))
+    names = work.names("final")
+    for name in names:
+        splits, rows = one_run._read_data(work.job(name), 0.1)
+        kept = [set(map(tuple, s.inputs[:].tolist())) for s in splits.values()]
+        assert set(splits) == {"train", "validation", "test"}
+        assert sum(map(len, kept)) == len(set.union(*kept)) == 100
+        assert len(rows["test_rows"]) == len(splits["test"]) == 20
 
 
 def test_intervals_are_those_of_nadeau_and_bengio(folder):
