@@ -7,7 +7,7 @@ from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
-from counterpoise.data._hold_out import TEST_SHARE, draw_test, split_validation
+from counterpoise.data._hold_out import draw_test, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
@@ -19,7 +19,6 @@ from counterpoise.labels import count_classes
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
-    "TEST_SHARE",
     "Column",
     "DataNotFound",
     "Rows",
