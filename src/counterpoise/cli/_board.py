@@ -259,7 +259,9 @@ class Board:
         table = Table("", f"{METRICS[self.metric].label} {self._where}", "seeds")
         for label, by_seed in self._scores.items():
             values = list(by_seed.values())
-            mean = f"{sum(values) / len(values):.1%}"  # of drawn splits the interval comes at the end
+            mean = (
+                f"{sum(values) / len(values):.1%}"  # of drawn splits the interval comes at the end
+            )
             found = mean if self._drawn else mean_and_interval(values)
             table.add_row(shown(label), found, str(len(by_seed)))
         return table
