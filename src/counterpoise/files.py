@@ -152,6 +152,23 @@ def remove_folder(folder: Path) -> None:
         os.rmdir(folder)
 
 
+def rename(folder: Path, place: Path) -> None:
+    """Give a folder another name; it is removed where that one is there meanwhile.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        os.rename(folder, place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        for name in os.listdir(folder):
+            remove(folder / name)
+        remove_folder(folder)
+    _sync(place.parent)
+
+
 def touch(path: Path, when: float | None = None) -> None:
     """Set the time of a file's last change, to now unless it is given; ignored where it cannot."""
     with contextlib.suppress(OSError):

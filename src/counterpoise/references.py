@@ -27,7 +27,7 @@ from torch import Tensor
 from counterpoise import registry
 
 MOST_SAMPLES, SIDE = 10_000, 16
-_BLOCK = 2**22  # values of images that are averaged at a time
+_BLOCK = 2**21  # values of images that are averaged at a time
 _TREES = 100
 _SPLITS = 100_000  # of boosting: features times trees
 _FLOOR = 1e-6  # of a probability, so that its logarithm is finite
@@ -132,11 +132,13 @@ def features(inputs: Tensor, index: Tensor | None = None) -> np.ndarray:
     if inputs.dim() != 4:
         return inputs[index].flatten(1).float().numpy()
     size = min(SIDE, inputs.shape[2]), min(SIDE, inputs.shape[3])
-    rows = [
-        torch.nn.functional.adaptive_avg_pool2d(inputs[some].float(), size).flatten(1)
-        for some in index.split(max(1, _BLOCK // inputs.shape[1:].numel()))
-    ]
-    return torch.cat(rows).numpy()
+    # Not a list of blocks: what is kept between large blocks would break up the memory.
+    rows = torch.empty(len(index), inputs.shape[1] * size[0] * size[1])
+    block = max(1, _BLOCK // inputs.shape[1:].numel())
+    for some, out in zip(index.split(block), rows.split(block), strict=True):
+        images = inputs[some].float()
+        out.copy_(torch.nn.functional.adaptive_avg_pool2d(images, size).flatten(1))
+    return rows.numpy()
 
 
 def choose_samples(targets: np.ndarray, num_classes: int, seed: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def as_split(samples: Samples, name: str = "samples") -> Split:
         return samples
     if isinstance(samples, tuple | list) and len(samples) == 2:
         inputs, targets = samples
-        return Split(_as_tensor(inputs, name), read_labels(targets))
+        return Split(as_tensor(inputs, name), read_labels(targets))
     if isinstance(samples, Dataset) and not isinstance(samples, IterableDataset):
         return _read(samples, name)
     hint = "make inputs and targets of it"
@@ -64,12 +64,12 @@ def _read(samples: Dataset, name: str) -> Split:
             f"{name} must hold pairs (input, class number), and one at least, but this "
             f"{type(samples).__name__} of {len(entries)} entries does not"
         )
-    inputs = [_as_tensor(x, name) for x, _ in entries]
+    inputs = [as_tensor(x, name) for x, _ in entries]
     if len({(x.shape, x.dtype) for x in inputs}) > 1:
         raise ValueError(
             f"{name} must hold inputs of one shape and dtype; bring them into one form"
         )
-    if not torch.equal(_as_tensor(samples[0][0], name), inputs[0]):
+    if not torch.equal(as_tensor(samples[0][0], name), inputs[0]):
         raise ValueError(
             f"{name} is read once, but its first entry is another one each time: leave the random "
             "augmentation out of the Dataset, and give it as augment=, a function of batch and "
@@ -78,7 +78,7 @@ def _read(samples: Dataset, name: str) -> Split:
     return Split(torch.stack(inputs), read_labels(np.array([np.asarray(y) for _, y in entries])))
 
 
-def _as_tensor(inputs: object, name: str) -> torch.Tensor:
+def as_tensor(inputs: object, name: str) -> torch.Tensor:
     """Return inputs as a tensor, those of an array's float64 in float32."""
     if isinstance(inputs, torch.Tensor):
         return inputs

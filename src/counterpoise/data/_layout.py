@@ -248,7 +248,7 @@ def _report_unread(folder: Path, links: list[str], endings: Counter[str], loose:
         )
     if loose:
         warnings.warn(
-            f"{loose:,} images lie in {folder} itself, outside of the class folders: not read",
+            f"images in {folder} itself, outside of the class folders, were not read: {loose:,}",
             stacklevel=6,
         )
     if endings:

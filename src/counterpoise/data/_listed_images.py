@@ -117,7 +117,8 @@ def _found(root: Path, path: Path, names: pd.Series, found: Layout) -> list[Path
     unlisted = len(images) - len(set(places))
     if unlisted:
         warnings.warn(
-            f"{unlisted:,} images below {printable(root)} are not in {path.name}: not read",
+            f"images below {printable(root)} that {path.name} does not name were not read: "
+            f"{unlisted:,}",
             stacklevel=5,
         )
     return places

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from counterpoise.data._arrays import as_classes, as_inputs
+from counterpoise.data._datasets import datasets_of, read_datasets
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import fashion_mnist
 from counterpoise.data._hold_out import as_splits
@@ -62,8 +63,9 @@ def load(
             class, or else in the last one, or in COLUMN of "file.csv:COLUMN": text becomes a column
             of 0 and 1 per value, a missing number its column's mean and a mark; columns stand apart
             by commas, or by semicolons, and then 0,5 is one half;
-            "package.module:name" of a `Splits`, of a pair (inputs, targets), or of a function
-            without arguments that returns either.
+            "package.module:name" of a `Splits`, of a pair (inputs, targets), of a torch Dataset of
+            pairs (input, class), of such Datasets as a pair (to train and to test on) or by the
+            names of splits, or of a function without arguments that returns one of these.
             A folder called digits is "./digits".
         image_size: Height and width to which the images of a folder are scaled; 0 for the median
             of their shorter sides, from 8 to 32.
@@ -175,10 +177,12 @@ def _from_object(word: str, found: object, options: Options) -> Splits:
         found = _call(word, found)
     if isinstance(found, Splits):
         return found
+    if (datasets := datasets_of(found)) is not None:
+        return read_datasets(word, datasets, options)
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise TypeError(
-            f"{word} must be or return a counterpoise.data.Splits or a pair (inputs, targets), got "
-            f"{type(found).__name__}; wrap what you have in either"
+            f"{word} must be or return a data.Splits, torch Datasets or a pair (inputs, targets), "
+            f"got {type(found).__name__}; wrap what you have in one of these"
         )
     class_names, (targets,) = as_classes(found[1])
     split = Split(as_inputs(found[0]), targets)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,18 @@ def fill(
         files.write(place / _ENTRY, json.dumps(text))
         files.remove(place / _PROGRESS)
         return Entry(place, shape, name, digest, unread, about)
+
+
+def name_by_content(entry: Entry) -> Entry:
+    """Return the entry under a key that its content gives; one that is there already is taken."""
+    name = key("content", entry.shape, entry.dtype, entry.digest, entry.about)
+    place = entry.folder.with_name(name)
+    found = open_entry(place)
+    if found is not None:
+        _remove(entry.folder)
+        return found
+    files.rename(entry.folder, place)
+    return replace(entry, folder=place)
 
 
 def keep(place: Path, tensor: Tensor, about: dict[str, Any]) -> Entry:

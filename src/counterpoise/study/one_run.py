@@ -27,7 +27,7 @@ from counterpoise.study.spec import Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
-_PROBED = 64  # samples of the look at the first step
+_PROBED, _MOST_VALUES = 64, 2**20  # samples of the look at the first step, and their pixels
 
 
 def train_run(job: Job, emit: Emit) -> None:
@@ -222,7 +222,8 @@ class _Training:
 
     def _first_step(self) -> list[probe.LayerRow]:
         split = self.splits["train"]
-        spread = torch.arange(0, len(split), max(1, len(split) // _PROBED))[:_PROBED]
+        number = max(2, min(_PROBED, _MOST_VALUES // split.inputs.shape[1:].numel()))
+        spread = torch.arange(0, len(split), max(1, len(split) // number))[:number]
         inputs, targets = _fed(split.inputs[spread]), split.targets[spread]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the net (does not work in float64|cannot be copied)")

@@ -1,0 +1,159 @@
+"""Torch Datasets, read once into the cache."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from counterpoise.data import cache
+from counterpoise.data._arrays import as_classes
+from counterpoise.data._as_split import as_tensor
+from counterpoise.data._hold_out import as_splits
+from counterpoise.data._layout import SPLIT_OF
+from counterpoise.data._options import Options
+from counterpoise.data._rows import Rows
+from counterpoise.data.splits import Split, Splits
+from counterpoise.text import one_line
+from counterpoise.user_code import raised
+
+_FEW = 2_000  # entries that are read without worker processes
+
+
+def datasets_of(found: object) -> dict[str, Dataset] | None:
+    """Return the Datasets by the names of their splits; None where it is something else.
+
+    Taken are a Dataset, a pair of them (to train and to test on), and a mapping such as
+    {"train": ..., "val": ..., "test": ...}.
+    """
+    if isinstance(found, Dataset):
+        return {"train": found}
+    if isinstance(found, tuple | list) and len(found) == 2:
+        named: Mapping[str, Any] = dict(zip(("train", "test"), found, strict=True))
+    elif isinstance(found, Mapping):
+        named = {SPLIT_OF.get(str(name).lower(), ""): value for name, value in found.items()}
+    else:
+        return None
+    fits = "train" in named and "" not in named
+    return dict(named) if fits and all(isinstance(d, Dataset) for d in named.values()) else None
+
+
+def read_datasets(word: str, named: Mapping[str, Dataset], options: Options) -> Splits:
+    """Read map-style Datasets of pairs (input, class) into the cache, in worker processes.
+
+    They are read whenever a study begins, as nothing else tells whether they have changed.
+
+    Raises:
+        TypeError: a Dataset without random access.
+        ValueError: entries that are no such pairs, of several shapes, or others at each reading.
+    """
+    for dataset in named.values():
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"{word} must be a Dataset with a length and entries by number, got "
+                f"{type(dataset).__name__}; save its samples into a folder or a .npz file"
+            )
+    found = {name: _entry(f"{word} {name}", dataset, options) for name, dataset in named.items()}
+    class_names, indices = as_classes(*(np.array(e.about["targets"]) for e in found.values()))
+    splits = {
+        name: Split(Rows(entry.samples, None, entry), targets)
+        for (name, entry), targets in zip(found.items(), indices, strict=True)
+    }
+    class_names = _own_names(named["train"], class_names)
+    data = as_splits(
+        word.partition(":")[2], word, splits["train"], splits.get("test"), class_names, options.seed
+    )
+    return Splits(
+        data.name,
+        data.train,
+        data.test,
+        data.class_names,
+        data.source,
+        (f"{sum(map(len, splits.values())):,} samples of a torch Dataset, read into the cache",),
+        splits.get("validation"),
+    )
+
+
+def _own_names(dataset: Dataset, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that a Dataset gives its classes, as torchvision's do, or the numbers."""
+    own = getattr(dataset, "classes", None)
+    numbered = class_names == tuple(map(str, range(len(class_names))))
+    fits = isinstance(own, list | tuple) and len(own) == len(class_names)
+    return tuple(map(str, cast("list[str]", own))) if fits and numbered else class_names
+
+
+def _entry(word: str, dataset: Dataset, options: Options) -> cache.Entry:
+    number = len(dataset)  # type: ignore[arg-type]
+    if not number:
+        raise ValueError(f"{word} must hold samples, but is empty")
+    first, again = (_pair(word, dataset, 0)[0] for _ in range(2))
+    if not torch.equal(first, again):
+        raise ValueError(
+            f"{word} is read once, but its first entry is another one each time: leave the random "
+            "augmentation out of the Dataset, and give it as training.augment"
+        )
+    targets: list[int | str] = []
+    about = {"source": word, "notes": [], "targets": targets}
+    blocks = _Blocks(word, dataset, first, targets)
+    place = cache.folder(options.cache) / f"reading-{secrets.token_hex(8)}"
+    shape = (number, *first.shape)
+    entry = cache.fill(place, shape, first.dtype, blocks.read, about, options.on_progress)
+    return cache.name_by_content(entry)
+
+
+def _pair(word: str, dataset: Dataset, index: int) -> tuple[Tensor, int | str]:
+    """Return an entry as a tensor and a class."""
+    try:
+        entry = dataset[index]
+    except Exception as error:
+        raise ValueError(
+            f"{word} must give its entry {index}, but raised {one_line(raised(error))}; correct it"
+        ) from error
+    if not isinstance(entry, tuple | list) or len(entry) != 2:
+        raise ValueError(
+            f"{word} must hold pairs (input, class), but entry {index} is a {type(entry).__name__}"
+        )
+    target = entry[1]
+    if isinstance(target, Tensor | np.ndarray | np.generic):
+        target = target.item()
+    return as_tensor(entry[0], word), target
+
+
+class _Blocks:
+    """The blocks of a Dataset, in order."""
+
+    def __init__(
+        self, word: str, dataset: Dataset, first: Tensor, targets: list[int | str]
+    ) -> None:
+        self.word, self.dataset, self.first, self.targets = word, dataset, first, targets
+        self.pairs: Iterator[tuple[Tensor, int | str]] | None = None
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | str]:
+        return _pair(self.word, self.dataset, index)
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def read(self, first: int, end: int) -> cache.Block:
+        """Return samples first .. end - 1 as bytes."""
+        if self.pairs is None:
+            workers = (os.cpu_count() or 1) if len(self) > _FEW else 0
+            self.pairs = iter(DataLoader(cast(Dataset, self), batch_size=None, num_workers=workers))
+        samples = torch.empty((end - first, *self.first.shape), dtype=self.first.dtype)
+        for k in range(end - first):
+            x, y = next(self.pairs)
+            if x.shape != self.first.shape or x.dtype != self.first.dtype:
+                raise ValueError(
+                    f"{self.word} must hold inputs of one shape and dtype, but entry {first + k} "
+                    f"is {tuple(x.shape)} {x.dtype} and the first {tuple(self.first.shape)} "
+                    f"{self.first.dtype}; bring them into one form"
+                )
+            samples[k] = x
+            self.targets.append(y.item() if isinstance(y, Tensor) else y)
+        return samples.view(-1).view(torch.uint8).numpy(), {}
