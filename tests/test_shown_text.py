@@ -152,9 +152,11 @@ def made_up_study(name):
     row = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
     return SimpleNamespace(
         labels=(name,),
-        plan=SimpleNamespace(seeds=(0,), metric="accuracy", grid=()),
+        plan=SimpleNamespace(seeds=(0,), metric="accuracy", grid=(), test="fixed"),
         data={"source": name},
         finished=False,
+        resampled=False,
+        test_to_train=0.0,
         records=(),
         failed={"run": f"RuntimeError: {name}"},
         expected={"run": row},

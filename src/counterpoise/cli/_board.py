@@ -61,7 +61,7 @@ class Board:
         self.failed: dict[str, str] = {}
         self._tried: dict[str, str] = {}  # the same of the runs that try a learning rate
         self._runs: dict[str, RunRow] = {}
-        self._tuned = False
+        self._tuned = self._drawn = False
         self._folders: dict[str, Path] = {}
         self._cost: dict[str, float] = {}
         self._share: dict[str, float] = {}
@@ -172,6 +172,7 @@ class Board:
     def _on_prepared(self, study: Prepared | Foreseen) -> None:
         looks = isinstance(study, Prepared) and study.looks_ahead
         self._bars.update(self._reading, description="looking ahead", visible=looks, total=None)
+        self._drawn |= study.plan.test == "per_seed"
         self._began = time.monotonic()
         for line in study.lines():
             self.say(one_line(line) if line.lstrip() == line else f"  {one_line(line)}")
@@ -223,7 +224,7 @@ class Board:
         label, seed = self._key(run)
         found = self._scores.get(label, {}).get(seed)
         measure = METRICS[self.metric].label
-        return "finished" if found is None else f"{measure} on the test split {found:.1%}"
+        return "finished" if found is None else f"{measure} {self._where} {found:.1%}"
 
     def _end_task(self, run: str) -> None:
         if run in self._tasks:
@@ -246,13 +247,21 @@ class Board:
             self._said = time.monotonic()
             self.console.print(shown(*parts), soft_wrap=True)
 
+    @property
+    def _where(self) -> str:
+        return "on each seed's test split" if self._drawn else "on the test split"
+
     def _draw(self) -> Group:
         return Group(self._table(), self._bars) if self._scores else Group(self._bars)
 
     def _table(self) -> Table:
-        table = Table("", f"{METRICS[self.metric].label} on the test split", "seeds")
+        table = Table("", f"{METRICS[self.metric].label} {self._where}", "seeds")
         for label, by_seed in self._scores.items():
-            found = mean_and_interval(list(by_seed.values()))
+            values = list(by_seed.values())
+            mean = (
+                f"{sum(values) / len(values):.1%}"  # of drawn splits the interval comes at the end
+            )
+            found = mean if self._drawn else mean_and_interval(values)
             table.add_row(shown(label), found, str(len(by_seed)))
         return table
 
@@ -262,9 +271,9 @@ def _text(form: str, column: Column) -> TextColumn:
     return TextColumn(form, markup=False, table_column=column)
 
 
-def mean_and_interval(values: list[float]) -> str:
+def mean_and_interval(values: list[float], test_to_train: float = 0.0) -> str:
     """Write a mean with its 95% interval over seeds, in percent."""
-    found = t_interval(values)
+    found = t_interval(values, test_to_train=test_to_train)
     if found.high is None:  # of a single seed
         return f"{found.estimate:.1%}"
     return f"{found.estimate:.1%} ± {100 * (found.high - found.estimate):.1f}"

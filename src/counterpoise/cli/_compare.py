@@ -104,7 +104,8 @@ def compare(
         A column, or a pattern of file names: no group is in two splits.
     test
         A file or folder to test on; held_out, a fixed fifth of each class; or per_seed, another
-        fifth for each seed [default: the data's own, else held_out].
+        fifth for each seed [default: the data's own, else held_out, or per_seed where a class is
+        small].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
     image_size

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NAME = 30  # characters of a name that shall stand in one line
 _LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
+_DRAWN = "; each seed has its own test split, and intervals are widened for that"
 _BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
 
 
@@ -32,7 +33,7 @@ def show_study(console: "Console", study: "Study") -> None:
     console.print(_fitting_table(console, study))
     if study.reference_scores():
         console.print(_references(study))
-    console.print(shown((_LEGEND, "dim")))
+    console.print(shown((_LEGEND + (_DRAWN if study.resampled else ""), "dim")))
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
         console.print(shown(("failed", "red"), f" {said}"), soft_wrap=True)
@@ -57,6 +58,7 @@ def results_json(study: "Study") -> str:
         {
             "data": dict(study.data),
             "metric": study.plan.metric,
+            "test": study.plan.test,
             "finished": study.finished,
             "failed": dict(study.failed),
             "variants": [
@@ -133,7 +135,7 @@ def _table(study: "Study", others: list[str]) -> Any:
         table.add_row(
             shown(label),
             f"{len(scores)}/{len(study.plan.seeds)}",
-            mean_and_interval(scores) if scores else "–",
+            mean_and_interval(scores, study.test_to_train) if scores else "–",
             *(_percent(_mean(study.scores(m)[label])) for m in others),
             _percent(_mean(after[label])),
             *(_chosen(study, label).removeprefix("lr " if nets_alone else "") for _ in rates),
@@ -167,7 +169,7 @@ def _references(study: "Study") -> Any:
         table.add_row(
             shown(label, (_part(records), "dim")),
             f"{len(found)}/{len(study.plan.seeds)}",
-            mean_and_interval(found) if found else "–",
+            mean_and_interval(found, study.test_to_train) if found else "–",
             _points(interval) if interval else "–",
             _seconds(records),
         )

@@ -6,7 +6,8 @@ from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
-from counterpoise.data._hold_out import split_validation
+from counterpoise.data._groups import check_apart, groups_of
+from counterpoise.data._hold_out import draw_test, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load
 from counterpoise.data._mirrors import MIRRORS
@@ -25,10 +26,13 @@ __all__ = [
     "Split",
     "Splits",
     "as_split",
+    "check_apart",
     "count_classes",
     "digits",
+    "draw_test",
     "fashion_mnist",
     "fingerprint",
+    "groups_of",
     "imbalance_counts",
     "install_debian_package",
     "load",

@@ -41,4 +41,5 @@ def digits() -> Splits:
         test=whole.take(torch.tensor(sorted(test))),
         class_names=tuple("0123456789"),
         source="handwritten digits of the UCI repository, bundled with scikit-learn",
+        held_out=True,
     )

@@ -14,8 +14,9 @@ from counterpoise.data.splits import Splits
 def fingerprint(data: Splits) -> str:
     """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
 
-    Shapes, dtypes, values and their order count; the data set's name and source do not, nor do
-    memory layout and device. Of samples in the cache the digest of their entry counts.
+    Shapes, dtypes, values and their order count, and groups where there are any; the data set's
+    name and source do not, nor do memory layout and device. Of samples in the cache the digest of
+    their entry counts.
 
     Args:
         data: The data set.
@@ -37,6 +38,8 @@ def fingerprint(data: Splits) -> str:
         else:
             _add(found, inputs[:])
         _add(found, split.targets)
+        if split.groups is not None:  # which decide what validation is split off
+            _add(found, split.groups)
     return found.hexdigest()
 
 

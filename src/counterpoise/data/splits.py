@@ -29,7 +29,7 @@ class Split:
         names: A name of each sample, by which people find it: its file, or its row. None where
             there is none.
         groups: A number of each sample, int64 (N,), the same for samples that belong together,
-            say to one patient; no two splits share one. None where each stands alone.
+            say to one person; no two splits share one. None where each stands alone.
 
     Raises:
         TypeError: If either is no tensor or has an unfitting dtype, or a name is no text.
@@ -99,6 +99,8 @@ class Splits:
             to hold some of `train` out.
         columns: What the columns of a table hold, where `inputs` are its cells (`data.Column`);
             None for inputs that are numbers as they are.
+        held_out: Whether `test` was held out of samples that had no test split of their own, so
+            that another one can be drawn for each seed.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -119,6 +121,7 @@ class Splits:
     notes: tuple[str, ...] = ()
     validation: Split | None = None
     columns: tuple[Column, ...] | None = None
+    held_out: bool = False
 
     def __post_init__(self) -> None:
         for label, split in self.named().items():

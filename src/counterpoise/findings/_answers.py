@@ -171,6 +171,8 @@ def _open(study: Study) -> str:
     idle = [v for v in found if v.reason == stats.NEITHER_LEARNED]
     few = [v for v in found if v not in idle and (v.seeds_needed is None or v.seeds_say_too_little)]
     rest = [v for v in found if v not in idle and v not in few]
+    never = [v for v in rest if not v.seeds_can_tell]
+    rest = [v for v in rest if v.seeds_can_tell]
     far = [v for v in rest if (v.seeds_needed or 0) > stats.MAX_SEEDS]
     near = sorted((v for v in rest if v not in far), key=lambda v: v.seeds_needed or 0)
     said = []
@@ -189,6 +191,11 @@ def _open(study: Study) -> str:
         said.append(
             f"For {_labels(far)} more than {stats.MAX_SEEDS} seeds would be needed: the runs "
             "scatter by far more than they differ from the baseline."
+        )
+    if never:
+        said.append(
+            f"For {_labels(never)} more seeds cannot tell, as they draw from the same samples: "
+            "more samples would."
         )
     said += _by_chance(study)
     return " ".join(said) or "Nothing is left open between the variants and the baseline."

@@ -19,8 +19,11 @@ def small_classes(study: Study) -> list[Finding]:
     wide = sorted((k for k, half in halves.items() if half > WIDEST), key=lambda k: counts[k])
     if not wide:
         return []
+    few = "the test samples are so few that a recall"
+    if study.resampled:
+        few = "a seed's test samples are so few that its recall"
     template = (
-        "In {small} of {classes} classes the test samples are so few that a recall can be off by "
+        "In {small} of {classes} classes " + few + " can be off by "
         "more than {widest} points ({level}%, Wilson). Class {class_name} has the "
         "fewest, {images}: it can be off by {half:.1f}."
     )
@@ -68,8 +71,9 @@ def largest_class(study: Study) -> list[Finding]:
     if share - balanced <= MISLEADING:
         return []
     template = (
-        "Always answering class {class_name} would reach an accuracy of {share:.1f}% on this test "
-        "split, and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
+        "Always answering class {class_name} would reach an accuracy of {share:.1f}% "
+        + study.on_test
+        + ", and a balanced accuracy of {balanced:.1f}%: accuracy is mostly about the large "
         "classes."
     )
     evidence = {
@@ -91,8 +95,10 @@ def absent_classes(study: Study) -> list[Finding]:
         ),
         (
             "test",
-            study.data["test_counts"],
-            "The test split has no sample of class {members}: nothing here is about it.",
+            _tested(study),
+            "The test split has no sample of class {members}: nothing here is about it."
+            if not study.resampled
+            else "No seed has a test sample of class {members}: nothing here is about it.",
         ),
     ):
         absent = [k for k, n in enumerate(counts) if not n]
@@ -100,6 +106,13 @@ def absent_classes(study: Study) -> list[Finding]:
             evidence = {"split": split, "members": _names(study, absent)}
             found.append(sentence("CP106", consequence, evidence))
     return found
+
+
+def _tested(study: Study) -> list[int]:
+    """Return the test samples of each class, of all seeds together where each draws its own."""
+    runs = [r.run["test"]["support"] for r in (*study.records, *study.references)]
+    drawn = study.resampled and bool(runs)
+    return np.sum(runs, 0).tolist() if drawn else study.data["test_counts"]
 
 
 def _names(study: Study, classes: Sequence[int]) -> str:

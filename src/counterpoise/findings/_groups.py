@@ -68,7 +68,9 @@ def _paired(study: Study, before: Scores, after: Scores) -> Pair | None:
     common = [s for s in study.plan.seeds if before[s] is not None and after[s] is not None]
     if len(common) < 2:
         return None
-    return stats.compare_paired(before, after, margin=study.plan.margin)
+    return stats.compare_paired(
+        before, after, margin=study.plan.margin, test_to_train=study.test_to_train
+    )
 
 
 def _points(name: str, found: stats.Interval) -> dict[str, float]:

@@ -73,7 +73,7 @@ def never_learned(study: Study) -> list[Finding]:
         if stuck:
             metric, chance, noise = _guessing(study)
             template = (
-                "{label}: {stuck} of {runs} runs never learned; their {measure} on the test split, "
+                "{label}: {stuck} of {runs} runs never learned; their {measure} {where}, "
                 "{highest:.1f}% at most, cannot be told from guessing ({chance:.1f}%, of which the "
                 "standard deviation is {noise:.1f} points)."
             )
@@ -82,6 +82,7 @@ def never_learned(study: Study) -> list[Finding]:
                 "stuck": len(stuck),
                 "runs": len(study.of(label)),
                 "measure": metric.replace("_", " "),
+                "where": study.on_test,
                 "highest": percent(max(r.run["test"][metric] for r in stuck)),
                 "chance": percent(chance),
                 "noise": percent(noise),

@@ -13,14 +13,15 @@ def larger_source(study: Study) -> list[Finding]:
     """CP331: the differences whose noise is mostly the test split's, and those of the seeds."""
     noises = list(_noises(study))
     found = []
-    for source, more in (("test set", "test samples"), ("seeds", "seeds")):
+    kind = "samples" if study.resampled else "test samples"
+    for source, more in (("test set", kind), ("seeds", "seeds")):
         theirs = [evidence for noise, evidence in noises if noise.larger == source]
         if theirs:
             which = "{these} of {all} differences" if noises[1:] else "the difference"
             template = (
                 f"More {more} would make {which} to {{baseline}} surer "
                 "({labels}). In {measure}, the standard error of the first is {seed_se:.1f} points "
-                "by the seeds and {test_se:.1f} by the {samples} test samples."
+                f"by the seeds and {{test_se:.1f}} by the {{samples}} {_kind(study)}."
             )
             evidence: Evidence = {
                 **theirs[0],
@@ -83,8 +84,15 @@ def _doubtful(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
             yield noise, evidence
 
 
+def _kind(study: Study) -> str:
+    return "samples that seeds draw from" if study.resampled else "test samples"
+
+
 def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
     """Each variant's difference to the baseline, and the noise in it, from two seeds on."""
+    if study.resampled:
+        yield from _noises_of_draws(study)
+        return
     baseline, *others = study.labels
     plain = study.plan.metric == "accuracy"
     right = {label: {r.seed: _right(r) for r in study.of(label)} for label in study.labels}
@@ -107,6 +115,33 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
                 "seed_se": percent(noise.seed_se or 0.0),
                 "test_se": percent(noise.test_se),
                 "samples": len(targets),
+            },
+        )
+
+
+def _noises_of_draws(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
+    """The same where each seed draws its test split: s / √n and s √r of the corrected interval."""
+    samples = sum(study.data["train_counts"]) + sum(study.data["test_counts"])
+    for v in study.verdicts():
+        pair = v.comparison
+        if pair is None or pair.sd is None:
+            continue
+        noise = stats.NoiseSources(
+            None,
+            samples,
+            pair.difference.estimate,
+            test_se=pair.sd * study.test_to_train**0.5,
+            seed_se=pair.sd / pair.n**0.5,
+        )
+        yield (
+            noise,
+            {
+                "label": v.variant,
+                "baseline": v.baseline,
+                "measure": study.plan.metric.replace("_", " "),
+                "seed_se": percent(noise.seed_se or 0.0),
+                "test_se": percent(noise.test_se),
+                "samples": samples,
             },
         )
 

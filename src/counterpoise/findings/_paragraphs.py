@@ -17,7 +17,7 @@ _TOGETHER = {
         "{label} at each of {rates} {what}, the first with: {reason}",
     ),
     "CP222": (
-        "Runs of {labels} never learned; their {measure} on the test split cannot be told from "
+        "Runs of {labels} never learned; their {measure} {where} cannot be told from "
         "guessing ({chance:.1f}%, of which the standard deviation is {noise:.1f} points)",
         "{label}: {stuck} of {runs} runs, {highest:.1f}% at most",
     ),

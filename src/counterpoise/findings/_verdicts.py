@@ -31,6 +31,7 @@ _WIDE = (
 )
 _NEEDED = "; about {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
+_NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
 _TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
 _ONE_SEED = (
     "Whether {label} is better or worse than {baseline} cannot be told from one seed: {points:+."
@@ -92,6 +93,8 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Fi
         evidence["direction"] = "better" if evidence["low"] > 0 else "worse"
     if v.seeds_say_too_little:
         return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
+    if not v.seeds_can_tell:
+        return sentence("CP330", template + _NEVER, evidence)
     if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
         return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
     return sentence("CP330", template + _NEEDED, evidence | {"needed": v.seeds_needed})

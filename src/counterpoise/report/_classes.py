@@ -155,6 +155,7 @@ def sizes(study: Study) -> dict[str, object]:
         rows.append(row | (drawn if len(classes) == 1 else {}))
     said = f"{sum(train):,} training and {sum(test):,} test samples in "
     said += count(len(train), "class", "classes")
+    said += ", divided anew by each seed" if study.resampled else ""
     if min(train):
         said += f"; the largest is {max(train) / min(train):.3g} times the smallest in training"
     if len(train) > _WHOLE:

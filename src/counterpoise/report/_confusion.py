@@ -37,7 +37,7 @@ def section(
         "upright": any(len(name) > 3 for name in classes.names),
         "variants": ran,
         "worst": [_worst(total, i, j, names) for i, j in pairs[:_WORST].tolist()],
-        "differences": _differences(ran, folded, verdicts, classes),
+        "differences": _differences(ran, folded, verdicts, classes, study.test_to_train),
         "galleries": [_gallery(id, samples, names) for id, samples in galleries.items()],
         "cells": cells,
         "by_chance": max(1, round(0.05 * cells)),
@@ -54,6 +54,7 @@ def _differences(
     folded: Mapping[int, _matrix.Folded],
     verdicts: Sequence[Verdict],
     classes: _matrix.Classes,
+    test_to_train: float,
 ) -> list[_matrix.Matrix]:
     """Return the difference matrices of all pairs, those to the baseline first by gain."""
     gain = {v.variant: v.interval.estimate for v in verdicts if v.interval}
@@ -62,7 +63,9 @@ def _differences(
         pairs = pairs[: len(ran) - 1]
     pairs.sort(key=lambda p: (p[0].index, -gain.get(p[1].label, 0.0) if not p[0].index else 0))
     indices = [(one.index, other.index) for one, other in pairs]
-    found = [_matrix.difference((i, j), folded[i], folded[j], classes) for i, j in indices]
+    found = [
+        _matrix.difference((i, j), folded[i], folded[j], classes, test_to_train) for i, j in indices
+    ]
     return [m for m in found if m is not None]
 
 

@@ -146,7 +146,11 @@ def _level(share: float, linear: bool) -> int:
 
 
 def difference(
-    indices: tuple[int, int], one: Folded, other: Folded, classes: Classes
+    indices: tuple[int, int],
+    one: Folded,
+    other: Folded,
+    classes: Classes,
+    test_to_train: float = 0.0,
 ) -> Matrix | None:
     """Return the difference of the second variant's shares to the first's, on common seeds."""
     seeds = [seed for seed in one if seed in other]
@@ -157,7 +161,13 @@ def difference(
     rows = []
     for i, name in enumerate(classes.names):
         cells = [
-            _named(_difference_cell(before[:, i, j], after[:, i, j], i == j), classes, i, j, set())
+            _named(
+                _difference_cell(before[:, i, j], after[:, i, j], i == j, test_to_train),
+                classes,
+                i,
+                j,
+                set(),
+            )
             for j in range(len(classes.names))
         ]
         rows.append(Row(name, f"{counts[0][0, i].sum():,}", cells))
@@ -168,11 +178,14 @@ def _shares(counts: Counts) -> np.ndarray:
     return counts / np.maximum(counts.sum(2, keepdims=True), 1)
 
 
-def _difference_cell(before: np.ndarray, after: np.ndarray, diagonal: bool) -> Cell:
+def _difference_cell(
+    before: np.ndarray, after: np.ndarray, diagonal: bool, test_to_train: float
+) -> Cell:
     css = "hit " if diagonal else ""
     if (before == after).all():
         return Cell(css + "noise", (), "no difference")
-    found = stats.compare_paired(*(dict(enumerate(x.tolist())) for x in (before, after)))
+    pair = (dict(enumerate(x.tolist())) for x in (before, after))
+    found = stats.compare_paired(*pair, test_to_train=test_to_train)
     low, mean, high = found.difference.low, found.difference.estimate, found.difference.high
     noise = low is None or high is None or low <= 0 <= high
     level = min(_LEVELS, int(np.ceil(_LEVELS * (abs(mean) / _FULL) ** 0.5)))

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,10 @@ def write_predictions(study: Study, label: str | None = None) -> Path | None:
     and the predicted class, the variant, the seed, and the probability of each class. The seed is
     that with the best score on validation, so that it is not chosen by the answers themselves.
 
+    Where each seed draws its test split, the rows are those of all seeds, one after the other: a
+    sample has a row for each seed that tests on it, and its index counts the training split that is
+    kept, and then the test split.
+
     Args:
         study: the study.
         label: the variant; None for `findings.best_variant(study)`.
@@ -39,7 +43,8 @@ def write_predictions(study: Study, label: str | None = None) -> Path | None:
     if not records:
         return None
     path = study.folder / TABLE
-    files.write(path, _table(study, max(records, key=lambda r: _on_validation(study, r))))
+    best = max(records, key=lambda r: _on_validation(study, r))
+    files.write(path, _table(study, records if study.resampled else [best]))
     return path
 
 
@@ -47,23 +52,38 @@ def _on_validation(study: Study, record: Record) -> float:
     return (record.run.get("validation") or {}).get(study.plan.metric) or 0.0
 
 
-def _table(study: Study, record: Record) -> str:
+def _table(study: Study, records: Sequence[Record]) -> str:
+    classes = [printable(name) for name in study.data["class_names"]]
+    total = sum(study.data["test_counts"])
+    kind, samples = _samples(study.sample_names("test"), total)
+    if study.resampled:
+        total += sum(study.data["train_counts"])
+        kind, samples = _samples(study.sample_names("pool"), total)
+    tested = sum(sum(r.run["test"]["support"]) for r in records)
+    known = classes if tested * len(classes) <= _MOST else []
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([kind, "true", "predicted", "variant", "seed", *(f"p_{n}" for n in known)])
+    for record in records:
+        table.writerows(_rows(record, samples, classes, len(known)))
+    return text.getvalue()
+
+
+def _rows(
+    record: Record, samples: Sequence[str | int], classes: Sequence[str], known: int
+) -> Iterator[list[str | int]]:
+    """Yield what one run answers to each of its test samples."""
     from scipy.special import softmax  # of what reports need, only this takes it
 
     logits, targets = (record.predictions[f"test_{what}"] for what in ("logits", "targets"))
-    classes = [printable(name) for name in study.data["class_names"]]
-    kind, samples = _samples(study.sample_names("test"), len(targets))
-    shares = softmax(logits.astype(np.float64), 1) if logits.size <= _MOST else logits[:, :0]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    names = [f"p_{name}" for name in classes[: shares.shape[1]]]
-    table.writerow([kind, "true", "predicted", "variant", "seed", *names])
+    drawn = record.predictions.get("test_rows")
+    called = samples if drawn is None else [samples[k] for k in drawn.tolist()]
+    shares = softmax(logits.astype(np.float64), 1) if known else logits[:, :0]
     who = printable(record.label), record.seed
     for sample, true, answer, row in zip(
-        samples, targets.tolist(), logits.argmax(1).tolist(), shares, strict=True
+        called, targets.tolist(), logits.argmax(1).tolist(), shares, strict=True
     ):
-        table.writerow([sample, classes[true], classes[answer], *who, *(f"{p:.6g}" for p in row)])
-    return text.getvalue()
+        yield [sample, classes[true], classes[answer], *who, *(f"{p:.6g}" for p in row)]
 
 
 def _samples(names: Sequence[str] | None, count: int) -> tuple[str, Sequence[str | int]]:

@@ -35,9 +35,15 @@ def lede(study: Study) -> str:
     """Return the sentence that describes the comparison."""
     plan = study.plan
     variants, seeds = count(len(study.labels), "variant"), count(len(plan.seeds), "seed")
+    split = "on the test split, which was read once"
+    if study.resampled:
+        split = (
+            "on a test split that each seed draws anew from all samples, and that is read once; "
+            "intervals are widened for that, after Nadeau and Bengio"
+        )
     return (
-        f"{variants}, {seeds} each, compared by {METRICS[plan.metric].label} on the test split, "
-        f"which was read once. Differences of less than {_margin(plan.margin)} do not matter."
+        f"{variants}, {seeds} each, compared by {METRICS[plan.metric].label} {split}. "
+        f"Differences of less than {_margin(plan.margin)} do not matter."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.study import Study
+from counterpoise.study import Record, Study
 
 SIDE = 48  # pixels; larger images are scaled down
 BUDGET = 900_000  # characters for all misclassified samples together
@@ -23,11 +23,13 @@ class Thumbnail:
         uri: the image as a data URI.
         name: its file, or its number in the test split.
         by: number of seeds that misclassify it, by index of the variant.
+        runs: number of runs that were tested on it.
     """
 
     uri: str
     name: str
     by: dict[int, int]
+    runs: int
 
     @property
     def file(self) -> str:
@@ -40,7 +42,7 @@ class Images:
 
     Args:
         study: the study.
-        split: "train" or "test".
+        split: "train", "test" or "pool", the one and after it the other.
     """
 
     def __init__(self, study: Study, split: str) -> None:
@@ -91,11 +93,12 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
 
     The last pairs may have none, as all images together stay below `BUDGET`.
     """
-    images = Images(study, "test")
+    split = "pool" if study.resampled else "test"
+    images = Images(study, split)
     answers = _answers(study) if images.available else None
     if answers is None:
         return {}
-    targets, names = images.targets(), study.sample_names("test")
+    targets, names = images.targets(), study.sample_names(split)
     found: dict[str, list[Thumbnail]] = {}
     left = BUDGET
     for true, predicted in pairs:
@@ -112,21 +115,41 @@ def misclassified(study: Study, pairs: Sequence[tuple[int, int]]) -> dict[str, l
                 return found
             index = int(candidates[k])
             by = {v: int(n[k]) for v, n in taken.items() if n[k]}
-            shown.append(Thumbnail(uri, names[index] if names else f"no. {index}", by))
+            runs = sum(int((predictions[:, index] >= 0).sum()) for predictions in answers.values())
+            shown.append(Thumbnail(uri, names[index] if names else f"no. {index}", by, runs))
         if shown:
             found[f"e-{true}-{predicted}"] = shown
     return found
 
 
 def _answers(study: Study) -> dict[int, np.ndarray] | None:
-    """Return the predictions (seeds, samples) by index of the variant; None if some are missing."""
-    found = {
-        index: np.array([r.answers[0] for r in study.of(label)])
-        for index, label in enumerate(study.labels)
-        if study.of(label)
-    }
+    """Return the predictions (seeds, samples) by index of the variant; None if some are missing.
+
+    Of samples that a seed does not test on they are -1.
+    """
     total = sum(study.data["test_counts"])
-    return found if found and all(a.shape[1] == total for a in found.values()) else None
+    if study.resampled:
+        total += sum(study.data["train_counts"])
+    found = {}
+    for index, label in enumerate(study.labels):
+        rows = [_spread(r, total) for r in study.of(label)]
+        if any(row is None for row in rows):
+            return None
+        if rows:
+            found[index] = np.array(rows)
+    return found or None
+
+
+def _spread(record: Record, total: int) -> np.ndarray | None:
+    """Return a run's predictions of all samples; None where they are of other samples."""
+    predicted, drawn = record.answers[0].astype(np.int32), record.test_rows
+    if drawn is None:
+        return predicted if len(predicted) == total else None
+    if len(drawn) and drawn[-1] >= total:
+        return None
+    spread = np.full(total, -1, np.int32)
+    spread[drawn] = predicted
+    return spread
 
 
 def _choose(taken: dict[int, np.ndarray]) -> list[int]:

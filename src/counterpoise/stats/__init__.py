@@ -1,7 +1,8 @@
 """Statistics for few seeds: intervals, paired comparisons, verdicts, and the seeds still needed.
 
 Runs are paired: a seed fixes the split, the order of the samples and the initial weights, the same
-for every variant, so that differences within each seed are compared.
+for every variant, so that differences within each seed are compared. Where each seed draws a test
+split of its own, `test_to_train` corrects what follows from these differences.
 
     verdicts = stats.compare_variants(scores, baseline="cross_entropy")   # scores[variant][seed]
     for verdict in verdicts:
@@ -22,7 +23,7 @@ from counterpoise.stats._holm import holm
 from counterpoise.stats._interval import Interval, t_interval, wilson
 from counterpoise.stats._noise_sources import NoiseSources, noise_sources
 from counterpoise.stats._paired import PairedComparison, compare_paired
-from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_needed
+from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_can_tell, seeds_needed
 from counterpoise.stats._two_way import two_way_bootstrap
 from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict
 
@@ -40,6 +41,7 @@ __all__ = [
     "guessing_noise",
     "holm",
     "noise_sources",
+    "seeds_can_tell",
     "seeds_needed",
     "t_interval",
     "two_way_bootstrap",

@@ -7,7 +7,13 @@ import numpy as np
 
 from counterpoise.stats._collapse import collapsed
 from counterpoise.stats._decide import Decision, decide
-from counterpoise.stats._interval import Floats, Interval, check_confidence, check_margin
+from counterpoise.stats._interval import (
+    Floats,
+    Interval,
+    check_confidence,
+    check_margin,
+    check_test_to_train,
+)
 from counterpoise.stats._paired import (
     PairedComparison,
     Scores,
@@ -15,7 +21,7 @@ from counterpoise.stats._paired import (
     compare_paired,
     has_score,
 )
-from counterpoise.stats._seeds import MIN_SEEDS, seeds_needed
+from counterpoise.stats._seeds import MIN_SEEDS, seeds_can_tell, seeds_needed
 from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict, Word
 
 
@@ -28,6 +34,7 @@ def compare_variants(
     chance: float | None = None,
     noise_sd: float | None = None,
     higher_is_better: bool = True,
+    test_to_train: float = 0.0,
 ) -> list[Verdict]:
     """Compare every variant with the baseline, over paired seeds, and return the verdicts.
 
@@ -59,13 +66,15 @@ def compare_variants(
             intervals. Only where higher is better.
         noise_sd: Standard deviation of that score, from `guessing_noise`; None for 0.
         higher_is_better: False for losses and errors.
+        test_to_train: Test samples a training sample where each seed draws its own test split, by
+            which intervals are corrected as in `compare_paired`; 0 where all seeds share one.
 
     Returns:
         A verdict for every other variant, in the given order.
 
     Raises:
-        ValueError: If the baseline is not among the variants, or margin or confidence is out of its
-            range.
+        ValueError: If the baseline is not among the variants, or margin, confidence or
+            test_to_train is out of its range.
 
     Example:
         >>> scores = {
@@ -80,6 +89,7 @@ def compare_variants(
     """
     check_margin(margin)
     check_confidence(confidence)
+    check_test_to_train(test_to_train)
     if baseline not in scores:
         raise ValueError(
             f"compare_variants needs the baseline among the variants, but got {baseline!r} and "
@@ -94,12 +104,14 @@ def compare_variants(
             margin=margin,
             confidence=confidence,
             higher_is_better=higher_is_better,
+            test_to_train=test_to_train,
         )
         if common_seeds(before, by_seed)
         else None
         for name, by_seed in others.items()
     }
-    decisions = zip(*decide(*_columns(pairs.values()), margin, confidence), strict=True)
+    found = decide(*_columns(pairs.values()), margin, confidence, test_to_train)
+    decisions = zip(*found, strict=True)
     level = 1 - (1 - confidence) / max(len(others), 1)
     lost = {name: _collapsed(by_seed, chance, noise_sd) for name, by_seed in scores.items()}
     idle = {name for name in scores if set(lost[name]) >= set(_scored(scores[name]))}
@@ -107,7 +119,14 @@ def compare_variants(
         Verdict(
             variant=name,
             baseline=baseline,
-            **_answer(pair, Decision(*row), level, higher_is_better, {name, baseline} <= idle),
+            **_answer(
+                pair,
+                Decision(*row),
+                level,
+                higher_is_better,
+                {name, baseline} <= idle,
+                test_to_train,
+            ),
             confidence=level,
             collapsed=lost[name],
             baseline_collapsed=lost[baseline],
@@ -124,6 +143,7 @@ def _answer(
     level: float,
     higher_is_better: bool,
     neither_learned: bool,
+    test_to_train: float,
 ) -> dict[str, Any]:
     """Return the fields of a verdict that follow from the numbers."""
     word, reason = _word(pair, found, higher_is_better)
@@ -134,15 +154,16 @@ def _answer(
         interval = pair.difference if pair else None
         unknown = {"p_holm": None, "direction": 0, "by_margin": False, "seeds_needed": None}
         return fields | unknown | {"interval": interval}
-    mean, sd = pair.difference.estimate, pair.sd or 0.0
+    open_ = word == "cannot tell yet" and reason != NEITHER_LEARNED
+    about = {"margin": pair.margin, "confidence": level, "test_to_train": test_to_train}
+    pilot = pair.n, pair.difference.estimate, pair.sd or 0.0
     return fields | {
-        "interval": Interval(float(found.low), mean, float(found.high)),
+        "interval": Interval(float(found.low), pair.difference.estimate, float(found.high)),
         "p_holm": float(found.p_holm),
         "direction": int(found.direction),
         "by_margin": bool(found.by_margin),
-        "seeds_needed": seeds_needed(pair.n, mean, sd, margin=pair.margin, confidence=level)
-        if word == "cannot tell yet" and reason != NEITHER_LEARNED
-        else None,
+        "seeds_needed": seeds_needed(*pilot, **about) if open_ else None,
+        "seeds_can_tell": not open_ or seeds_can_tell(*pilot, **about),
     }
 
 

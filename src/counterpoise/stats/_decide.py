@@ -23,11 +23,17 @@ class Decision(NamedTuple):
 
 
 def decide(
-    n: npt.ArrayLike, mean: Floats, sd: Floats, margin: float, confidence: float
+    n: npt.ArrayLike,
+    mean: Floats,
+    sd: Floats,
+    margin: float,
+    confidence: float,
+    test_to_train: float = 0.0,
 ) -> Decision:
     """Decide the comparisons of a family, along the last axis; the other axes are studies."""
-    p, _ = t_test(n, mean, sd, confidence)
-    _, half = t_test(n, mean, sd, 1 - (1 - confidence) / max(p.shape[-1], 1))
+    p, _ = t_test(n, mean, sd, confidence, test_to_train)
+    level = 1 - (1 - confidence) / max(p.shape[-1], 1)
+    _, half = t_test(n, mean, sd, level, test_to_train)
     p_holm = holm_adjusted(p)
     by_margin = np.abs(mean) - half > margin
     inside = np.abs(mean) + half < margin

@@ -26,22 +26,29 @@ class Interval:
     high: float | None
 
 
-def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
+def t_interval(
+    values: Iterable[float], confidence: float = 0.95, *, test_to_train: float = 0.0
+) -> Interval:
     r"""Return the mean over seeds with Student's t interval.
 
     .. math::
-        \bar{x} \pm t_{n-1} \frac{s}{\sqrt{n}}, \qquad
+        \bar{x} \pm t_{n-1} \, s \sqrt{\frac{1}{n} + r}, \qquad
         s^2 = \frac{1}{n - 1} \sum_i (x_i - \bar{x})^2
+
+    where r is `test_to_train`.
 
     Args:
         values: One score per seed, at least one, all finite.
         confidence: Share of studies whose interval holds the true mean.
+        test_to_train: Test samples a training sample where each seed draws its own test split, as
+            for `compare_paired`; 0 where all seeds share one.
 
     Returns:
         The interval. Of one value the bounds are None, as its spread is unknown.
 
     Raises:
-        ValueError: If there is no value, one is not finite, or confidence is not inside (0, 1).
+        ValueError: If there is no value, one is not finite, or confidence or test_to_train is out
+            of its range.
 
     Example:
         >>> found = t_interval([0.80, 0.82, 0.84])
@@ -50,6 +57,7 @@ def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
     """
     array = np.asarray(list(values), dtype=np.float64)
     check_confidence(confidence)
+    check_test_to_train(test_to_train)
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(
             f"t_interval needs at least one value, all finite, but got {array.tolist()}; leave out "
@@ -59,6 +67,7 @@ def t_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
     if n == 1:
         return Interval(None, mean, None)
     half = float(quantile_t(n - 1, confidence) * array.std(ddof=1)) / math.sqrt(n)
+    half *= float(widening(n, test_to_train))
     return Interval(mean - half, mean, mean + half)
 
 
@@ -107,6 +116,19 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 def quantile_t(df: npt.ArrayLike, confidence: float) -> Floats:
     """Return half the width of a two-sided t interval, in standard errors."""
     return stdtrit(df, 0.5 + confidence / 2)
+
+
+def widening(n: npt.ArrayLike, test_to_train: float) -> Floats:
+    """Return by what the standard error s / √n is multiplied where seeds draw their test splits."""
+    return np.sqrt(1 + np.asarray(n, dtype=float) * test_to_train)
+
+
+def check_test_to_train(test_to_train: float) -> None:
+    if not (test_to_train >= 0 and math.isfinite(test_to_train)):
+        raise ValueError(
+            "test_to_train must be the number of test samples a training sample, from 0 on and "
+            f"finite, but got {test_to_train}; give 0 where all seeds share one test split"
+        )
 
 
 def check_confidence(confidence: float) -> None:

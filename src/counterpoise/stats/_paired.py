@@ -13,7 +13,9 @@ from counterpoise.stats._interval import (
     Interval,
     check_confidence,
     check_margin,
+    check_test_to_train,
     quantile_t,
+    widening,
 )
 
 Scores = Mapping[Any, float | None]  # by seed; None where the run failed or is not there yet
@@ -36,7 +38,7 @@ class PairedComparison:
         wins: seeds in which the other is better.
         losses: seeds in which it is worse.
         p_sign_flip: exact two-sided p of the sign-flip test, which assumes no normal distribution;
-            for 8 to 16 seeds, else None.
+            for 8 to 16 seeds that share a test split, else None.
         margin: the smallest difference that matters.
         confidence: confidence of the interval.
     """
@@ -61,24 +63,31 @@ def compare_paired(
     margin: float = 0.01,
     confidence: float = 0.95,
     higher_is_better: bool = True,
+    test_to_train: float = 0.0,
 ) -> PairedComparison:
     r"""Compare two variants on their common seeds, by a paired t test and an equivalence test.
 
     .. math::
-        \text{interval} &= \bar{d} \pm t_{n-1} \frac{s}{\sqrt{n}} \\
-        p_\text{different} &= 2 P\left(T > \frac{|\bar{d}| \sqrt{n}}{s}\right), \qquad
-        p_\text{equivalent} = P\left(T > \frac{(\text{margin} - |\bar{d}|) \sqrt{n}}{s}\right)
+        \text{interval} &= \bar{d} \pm t_{n-1} \, e, \qquad e = s \sqrt{\frac{1}{n} + r} \\
+        p_\text{different} &= 2 P\left(T > \frac{|\bar{d}|}{e}\right), \qquad
+        p_\text{equivalent} = P\left(T > \frac{\text{margin} - |\bar{d}|}{e}\right)
 
     where d are the n differences by seed, with a bar their mean, s their standard deviation, and T
     has Student's t distribution with n - 1 degrees of freedom. The second p is the larger of two
     one-sided tests.
+
+    r is `test_to_train`: 0 where all seeds share one test split. Where each seed draws its own out
+    of the same samples, the differences are not independent, as training and test splits overlap,
+    and their spread over √n is too small. r, test samples a training sample, is the correction of
+    Nadeau and Bengio, with which e does not go to 0 however many seeds there are.
 
     Where all differences are 0, the interval is [0, 0]. Where they are equal and not 0, as from
     scores rounded to a few test samples, s = 0 would be certainty from two seeds; s is then taken
     as |d| / √6, the spread of a difference of two scores that are rounded to steps of |d|, and a
     difference is significant from four seeds on.
 
-    Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657, for equivalence.
+    Sources: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657, for equivalence; Nadeau and
+    Bengio 2003, Machine Learning 52, 239, for r.
 
     Args:
         baseline: Score by seed. None, NaN or infinity is no score: the seed is left out.
@@ -86,12 +95,14 @@ def compare_paired(
         margin: The smallest difference that matters, above 0.
         confidence: Confidence of the interval.
         higher_is_better: False for losses and errors; used for `wins` and `losses` only.
+        test_to_train: Test samples a training sample where each seed draws its own test split.
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: If no seed has both scores, or margin or confidence is out of its range.
+        ValueError: If no seed has both scores, or margin, confidence or test_to_train is out of its
+            range.
 
     Example:
         >>> plain = {0: 0.80, 1: 0.83, 2: 0.79, 3: 0.81}
@@ -101,6 +112,7 @@ def compare_paired(
     """
     check_margin(margin)
     check_confidence(confidence)
+    check_test_to_train(test_to_train)
     seeds = common_seeds(baseline, other)
     if not seeds:
         raise ValueError(
@@ -111,18 +123,20 @@ def compare_paired(
     mean, sd = summarize(before, after)
     d = after - before
     gain = np.where(np.abs(d) <= tiny(before, after), 0.0, d) * (1 if higher_is_better else -1)
-    p, half = t_test(len(seeds), mean, sd, confidence)
-    enough = len(seeds) > 1
+    p, half = t_test(len(seeds), mean, sd, confidence, test_to_train)
+    n, enough = len(seeds), len(seeds) > 1
+    alike = _p_equivalent(n, float(mean), float(sd), margin, test_to_train) if enough else None
+    exact = n in SIGN_FLIP_SEEDS and not test_to_train
     return PairedComparison(
-        n=len(seeds),
+        n=n,
         seeds=seeds,
         difference=bounded(float(mean), float(half)),
         sd=float(sd) if enough else None,
         p_different=float(p) if enough else None,
-        p_equivalent=_p_equivalent(len(seeds), float(mean), float(sd), margin) if enough else None,
+        p_equivalent=alike,
         wins=int((gain > 0).sum()),
         losses=int((gain < 0).sum()),
-        p_sign_flip=_p_sign_flip(d) if len(seeds) in SIGN_FLIP_SEEDS else None,
+        p_sign_flip=_p_sign_flip(d) if exact else None,
         margin=margin,
         confidence=confidence,
     )
@@ -160,23 +174,25 @@ def summarize(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     return mean, np.where(sd <= least, np.abs(mean) / np.sqrt(6), sd)
 
 
-def t_test(n: npt.ArrayLike, mean: Floats, sd: Floats, confidence: float) -> tuple[Floats, Floats]:
+def t_test(
+    n: npt.ArrayLike, mean: Floats, sd: Floats, confidence: float, test_to_train: float = 0.0
+) -> tuple[Floats, Floats]:
     """Return the two-sided p of mean 0, and half the width of the interval; arrays broadcast.
 
     One seed has p 1 and an infinite interval.
     """
     df = np.maximum(np.asarray(n) - 1, 1)
-    se = np.where(np.asarray(n) > 1, sd, np.inf) / np.sqrt(n)
+    se = np.where(np.asarray(n) > 1, sd, np.inf) / np.sqrt(n) * widening(n, test_to_train)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(mean == 0, 0.0, np.abs(mean) / se)
     return 2 * stdtr(df, -ratio), quantile_t(df, confidence) * se
 
 
-def _p_equivalent(n: int, mean: float, sd: float, margin: float) -> float:
+def _p_equivalent(n: int, mean: float, sd: float, margin: float, test_to_train: float) -> float:
     room = margin - abs(mean)
     if sd == 0:  # and so the mean: the two are the same
         return 0.0
-    return float(stdtr(n - 1, -room * n**0.5 / sd))
+    return float(stdtr(n - 1, -room * n**0.5 / sd / widening(n, test_to_train)))
 
 
 def _p_sign_flip(d: Floats) -> float:

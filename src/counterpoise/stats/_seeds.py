@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri, ndtr
 
-from counterpoise.stats._interval import Floats, check_confidence, check_margin, quantile_t
+from counterpoise.stats._interval import (
+    Floats,
+    check_confidence,
+    check_margin,
+    check_test_to_train,
+    quantile_t,
+    widening,
+)
 
 MIN_SEEDS = (
     5  # below it, no small difference is claimed, and from two seeds none: see `compare_variants`
@@ -18,11 +25,18 @@ LIKELY = (
 USUAL = 2.0  # margins: prior standard deviation of the true difference
 SPREADS = 24  # quadrature points over the true spread given the pilot's
 # Coarser the larger they are: no pilot can distinguish 47 from 48.
+ENDLESS = 10**9  # seeds, as good as infinitely many
 SIZES = (*range(MIN_SEEDS, 20), *range(20, 40, 2), *range(40, 100, 5), *range(100, 201, 10))
 
 
 def seeds_needed(
-    n: int, difference: float, sd: float, *, margin: float = 0.01, confidence: float = 0.95
+    n: int,
+    difference: float,
+    sd: float,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+    test_to_train: float = 0.0,
 ) -> int:
     r"""Return the approximate total number of seeds for a decisive verdict.
 
@@ -36,14 +50,15 @@ def seeds_needed(
         v = \max\left(4 \, \text{margin}^2, d^2 - \frac{\sigma^2}{n}\right) \\
         d_N &= \frac{1}{N} \left(n d + \sum_{i=n+1}^{N} x_i\right), \qquad
         x_i \sim N(\delta, \sigma^2) \\
-        h_N &= t_{N-1} \sqrt{\frac{(n - 1) s^2 + (N - n) \sigma^2}{(N - 1) \, N}}
+        h_N &= t_{N-1} \sqrt{\frac{(n - 1) s^2 + (N - n) \sigma^2}{N - 1}}
+            \sqrt{\frac{1}{N} + r}
 
-    where σ is the true spread, δ the true difference, d_N the mean difference of N seeds, and h_N
-    half the width of its interval. The verdict is decisive if |d_N| > h_N (better or worse) or
-    |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one of them always
-    holds. This is predictive power, with the prior 1/σ for the spread, under which the probability
-    holds on average over pilots, and Normal(0, v) for the difference: a few margins at most, unless
-    the seeds show more than their noise.
+    where σ is the true spread, δ the true difference, d_N the mean difference of N seeds, h_N half
+    the width of its interval, and r is `test_to_train`. The verdict is decisive if |d_N| > h_N
+    (better or worse) or |d_N| + h_N < margin (no difference that matters); for h_N < margin / 2 one
+    of them always holds. This is predictive power, with the prior 1/σ for the spread, under which
+    the probability holds on average over pilots, and Normal(0, v) for the difference: a few margins
+    at most, unless the seeds show more than their noise.
 
     Testing again after N seeds is a second chance of a false claim: figures in docs/statistics.md.
 
@@ -55,41 +70,93 @@ def seeds_needed(
         sd: Standard deviation of the differences so far.
         margin: The smallest difference that matters.
         confidence: Confidence of the interval that decides, 1 - 0.05 / m for m variants.
+        test_to_train: Test samples a training sample where each seed draws its own test split, as
+            for `compare_paired`. δ is then the difference on these samples, of which σ √r remains
+            unknown whatever N is: see `seeds_can_tell`.
 
     Returns:
-        The number of seeds, from 5 to 200; 201 means more than 200.
+        The number of seeds, from 5 to 200; 201 means more than 200, if any number would do.
 
     Raises:
-        ValueError: If n < 2, sd < 0, or margin or confidence is out of its range.
+        ValueError: If n < 2, sd < 0, or margin, confidence or test_to_train is out of its range.
 
     Example:
         >>> seeds_needed(5, difference=0.004, sd=0.008), seeds_needed(3, difference=0.0, sd=0.05)
         (14, 201)
     """
+    _check(n, sd, margin, confidence, test_to_train)
+    pilot = np.array([difference / margin]), np.array([sd / margin])
+    return int(predict_seeds(n, *pilot, confidence, test_to_train)[0])
+
+
+def seeds_can_tell(
+    n: int,
+    difference: float,
+    sd: float,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+    test_to_train: float = 0.0,
+) -> bool:
+    """Return whether a decisive verdict is predicted for any number of seeds.
+
+    With one test split for all seeds it always is, as the interval shrinks to nothing. Where each
+    seed draws its own, it shrinks to ± 1.96 σ √r: of the samples that there are, more draws say no
+    more, and it takes more samples.
+
+    Args:
+        n: Seeds so far, 2 or more.
+        difference: As for `seeds_needed`, as is all that follows.
+        sd: Standard deviation of the differences so far.
+        margin: The smallest difference that matters.
+        confidence: Confidence of the interval that decides.
+        test_to_train: Test samples a training sample where each seed draws its own test split.
+
+    Returns:
+        False if even infinitely many seeds are predicted to decide with less than 0.85.
+
+    Raises:
+        ValueError: As `seeds_needed`.
+
+    Example:
+        >>> seeds_can_tell(10, 0.0, 0.05), seeds_can_tell(10, 0.0, 0.05, test_to_train=0.25)
+        (True, False)
+    """
+    _check(n, sd, margin, confidence, test_to_train)
+    pilot = np.array([difference / margin]), np.array([sd / margin])
+    likely = _chance_to_decide(n, ENDLESS, *pilot, confidence, test_to_train)[0] >= LIKELY
+    return not test_to_train or bool(likely)
+
+
+def _check(n: int, sd: float, margin: float, confidence: float, test_to_train: float) -> None:
     check_margin(margin)
     check_confidence(confidence)
+    check_test_to_train(test_to_train)
     if n < 2 or not sd >= 0:
         raise ValueError(
             f"seeds_needed needs two seeds or more and sd >= 0, but got n = {n}, sd = {sd}; the "
             "spread of one seed is unknown"
         )
-    pilot = np.array([difference / margin]), np.array([sd / margin])
-    return int(predict_seeds(n, *pilot, confidence)[0])
 
 
-def predict_seeds(n: int, mean: Floats, sd: Floats, confidence: float) -> npt.NDArray[np.int64]:
+def predict_seeds(
+    n: int, mean: Floats, sd: Floats, confidence: float, test_to_train: float = 0.0
+) -> npt.NDArray[np.int64]:
     """Return `seeds_needed` of many pilots of n seeds each, in units of the margin."""
     needed = np.full(mean.shape, MAX_SEEDS + 1)
     open_ = np.arange(mean.size)
     for size in SIZES:
         if size > n and open_.size:
-            likely = _chance_to_decide(n, size, mean[open_], sd[open_], confidence) >= LIKELY
+            chance = _chance_to_decide(n, size, mean[open_], sd[open_], confidence, test_to_train)
+            likely = chance >= LIKELY
             needed[open_[likely]] = size
             open_ = open_[~likely]
     return needed
 
 
-def _chance_to_decide(n: int, size: int, mean: Floats, sd: Floats, confidence: float) -> Floats:
+def _chance_to_decide(
+    n: int, size: int, mean: Floats, sd: Floats, confidence: float, test_to_train: float
+) -> Floats:
     d, s = np.abs(mean)[:, None], np.maximum(sd, 1e-12)[:, None]
     sigma, more = s * _spread_factors(n - 1), size - n
     usual = np.maximum(USUAL**2, d**2 - sigma**2 / n)
@@ -98,6 +165,7 @@ def _chance_to_decide(n: int, size: int, mean: Floats, sd: Floats, confidence: f
     noise = more / size * sigma * np.sqrt(trust / n + 1 / more)
     sd_then = np.sqrt(((n - 1) * s**2 + more * sigma**2) / (size - 1))
     half = quantile_t(size - 1, confidence) * sd_then / np.sqrt(size)
+    half = half * widening(size, test_to_train)
     differs = ndtr((centre - half) / noise) + ndtr((-centre - half) / noise)
     alike = ndtr((1 - half - centre) / noise) - ndtr((half - 1 - centre) / noise)
     return np.where(half < 0.5, 1.0, differs + np.maximum(alike, 0.0)).mean(-1)

@@ -39,6 +39,8 @@ class Verdict:
         seeds_needed: approximate total number of seeds for a decisive verdict; above `MAX_SEEDS` it
             means more than that. None where there is a verdict, fewer than two seeds, or no seed in
             which anything learned.
+        seeds_can_tell: False where no number of seeds is predicted to decide, as each draws its
+            test split from the same samples; see `stats.seeds_can_tell`.
     """
 
     variant: str
@@ -56,6 +58,7 @@ class Verdict:
     missing: tuple[Hashable, ...]
     baseline_missing: tuple[Hashable, ...]
     seeds_needed: int | None
+    seeds_can_tell: bool = True
 
     def __repr__(self) -> str:
         return f"Verdict({self.variant!r} against {self.baseline!r}: {self.words}{self._points()})"
@@ -107,6 +110,8 @@ class Verdict:
         n = self.comparison.n
         if self.seeds_say_too_little:
             return f"cannot tell yet: {n} seeds say too little, run {MIN_SEEDS}"
+        if not self.seeds_can_tell:
+            return "cannot tell yet: more seeds cannot tell, more samples would"
         if self.uncalled:
             return (
                 f"cannot tell yet: with {n} seeds only differences beyond the margin are called; "

@@ -13,8 +13,9 @@ events.py    what happens on the way
 engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
-_study.py    reading it back, without torch
+_study.py    what is read back, without torch
 _finished.py one finished run of it
+_open.py     reading it
 _progress.py showing that it goes on, for callers in Python
 """
 
@@ -29,10 +30,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._finished import Record
+from counterpoise.study._open import open_study
 from counterpoise.study._prepared import Kept, gather
 from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
-from counterpoise.study._study import Study, open_study
+from counterpoise.study._study import Study
 from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
 from counterpoise.study.settings import Data, Imbalance, Training, Tuning, Variant

@@ -61,6 +61,7 @@ def check_plan(plan: "Plan") -> None:
     if plan.baseline and plan.baseline not in plan.labels:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
     _check_imbalance(plan)
+    _check_test(plan)
     _check_training(plan)
 
 
@@ -153,6 +154,24 @@ def _check_imbalance(plan: "Plan") -> None:
         raise ValueError(
             f"imbalance needs factor >= 1 (1 is balanced), largest >= 0, and none above {most}, "
             f"but got {shown(i.factor)}, {shown(i.largest)} and {shown(i.test_largest)}"
+        )
+
+
+def _check_test(plan: "Plan") -> None:
+    """Refuse a test split for each seed where the data say which one it is, or it is left whole."""
+    d, i = plan.data, plan.imbalance
+    if d.test != "per_seed":
+        return
+    if d.split:
+        raise ValueError(
+            f"data.test = 'per_seed' draws test splits, but data.split = {shown(d.split)} says "
+            "which samples to test on; leave one of them out"
+        )
+    if i.profile != "none" and not i.test:
+        raise ValueError(
+            f"data.test = 'per_seed' draws test splits from all samples, but imbalance.profile = "
+            f"{i.profile!r} cuts those to train on alone; set imbalance.test = true, or data.test "
+            "= 'held_out'"
         )
 
 

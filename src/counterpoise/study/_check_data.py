@@ -3,7 +3,7 @@
 import torch
 
 from counterpoise import classical, losses, samplers, train
-from counterpoise.data import Rows, Splits, count_classes
+from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
@@ -30,6 +30,7 @@ def check_data(data: Splits) -> None:
     if not isinstance(data, Splits):
         raise TypeError(f"data must be a counterpoise.data.Splits, but got {type(data).__name__}")
     check_pair(data.train, data.test)
+    check_apart(data)
     if data.num_classes < 2:
         raise ValueError(f"data must have two classes at least, but got {data.class_names}")
     for what, text in (

@@ -54,20 +54,35 @@ class Record:
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
-        """test_logits and test_targets, validation_logits and validation_targets."""
+        """test_logits and test_targets, validation_logits and validation_targets.
+
+        Of a study whose seeds draw test splits also test_rows, the positions of the test samples:
+        those kept to train on are numbered from 0 on, and those kept to test on after them.
+        """
         return self._read_predictions()
 
-    @cached_property
+    @property
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """The predicted and the true class of every test sample, without the logits behind them."""
+        return self._tested[:2]
+
+    @property
+    def test_rows(self) -> np.ndarray | None:
+        """The positions of the test samples as in `predictions`; None for the data's test split."""
+        return self._tested[2]
+
+    @cached_property
+    def _tested(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         kept = self._read_predictions()
         predicted, targets = kept["test_logits"].argmax(1), kept["test_targets"]
         smallest = np.min_scalar_type(kept["test_logits"].shape[1])
-        return predicted.astype(smallest), targets.astype(smallest)
+        return predicted.astype(smallest), targets.astype(smallest), kept.get("test_rows")
 
     def _read_predictions(self) -> dict[str, np.ndarray]:
         arrays, support = record.arrays(self.folder), self.run["test"]["support"]
-        sizes = {"classes": len(support), "test": sum(support)}
+        held = (self.run.get("validation") or {}).get("support", ())
+        pool = sum(self.run["train_counts"]) + sum(held) + sum(support)
+        sizes = {"classes": len(support), "test": sum(support), "pool": pool}
         _schema.check_arrays(self.folder / "predictions.npz", arrays, sizes)
         return arrays
 

@@ -83,6 +83,26 @@ def gather(
     return replace(data, train=train, test=test), left_out
 
 
+def with_test(plan: Plan, data: "Splits") -> "Splits":
+    """Return data of `gather` with the test split of a plan: where each seed draws one, such a one.
+
+    Raises:
+        ValueError: they have a test split of their own.
+    """
+    from counterpoise.data import draw_test
+
+    if plan.test == "fixed":
+        return data
+    if not data.held_out or data.validation is not None:
+        raise ValueError(
+            f"data.test = 'per_seed' draws test splits from samples that have none, but "
+            f"{data.source} has splits of its own; leave data.test out to test on that split, or "
+            "put its samples together with those to train on"
+        )
+    train, test, _ = draw_test(data.train, data.test, _DRAW_SEED)
+    return replace(data, train=train, test=test)
+
+
 def keep(
     data: "Splits",
     left_out: Sequence[str],
@@ -221,6 +241,7 @@ class Kept(NamedTuple):
     inputs: "np.ndarray"  # of the whole entry, mapped into memory
     rows: "np.ndarray"  # which of them are in the split
     targets: "np.ndarray"
+    groups: "np.ndarray | None" = None
 
 
 def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
@@ -239,9 +260,24 @@ def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
         return None
     with safe_open(path, "numpy") as file:
         rows, targets = (file.get_tensor(f"{split}_{what}") for what in ("rows", "targets"))
+        grouped = f"{split}_groups" in file.keys()  # noqa: SIM118 it is no mapping
+        groups = file.get_tensor(f"{split}_groups") if grouped else None
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(inputs):
         raise record.Damaged(f"{path} names samples that {facts['entry']} has not")
-    return Kept(inputs, rows, targets)
+    return Kept(inputs, rows, targets, groups)
+
+
+def joined(splits: Sequence[Kept]) -> Kept:
+    """Return splits of the same data as one, in order."""
+    import numpy as np
+
+    groups = [k.groups for k in splits if k.groups is not None]
+    return Kept(
+        splits[0].inputs,
+        np.concatenate([k.rows for k in splits]),
+        np.concatenate([k.targets for k in splits]),
+        np.concatenate(groups) if len(groups) == len(splits) else None,
+    )
 
 
 def load_splits(folder: Path, place: Path) -> "dict[str, Split]":

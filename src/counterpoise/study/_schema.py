@@ -103,7 +103,8 @@ def check_arrays(path: Path, arrays: Mapping[str, object], sizes: Mapping[str, i
     Args:
         path: the file, for the message.
         arrays: what it holds.
-        sizes: of each split that it must hold, the number of samples; and that of "classes".
+        sizes: of each split that it must hold, the number of samples; that of "classes"; and that
+            of all samples, "pool", among which `test_rows` are positions.
     """
     classes = sizes["classes"]
     for name in ("test", "validation"):
@@ -123,6 +124,20 @@ def check_arrays(path: Path, arrays: Mapping[str, object], sizes: Mapping[str, i
         )
         if not fits:
             raise record.Damaged(f"{path} does not hold the {name} split's logits and targets")
+    rows = arrays.get("test_rows")
+    if rows is not None and not _are_rows(rows, sizes["test"], sizes["pool"]):
+        raise record.Damaged(f"{path} does not hold the positions of the test samples")
+
+
+def _are_rows(rows: object, number: int, pool: int) -> bool:
+    """Return whether these are so many positions of other samples each, in order."""
+    return (
+        isinstance(rows, np.ndarray)
+        and rows.dtype.kind in "iu"
+        and rows.shape == (number,)
+        and bool((np.diff(rows) > 0).all())
+        and (not number or (rows[0] >= 0 and rows[-1] < pool))
+    )
 
 
 @cache

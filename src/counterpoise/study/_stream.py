@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import FILE, Facts, gather, keep
+from counterpoise.study._prepared import FILE, Facts, gather, keep, with_test
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
 from counterpoise.study.engines import run_all
@@ -222,12 +222,15 @@ def _prepare(
     before, decided = _plans_of(known)
     plan = carry_over(asked, before, decided) if before and decided else asked
     splits, left_out = gather(plan, data, on_reading)
-    resumed = known is not None and known["data"]["fingerprint"] == fingerprint(splits)
+    resumed = False
+    if known is not None and (plan.test == "fixed" or splits.held_out):
+        resumed = known["data"]["fingerprint"] == fingerprint(with_test(plan, splits))
     if plan != asked and not resumed:  # the data are others now
         plan = asked
         splits, left_out = gather(plan, data, on_reading)
     shaped = resumed and before is not None and before.time == asked.time
     plan, defaults = fill(plan, splits)
+    splits = with_test(plan, splits)
     check_plan_on(plan, splits)
     cost = None
     if plan.time and not shaped:

@@ -1,7 +1,6 @@
 """A study that has been run, or is running, read from its folder; without torch."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import counterpoise
-from counterpoise import files, stats
+from counterpoise import stats
 from counterpoise.registry import METRICS, REFERENCES
-from counterpoise.study import _schema, record
 from counterpoise.study._finished import Record
-from counterpoise.study._prepared import Facts, Kept, find_kept, read_kept, read_names
-from counterpoise.study._stream import PLAN, RUNS, STUDY
+from counterpoise.study._prepared import Facts, Kept, find_kept, joined, read_kept, read_names
 from counterpoise.study.environment import differences
-from counterpoise.study.plan import Plan, changed_settings, read, reference_label
-from counterpoise.study.spec import RunRow, Stage, run_id
+from counterpoise.study.plan import Plan, reference_label
+from counterpoise.study.spec import RunRow
 from counterpoise.text import html_table
 
 if TYPE_CHECKING:
@@ -85,23 +82,54 @@ class Study:
         """
         return find_kept(self.folder, self.data)
 
+    @property
+    def resampled(self) -> bool:
+        """True where each seed draws a test split of its own."""
+        return self.plan.test == "per_seed"
+
+    @property
+    def on_test(self) -> str:
+        """Where scores are measured, in words."""
+        return "on each seed's test split" if self.resampled else "on the test split"
+
+    @property
+    def test_to_train(self) -> float:
+        """The test samples a training sample where each seed draws its test split, else 0.
+
+        With that, intervals are corrected: `stats.compare_paired`.
+        """
+        runs = [r.run for r in (*self.records, *self.references)] if self.resampled else []
+        found = [sum(run["test"]["support"]) / max(1, sum(run["train_counts"])) for run in runs]
+        return sum(found) / len(found) if found else 0.0
+
     def samples(self, split: str) -> Kept | None:
         """The samples of a split; None where they are no longer kept, or not in the cache.
 
         Args:
-            split: "train" or "test".
+            split: "train" or "test", as they are kept; or "pool", the one and after it the other,
+                in which `Record.test_rows` are positions.
         """
-        return None if self.data_file is None else read_kept(self.data_file, self.data, split)
+        if self.data_file is None:
+            return None
+        if split != "pool":
+            return read_kept(self.data_file, self.data, split)
+        pair = [read_kept(self.data_file, self.data, name) for name in ("train", "test")]
+        both = [k for k in pair if k is not None]
+        return joined(both) if len(both) == 2 else None
 
     def sample_names(self, split: str) -> tuple[str, ...] | None:
         """The file names or row numbers of the samples of a split, as its data had them.
 
         Args:
-            split: "train" or "test".
+            split: "train" or "test", as they are kept; or "pool", the one and after it the other,
+                in which `Record.test_rows` are positions.
 
         Returns:
             None where the data have no names, or are no longer kept.
         """
+        if split == "pool":
+            train, test = self.sample_names("train"), self.sample_names("test")
+            return train + test if train and test else None
         if self.data_file is None:
             return None
         found = read_names(self.data_file, split)
@@ -178,6 +206,7 @@ class Study:
             margin=self.plan.margin,
             chance=self.chance,
             noise_sd=noise,
+            test_to_train=self.test_to_train,
         )
 
     @cached_property
@@ -227,7 +256,9 @@ class Study:
         if self.best is None:
             return []
         scores = {self.best: self.scores()[self.best], **self.reference_scores()}
-        return stats.compare_variants(scores, self.best, margin=self.plan.margin)
+        return stats.compare_variants(
+            scores, self.best, margin=self.plan.margin, test_to_train=self.test_to_train
+        )
 
     def adjusted_verdict(self) -> stats.Verdict | None:
         """Judge the baseline after post-hoc logit adjustment against itself before; None without.
@@ -249,93 +280,3 @@ class Study:
         if self.plan.metric == "accuracy":
             return max(self.data["test_counts"]) / sum(self.data["test_counts"])
         return None
-
-
-def open_study(folder: str | Path) -> Study:
-    """Read a study, finished or not.
-
-    Raises:
-        ValueError: a folder without a study in it.
-        record.Damaged: a finished run whose files have changed.
-    """
-    folder = Path(folder)
-    try:
-        files.check_tree(folder)
-        kept = record.unseal(folder / STUDY)
-        _schema.check_study(folder / STUDY, kept)
-        plan = read(kept["plan"])
-        _schema.check_labels(folder / STUDY, kept, plan.labels)
-    except OSError as error:
-        raise ValueError(
-            f"{folder} must be the folder of a study, but {error.filename}: {error.strerror}; "
-            "counterpoise compare makes one"
-        ) from error
-    except record.OtherFormat:
-        raise
-    except record.Damaged as error:
-        raise record.Damaged(
-            f"{error}; counterpoise compare with the same plan and --out {folder} writes it again, "
-            "and keeps the runs"
-        ) from error
-    found: dict[Stage, list[Record]] = {"reference": [], "tuning": [], "final": []}
-    for name, row in kept["runs"].items():
-        if run := _read_run(folder / RUNS, name, row, len(kept["data"]["class_names"])):
-            found[row["stage"]].append(
-                Record(
-                    row["label"],
-                    row["seed"],
-                    row["lr"],
-                    run,
-                    folder / RUNS / name,
-                    row.get("tuned", "lr"),
-                )
-            )
-    labels = [*plan.labels, *map(reference_label, REFERENCES)]
-    order = {label: k for k, label in enumerate(labels)}
-    for records in found.values():
-        records.sort(key=lambda r: (order[r.label], r.seed))
-    return Study(
-        folder,
-        plan,
-        kept["data"],
-        tuple(found["final"]),
-        tuple(found["tuning"]),
-        kept["choices"],
-        kept["failed"],
-        kept["runs"],
-        kept["environment"],
-        changed_settings(folder / PLAN, plan),
-        tuple(found["reference"]),
-    )
-
-
-def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Content | None:
-    """Return a finished run, which must be the one that its folder and its row name.
-
-    Raises:
-        record.Damaged: it is another one, or not what was written.
-    """
-    if not re.fullmatch(r"[\w+-]+", name):
-        raise record.Damaged(f"{name!r} is no name of a run")
-    run = record.read(runs / name)
-    if run is None:
-        return None
-    try:
-        spec = run["spec"]
-        found = {"seed": spec["seed"], "stage": spec["stage"]}
-        if spec["stage"] == "reference":
-            found["label"] = reference_label(spec["reference"])
-        elif "model" in spec:
-            found["lr"] = spec["value"]
-        else:
-            found["lr"] = spec["training"]["lr"]
-        same = run_id(spec) == name and found.items() <= row.items()
-    except (LookupError, TypeError, AttributeError):
-        same = False
-    if not same:
-        raise record.Damaged(
-            f"{runs / name / record.RUN} is another run's; counterpoise compare with the same plan "
-            "trains this one again"
-        )
-    _schema.check_run(runs / name / record.RUN, run, classes)
-    return run

@@ -28,7 +28,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         data: its splits.
     """
     yield from _few_steps(plan, data)
-    yield from small_classes(data)
+    yield from small_classes(data, plan)
     yield from _small_validation(plan, data)
 
 
@@ -49,11 +49,12 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
         )
 
 
-def small_classes(data: "Splits") -> Iterator[str]:
+def small_classes(data: "Splits", plan: Plan | None = None) -> Iterator[str]:
     """Yield a sentence on classes whose recall cannot be known well, if there are any.
 
     Args:
         data: the splits.
+        plan: of the study, if there is one yet.
     """
     from counterpoise.data import count_classes
 
@@ -66,6 +67,12 @@ def small_classes(data: "Splits") -> Iterator[str]:
             for k in wide[:_NAMED]
         )
         more = f" and as few of {len(wide) - _NAMED} more" if len(wide) > _NAMED else ""
+        if plan is not None and plan.test == "per_seed":
+            yield (
+                f"few test samples in each seed: {said}{more}; a seed's recall of such a class is "
+                "known no better: believe means over the seeds alone, and add samples where you can"
+            )
+            return
         yield (
             f"few test samples: {said}{more}; the recall of such a class is known no better, "
             "whatever is trained: add test samples where you can"

@@ -21,9 +21,11 @@ _SMALLEST_BATCH, _LARGEST_BATCH = 16, 128
 _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a third of them
 _BATCHES = 16  # the rarest class is in one of so many, or in more
 _SMALLEST_IMAGE = 8  # pixels a side that a convolutional net needs
+_FEWEST_TESTED = 10  # of a class: with fewer, which ones they are decides too much
 _SMALL = 16  # pixels: digits and other tiny images are not shifted or mirrored
 
 _NAMES = {
+    "data.test": "test split",
     "training.batch_size": "batch size",
     "training.image_size": "image size",
     "tuning.epochs": "epochs to try a learning rate",
@@ -76,6 +78,8 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     image_size   the files' own where all are equal and of 64 pixels a side or fewer; else the
                  median of the shorter sides, 32 at most
     seeds        five
+    test         per_seed, where the data have no test split of their own and a fixed fifth would
+                 hold fewer than 10 samples of the smallest class
     tuning       a third of the epochs for each learning rate that is tried
     ============ =================================================================================
 
@@ -132,6 +136,12 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         decide("tuning.epochs", short, "a third, for each learning rate that is tried")
     if t.augment == "auto":
         decide("training.augment", *_augment(data))
+    if plan.data.test == "auto" and (fewest := _fewest_tested(plan, data)):
+        why = (
+            f"a fixed fifth holds {fewest} sample{'s' * (fewest != 1)} of the smallest class, and "
+            "which these are would decide too much"
+        )
+        decide("data.test", "per_seed", why)
     return _with(plan, found), tuple(found)
 
 
@@ -146,10 +156,21 @@ def _with(plan: Plan, found: Iterable[Default]) -> Plan:
             getattr(plan, name),
             **{k.partition(".")[2]: chosen[k] for k in chosen if k.startswith(f"{name}.")},
         )
-        for name in ("training", "tuning")
+        for name in ("data", "training", "tuning")
     }
     seeds = plan.seeds or tuple(range(SEEDS))
     return replace(plan, norms=norms, variant=single, seeds=seeds, **tables)
+
+
+def _fewest_tested(plan: Plan, data: "Splits") -> int:
+    """Return the test samples of the smallest class, if they are few and others can be drawn."""
+    i = plan.imbalance
+    whole = i.profile != "none" and not i.test
+    if not data.held_out or data.validation is not None or plan.data.split or whole:
+        return 0
+    counts = np.bincount(data.test.targets.numpy(), minlength=data.num_classes)
+    fewest = int(counts[counts > 0].min())
+    return fewest if fewest < _FEWEST_TESTED else 0
 
 
 def _batch_size(samples: int, rarest: int) -> int:

@@ -130,7 +130,8 @@ class Prepared:
             *(f"  {note}" for note in f["notes"]),
             f"  {len(counts)} classes, {sum(f['train_counts']):,} samples to train and validate on "
             f"({', '.join(named)})",
-            f"  {sum(f['test_counts']):,} samples to test on",
+            f"  {sum(f['test_counts']):,} samples to test on"
+            + (", others for each seed" if self.plan.test == "per_seed" else ""),
             *(f"  Left out: {line}" for line in f["left_out"]),
             *(decided if self.defaults else ()),
             *(f"Caution: {caution}" for caution in self.cautions),

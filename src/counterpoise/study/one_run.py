@@ -67,7 +67,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits = _read_data(job, spec.validation)
+    splits, rows = _read_data(job, spec.validation)
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
     model = Reference(
@@ -82,7 +82,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    record.finish(job.folder, {"predictions.npz": record.npz(**kept)}, run, timing)
+    record.finish(job.folder, {"predictions.npz": record.npz(**kept, **rows)}, run, timing)
 
 
 def _fit(job: Job, spec: ClassicalSpec) -> None:
@@ -95,7 +95,7 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
 
     begin, final = time.perf_counter(), spec.stage == "final"
     model = classical.make(spec.variant.model, spec.settings, spec.seed)
-    splits = _read_data(job, spec.validation)
+    splits, rows = _read_data(job, spec.validation)
     train = splits["train"]
     classical.fit(model, train.inputs, train.targets)
     counts = torch.bincount(train.targets, minlength=job.num_classes)
@@ -109,17 +109,30 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    record.finish(job.folder, {"predictions.npz": record.npz(**kept)} if final else {}, run, timing)
+    contents = {"predictions.npz": record.npz(**kept, **rows)} if final else {}
+    record.finish(job.folder, contents, run, timing)
 
 
-def _read_data(job: Job, validation: float) -> dict[str, data.Split]:
-    """Split by the seed, and scale features by the training split's statistics."""
-    splits = load_splits(job.study, job.samples)
+def _read_data(job: Job, validation: float) -> tuple[dict[str, data.Split], dict[str, np.ndarray]]:
+    """Split by the seed, and scale features by the training split's statistics.
+
+    Returns:
+        The splits; and, where the seed draws the test split, "test_rows": the positions of its
+        samples among those kept to train on and, after them, those kept to test on.
+    """
+    splits, seed = load_splits(job.study, job.samples), job.spec.seed
+    rows: dict[str, np.ndarray] = {}
+    if job.spec.test == "per_seed":
+        train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
+        splits |= {"train": train, "test": test}
+        rows["test_rows"] = positions.numpy()
     if validation and "validation" not in splits:
-        pair = data.split_validation(splits["train"], validation, job.spec.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
+            pair = data.split_validation(splits["train"], validation, seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
     scale = data.standardizer(splits["train"].inputs)
-    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
+    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}, rows
 
 
 def _score(
@@ -157,7 +170,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits = _read_data(job, t.validation)
+        self.splits, self.rows = _read_data(job, t.validation)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -263,7 +276,7 @@ class _Training:
         if not final:
             return {}, found
         return {
-            "predictions.npz": record.npz(**kept),
+            "predictions.npz": record.npz(**kept, **self.rows),
             "weights.safetensors": record.tensors(self.net.state_dict()),
         }, found
 

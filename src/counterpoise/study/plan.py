@@ -27,7 +27,15 @@ from counterpoise.study.settings import (
     setting,
     settle,
 )
-from counterpoise.study.spec import AnySpec, ClassicalSpec, ReferenceSpec, RunRow, RunSpec, Stage
+from counterpoise.study.spec import (
+    AnySpec,
+    ClassicalSpec,
+    ReferenceSpec,
+    RunRow,
+    RunSpec,
+    Stage,
+    TestSplit,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -156,6 +164,11 @@ class Plan:
         return f"{tuning} runs to choose {what}, then {final}" if tuning else final
 
     @property
+    def test(self) -> TestSplit:
+        """Whether the test split is the data's, or each seed draws another one."""
+        return "per_seed" if self.data.test == "per_seed" else "fixed"
+
+    @property
     def grid(self) -> tuple[float, ...]:
         """The learning rates that are tried, none if it is fixed."""
         if self.training.lr != "auto":
@@ -195,7 +208,7 @@ def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Referenc
     """
     kind = {1: "vectors", 3: "images"}.get(len(shape))
     return [
-        ReferenceSpec(word, seed, plan.training.validation, data)
+        ReferenceSpec(word, seed, plan.training.validation, data, test=plan.test)
         for seed in plan.seeds
         for word, row in registry.REFERENCES.items()
         if plan.references and (not row.needs or kind in row.needs)
@@ -247,11 +260,11 @@ def _spec(
     if variant.model:
         sources = {word: digest_of(word) for word in (variant.model,) if ":" in word}
         share = plan.training.validation
-        return ClassicalSpec(variant, seed, stage, lr, share, sources, data)
+        return ClassicalSpec(variant, seed, stage, lr, share, sources, data, plan.test)
     training = replace(plan.training, lr=lr, epochs=epochs)
     words = (variant.norm, variant.plain_loss, variant.sampler, training.model, training.augment)
     sources = {word: digest_of(word) for word in words if ":" in word}
-    return RunSpec(variant, seed, stage, plan.metric, training, sources, data)
+    return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test)
 
 
 def choose(plan: Plan, scores: Mapping[tuple[str, float], list[float]]) -> dict[str, float]:

@@ -4,7 +4,8 @@ A run's folder holds, once it is finished:
 
     run.json             what it was, its scores, and the SHA-256 of every other file; written last
     history.jsonl        a row an epoch
-    predictions.npz      logits and targets of the validation and the test split
+    predictions.npz      logits and targets of the validation and the test split, and, where the
+                         seed drew that, the positions of its samples (test_rows)
     weights.safetensors  the trained net
     probe.json           what reached each layer before the first step
     timing.json          how long it took: the only file that differs between two equal runs

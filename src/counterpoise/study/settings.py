@@ -153,8 +153,8 @@ class Data:
     )
     test: str = setting(
         "auto",
-        "auto: the data's own, else held_out; held_out: a fixed fifth; per_seed: another fifth for "
-        "each seed; or a file",
+        "auto: the data's own, else held_out, or per_seed for small classes; held_out: a fixed "
+        "fifth; per_seed: another fifth for each seed; or a file",
     )
     split: str = setting(
         "", "column that says train, validation or test; or time:COLUMN: the past is trained on"

@@ -12,6 +12,7 @@ from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant, chosen_words
 
 Stage = Literal["reference", "tuning", "final"]
+TestSplit = Literal["fixed", "per_seed"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RunSpec:
         training: the plan's, with this run's learning rate and epochs.
         sources: a digest of the user's own code, by each `module:name` that is used.
         data: the fingerprint of the data.
+        test: "fixed", the data's test split; or "per_seed", one drawn by this run's seed.
     """
 
     variant: Variant
@@ -37,6 +39,7 @@ class RunSpec:
     training: Training
     sources: Mapping[str, str | None]
     data: str
+    test: TestSplit = "fixed"
 
     @property
     def lr(self) -> float:
@@ -57,6 +60,7 @@ class RunSpec:
             "training": training,
             "sources": dict(self.sources),
             "data": self.data,
+            **_unless_fixed(self.test),
         }
 
 
@@ -72,6 +76,7 @@ class ClassicalSpec:
         validation: share of the training split that choices are made on, as for the nets.
         sources: a digest of the user's own code, if the model is such.
         data: the fingerprint of the data.
+        test: as of a `RunSpec`.
     """
 
     variant: Variant
@@ -81,6 +86,7 @@ class ClassicalSpec:
     validation: float
     sources: Mapping[str, str | None]
     data: str
+    test: TestSplit = "fixed"
 
     @property
     def settings(self) -> Content:
@@ -100,6 +106,7 @@ class ClassicalSpec:
             "validation": self.validation,
             "sources": dict(self.sources),
             "data": self.data,
+            **_unless_fixed(self.test),
         }
 
 
@@ -112,6 +119,7 @@ class ReferenceSpec:
         seed: of the split, and of what the model draws.
         validation: share of the training split that is held out, as for the nets.
         data: the fingerprint of the data.
+        test: as of a `RunSpec`.
     """
 
     reference: str
@@ -119,10 +127,17 @@ class ReferenceSpec:
     validation: float
     data: str
     stage: Literal["reference"] = "reference"
+    test: TestSplit = "fixed"
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it."""
-        return asdict(self)
+        content = asdict(self)
+        return content | _unless_fixed(content.pop("test"))
+
+
+def _unless_fixed(test: TestSplit) -> Content:
+    """Return the entry of a test split that is not the data's."""
+    return {} if test == "fixed" else {"test": test}
 
 
 class RunRow(TypedDict):
