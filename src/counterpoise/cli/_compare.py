@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
 
 
-_READING = ("target", "drop", "keep", "group", "test", "split", "cache")  # of [data] in a plan
+_READING = (  # of [data] in a plan
+    *("target", "drop", "keep", "group", "test", "split"),
+    *("min_samples", "small", "missing_labels", "cache"),
+)
 _TRAINING = ("model", "epochs", "batch_size", "resize")
 
 
@@ -48,6 +51,9 @@ def compare(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    min_samples: MaybeWhole = None,
+    small: str | None = None,
+    missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
     cache: str | None = None,
@@ -66,8 +72,8 @@ def compare(
     Parameters
     ----------
     data
-        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv (of classes in
-        its last column, or file.csv:COLUMN), package.module:name; or a plan.toml.
+        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a table (.csv,
+        .parquet, .xlsx, ...), package.module:name; or a plan.toml.
     seeds
         Number of seeds [default: 5].
     epochs
@@ -91,6 +97,12 @@ def compare(
         fifth for each seed [default: the data's own, else held_out].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
+    min_samples
+        Samples that a class must have [default: one a split].
+    small
+        Classes with fewer: refuse, drop or merge (into "other") [default: refuse].
+    missing_labels
+        Rows of a table without a class: refuse or drop [default: refuse].
     image_size
         Pixels a side to which images are scaled, or HEIGHTxWIDTH [default: by the files].
     resize
@@ -132,6 +144,9 @@ def compare(
         "group": group,
         "test": test,
         "split": split,
+        "min_samples": min_samples,
+        "small": small,
+        "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
         "cache": cache,

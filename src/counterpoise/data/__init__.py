@@ -4,6 +4,7 @@ from counterpoise.data._as_split import Samples, as_split
 from counterpoise.data._columns import Column
 from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
+from counterpoise.data._encoder import TableEncoder, encoded
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._hold_out import split_validation
@@ -24,9 +25,11 @@ __all__ = [
     "Samples",
     "Split",
     "Splits",
+    "TableEncoder",
     "as_split",
     "count_classes",
     "digits",
+    "encoded",
     "fashion_mnist",
     "fingerprint",
     "imbalance_counts",

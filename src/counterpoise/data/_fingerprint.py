@@ -12,7 +12,7 @@ from counterpoise.data.splits import Splits
 
 
 def fingerprint(data: Splits) -> str:
-    """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
+    """Return the SHA-256 of all that a training depends on: splits, classes, columns.
 
     Shapes, dtypes, values and their order count; the data set's name and source do not, nor do
     memory layout and device. Of samples in the cache the digest of their entry counts.
@@ -37,6 +37,8 @@ def fingerprint(data: Splits) -> str:
         else:
             _add(found, inputs[:])
         _add(found, split.targets)
+    for column in data.columns or ():
+        found.update(json.dumps([column.name, column.kind, column.values]).encode())
     return found.hexdigest()
 
 

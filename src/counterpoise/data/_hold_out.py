@@ -9,6 +9,7 @@ import torch
 
 from counterpoise.data.splits import Split, Splits, check_pair
 from counterpoise.labels import count_classes
+from counterpoise.text import listed
 
 TEST_SHARE = 0.2
 
@@ -77,7 +78,7 @@ def as_splits(
         absent = [repr(name) for name, n in zip(class_names, counts, strict=True) if not n]
         if absent:
             warnings.warn(
-                f"the test split of {source} holds nothing of {', '.join(absent)}: how well they "
+                f"the test split of {source} holds nothing of {listed(absent)}: how well they "
                 "are found stays unknown",
                 stacklevel=4,
             )
@@ -100,6 +101,6 @@ def _check_sizes(split: Split, class_names: Sequence[str], least: int, why: str)
     small = [f"{name!r} has {n}" for name, n in zip(class_names, counts, strict=True) if n < least]
     if small:
         raise ValueError(
-            f"each class must have {least} samples at least, {why}, but {', '.join(small)}; add "
-            "samples, or remove or merge these classes"
+            f"each class must have {least} samples at least, {why}, but {listed(small)}; add "
+            "samples, or set small to drop or merge"
         )

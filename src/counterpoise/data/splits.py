@@ -99,6 +99,7 @@ class Splits:
             to hold some of `train` out.
         columns: What the columns of a table hold, where `inputs` are its cells (`data.Column`);
             None for inputs that are numbers as they are.
+        cautions: Sentences on what may be wrong with them.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -119,6 +120,7 @@ class Splits:
     notes: tuple[str, ...] = ()
     validation: Split | None = None
     columns: tuple[Column, ...] | None = None
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for label, split in self.named().items():

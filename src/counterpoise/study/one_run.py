@@ -17,7 +17,7 @@ from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
-from counterpoise.study._prepared import load_splits
+from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.engines import peak_memory_mb
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
@@ -65,7 +65,7 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits = _read_data(job, spec.validation)
+    splits, features = _read_data(job, spec.validation)
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
     model = Reference(
@@ -80,17 +80,26 @@ def _fit(job: Job, spec: ReferenceSpec) -> None:
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    record.finish(job.folder, {"predictions.npz": record.npz(**kept)}, run, timing)
+    record.finish(job.folder, {"predictions.npz": record.npz(**kept), **features}, run, timing)
 
 
-def _read_data(job: Job, validation: float) -> dict[str, data.Split]:
-    """Split by the seed, and scale features by the training split's statistics."""
+def _read_data(job: Job, validation: float) -> tuple[dict[str, data.Split], dict[str, str]]:
+    """Split by the seed, and make features by what the training split alone shows.
+
+    Returns:
+        The splits; and of a table "features.json" for the record: how its features are made.
+    """
     splits = load_splits(job.study, job.samples)
     if validation and "validation" not in splits:
         pair = data.split_validation(splits["train"], validation, job.spec.seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
-    scale = data.standardizer(splits["train"].inputs)
-    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
+    columns, kept = load_columns(job.study), {}
+    if columns is None:
+        scale = data.standardizer(splits["train"].inputs)
+    else:
+        scale = data.TableEncoder.fit(splits["train"].inputs, columns)
+        kept["features.json"] = record.to_json(scale.to_json())
+    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}, kept
 
 
 def _score(
@@ -128,7 +137,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits = _read_data(job, t.validation)
+        self.splits, self.features = _read_data(job, t.validation)
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -236,6 +245,7 @@ class _Training:
         return {
             "predictions.npz": record.npz(**kept),
             "weights.safetensors": record.tensors(self.net.state_dict()),
+            **self.features,
         }, found
 
     def _logits(self, name: str) -> Tensor:
