@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from counterpoise.data import encoded, load
 
@@ -129,7 +130,7 @@ def test_a_group_is_numbered_and_no_feature(tmp_path, table):
     assert any("are in more than one split" in line for line in data.cautions)
 
 
-@pytest.mark.parametrize("kind", ["csv", "npz", "object"])
+@pytest.mark.parametrize("kind", ["csv", "npz", "object", "folder"])
 def test_small_classes_are_refused_dropped_or_merged(tmp_path, kind, monkeypatch):
     y = np.array(["a"] * 20 + ["b"] * 20 + ["c"] * 4 + ["d"] * 2 + ["e"])
     x = np.arange(len(y)) % 7 + 0.5
@@ -138,6 +139,11 @@ def test_small_classes_are_refused_dropped_or_merged(tmp_path, kind, monkeypatch
     if kind == "npz":
         source = tmp_path / "t.npz"
         np.savez(source, x=x, y=y)
+    elif kind == "folder":
+        source = tmp_path / "photos"
+        for k, name in enumerate(y):
+            (source / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (9, 9), k).save(source / name / f"{k}.png")
     elif kind == "object":
         (tmp_path / "small_classes_made.py").write_text(
             f"import numpy as np\ndata = np.array({x.tolist()}), np.array({y.tolist()})\n"
