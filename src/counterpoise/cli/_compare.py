@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
 
 
-_READING = (  # of [data] in a plan
-    *("target", "drop", "keep", "group", "test", "split"),
-    *("min_samples", "small", "missing_labels", "cache"),
-)
+# of [data] in a plan
+_READING = ("target", "drop", "keep", "group", "test", "split", "missing_labels", "cache")
 _TRAINING = ("model", "epochs", "batch_size", "resize")
 
 
@@ -51,8 +49,6 @@ def compare(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
-    min_samples: MaybeWhole = None,
-    small: str | None = None,
     missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
@@ -97,10 +93,6 @@ def compare(
         fifth for each seed [default: the data's own, else held_out].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
-    min_samples
-        Samples that a class must have [default: one a split].
-    small
-        Classes with fewer: refuse, drop or merge (into "other") [default: refuse].
     missing_labels
         Rows of a table without a class: refuse or drop [default: refuse].
     image_size
@@ -144,8 +136,6 @@ def compare(
         "group": group,
         "test": test,
         "split": split,
-        "min_samples": min_samples,
-        "small": small,
         "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
