@@ -114,6 +114,8 @@ def make_study(
             "class_names": list(NAMES[: len(sizes)]),
             "train_counts": list(train_counts),
             "test_counts": list(sizes),
+            "left_out": [],
+            "cautions": [],
             "entry": str(folder / "samples"),
             "fingerprint": str(folder),
             "bytes": kept.exists() and kept.stat().st_size,

@@ -127,6 +127,7 @@ def _write_data(folder, plan, names, shape, counts, targets, rng):
         "shape": list(shape),
         "notes": [],
         "left_out": [],
+        "cautions": [],
         "fingerprint": "0123456789abcdef",
     }
     every = np.repeat(np.arange(len(names)), counts)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from counterpoise.study import Plan, Study
 
 
-_READING = ("target", "drop", "keep", "group", "test", "split", "cache")  # of [data] in a plan
+# of [data] in a plan
+_READING = ("target", "drop", "keep", "group", "test", "split", "missing_labels", "cache")
 _TRAINING = ("model", "epochs", "batch_size", "resize")
 
 
@@ -64,6 +65,7 @@ def compare(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
     cache: str | None = None,
@@ -82,8 +84,8 @@ def compare(
     Parameters
     ----------
     data
-        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a .csv (of classes in
-        its last column, or file.csv:COLUMN), package.module:name; or a plan.toml.
+        fashion_mnist, digits, a folder of images (a folder a class), a .npz, a table (.csv,
+        .parquet, .xlsx, ...), package.module:name; or a plan.toml.
     seeds
         Number of seeds [default: 5].
     epochs
@@ -108,6 +110,8 @@ def compare(
         small].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
+    missing_labels
+        Rows of a table without a class: refuse or drop [default: refuse].
     image_size
         Pixels a side to which images are scaled, or HEIGHTxWIDTH [default: by the files].
     resize
@@ -150,6 +154,7 @@ def compare(
         "group": group,
         "test": test,
         "split": split,
+        "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
         "cache": cache,

@@ -58,7 +58,7 @@ def doctor(
     import torch
 
     from counterpoise import losses
-    from counterpoise.data import count_classes, load
+    from counterpoise.data import count_classes, encoded, load
     from counterpoise.doctor import diagnose
     from counterpoise.probe.nested import scale_images
     from counterpoise.registry import resolve
@@ -69,7 +69,7 @@ def doctor(
     if not 0 <= seed < _SEEDS:
         raise ValueError(f"--seed must be within 0 .. {_SEEDS - 1}, but got {seed}")
     check_name(data)
-    found = load(data)
+    found = encoded(load(data))
     counts = count_classes(found.train.targets, found.num_classes)
     torch.manual_seed(seed)
     net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)

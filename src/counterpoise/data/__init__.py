@@ -4,6 +4,7 @@ from counterpoise.data._as_split import Samples, as_split
 from counterpoise.data._columns import Column
 from counterpoise.data._debian import DEBIAN_FOLDER, install_debian_package
 from counterpoise.data._digits import digits
+from counterpoise.data._encoder import TableEncoder, encoded
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
@@ -25,11 +26,13 @@ __all__ = [
     "Samples",
     "Split",
     "Splits",
+    "TableEncoder",
     "as_split",
     "check_apart",
     "count_classes",
     "digits",
     "draw_test",
+    "encoded",
     "fashion_mnist",
     "fingerprint",
     "groups_of",

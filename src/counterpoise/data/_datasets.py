@@ -19,6 +19,7 @@ from counterpoise.data._hold_out import as_splits
 from counterpoise.data._layout import SPLIT_OF
 from counterpoise.data._options import Options
 from counterpoise.data._rows import Rows
+from counterpoise.data._small_classes import settle_named
 from counterpoise.data.splits import Split, Splits
 from counterpoise.text import one_line
 from counterpoise.user_code import raised
@@ -66,6 +67,7 @@ def read_datasets(word: str, named: Mapping[str, Dataset], options: Options) -> 
         for (name, entry), targets in zip(found.items(), indices, strict=True)
     }
     class_names = _own_names(named["train"], class_names)
+    splits, class_names = settle_named(splits, class_names, options)
     data = as_splits(
         word.partition(":")[2], word, splits["train"], splits.get("test"), class_names, options.seed
     )

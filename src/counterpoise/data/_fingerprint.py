@@ -12,7 +12,7 @@ from counterpoise.data.splits import Splits
 
 
 def fingerprint(data: Splits) -> str:
-    """Return the SHA-256 of all that a training depends on: both splits, and the classes' names.
+    """Return the SHA-256 of all that a training depends on: splits, classes, columns.
 
     Shapes, dtypes, values and their order count, and groups where there are any; the data set's
     name and source do not, nor do memory layout and device. Of samples in the cache the digest of
@@ -40,6 +40,8 @@ def fingerprint(data: Splits) -> str:
         _add(found, split.targets)
         if split.groups is not None:  # which decide what validation is split off
             _add(found, split.groups)
+    for column in data.columns or ():
+        found.update(json.dumps([column.name, column.kind, column.values]).encode())
     return found.hexdigest()
 
 

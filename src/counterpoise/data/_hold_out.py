@@ -13,6 +13,7 @@ from counterpoise.data._groups import check_apart, group_note
 from counterpoise.data._rows import Rows
 from counterpoise.data.splits import Split, Splits, check_pair
 from counterpoise.labels import count_classes
+from counterpoise.text import listed
 
 TEST_SHARE = 0.2
 _NAMED = 3
@@ -168,7 +169,7 @@ def as_splits(
     if absent:
         why = ", whose samples are in too few groups" if held_out else ""
         warnings.warn(
-            f"the test split of {source} holds nothing of {_listed(absent)}{why}: how well they "
+            f"the test split of {source} holds nothing of {listed(absent)}{why}: how well they "
             "are found stays unknown",
             stacklevel=4,
         )
@@ -210,6 +211,6 @@ def _check_sizes(split: Split, class_names: Sequence[str], least: int, why: str)
     small = [f"{name!r} has {n}" for name, n in zip(class_names, counts, strict=True) if n < least]
     if small:
         raise ValueError(
-            f"each class must have {least} samples at least, {why}, but {', '.join(small)}; add "
-            "samples, or remove or merge these classes"
+            f"each class must have {least} samples at least, {why}, but {listed(small)}; add "
+            "samples, or set small in [data] to drop or merge"
         )

@@ -29,6 +29,7 @@ from counterpoise.data._layout import Layout, folders, nfc, read_layout
 from counterpoise.data._listed_images import find_list, read_listed
 from counterpoise.data._options import Options
 from counterpoise.data._rows import Rows
+from counterpoise.data._small_classes import settle_named
 from counterpoise.data.splits import Split, Splits
 from counterpoise.text import listed, printable
 
@@ -63,6 +64,7 @@ def read_image_folder(root: Path, options: Options) -> Splits:
         )
         first += len(found)
     name, source = printable(root.resolve().name), printable(root)
+    splits, class_names = settle_named(splits, class_names, options)
     data = as_splits(name, source, splits["train"], splits.get("test"), class_names, options.seed)
     notes = (*entry.about["notes"], *layout.notes)
     return replace(data, notes=notes, validation=splits.get("validation"))

@@ -16,18 +16,15 @@ from counterpoise.data._fashion_mnist import fashion_mnist
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._npz import read_npz
 from counterpoise.data._options import Options
-from counterpoise.data._table import read_table
+from counterpoise.data._small_classes import settle_small_classes
+from counterpoise.data._table_file import TEXTS, TYPED, is_table
 from counterpoise.data.splits import Split, Splits
 from counterpoise.registry import resolve
 from counterpoise.text import one_line
 from counterpoise.user_code import raised
 
 _NAMED: dict[str, Callable[[], Splits]] = {"fashion_mnist": fashion_mnist, "digits": digits}
-_TABLES = (".csv", ".tsv")
-_FILES: dict[str, Callable[[Path, Options], Splits]] = {
-    ".npz": read_npz,
-    **dict.fromkeys(_TABLES, read_table),
-}
+_FILES = (".npz", *TEXTS, *TYPED)
 
 
 def load(
@@ -43,6 +40,7 @@ def load(
     split: str = "",
     min_samples: int = 0,
     small: str = "refuse",
+    missing_labels: str = "refuse",
     cache: str = "auto",
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -59,10 +57,10 @@ def load(
             upright, scaled, and cut to the square in their middle;
             a .npz file with x and y (or inputs, data, images; targets, labels), or with x_train,
             y_train, x_test and y_test;
-            a .csv or .tsv file with a header, whose class stands in the column target, label or
-            class, or else in the last one, or in COLUMN of "file.csv:COLUMN": text becomes a column
-            of 0 and 1 per value, a missing number its column's mean and a mark; columns stand apart
-            by commas, or by semicolons, and then 0,5 is one half;
+            a table with a header, whose class stands in `target`, or in the column target, label or
+            class, or else in the last one, or in COLUMN of "file.csv:COLUMN": .csv, .tsv, .txt,
+            .dat, .data or .tab, of any separator, packed (.gz, .bz2, .xz, .zip, .zst) or not,
+            .parquet, .feather or .xlsx (docs/data.md says how it is read);
             "package.module:name" of a `Splits`, of a pair (inputs, targets), of a torch Dataset of
             pairs (input, class), of such Datasets as a pair (to train and to test on) or by the
             names of splits, or of a function without arguments that returns one of these.
@@ -81,14 +79,16 @@ def load(
         split: A column that says train, validation or test; or "time:COLUMN", the past to train on.
         min_samples: How many samples a class must have; 0 for one a split.
         small: What becomes of classes with fewer: "refuse", "drop" or "merge" (into "other").
+        missing_labels: What becomes of a table's rows without a class: "refuse" or "drop".
         cache: The folder in which decoded images are kept; "auto" for the user's cache folder,
             "never" to read a torch Dataset again in each epoch.
         seed: Decides which samples are held out.
         on_progress: Called with the numbers of images that are read and that there are.
 
     Returns:
-        The data set; images are uint8 (N, C, H, W), tables float32 (N, F). Text that stands for
-        classes is kept as it is.
+        The data set; images are uint8 (N, C, H, W), vectors float32 (N, F). Of a table they are
+        its cells, float64 (N, columns), which `columns` describe: `encoded` makes numbers of them,
+        and a study does so by each run's own training split.
 
     Raises:
         ValueError: If there is no such thing, nothing in it can be read, a class has fewer than
@@ -113,6 +113,7 @@ def load(
         cache,
         seed,
         on_progress or Options.on_progress,
+        missing_labels=missing_labels,
     )
     word = os.fspath(source)
     with _enough_memory(word):
@@ -125,15 +126,15 @@ def load(
 
             return read_image_folder(path, options)
         if path.is_file():
-            return _reader(path)(path, options)
+            return _read_file(path, options)
         if path.exists():
             raise ValueError(
                 f"data must be a folder or an ordinary file, got {word!r}, which is a pipe or a "
                 "device; write what comes out of it into a file"
             )
         file, _, column = word.rpartition(":")
-        if Path(file).suffix.lower() in _TABLES and _path(file).is_file():
-            return read_table(_path(file), replace(options, target=column))
+        if is_table(Path(file)) and _path(file).is_file():
+            return _read_file(_path(file), replace(options, target=column))
         if ":" in word:
             return _from_object(word, resolve("data", word, {}), options)
         raise ValueError(
@@ -155,13 +156,18 @@ def _enough_memory(word: str) -> Iterator[None]:
         ) from error
 
 
-def _reader(path: Path) -> Callable[[Path, Options], Splits]:
-    if path.suffix.lower() not in _FILES:
-        raise ValueError(
-            f"a file of data must end in {', '.join(_FILES)}, got {path}; convert it, or unpack it "
-            "and give the folder"
-        )
-    return _FILES[path.suffix.lower()]
+def _read_file(path: Path, options: Options) -> Splits:
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, options)
+    if is_table(path):
+        # Imported here because pandas is not needed for anything else.
+        from counterpoise.data._table import read_table
+
+        return read_table(path, options)
+    raise ValueError(
+        f"a file of data must end in {', '.join(_FILES)}, got {path}; convert it, or unpack it "
+        "and give the folder"
+    )
 
 
 def _path(word: str) -> Path:
@@ -186,7 +192,8 @@ def _from_object(word: str, found: object, options: Options) -> Splits:
         )
     class_names, (targets,) = as_classes(found[1])
     split = Split(as_inputs(found[0]), targets)
-    return as_splits(word.partition(":")[2], word, split, None, class_names, options.seed)
+    (whole,), class_names = settle_small_classes(split, (), class_names, options)
+    return as_splits(word.partition(":")[2], word, whole, None, class_names, options.seed)
 
 
 def _call(word: str, function: Callable[[], object]) -> object:

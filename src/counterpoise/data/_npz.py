@@ -21,6 +21,7 @@ from numpy.lib.format import (
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._options import Options
+from counterpoise.data._small_classes import settle_small_classes
 from counterpoise.data.memory import check_memory
 from counterpoise.data.splits import Split, Splits
 from counterpoise.files import open_ordinary
@@ -51,8 +52,10 @@ def read_npz(path: Path, options: Options) -> Splits:
         warnings.warn(f"{path} also holds {_listing(unread)}: not read", stacklevel=3)
     class_names, indices = as_classes(*arrays[1::2])
     splits = [Split(as_inputs(x), index) for x, index in zip(arrays[::2], indices, strict=True)]
-    held_out = splits[1] if len(splits) == 2 else None
-    return as_splits(path.stem, str(path), splits[0], held_out, class_names, options.seed)
+    train, *others = splits
+    (train, *others), class_names = settle_small_classes(train, others, class_names, options)
+    test = others[0] if others else None
+    return as_splits(path.stem, str(path), train, test, class_names, options.seed)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class Options:
     cache: str = "auto"
     seed: int = 0
     on_progress: Progress = _quiet
+    missing_labels: str = "refuse"
 
     def __post_init__(self) -> None:
         sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,)

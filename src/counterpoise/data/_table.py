@@ -1,244 +1,208 @@
-"""Tables of text: a sample a line, a feature a column, the class in one of them."""
+"""Tables: a sample a row, a feature a column, the class in one of them."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-import os
-import re
-import warnings
+from collections.abc import Sequence
 from dataclasses import replace
-from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from counterpoise.data import _suspects, _table_splits
 from counterpoise.data._arrays import as_classes
+from counterpoise.data._column_kinds import (
+    RawColumn,
+    ReadColumn,
+    find_decimal_commas,
+    raw_column,
+    read_column,
+)
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._options import Options
+from counterpoise.data._remarks import Remarks
+from counterpoise.data._small_classes import settle_small_classes
+from counterpoise.data._table_file import Table, read_file
+from counterpoise.data._table_labels import read_labels, target_of
+from counterpoise.data._table_splits import TEST, TIME, TRAIN, VALIDATION, check_names
+from counterpoise.data._unpack import PACKED
 from counterpoise.data.memory import check_memory
 from counterpoise.data.splits import Split, Splits
-from counterpoise.files import open_ordinary
+from counterpoise.text import listed
 
-_TARGETS = ("target", "label", "class")
-_MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
-_FEW = 50
-_SHOWN = 80  # characters of a name in a message
+_ORDER = (TRAIN, TEST, VALIDATION)
+_WORDS = ("auto", "held_out", "per_seed")
+_COPIES = 3  # of the cells
 _NAMED = 8
-_COPIES = 2
-_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
+_KINDS = {
+    "number": "of numbers",
+    "category": "of text, each value a column of 0 and 1",
+    "date": "of dates, read as year, month, day, weekday, hour and days",
+    "text": "of free text",
+}
 
 
 def read_table(path: Path, options: Options) -> Splits:
-    """Read a .csv or .tsv file with a header.
+    """Read a table as cells, of which each training makes features by its own training split.
 
-    Columns of numbers are kept, of others each value becomes a column of 0 and 1. A missing number
-    becomes the mean of its column in the training split, and a further column says where. A column
-    without a name is left out. `options.target` names the column of the classes.
+    In this order: the file, a second one to test on, the target, split and group columns and the
+    rest; labels; columns that are no features; kinds of the others; the splits; cautions. What is
+    left out is warned of, how the rest was read stands in the notes.
     """
-    target = options.target
-    header, rows, numbers = _read(path)
-    target_index = _target_column(path, header, target)
-    labels = [row[target_index] for row in rows]
-    _check_classes(path, header[target_index], labels)
-    empty = [k for k, label in enumerate(labels) if not label.strip()]
-    if empty:
+    table = read_file(path)
+    target, split = options.target, options.split.removeprefix(TIME)
+    named = [n for n in (target, split, options.group) if n]
+    check_names(path, [*named, *options.drop, *options.keep], table.header)
+    target = target or target_of(table.header, [split, options.group, *options.drop])
+    remarks, first = Remarks(path), len(table.rows)
+    if options.split and options.test != "auto":
         raise ValueError(
-            f"each line of {path} must have a value in its target column {header[target_index]!r}, "
-            f"but {len(empty)} have none, the first being sample {empty[0] + 1}; fill or remove "
-            "them"
+            f"a table must be split by split, which is {options.split!r}, or by test, which is "
+            f"{options.test!r}, not by both; leave one out"
         )
-    if "" in header[:target_index] + header[target_index + 1 :]:
-        warnings.warn(
-            f"a column of {path} has no name and was left out: it is often a line number, which "
-            "may give the class away",
-            stacklevel=3,
+    if options.test not in _WORDS:
+        table = _with_test(table, target, options)
+    where = table.header.index(target) if target else 0
+    labels, known = read_labels(
+        target, table.text(where, strip=False), table.rows, options, remarks
+    )
+    parts = np.where(np.arange(len(known)) < first, TRAIN, TEST)
+    if not known.all():
+        first = int(known[:first].sum())
+        parts, labels = parts[known], labels[known]
+        table = replace(table, frame=table.frame[known], rows=table.rows[known])
+    away = {target, *options.drop} | ({split, options.group} - set(options.keep) - {""})
+    chosen = [k for k, name in enumerate(table.header) if name not in away]
+    raw = [raw_column(table, k) for k in chosen]
+    comma = find_decimal_commas(raw, table.separator)
+    raw = _features(raw, first, target, options.keep, remarks)
+    read = [read_column(column, comma, table.rows, remarks) for column in raw]
+    for column in [column for column in read if np.isnan(column.cells).any()]:
+        gaps = int(np.isnan(column.cells).any(1).sum())
+        remarks.note("columns with gaps", f"{column.name} ({gaps:,})")
+    size = sum(column.cells.shape[1] for column in read)
+    check_memory(path, _COPIES * 8 * size * len(labels))
+    cells = torch.from_numpy(np.concatenate([column.cells for column in read], 1))
+    if options.split:
+        column = table.text(table.header.index(split))
+        timed = options.split.startswith(TIME)
+        parts = (
+            _table_splits.by_time(split, column, table.rows, comma, remarks)
+            if timed
+            else _table_splits.by_column(path, split, column)
         )
-    names = [name for k, name in enumerate(header) if k != target_index and name]
-    found = [_features(path, n, [row[header.index(n)].strip() for row in rows]) for n in names]
-    columns, texts = [column for column, _ in found], [text for _, text in found]
-    if not any(column.size for column in columns):
-        raise ValueError(
-            f"{path} must have a feature, a column with a name and values beside the target column "
-            f"{header[target_index]!r}, but has none; add one"
-        )
-    check_memory(path, _COPIES * sum(column.nbytes for column in columns))
-    inputs = torch.from_numpy(np.concatenate(columns, axis=1))
+    own = bool(options.split) or options.test not in _WORDS
+    groups = _groups(table, options.group, parts, remarks)
     class_names, (targets,) = as_classes(labels)
-    source = f"{path}:{target}" if target else str(path)
-    whole = Split(inputs, targets, tuple(f"row {number}" for number in numbers))
-    data = as_splits(path.stem, source, whole, None, class_names, options.seed)
-    note = f"{len(labels):,} rows; the class is in column {header[target_index]!r}"
-    return replace(_filled(data), notes=(note, *_notes(names, columns, texts)))
+    if not own:
+        _suspects.caution_of_splits(raw, remarks)
+    _suspects.caution_of_ids(raw, remarks)
+    _suspects.caution_of_giveaways(read, targets.numpy(), len(class_names), remarks)
+    names = tuple(f"row {number}" for number in table.rows)
+    whole = Split(cells, targets, names, groups)
+    given = [whole.take(torch.from_numpy(np.flatnonzero(parts == k))) for k in _ORDER]
+    held = [split for split in given[1:] if own and len(split)]
+    (train, *held), class_names = settle_small_classes(
+        given[0] if own else whole, held, class_names, options
+    )
+    test, validation = (*held, None, None)[:2]
+    remarks.warn(stacklevel=3)
+    source = f"{path}:{options.target}" if options.target else str(path)
+    data = as_splits(_name(path), source, train, test, class_names, options.seed)
+    found = [column for one in read for column in one.columns]
+    notes = (
+        f"{first:,} rows"
+        + (f", and {len(labels) - first:,} of {options.test} to test on" * (first < len(labels)))
+        + f"; the class is in column {target!r}",
+        *table.notes,
+        *_kinds(read),
+        *remarks.lines(),
+    )
+    return replace(
+        data,
+        notes=(*data.notes, *notes),
+        validation=validation,
+        columns=tuple(found),
+        cautions=(*data.cautions, *remarks.all_cautions()),
+    )
 
 
-def _notes(names: list[str], columns: list[np.ndarray], texts: list[bool]) -> list[str]:
-    """Say which columns were read as numbers and as text, and where values are missing."""
-    kinds: dict[bool, list[str]] = {False: [], True: []}
-    for name, column, text in zip(names, columns, texts, strict=True):
-        if column.size:
-            kinds[text].append(f"{name} ({_count(column.shape[1], 'value')})" if text else name)
-    gaps = {n: int(np.isnan(c).sum()) for n, c in zip(names, columns, strict=True)}
-    holed = [f"{name} ({number})" for name, number in gaps.items() if number]
-    said = {
-        "of numbers": kinds[False],
-        "of text, each value a column of 0 and 1": kinds[True],
-        "with gaps, filled with the mean of the training split and marked": holed,
-    }
-    return [f"{_count(len(f), 'column')} {what}: {_listed(f)}" for what, f in said.items() if f]
+def _name(path: Path) -> str:
+    """Return a file's name without its endings."""
+    return path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(name[:_SHOWN] for name in names[:_NAMED]) + more
-
-
-def _read(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Return the header, the lines, all of the same length, and their numbers in a spreadsheet."""
-    tab = path.suffix.lower() == ".tsv"
-    try:
-        with open_ordinary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
-            check_memory(path, os.fstat(raw.fileno()).st_size * _COPIES)
-            separator = "\t" if tab else _separator(file.readline())
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            header = [name.strip() for name in next(reader, [])]
-            rows, numbers = [], []
-            for number, row in enumerate(reader, 2):  # the header is row 1
-                if row and len(row) != len(header):
-                    raise ValueError(
-                        f"line {reader.line_num} of {path} must have {len(header)} values as the "
-                        f"header has, but has {len(row)}; put values that hold the separator in "
-                        "double quotes"
-                    )
-                if any("\0" in cell for cell in row):
-                    raise csv.Error(f"line {reader.line_num} holds a NUL")
-                if row:
-                    rows.append(row)
-                    numbers.append(number)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} must be a table in UTF-8, but: {error}; export it so") from error
-    if separator == ";":  # of countries that write 0,5
-        rows = [[c.replace(",", ".") if _COMMA.fullmatch(c) else c for c in row] for row in rows]
-    _check_header(path, header, tab)
-    if not rows:
-        raise ValueError(f"{path} must hold samples below its header, but holds none")
-    return header, rows, numbers
-
-
-def _check_header(path: Path, header: list[str], tab: bool) -> None:
-    if len(header) < 2:
+def _with_test(table: Table, target: str, options: Options) -> Table:
+    """Return the table with the rows of the file to test on below its own."""
+    path = Path(options.test).expanduser()
+    if not path.is_file():
         raise ValueError(
-            f"{path} must have a feature and a target column, but its first line is "
-            f"{[name[:_SHOWN] for name in header]}; "
-            f"separate the columns by {'tabs' if tab else 'commas or semicolons'}"
+            f"test must be {', '.join(_WORDS)} or a file with the columns of {table.path}, got "
+            f"{options.test!r}, and there is no such file"
         )
-    if any(_is_number(name) for name in header) or len(set(header)) < len(header):
-        raise ValueError(
-            f"{path} must begin with the columns' names, each of its own, but its first line is "
-            f"{[name[:_SHOWN] for name in header[:8]]}; write a name above each column"
-        )
+    return _table_splits.joined(table, read_file(path), target)
 
 
-def _separator(line: str) -> str:
-    """Comma, or semicolon where the names stand apart by these."""
-    return max((",", ";"), key=lambda separator: _fields(line, separator))
+def _features(
+    raw: Sequence[RawColumn], rows: int, target: str, keep: Sequence[str], remarks: Remarks
+) -> list[RawColumn]:
+    """Return the columns that are features, and say which others are left out.
 
-
-def _fields(line: str, separator: str) -> int:
-    try:
-        return len(next(csv.reader([line], delimiter=separator), []))
-    except csv.Error:  # one field, longer than csv takes: it is another separator
-        return 1
-
-
-def _target_column(path: Path, header: list[str], target: str) -> int:
-    if target:
-        if target not in header:
-            near = difflib.get_close_matches(target, header, n=1)
-            raise ValueError(
-                f"{path} must have the column {target!r} that is asked for, but has "
-                f"{', '.join(header[:20])}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-        return header.index(target)
-    lower = [name.lower() for name in header]
-    return next((lower.index(word) for word in _TARGETS if word in lower), len(header) - 1)
-
-
-def _check_classes(path: Path, name: str, labels: list[str]) -> None:
-    """Refuse measured numbers, which are no classes."""
-    kinds = set(labels)
-    if len(kinds) > _FEW and all(map(_is_number, kinds)) and any(map(_has_fraction, kinds)):
-        raise ValueError(
-            f"the target column of {path} must hold classes, but {name!r} holds {len(kinds)} "
-            f"different numbers such as {labels[0]}; name the column of the classes by "
-            f"{path}:COLUMN, or put the numbers into ranges"
-        )
-
-
-def _features(path: Path, name: str, cells: list[str]) -> tuple[np.ndarray, bool]:
-    """Return a column as one of numbers, NaN where missing, or as one of 0 and 1 a value of text.
-
-    The second value is True for text.
+    Where nothing else is left, columns that only look odd are features.
     """
-    missing = [cell.lower() in _MISSING for cell in cells]
-    if all(missing):
-        warnings.warn(f"column {name!r} of {path} is empty: left out", stacklevel=4)
-        return np.zeros((len(cells), 0), np.float32), True
-    try:
-        numbers = [np.nan if m else float(c) for c, m in zip(cells, missing, strict=True)]
-    except ValueError:
-        return _one_hot(path, name, cells, missing), True
-    with np.errstate(over="ignore"):  # reported below
-        column = np.array(numbers)[:, None].astype(np.float32)
-    if np.isinf(column).any():
+    why = {c.name: _suspects.why_no_feature(c, rows) for c in raw}
+    odd = {name: w for name, w in why.items() if w is not None and name not in keep}
+    found = [c for c in raw if c.name not in odd]
+    if not found and (found := [c for c in raw if not odd[c.name][2]]):
+        (one, several, _), names = odd[found[0].name], [repr(c.name) for c in found]
+        remarks.cautions.append(
+            f"column {names[0]} of {remarks.path} {one}, and no other is left: kept"
+            if len(found) == 1
+            else f"columns {listed(names)} of {remarks.path} {several}, and none is left: kept"
+        )
+    for column in raw:
+        if not any(column is c for c in found):
+            one, several, _ = odd[column.name]
+            remarks.leave_out(column.name, one, several)
+    if not found:
+        remarks.warn(stacklevel=4)
         raise ValueError(
-            f"column {name!r} of {path} must be finite in float32, but line "
-            f"{int(np.isinf(column).argmax()) + 1} below the header is not; correct it"
+            f"{remarks.path} must have a feature, a column with a name and values beside the "
+            f"target column {target!r}, but has none; add one, or name in keep a column that "
+            "is one"
         )
-    return column, False
+    return found
 
 
-def _one_hot(path: Path, name: str, cells: list[str], missing: list[bool]) -> np.ndarray:
-    values = sorted({cell for cell, m in zip(cells, missing, strict=True) if not m})
-    if len(values) > max(_FEW, len(cells) // 2):
-        raise ValueError(
-            f"column {name!r} of {path} must be numbers or few kinds of text, but holds "
-            f"{len(values)} kinds in {len(cells)} lines, such as {values[0]!r}; remove it if it "
-            "names the samples, or group its values"
+def _groups(table: Table, name: str, parts: np.ndarray, remarks: Remarks) -> torch.Tensor | None:
+    """Return the number of each row's group; a row without one is a group of its own."""
+    if not name:
+        return None
+    words, index = np.unique(table.text(table.header.index(name)).astype(str), return_inverse=True)
+    alone = index == np.searchsorted(words, "") if "" in words else np.zeros(len(index), bool)
+    index = np.where(alone, len(words) + np.arange(len(index)), index)
+    remarks.note("groups", f"{len(np.unique(index)):,} of column {name!r}")
+    if alone.any():
+        remarks.note("rows without a group, each one of its own", f"{alone.sum():,}")
+    shared = set(index[parts == TRAIN].tolist()) & set(index[parts != TRAIN].tolist())
+    if shared:
+        some = [repr(str(words[k])) for k in sorted(shared)]
+        remarks.cautions.append(
+            f"{len(shared):,} groups of column {name!r} are in more than one split: {listed(some)}"
         )
-    width = len(values) + any(missing)
-    check_memory(path, 4 * width * (width + len(cells)))
-    position = {value: k for k, value in enumerate(values)}
-    index = [len(values) if m else position[c] for c, m in zip(cells, missing, strict=True)]
-    return np.eye(width, dtype=np.float32)[index]
+    return torch.from_numpy(index.astype(np.int64))
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) == float(text)
-    except ValueError:
-        return False
-
-
-def _has_fraction(text: str) -> bool:
-    return not float(text).is_integer()
-
-
-def _filled(data: Splits) -> Splits:
-    """Fill in missing values, and add the columns that mark them."""
-    gaps = [split.inputs.isnan() for split in (data.train, data.test)]
-    holed = gaps[0].any(0) | gaps[1].any(0)
-    means = data.train.inputs.double().nanmean(0).nan_to_num(0).float()
-    splits = [
-        replace(
-            split, inputs=torch.cat([split.inputs.where(~gap, means), gap[:, holed].float()], 1)
-        )
-        for split, gap in zip((data.train, data.test), gaps, strict=True)
+def _kinds(read: Sequence[ReadColumn]) -> list[str]:
+    """Say which columns were read as what."""
+    names: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    for column in read:
+        values = len(column.columns[0].values)
+        some = f" ({values:,} {'value' if values == 1 else 'values'})" if values else ""
+        names[column.kind].append(f"{column.name[:80]}{some}")
+    return [
+        f"{len(found):,} {'column' if len(found) == 1 else 'columns'} {_KINDS[kind]}: "
+        f"{listed(found, most=_NAMED)}"
+        for kind, found in names.items()
+        if found
     ]
-    return replace(data, train=splits[0], test=splits[1])

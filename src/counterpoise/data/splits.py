@@ -101,6 +101,7 @@ class Splits:
             None for inputs that are numbers as they are.
         held_out: Whether `test` was held out of samples that had no test split of their own, so
             that another one can be drawn for each seed.
+        cautions: Sentences on what may be wrong with them.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -122,6 +123,7 @@ class Splits:
     validation: Split | None = None
     columns: tuple[Column, ...] | None = None
     held_out: bool = False
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for label, split in self.named().items():

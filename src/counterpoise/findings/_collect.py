@@ -29,6 +29,8 @@ ALL_CHECKS: dict[str, Check] = {
     "CP105": _data.largest_class,
     "CP106": _data.absent_classes,
     "CP107": _duplicates.nearly_equal,
+    "CP108": _data.left_out,
+    "CP109": _data.doubtful,
     "CP220": _learning.failed,
     "CP221": _learning.no_rate_worked,
     "CP222": _learning.never_learned,

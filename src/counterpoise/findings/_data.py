@@ -1,4 +1,4 @@
-"""Findings on a study's data: CP101, CP104, CP105, CP106."""
+"""Findings on a study's data: CP101, CP104 to CP106, CP108 and CP109."""
 
 from collections.abc import Sequence
 
@@ -106,6 +106,24 @@ def absent_classes(study: Study) -> list[Finding]:
             evidence = {"split": split, "members": _names(study, absent)}
             found.append(sentence("CP106", consequence, evidence))
     return found
+
+
+def left_out(study: Study) -> list[Finding]:
+    """CP108: files, columns, rows or cells that were not read."""
+    lines = study.data["left_out"]
+    if not lines:
+        return []
+    evidence = {"number": len(lines), "lines": listed(lines, between="; ")}
+    return [sentence("CP108", "Not all of the data was read: {lines}.", evidence)]
+
+
+def doubtful(study: Study) -> list[Finding]:
+    """CP109: what may be wrong with the data as they were read."""
+    lines = study.data["cautions"]
+    if not lines:
+        return []
+    evidence = {"number": len(lines), "lines": listed(lines, between="; ")}
+    return [sentence("CP109", "Look at the data: {lines}.", evidence)]
 
 
 def _tested(study: Study) -> list[int]:

@@ -179,6 +179,7 @@ def _check_training(plan: "Plan") -> None:
     t, d = plan.training, plan.data
     _word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
     _word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
+    _word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     _word("training.model", t.model.removesuffix(BALANCED), MODELS)
     _word("training.augment", t.augment, AUGMENTS)

@@ -44,8 +44,8 @@ def check_data(data: Splits) -> None:
             raise ValueError(
                 f"{what} must be text that UTF-8 can write, but got {shown(text)}; rename it"
             ) from None
-    for label, split in (("train", data.train), ("test", data.test)):
-        bad = _count_not_finite(split.inputs)
+    for label, split in data.named().items():
+        bad = _count_not_finite(split.inputs, gaps=data.columns is not None)
         if bad:
             raise ValueError(
                 f"inputs must be finite, but {bad} of {split.inputs.numel()} numbers of the "
@@ -53,12 +53,13 @@ def check_data(data: Splits) -> None:
             )
 
 
-def _count_not_finite(inputs: torch.Tensor | Rows) -> int:
-    """Count NaN and infinities, a block of samples at a time, as each needs memory."""
+def _count_not_finite(inputs: torch.Tensor | Rows, gaps: bool) -> int:
+    """Count infinities, and NaN unless gaps may be, a block at a time, as each needs memory."""
     if not inputs.is_floating_point():
         return 0
     samples = max(1, _BLOCK // inputs[0].numel())
-    return sum(int((~block.isfinite()).sum()) for block in inputs.split(samples))
+    wrong = torch.isinf if gaps else lambda block: ~block.isfinite()
+    return sum(int(wrong(block).sum()) for block in inputs.split(samples))
 
 
 def check_plan_on(plan: Plan, data: Splits) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from counterpoise.data import Split, Splits, cache
+    from counterpoise.data import Column, Split, Splits, cache
 
 FILE = "data.safetensors"
 _DRAW_SEED = 0
@@ -72,6 +72,7 @@ def gather(
                 split=d.split,
                 min_samples=d.min_samples,
                 small=d.small,
+                missing_labels=d.missing_labels,
                 cache=d.cache,
                 on_progress=on_progress,
             )
@@ -134,6 +135,7 @@ def keep(
         "shape": list(data.train.inputs.shape[1:]),
         "notes": list(data.notes),
         "left_out": list(left_out),
+        "cautions": list(data.cautions),
         "fingerprint": fingerprint(data),
     }
     same = known and {**facts, "entry": str(entry.folder)}.items() <= known.items()
@@ -146,14 +148,16 @@ def keep(
             tensors[f"{name}_names"] = _packed(split.names)
         if split.groups is not None:
             tensors[f"{name}_groups"] = split.groups
+    if data.columns is not None:
+        tensors["columns"] = _packed([[c.name, c.kind, c.values] for c in data.columns])
     content = record.tensors(tensors)
     files.write(folder / FILE, content)
     digest = hashlib.sha256(content).hexdigest()
     return {**facts, "entry": str(entry.folder), "bytes": len(content), "sha256": digest}
 
 
-def _packed(names: Sequence[str]) -> "torch.Tensor":
-    """Return names as the bytes of a JSON list."""
+def _packed(names: Sequence[object]) -> "torch.Tensor":
+    """Return names, or what columns hold, as the bytes of a JSON list."""
     import torch
 
     return torch.frombuffer(bytearray(json.dumps(names).encode()), dtype=torch.uint8)
@@ -310,6 +314,19 @@ def load_splits(folder: Path, place: Path) -> "dict[str, Split]":
         for name in ("train", "validation", "test")
         if f"{name}_rows" in kept
     }
+
+
+def load_columns(folder: Path) -> "tuple[Column, ...] | None":
+    """Return what the cells of a table hold; None for other data."""
+    from safetensors import safe_open
+
+    from counterpoise.data import Column
+
+    with safe_open(folder / FILE, "numpy") as file:
+        if "columns" not in file.keys():  # noqa: SIM118 it is no mapping
+            return None
+        rows = json.loads(file.get_tensor("columns").tobytes())
+    return tuple(Column(name, kind, tuple(values)) for name, kind, values in rows)
 
 
 def _imbalanced(split: "Split", num_classes: int, i: Imbalance, largest: int) -> "Split":

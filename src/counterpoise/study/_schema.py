@@ -42,6 +42,7 @@ def check_study(path: Path, kept: Content) -> None:
         "shape": _list(_count),
         "notes": _list(_text),
         "left_out": _list(_text),
+        "cautions": _list(_text),
     }
     _need(path, data, wanted)
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})

@@ -172,8 +172,8 @@ def stream(
             yield Prepared(
                 folder, p.plan, facts, p.defaults, tuple(foresee(p.plan, p.splits)), look
             )
-            cost = p.cost or (estimate(p.plan, p.splits, workers) if look else None)
-            told = tuple(ask_doctor(p.plan, p.splits)) if look else ()
+            cost = p.cost or (estimate(p.plan, p.encoded, workers) if look else None)
+            told = tuple(ask_doctor(p.plan, p.encoded)) if look else ()
             yield Foreseen(folder, p.plan, told, cost(p.plan) if cost else None)
         for work in works:
             work.add_references()
@@ -201,6 +201,7 @@ class _Ready(NamedTuple):
     plan: Plan
     asked: Plan
     splits: "Splits"
+    encoded: "Splits"  # as numbers, where they are cells of a table
     left_out: tuple[str, ...]
     defaults: tuple[Default, ...]
     cost: Cost | None
@@ -215,7 +216,7 @@ def _prepare(
     on_reading: Callable[[int, int], None] | None,
 ) -> _Ready:
     """Read the data and decide what is open; nothing is written."""
-    from counterpoise.data import fingerprint
+    from counterpoise.data import encoded, fingerprint
     from counterpoise.study._check_data import check_plan_on
 
     known = _known_study(folder)
@@ -231,17 +232,19 @@ def _prepare(
     shaped = resumed and before is not None and before.time == asked.time
     plan, defaults = fill(plan, splits)
     splits = with_test(plan, splits)
-    check_plan_on(plan, splits)
+    numbers = encoded(splits)
+    check_plan_on(plan, numbers)
     cost = None
     if plan.time and not shaped:
-        cost = estimate(plan, splits, workers)
+        cost = estimate(plan, numbers, workers)
         if cost is not None:
             plan, gave_way = fit_into(plan, asked, cost)
             changed = {d.setting for d in gave_way}
             defaults = (*(d for d in defaults if d.setting not in changed), *gave_way)
     if before and asked == decided:  # the study's own plan.toml
         asked = before
-    return _Ready(plan, asked, splits, left_out, defaults, cost, resumed and not defaults)
+    resumed = resumed and not defaults
+    return _Ready(plan, asked, splits, numbers, left_out, defaults, cost, resumed)
 
 
 def _plans_of(known: record.Content | None) -> tuple[Plan | None, Plan | None]:

@@ -27,6 +27,7 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         plan: the study, with nothing left open.
         data: its splits.
     """
+    yield from data.cautions
     yield from _few_steps(plan, data)
     yield from small_classes(data, plan)
     yield from _small_validation(plan, data)
@@ -38,7 +39,8 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
     t = plan.training
     if not plan.nets:
         return
-    samples = max(1, round((1 - t.validation) * len(data.train)))
+    drawn = t.validation * (data.validation is None)
+    samples = max(1, round((1 - drawn) * len(data.train)))
     an_epoch = math.ceil(samples / t.batch_size)
     steps, usual = t.epochs * an_epoch, usual_steps(samples)
     if steps < _FEW * usual:
@@ -85,6 +87,8 @@ def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
     share = plan.training.validation
     counts = count_classes(data.train.targets, data.num_classes).tolist()
     held = {k: max(1, int(share * n + 0.5)) for k, n in enumerate(counts) if n and share}
+    if data.validation is not None:
+        held = dict(enumerate(count_classes(data.validation.targets, data.num_classes).tolist()))
     few = sorted((k for k, n in held.items() if n < _FEW_HELD), key=lambda k: counts[k])
     if few and plan.tunes:
         said = ", ".join(f"{held[k]} of {data.class_names[k]}" for k in few[:_NAMED])

@@ -113,7 +113,8 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if not plan.nets:  # the rest is theirs
         return _with(plan, found), tuple(found)
     counts = np.bincount(data.train.targets.numpy(), minlength=data.num_classes)
-    held = np.maximum(1, np.round(t.validation * counts)) if t.validation else 0
+    draws = t.validation and data.validation is None
+    held = np.maximum(1, np.round(t.validation * counts)) if draws else 0
     kept = counts - held * (counts > 0)
     samples, rarest = max(2, int(kept.sum())), max(1, int(kept[counts > 0].min()))
     kind = "images" if images else "vectors"

@@ -41,7 +41,7 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     except Exception:  # the user's own net, loss or device may raise anything
         return None
     at_once = workers or os.cpu_count() or 1
-    share = 1 - plan.training.validation
+    share = 1 - plan.training.validation * (data.validation is None)
     samples = share * len(data.train)
 
     def seconds(plan: Plan) -> float:

@@ -39,6 +39,7 @@ class DataFacts(TypedDict):
     shape: list[int]  # of a sample
     notes: list[str]  # on how they were read
     left_out: list[str]  # what was said of what could not be
+    cautions: list[str]  # what may be wrong with them
     fingerprint: str
 
 

@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
-from counterpoise.study._prepared import load_splits
+from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.engines import peak_memory_mb
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
@@ -67,7 +67,8 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    splits, rows = _read_data(job, spec.validation)
+    read = _read_data(job, spec.validation)
+    splits = read.splits
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
     model = Reference(
@@ -82,7 +83,8 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    record.finish(job.folder, {"predictions.npz": record.npz(**kept, **rows)}, run, timing)
+    contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
+    record.finish(job.folder, contents, run, timing)
 
 
 def _fit(job: Job, spec: ClassicalSpec) -> None:
@@ -95,8 +97,8 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
 
     begin, final = time.perf_counter(), spec.stage == "final"
     model = classical.make(spec.variant.model, spec.settings, spec.seed)
-    splits, rows = _read_data(job, spec.validation)
-    train = splits["train"]
+    read = _read_data(job, spec.validation)
+    splits, train = read.splits, read.splits["train"]
     classical.fit(model, train.inputs, train.targets)
     counts = torch.bincount(train.targets, minlength=job.num_classes)
     wanted = ("validation", "test") if final else ("validation",)
@@ -109,19 +111,30 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    contents = {"predictions.npz": record.npz(**kept, **rows)} if final else {}
-    record.finish(job.folder, contents, run, timing)
+    contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
+    record.finish(job.folder, contents if final else {}, run, timing)
 
 
-def _read_data(job: Job, validation: float) -> tuple[dict[str, data.Split], dict[str, np.ndarray]]:
-    """Split by the seed, and scale features by the training split's statistics.
+class _Read(NamedTuple):
+    """A run's data.
 
-    Returns:
-        The splits; and, where the seed draws the test split, "test_rows": the positions of its
-        samples among those kept to train on and, after them, those kept to test on.
+    Attributes:
+        splits: with the features of a table in place of its cells.
+        rows: where the seed draws the test split, "test_rows": the positions of its samples among
+            those kept to train on and, after them, those kept to test on.
+        features: of a table, "features.json" for the record: how its features are made.
     """
+
+    splits: dict[str, data.Split]
+    rows: dict[str, np.ndarray]
+    features: dict[str, bytes | str]
+
+
+def _read_data(job: Job, validation: float) -> _Read:
+    """Split by the seed, and make features by what the training split alone shows."""
     splits, seed = load_splits(job.study, job.samples), job.spec.seed
     rows: dict[str, np.ndarray] = {}
+    features: dict[str, bytes | str] = {}
     if job.spec.test == "per_seed":
         train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
         splits |= {"train": train, "test": test}
@@ -131,8 +144,14 @@ def _read_data(job: Job, validation: float) -> tuple[dict[str, data.Split], dict
             warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
             pair = data.split_validation(splits["train"], validation, seed)
         splits |= dict(zip(("train", "validation"), pair, strict=True))
-    scale = data.standardizer(splits["train"].inputs)
-    return {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}, rows
+    columns = load_columns(job.study)
+    if columns is None:
+        scale = data.standardizer(splits["train"].inputs)
+    else:
+        scale = data.TableEncoder.fit(splits["train"].inputs, columns)
+        features["features.json"] = record.to_json(scale.to_json())
+    scaled = {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
+    return _Read(scaled, rows, features)
 
 
 def _score(
@@ -170,7 +189,8 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.splits, self.rows = _read_data(job, t.validation)
+        read = _read_data(job, t.validation)
+        self.splits, self.rows, self.features = read
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -278,6 +298,7 @@ class _Training:
         return {
             "predictions.npz": record.npz(**kept, **self.rows),
             "weights.safetensors": record.tensors(self.net.state_dict()),
+            **self.features,
         }, found
 
     def _logits(self, name: str) -> Tensor:

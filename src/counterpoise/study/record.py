@@ -8,6 +8,7 @@ A run's folder holds, once it is finished:
                          seed drew that, the positions of its samples (test_rows)
     weights.safetensors  the trained net
     probe.json           what reached each layer before the first step
+    features.json        of a table, how its cells became the numbers that the net was given
     timing.json          how long it took: the only file that differs between two equal runs
 
 and before that a `checkpoint.safetensors`, from which the run is resumed. `run.json`, `timing.json`
@@ -36,7 +37,13 @@ _NO_DIGEST = "0" * 64
 _SEAL = re.compile(r'^("sha256": ")[0-9a-f]{64}', re.MULTILINE)  # a line is a key of ours
 _MEND = "counterpoise compare with the same plan trains it again"
 
-FILES = {"history.jsonl", "predictions.npz", "weights.safetensors", "probe.json"}
+FILES = {
+    "history.jsonl",
+    "predictions.npz",
+    "weights.safetensors",
+    "probe.json",
+    "features.json",
+}
 RUN, CHECKPOINT, TIMING, ERROR = (
     "run.json",
     "checkpoint.safetensors",

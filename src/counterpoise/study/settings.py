@@ -161,6 +161,7 @@ class Data:
     )
     min_samples: int = setting(0, "samples that a class must have; 0: one a split")
     small: str = setting("refuse", "what becomes of classes with fewer: refuse, drop or merge")
+    missing_labels: str = setting("refuse", "rows of a table without a class: refuse or drop")
     cache: str = setting(
         "auto",
         "where decoded images are kept: auto, or a folder; never: a Dataset is read in each epoch",

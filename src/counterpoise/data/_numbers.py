@@ -1,0 +1,121 @@
+"""Numbers as people write them: 1,037 and 1.037,50, $12, 12%, (3)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MISSING = frozenset(
+    ("", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "nat", "<na>", "missing")
+)
+_LONGEST = max(map(len, MISSING))
+_EXPONENT = r"(?:[eE][+-]?\d{1,3})?"
+_WHOLE = r"(?:0|[1-9]\d*)"  # 007 is a code
+_ENGLISH = re.compile(
+    rf"(?:{_WHOLE}(?:\.\d*)?{_EXPONENT}|\.\d+{_EXPONENT}"
+    r"|[1-9]\d{0,2}(?:(?:,\d{3})+|(?:,\d\d)+,\d{3}|(?:[ '’]\d{3})+)(?:\.\d*)?)"
+)
+_CONTINENTAL = re.compile(
+    rf"(?:{_WHOLE}(?:,\d*)?{_EXPONENT}|,\d+{_EXPONENT}"
+    r"|[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?|[1-9]\d{0,2}(?:[ '’]\d{3})+(?:,\d*)?)"
+)
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?P<mark>[.,])\d{3}(?:(?P=mark)\d{3})*")  # 1,037 or 1.037
+_PLAIN = re.compile(rf"[+-]?(?:{_WHOLE}(?:\.\d*)?|\.\d+){_EXPONENT}")
+_CODE = re.compile(r"[+-]?0\d+")
+_CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP|CHF|US\$)"
+_WRAPPED = re.compile(
+    rf"(?P<a>[+-]?)\s?(?:{_CURRENCY})?\s?(?P<b>[+-]?)(?P<core>[\d.,' ’eE+-]+?)"
+    rf"\s?(?:{_CURRENCY}|%)?",
+    re.IGNORECASE,
+)
+_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-"})
+MOST = 1e150  # above, the square of a number is infinite
+_INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
+
+
+@dataclass
+class Numbers:
+    """A column's different cells, read as numbers in the ways that they can be meant.
+
+    Attributes:
+        english: values with a decimal point, NaN where a cell is none.
+        continental: values with a decimal comma; None where no cell could be meant so.
+        plain: whether all that are numbers are written as programs write them.
+        grouped: whether a cell such as 1,037 or 1.037 is a number in both, and another one.
+    """
+
+    english: np.ndarray
+    continental: np.ndarray | None = None
+    plain: bool = True
+    grouped: bool = False
+
+
+def read_numbers(words: Sequence[str]) -> Numbers:
+    """Read different cells as numbers; words that say that a value is missing are none."""
+    plain = [float(w) if _PLAIN.fullmatch(w) else math.nan for w in words]
+    english = np.array(plain)
+    rest = [k for k, value in enumerate(plain) if value != value]
+    # A point that is no thousands mark in one cell is none in the others.
+    dotted = any("." in w for w in words) and all(
+        "." not in w or _GROUPED.fullmatch(w.lstrip("+-")) for w in words if _PLAIN.fullmatch(w)
+    )
+    if not rest and not dotted:
+        return Numbers(english)
+    continental = english.copy()
+    written = False  # in another way than programs write
+    for k in range(len(words)) if dotted else rest:
+        core, sign = _unwrapped(words[k])
+        english[k] = sign * _value(core, _ENGLISH, ",")
+        continental[k] = sign * _value(core, _CONTINENTAL, ".")
+        written |= plain[k] != plain[k] and (
+            english[k] == english[k] or continental[k] == continental[k]
+        )
+    both = ~np.isnan(english) & ~np.isnan(continental)
+    grouped = bool((english[both] != continental[both]).any())
+    if np.array_equal(english, continental, equal_nan=True):
+        return Numbers(english, None, not written)
+    return Numbers(english, continental, not written, grouped)
+
+
+def _unwrapped(word: str) -> tuple[str, float]:
+    """Return what is within currency, percent, sign and the brackets of a negative amount."""
+    word = word.translate(_SPACES).strip()
+    sign = 1.0
+    if word.startswith("(") and word.endswith(")"):
+        word, sign = word[1:-1].strip(), -1.0
+    found = _WRAPPED.fullmatch(word)
+    if found is None or (found["a"] and found["b"]):
+        return "", math.nan
+    return found["core"].strip(), -sign if "-" in (found["a"], found["b"]) else sign
+
+
+def _value(core: str, form: re.Pattern[str], thousands: str) -> float:
+    if not form.fullmatch(core):
+        return math.nan
+    for mark in (thousands, " ", "'", "’"):
+        core = core.replace(mark, "")
+    return float(core.replace(",", "."))
+
+
+def is_missing(word: str) -> bool:
+    """Return whether a cell says that there is no value."""
+    return len(word) <= _LONGEST and word.lower() in MISSING
+
+
+def is_code(word: str) -> bool:
+    """Return whether digits begin with a 0 that a number would not have, as 007 or 01234 do."""
+    return _CODE.fullmatch(word) is not None
+
+
+def is_infinite(word: str) -> bool:
+    """Return whether a cell is the word for an infinity."""
+    return _INFINITE.fullmatch(word) is not None
+
+
+def is_plain_number(word: str) -> bool:
+    """Return whether a program would read a cell as a number."""
+    return _PLAIN.fullmatch(word) is not None or is_code(word)

@@ -1,0 +1,255 @@
+"""Files of tables, read into cells: text as it stands there, or the types that a file declares."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterpoise.data import _typed_file
+from counterpoise.data._unpack import PACKED, unpacked
+from counterpoise.text import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab")
+TYPED = (".parquet", ".feather", ".xlsx")
+_SHOWN, _NAMED = 80, 8  # characters of a name in a message, and names
+_SAMPLE, _RECORDS = 2**16, 200  # characters and rows by which the separator is found
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+_SEP_LINE = re.compile(r"sep=(.)\r?\n")  # as Excel writes and reads
+_COPIES = 10  # of a file: its bytes, their text, the cells as objects, their words
+_FEW_NUMBERED = 3  # columns called 0, 1, 2: names and not a first row of data
+_NOT_IN_1252 = b"\x81\x8d\x8f\x90\x9d"
+
+
+@dataclass
+class Table:
+    """The cells of a file.
+
+    Attributes:
+        path: of the file.
+        header: the names of the columns.
+        frame: the cells, its columns numbered from 0; text, unless the file declares types.
+        rows: the number of each row as a spreadsheet counts them; the header is row 1.
+        separator: between cells of text; empty where the file has types.
+        notes: sentences on how it was read.
+    """
+
+    path: Path
+    header: list[str]
+    frame: pd.DataFrame
+    rows: np.ndarray
+    separator: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def text(self, k: int, strip: bool = True) -> np.ndarray:
+        """Return column k's cells as text, empty where there is none; blanks around it or not."""
+        values = self.frame.iloc[:, k].to_numpy(object).tolist()
+        texts = values if self.separator else [_as_text(value) for value in values]
+        return np.array([t.strip() for t in texts] if strip else texts, object)
+
+    def numbers(self, k: int) -> np.ndarray | None:
+        """Return column k in float64, if the file declares it as numbers; None for others."""
+        column = self.frame.iloc[:, k]
+        if column.dtype.kind not in "iuf":
+            return None
+        return column.to_numpy(np.float64, na_value=np.nan)
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file's name is that of a table, packed or not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and suffixes[-1] in PACKED:
+        return len(suffixes) == 2 and suffixes[0] in TEXTS
+    return bool(suffixes) and suffixes[-1] in TEXTS + TYPED
+
+
+def read_file(path: Path) -> Table:
+    """Return the cells of a file of text, Parquet, Feather or Excel.
+
+    Raises:
+        ValueError: it is no table, a row has more or fewer cells than the header, the names of the
+            columns are missing, or the package that reads it is.
+    """
+    if path.suffix.lower() in TYPED:
+        notes: list[str] = []
+        header, frame = _typed_file.read_typed(path, notes)
+        blank = frame.isna().all(axis=1).to_numpy() if header else np.zeros(len(frame), bool)
+        rows = np.arange(len(frame)) + 2
+        table = Table(path, header, frame[~blank], rows[~blank], "", notes)
+    else:
+        table = _read_text(path)
+    _check_header(path, table.header, table.separator)
+    if not len(table.frame):
+        raise ValueError(f"{path} must hold samples below its header, but holds none")
+    return table
+
+
+def _read_text(path: Path) -> Table:
+    import pandas as pd
+
+    notes: list[str] = []
+    text = _decoded(path, unpacked(path, _COPIES), notes)
+    first = _SEP_LINE.match(text)
+    body = text[first.end() :] if first else text
+    text = body.lstrip("\r\n")
+    above = body[: len(body) - len(text)].count("\n") + (1 if first else 0)  # the names
+    separator = first[1] if first else _separator(text, path)
+    header = [name.strip() for name in next(_records(path, text, separator), (0, []))[1]]
+    width = len(header)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text),
+                sep=r"\s+" if separator == " " else separator,
+                header=None,
+                names=range(width + 1),  # one more, for rows that are too long
+                index_col=False,
+                dtype=str,
+                keep_default_na=False,
+                na_filter=False,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        _check_widths(path, text, separator, width, above)
+        raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame(columns=range(width + 1), dtype=str)
+    empty = (frame == "").to_numpy()
+    if not empty[:, width].all() or empty[1:, max(0, width - 1)].any():
+        _check_widths(path, text, separator, width, above)  # pandas fills short rows up
+    frame, blank = frame.iloc[1:, :width], empty[1:].all(1)
+    rows = np.arange(len(frame)) + above + 2
+    again = _repeated(frame, header)
+    if again.any():
+        warnings.warn(
+            f"{again.sum()} rows of {path} repeat the header, the first in row {rows[again][0]}: "
+            "left out",
+            stacklevel=5,
+        )
+    kept = ~(blank | again)
+    return Table(path, header, frame[kept], rows[kept], separator, notes)
+
+
+def _repeated(frame: pd.DataFrame, header: list[str]) -> np.ndarray:
+    """Return which rows are the header once more, as where files were put together."""
+    found = np.zeros(len(frame), bool)
+    for k in np.flatnonzero(frame[0].str.strip() == header[0]) if len(header) > 1 else ():
+        found[k] = [cell.strip() for cell in frame.iloc[k]] == header
+    return found
+
+
+def _decoded(path: Path, content: bytes, notes: list[str]) -> str:
+    """Return the text of a file in UTF-8, UTF-16 or, said in a note, Windows-1252."""
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        if wide:
+            raise ValueError(f"{path} must be text, but its UTF-16 is damaged") from error
+        windows = content.translate(None, _NOT_IN_1252) == content
+        text = content.decode("cp1252" if windows else "latin-1")
+        word = next((w for w in re.findall(r"\w+", text) if not w.isascii()), "")
+        notes.append(
+            f"text read as {'Windows-1252' if windows else 'Latin-1'}, as it is not UTF-8"
+            + (f": {word[:_SHOWN]!r} is the first word that shows it" if word else "")
+        )
+    if "\0" in text:
+        number = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(
+            f"{path} must be a table of text, but line {number} holds a NUL; export it in UTF-8"
+        )
+    return text
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record of a text that is not blank, after the number of its last line."""
+    lines: Any = io.StringIO(text, newline="")
+    if separator == " ":
+        lines = (line.strip(" \r\n") for line in lines)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    try:
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a table, but: {error}; export it so") from error
+
+
+def _separator(text: str, path: Path) -> str:
+    """Return what stands between the names, and between as many cells of the rows below."""
+    sample = text[:_SAMPLE]
+    sample = sample[: sample.rfind("\n") + 1] or sample
+    found = {}
+    for separator in _SEPARATORS:
+        try:
+            records = _records(path, sample, separator)
+            counts = [len(row) for _, (_, row) in zip(range(_RECORDS), records, strict=False)]
+        except ValueError:  # one field, longer than csv takes: it is another separator
+            continue
+        if counts and counts[0] > 1:
+            same = sum(n == counts[0] for n in counts) / len(counts)
+            if separator != " " or same == 1.0:
+                found[separator] = (separator != " ", same == 1.0, counts[0], same)
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    return max(found, key=lambda separator: found[separator], default=usual)
+
+
+def _check_widths(path: Path, text: str, separator: str, width: int, above: int) -> None:
+    """Refuse a row with more or fewer cells than the header has; one empty cell more is none."""
+    for line, row in _records(path, text, separator):
+        if len(row) != width and row[width:] != [""]:
+            raise ValueError(
+                f"line {line + above} of {path} must have {width} values as the header has, but "
+                f"has {len(row)}; put values that hold the separator in double quotes"
+            )
+
+
+def _check_header(path: Path, header: list[str], separator: str) -> None:
+    if len(header) < 2:
+        by = _SEPARATORS.get(separator, "commas")
+        by = f"{by} or semicolons" if by == "commas" else by
+        raise ValueError(
+            f"{path} must have a feature and a target column, but its first line is "
+            f"{[name[:_SHOWN] for name in header]}; separate the columns by {by}"
+        )
+    named = [name for name in header if name]
+    numbers = [name for name in named if _is_number(name)]
+    if len(set(named)) < len(named) or (numbers and not _are_numbered(numbers, named)):
+        raise ValueError(
+            f"{path} must begin with the columns' names, each of its own, but its first line is "
+            f"{[name[:_SHOWN] for name in header[:_NAMED]]}; write a name above each column"
+        )
+
+
+def _are_numbered(numbers: list[str], named: list[str]) -> bool:
+    """Return whether columns are called by consecutive numbers, as pixels or years are."""
+    if not all(re.fullmatch(r"\d{1,9}", name) for name in numbers) or numbers == named:
+        return False
+    first = int(numbers[0])
+    consecutive = [int(name) - first for name in numbers] == list(range(len(numbers)))
+    return consecutive and len(numbers) >= _FEW_NUMBERED
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if _typed_file.is_gap(value):
+        return ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
