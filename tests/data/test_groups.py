@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from counterpoise.data import (
     Split,
@@ -15,6 +16,7 @@ from counterpoise.data import (
     count_classes,
     fingerprint,
     groups_of,
+    load,
     split_validation,
 )
 from counterpoise.data._hold_out import as_splits
@@ -138,3 +140,21 @@ def test_a_pattern_finds_the_groups_of_files():
         groups_of(names, "(p")
     with pytest.raises(ValueError, match=r"does not match b.png"):
         groups_of(["ab.png", "b.png"], "(a)?b")
+
+
+def test_a_pattern_of_file_names_keeps_the_images_of_a_person_in_one_split(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for k in range(30):
+            pixels = rng.integers(0, 256, (12, 12), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / kind / f"p{k // 3}_{kind}_{k}.png")
+    data = load(tmp_path, group=r"/(p[0-9]+)_")
+    assert data.notes[-1].startswith("10 groups by the pattern")
+    persons = [
+        {name.split("/")[1].split("_")[0] for name in s.names} for s in (data.train, data.test)
+    ]
+    assert not persons[0] & persons[1]
+    assert len(persons[1]) == 2
+    with pytest.raises(ValueError, match=r"'cat_1_' does not match"):
+        load(tmp_path, group="cat_1_")

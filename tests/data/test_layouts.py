@@ -172,7 +172,7 @@ def labels(root, lines, name="labels.csv"):
 def test_a_table_beside_the_images_says_classes_splits_and_groups(write):
     root = write(*(f"images/{k}" for k in range(20)))
     rows = [
-        f"{k}.png,{'ab'[k % 2]},{'Training' if k < 14 else 'test'},p{k // 2 % 7}" for k in range(20)
+        f"{k}.png,{'ab'[k % 2]},{'Training' if k < 14 else 'test'},p{k // 2}" for k in range(20)
     ]
     labels(root, ["file_name,label,split,group", *rows], "metadata.csv")
     data = load(root)

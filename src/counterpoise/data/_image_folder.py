@@ -24,6 +24,7 @@ from counterpoise.data._decode import (
     read_headers,
     summarize,
 )
+from counterpoise.data._groups import check_apart, groups_of
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._layout import Layout, folders, nfc, read_layout
 from counterpoise.data._listed_images import find_list, read_listed
@@ -52,7 +53,12 @@ def read_image_folder(root: Path, options: Options) -> Splits:
     if table is None:
         _report_empty(root, layout, number)
     stored, first, splits = entry.samples, 0, {}
-    groups = _numbered([layout.groups[path] for path in files]) if layout.groups else None
+    groups, by = None, ""
+    if layout.groups:
+        groups, by = _numbered([layout.groups[path] for path in files]), "the table beside them"
+    elif options.group:
+        groups = groups_of([layout.name(path) for path in files], options.group)
+        by = f"the pattern {options.group!r}"
     for split, found in layout.files.items():
         read = [k for k in range(len(found)) if first + k not in entry.unread]
         index = torch.tensor(read, dtype=torch.int64) + first
@@ -65,9 +71,13 @@ def read_image_folder(root: Path, options: Options) -> Splits:
         first += len(found)
     name, source = printable(root.resolve().name), printable(root)
     splits, class_names = settle_named(splits, class_names, options)
-    data = as_splits(name, source, splits["train"], splits.get("test"), class_names, options.seed)
-    notes = (*entry.about["notes"], *layout.notes)
-    return replace(data, notes=notes, validation=splits.get("validation"))
+    data = as_splits(
+        name, source, splits["train"], splits.get("test"), class_names, options.seed, by
+    )
+    notes = (*entry.about["notes"], *layout.notes, *data.notes)
+    data = replace(data, notes=notes, validation=splits.get("validation"))
+    check_apart(data)
+    return data
 
 
 def _decoded(layout: Layout, files: Sequence[Path], options: Options) -> cache.Entry:

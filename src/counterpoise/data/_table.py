@@ -18,6 +18,7 @@ from counterpoise.data._column_kinds import (
     raw_column,
     read_column,
 )
+from counterpoise.data._groups import check_apart
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._options import Options
 from counterpoise.data._remarks import Remarks
@@ -92,7 +93,7 @@ def read_table(path: Path, options: Options) -> Splits:
             else _table_splits.by_column(path, split, column)
         )
     own = bool(options.split) or options.test not in _WORDS
-    groups = _groups(table, options.group, parts, remarks)
+    groups = _groups(table, options.group, remarks)
     class_names, (targets,) = as_classes(labels)
     if not own:
         _suspects.caution_of_splits(raw, remarks)
@@ -108,7 +109,8 @@ def read_table(path: Path, options: Options) -> Splits:
     test, validation = (*held, None, None)[:2]
     remarks.warn(stacklevel=3)
     source = f"{path}:{options.target}" if options.target else str(path)
-    data = as_splits(_name(path), source, train, test, class_names, options.seed)
+    by = f"column {options.group!r}" if options.group else ""
+    data = as_splits(_name(path), source, train, test, class_names, options.seed, by)
     found = [column for one in read for column in one.columns]
     notes = (
         f"{first:,} rows"
@@ -118,13 +120,15 @@ def read_table(path: Path, options: Options) -> Splits:
         *_kinds(read),
         *remarks.lines(),
     )
-    return replace(
+    data = replace(
         data,
-        notes=(*data.notes, *notes),
+        notes=(*notes, *data.notes),
         validation=validation,
         columns=tuple(found),
         cautions=(*data.cautions, *remarks.all_cautions()),
     )
+    check_apart(data)
+    return data
 
 
 def _name(path: Path) -> str:
@@ -174,22 +178,15 @@ def _features(
     return found
 
 
-def _groups(table: Table, name: str, parts: np.ndarray, remarks: Remarks) -> torch.Tensor | None:
+def _groups(table: Table, name: str, remarks: Remarks) -> torch.Tensor | None:
     """Return the number of each row's group; a row without one is a group of its own."""
     if not name:
         return None
     words, index = np.unique(table.text(table.header.index(name)).astype(str), return_inverse=True)
     alone = index == np.searchsorted(words, "") if "" in words else np.zeros(len(index), bool)
     index = np.where(alone, len(words) + np.arange(len(index)), index)
-    remarks.note("groups", f"{len(np.unique(index)):,} of column {name!r}")
     if alone.any():
         remarks.note("rows without a group, each one of its own", f"{alone.sum():,}")
-    shared = set(index[parts == TRAIN].tolist()) & set(index[parts != TRAIN].tolist())
-    if shared:
-        some = [repr(str(words[k])) for k in sorted(shared)]
-        remarks.cautions.append(
-            f"{len(shared):,} groups of column {name!r} are in more than one split: {listed(some)}"
-        )
     return torch.from_numpy(index.astype(np.int64))
 
 
