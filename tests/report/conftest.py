@@ -15,6 +15,7 @@ from counterpoise.data import cache
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
+from counterpoise.study._work import Work
 from counterpoise.study.plan import final_runs, write
 
 NAMES = (
@@ -94,7 +95,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     rng = np.random.default_rng(0)
     targets = np.repeat(np.arange(len(names)), what.get("test_each", 60))
     facts = _write_data(folder, plan, names, shape, counts, targets, rng) | what.get("facts", {})
-    work = streaming._Work(plan, folder, facts, plan)
+    work = Work(plan, folder, facts, plan)
     work.add_tuning()
     for name in work.names("tuning"):
         run = work.specs[name]

@@ -9,6 +9,7 @@ from counterpoise.study import (
     stream,
 )
 from counterpoise.study import _stream as streaming
+from counterpoise.study._work import Work
 
 QUICK = Training("mlp", epochs=2, lr=0.1, batch_size=64)
 
@@ -48,6 +49,6 @@ def prepared(made, folder, data=None):
     """The final runs of a plan as jobs, without running them."""
     ready = streaming._prepare(folder, made, data, None, None)
     facts = streaming.keep(ready.splits, ready.left_out, folder)
-    work = streaming._Work(ready.plan, folder, facts, made)
+    work = Work(ready.plan, folder, facts, made)
     work.add_final()
     return work

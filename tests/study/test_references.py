@@ -18,6 +18,7 @@ from counterpoise import data, references, registry, report
 from counterpoise.study import _stream as streaming
 from counterpoise.study import one_run, open_study, record
 from counterpoise.study._prepared import gather, keep
+from counterpoise.study._work import Work
 from counterpoise.study.events import Failed, Planned
 from counterpoise.study.plan import reference_runs
 from counterpoise.study.spec import run_id
@@ -40,7 +41,7 @@ def table():
 def fitted(folder, given=None, words=None):
     """The records of the references with seed 1, by word, fitted in this process."""
     made = plan(references=True, seeds=(1,))
-    work = streaming._Work(made, folder, keep(*gather(made, given), folder), made)
+    work = Work(made, folder, keep(*gather(made, given), folder), made)
     work.add_references()
     found = {}
     for name in work.names("reference"):

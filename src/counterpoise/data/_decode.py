@@ -37,7 +37,7 @@ Resize = Literal["crop", "squash", "pad"]
 
 @dataclass(frozen=True)
 class Header:
-    """What the beginning of an image file says.
+    """The beginning of an image file.
 
     Attributes:
         height: of the image as it is looked at.
@@ -56,7 +56,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Form:
-    """What all images of a folder become: uint8 of (channels, height, width).
+    """The form that all images of a folder get: uint8 of (channels, height, width).
 
     Attributes:
         shape: channels, height and width; 1 channel or 3.
@@ -218,7 +218,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the headers of all images of a folder say together.
+    """The headers of all images of a folder, together.
 
     Attributes:
         images: how many could be opened.

@@ -80,7 +80,7 @@ def ignored(name: str) -> bool:
 
 
 def nfc(name: str) -> str:
-    """Return a name as it is compared: macOS takes letters and their accents apart."""
+    """Return a name as it is compared: macOS writes accents as characters of their own."""
     return unicodedata.normalize("NFC", name)
 
 

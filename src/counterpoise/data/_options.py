@@ -14,7 +14,7 @@ def _quiet(done: int, whole: int) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What `load` was asked for, as its docstring says."""
+    """The settings of `load`, as its docstring describes them."""
 
     image_size: int | tuple[int, ...] = 0
     resize: str = "crop"

@@ -13,6 +13,7 @@ events.py    what happens on the way
 engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
+_work.py     its runs, done and to do
 _study.py    what is read back, without torch
 _finished.py one finished run of it
 _open.py     reading it

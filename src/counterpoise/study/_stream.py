@@ -1,20 +1,19 @@
 """Running a study: from a plan to finished records, reported as events."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import FILE, Facts, gather, keep, with_test
+from counterpoise.study._prepared import FILE, gather, keep, with_test
+from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
 from counterpoise.study.engines import run_all
 from counterpoise.study.environment import (
     differences,
-    environment,
     reference_environment,
     run_environment,
 )
@@ -32,91 +31,18 @@ from counterpoise.study.events import (
 )
 from counterpoise.study.plan import (
     Plan,
-    choose,
-    final_runs,
     read,
-    reference_runs,
-    row_of,
-    tuning_runs,
     write,
 )
 from counterpoise.study.spec import (
     AnySpec,
     Job,
-    RunRow,
     RunSpec,
     Stage,
-    run_id,
 )
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
-
-STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
-
-
-@dataclass
-class _Work:
-    """The runs of a study, done and to do, as `study.json` holds them."""
-
-    plan: Plan
-    folder: Path
-    facts: Facts
-    asked: Plan  # the same as it was asked for, with what it left open
-    runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
-    specs: dict[str, AnySpec] = field(default_factory=dict)
-    choices: dict[str, float] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
-
-    def add(self, specs: Sequence[AnySpec]) -> None:
-        """Take up the runs of a stage."""
-        for spec in specs:
-            name = run_id(spec.to_json())
-            self.specs[name] = spec
-            self.runs[name] = row_of(spec, self.plan)
-
-    def names(self, stage: Stage) -> list[str]:
-        """Return the runs of a stage."""
-        return [name for name, row in self.runs.items() if row["stage"] == stage]
-
-    def add_references(self) -> None:
-        """Take up the fits of the classical models."""
-        self.add(reference_runs(self.plan, self.facts["fingerprint"], self.facts["shape"]))
-
-    def add_tuning(self) -> None:
-        """Take up the runs that choose the learning rates."""
-        self.add(tuning_runs(self.plan, self.facts["fingerprint"]))
-
-    def add_final(self) -> None:
-        """Choose the learning rates, and take up the runs that are reported.
-
-        A variant of which a tuning run was cut short by the machine waits for the next time: chosen
-        among the other rates, it would be trained at one that a whole study would not choose.
-        """
-        chosen = choose(self.plan, _tuning_scores(self))
-        self.choices = {k: lr for k, lr in chosen.items() if k not in self.undecided}
-        self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
-
-    def job(self, name: str) -> Job:
-        """Return all that a worker needs for the run."""
-        study = self.folder.resolve()
-        classes = len(self.facts["class_names"])
-        folder = (self.folder / RUNS / name).resolve()
-        return Job(self.specs[name], folder, study, Path(self.facts["entry"]).resolve(), classes)
-
-    def save(self) -> None:
-        """Write `study.json`."""
-        content = {
-            "plan": asdict(self.plan),
-            "asked": asdict(self.asked),
-            "data": dict(self.facts),
-            "runs": self.runs,
-            "choices": self.choices,
-            "failed": self.failed,
-            "environment": environment(),
-        }
-        files.write(self.folder / STUDY, record.seal(content))
 
 
 def stream(
@@ -167,7 +93,7 @@ def stream(
                 known["data"] if known else None,
                 p.plan.data.cache,
             )
-            works.append(_Work(p.plan, folder, facts, p.asked))
+            works.append(Work(p.plan, folder, facts, p.asked))
             look = look_ahead and not p.resumed
             yield Prepared(
                 folder, p.plan, facts, p.defaults, tuple(foresee(p.plan, p.splits)), look
@@ -273,10 +199,10 @@ def _check_place(folder: Path, source: Path) -> None:
             )
 
 
-def _stage(works: list[_Work], stage: Stage, workers: int | None) -> Iterator[Event]:
+def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Event]:
     """Do the runs of a stage that are not done."""
     jobs: dict[str, Job] = {}
-    owner: dict[str, _Work] = {}
+    owner: dict[str, Work] = {}
     for work in works:
         kept = _take_up(work, stage)
         yield _planned(work, stage, kept)
@@ -299,7 +225,7 @@ def _stage(works: list[_Work], stage: Stage, workers: int | None) -> Iterator[Ev
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
 
 
-def _take_up(work: _Work, stage: Stage) -> dict[str, list[str]]:
+def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:
     """Return the finished runs, and how the environment of each differs from this one."""
     kept = {}
     for name in work.names(stage):
@@ -315,7 +241,7 @@ def _take_up(work: _Work, stage: Stage) -> dict[str, list[str]]:
     return kept
 
 
-def _planned(work: _Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned:
+def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned:
     """Describe a stage before it begins."""
     samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
@@ -348,17 +274,6 @@ def _train_run(job: Job, emit: Emit) -> None:
     from counterpoise.study.one_run import train_run
 
     train_run(job, emit)
-
-
-def _tuning_scores(work: _Work) -> dict[tuple[str, float], list[float]]:
-    """Return the validation scores of the finished tuning runs, by label and value tried."""
-    scores: dict[tuple[str, float], list[float]] = {}
-    for name in work.names("tuning"):
-        run = record.read(work.folder / RUNS / name)
-        if run is not None:
-            key = work.runs[name]["label"], work.runs[name]["lr"]
-            scores.setdefault(key, []).append(run["validation"][work.plan.metric])
-    return scores
 
 
 @contextmanager

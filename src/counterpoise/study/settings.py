@@ -139,7 +139,7 @@ def chosen_words(tuned: str, value: float) -> str:
 
 @dataclass(frozen=True)
 class Data:
-    """What a study is about, and how it is read; `data.load` takes the same settings."""
+    """The data of a study, and how they are read; `data.load` takes the same settings."""
 
     source: str = setting(
         "fashion_mnist",

@@ -1,0 +1,89 @@
+"""The runs of a study, done and to do."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from counterpoise import files
+from counterpoise.study import record
+from counterpoise.study._prepared import Facts
+from counterpoise.study.environment import environment
+from counterpoise.study.plan import Plan, choose, final_runs, reference_runs, row_of, tuning_runs
+from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, run_id
+
+STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
+
+
+@dataclass
+class Work:
+    """The runs of a study, done and to do, as `study.json` holds them."""
+
+    plan: Plan
+    folder: Path
+    facts: Facts
+    asked: Plan  # the same as it was asked for, with what it left open
+    runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
+    specs: dict[str, AnySpec] = field(default_factory=dict)
+    choices: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
+
+    def add(self, specs: Sequence[AnySpec]) -> None:
+        """Take up the runs of a stage."""
+        for spec in specs:
+            name = run_id(spec.to_json())
+            self.specs[name] = spec
+            self.runs[name] = row_of(spec, self.plan)
+
+    def names(self, stage: Stage) -> list[str]:
+        """Return the runs of a stage."""
+        return [name for name, row in self.runs.items() if row["stage"] == stage]
+
+    def add_references(self) -> None:
+        """Take up the fits of the classical models."""
+        self.add(reference_runs(self.plan, self.facts["fingerprint"], self.facts["shape"]))
+
+    def add_tuning(self) -> None:
+        """Take up the runs that choose the learning rates."""
+        self.add(tuning_runs(self.plan, self.facts["fingerprint"]))
+
+    def add_final(self) -> None:
+        """Choose the learning rates, and take up the runs that are reported.
+
+        A variant of which a tuning run was cut short by the machine waits for the next time: chosen
+        among the other rates, it would be trained at one that a whole study would not choose.
+        """
+        chosen = choose(self.plan, _tuning_scores(self))
+        self.choices = {k: lr for k, lr in chosen.items() if k not in self.undecided}
+        self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
+
+    def job(self, name: str) -> Job:
+        """Return all that a worker needs for the run."""
+        study = self.folder.resolve()
+        classes = len(self.facts["class_names"])
+        folder = (self.folder / RUNS / name).resolve()
+        return Job(self.specs[name], folder, study, Path(self.facts["entry"]).resolve(), classes)
+
+    def save(self) -> None:
+        """Write `study.json`."""
+        content = {
+            "plan": asdict(self.plan),
+            "asked": asdict(self.asked),
+            "data": dict(self.facts),
+            "runs": self.runs,
+            "choices": self.choices,
+            "failed": self.failed,
+            "environment": environment(),
+        }
+        files.write(self.folder / STUDY, record.seal(content))
+
+
+def _tuning_scores(work: Work) -> dict[tuple[str, float], list[float]]:
+    """Return the validation scores of the finished tuning runs, by label and value tried."""
+    scores: dict[tuple[str, float], list[float]] = {}
+    for name in work.names("tuning"):
+        run = record.read(work.folder / RUNS / name)
+        if run is not None:
+            key = work.runs[name]["label"], work.runs[name]["lr"]
+            scores.setdefault(key, []).append(run["validation"][work.plan.metric])
+    return scores
