@@ -97,7 +97,7 @@ def key(*parts: object) -> str:
 
     Example:
         >>> key("photos", 32)
-        '2f2efee0e97ff7c9'
+        'b37f4e3e55ea2d66'
     """
     found = hashlib.sha256(f"{VERSION}".encode())
     for part in parts:
