@@ -152,7 +152,7 @@ def made_up_study(name):
     row = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
     return SimpleNamespace(
         labels=(name,),
-        plan=SimpleNamespace(seeds=(0,), metric="accuracy", grid=(), test="fixed"),
+        plan=SimpleNamespace(seeds=(0,), metric="accuracy", grid=(), test="fixed", nets=()),
         data={"source": name},
         finished=False,
         resampled=False,
@@ -386,9 +386,9 @@ def test_a_notebook_shows_a_page_in_a_frame(tmp_path):
 
 @given(anything)
 def test_the_template_and_the_charts_escape_in_that_way(text):
-    from counterpoise.report import _page
+    from counterpoise.report import _html
 
-    template = _page._template().environment.from_string(
+    template = _html.template("page.html.j2").environment.from_string(
         "<p title='{{ a }}'>{{ a ~ a|upper }}{{ m }}"
     )
     page = Elements(template.render(a=text, m=Markup("<i>")))

@@ -146,7 +146,7 @@ def test_what_was_read_and_left_out_is_said_and_kept(tmp_path):
     assert "2 classes, 13 samples to train and validate on (cat: 10, dog: 3)" in said
     assert "Left out: 1 of 17 images" in said
     assert "broken.png" in said
-    assert "Caution: few test samples: 1 of dog" in said
+    assert "Caution: few test samples in each seed: 1 of dog" in said
     kept = json.loads((tmp_path / "s" / "study.json").read_text())["data"]
     assert kept["notes"] == list(event.facts["notes"])
     assert "broken.png" in kept["left_out"][0]

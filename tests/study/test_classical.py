@@ -69,7 +69,9 @@ def test_answers_and_scores_are_those_of_the_libraries(tmp_path):
     for name in work.names("final"):
         job = work.job(name)
         one_run.train_run(job, lambda event: None)
-        splits = {k: (p.inputs.numpy(), p.targets) for k, p in one_run._read_data(job, 0.1).items()}
+        splits = {
+            k: (p.inputs.numpy(), p.targets) for k, p in one_run._read_data(job, 0.1).splits.items()
+        }
         kept, found = record.arrays(job.folder), record.read(job.folder)
         for split in ("validation", "test"):
             wanted = directly(job.spec.variant, 1, *splits["train"], splits[split][0])

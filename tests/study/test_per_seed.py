@@ -58,7 +58,7 @@ def test_nothing_that_a_seed_tests_on_is_trained_or_chosen_on(tmp_path):
     work = prepared(drawn(), tmp_path, toy(100))
     names = work.names("final")
     for name in names:
-        splits, rows = one_run._read_data(work.job(name), 0.1)
+        splits, rows, _ = one_run._read_data(work.job(name), 0.1)
         kept = [set(map(tuple, s.inputs[:].tolist())) for s in splits.values()]
         assert set(splits) == {"train", "validation", "test"}
         assert sum(map(len, kept)) == len(set.union(*kept)) == 100

@@ -59,7 +59,7 @@ def plans(data: str, quick: bool, seed: int = 0) -> dict[str, Plan]:
     """
     setting = SETTINGS[data, quick]
     part_1 = Plan(
-        data=Data(setting.data),
+        data=Data(setting.data, test="held_out"),
         norms=("none", "layer", "group"),
         losses=("cross_entropy",),
         seeds=(seed,),
@@ -68,7 +68,7 @@ def plans(data: str, quick: bool, seed: int = 0) -> dict[str, Plan]:
         training=_training(setting.epochs[0], f"{__name__}:deep_cnn"),
     )
     part_2 = Plan(
-        data=Data(data),
+        data=Data(data, test="held_out"),
         norms=("none",),
         losses=("cross_entropy", f"{__name__}:focal_sum_1", f"{__name__}:focal_mean_1"),
         seeds=(seed,),
