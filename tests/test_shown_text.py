@@ -152,7 +152,9 @@ def made_up_study(name):
     row = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
     return SimpleNamespace(
         labels=(name,),
-        plan=SimpleNamespace(seeds=(0,), metric="accuracy", grid=(), test="fixed", nets=()),
+        plan=SimpleNamespace(
+            seeds=(0,), metric="accuracy", grid=(), test="fixed", nets=(), tunes=False
+        ),
         data={"source": name},
         finished=False,
         resampled=False,
