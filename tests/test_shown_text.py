@@ -32,7 +32,7 @@ from counterpoise.norms import Change, SwapTable
 from counterpoise.plots import _paper
 from counterpoise.report import Page, _svg
 from counterpoise.stats import Interval, compare_variants
-from counterpoise.study import Plan, Study
+from counterpoise.study import Plan, Study, Training
 from counterpoise.study.events import (
     Chosen,
     Epoch,
@@ -152,9 +152,7 @@ def made_up_study(name):
     row = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
     return SimpleNamespace(
         labels=(name,),
-        plan=SimpleNamespace(
-            seeds=(0,), metric="accuracy", grid=(), test="fixed", nets=(), tunes=False
-        ),
+        plan=Plan("toy", losses=("focal",), seeds=(0,), training=Training(lr=0.1)),
         data={"source": name},
         finished=False,
         resampled=False,
