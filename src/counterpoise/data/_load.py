@@ -80,8 +80,7 @@ def load(
         min_samples: How many samples a class must have; 0 for one a split.
         small: What becomes of classes with fewer: "refuse", "drop" or "merge" (into "other").
         missing_labels: What becomes of a table's rows without a class: "refuse" or "drop".
-        cache: The folder in which decoded images are kept; "auto" for the user's cache folder,
-            "never" to read a torch Dataset again in each epoch.
+        cache: The folder in which decoded images are kept; "auto" for the user's cache folder.
         seed: Decides which samples are held out.
         on_progress: Called with the numbers of images that are read and that there are.
 

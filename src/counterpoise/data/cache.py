@@ -83,7 +83,7 @@ class Entry:
 
 def folder(where: str = "auto") -> Path:
     """Return the cache's folder: `where`, or that of the environment, or the user's."""
-    if where in ("auto", "never"):
+    if where == "auto":
         where = os.environ.get(FOLDER, "")
     if where:
         return Path(where).expanduser()

@@ -164,7 +164,7 @@ class Data:
     missing_labels: str = setting("refuse", "rows of a table without a class: refuse or drop")
     cache: str = setting(
         "auto",
-        "where decoded images are kept: auto, or a folder; never: a Dataset is read in each epoch",
+        "the folder in which decoded samples are kept; auto: the user's cache",
     )
 
     def __post_init__(self) -> None:
