@@ -49,8 +49,8 @@ class Layout:
 
     def name(self, path: Path) -> str:
         """Return a file's name in the data set."""
-        inside = path.is_relative_to(self.root)
-        return nfc((path.relative_to(self.root) if inside else path).as_posix())
+        home = os.path.join(self.root, "")  # pathlib takes ten times as long
+        return nfc(os.fspath(path).removeprefix(home).replace(os.sep, "/"))
 
 
 def read_layout(root: Path, options: Options) -> Layout:

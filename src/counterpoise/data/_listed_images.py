@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from counterpoise.data._decode import SUFFIXES
 from counterpoise.data._layout import SPLIT_OF, Layout, nfc, walk
 from counterpoise.data._options import Options
 from counterpoise.files import open_ordinary
 from counterpoise.text import listed, one_line, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TABLES = ("labels.csv", "metadata.csv", "labels.tsv", "metadata.tsv")
 _FILE = ("file_name", "filename", "file", "path", "image", "image_path", "image_id", "id")
@@ -65,6 +68,8 @@ def read_listed(root: Path, path: Path, options: Options) -> Layout:
 
 def _read(path: Path) -> pd.DataFrame:
     """Return a table of texts."""
+    import pandas as pd  # here, as it takes half a second
+
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
         with open_ordinary(path) as file:
@@ -105,7 +110,7 @@ def _found(root: Path, path: Path, names: pd.Series, found: Layout) -> list[Path
     for what, bad in (
         ("is not there", [name for name in wanted if name not in by_name]),
         ("could be several", [name for name in wanted if len(by_name.get(name, ())) > 1]),
-        ("is listed twice", [n for n, k in pd.Series(wanted).value_counts().items() if k > 1]),
+        ("is listed twice", [name for name, number in Counter(wanted).items() if number > 1]),
     ):
         if bad:
             raise ValueError(
