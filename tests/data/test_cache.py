@@ -140,18 +140,17 @@ def test_two_processes_decode_a_folder_once(photos, where, tmp_path):
 
 
 def test_pruning_removes_what_was_used_longest_ago_first(where):
-    for name in ("old", "middle", "new"):
-        cache.keep(cache.folder(where) / name, torch.zeros(10, dtype=torch.uint8), {})
-    for name, age in (("old", 300), ("middle", 200), ("new", 100)):
+    old, middle, new, begun = (cache.folder(where) / cache.key(k) for k in range(4))
+    for place, age in ((old, 300), (middle, 200), (new, 100)):
+        cache.keep(place, torch.zeros(10, dtype=torch.uint8), {})
         stamp = time.time() - age
-        os.utime(cache.folder(where) / name / "entry.json", (stamp, stamp))
-    begun = cache.folder(where) / "begun"
+        os.utime(place / "entry.json", (stamp, stamp))
     begun.mkdir()
     (begun / "samples.bin").write_bytes(b"x")
-    assert [e.folder.name for e in cache.prune(20, where)] == ["old"]
-    assert [e.folder.name for e in cache.entries(where)] == ["new", "middle"]
+    assert [e.folder for e in cache.prune(20, where)] == [old]
+    assert [e.folder for e in cache.entries(where)] == [new, middle]
     assert not begun.exists()
-    assert [e.folder.name for e in cache.prune(0, where)] == ["new", "middle"]
+    assert [e.folder for e in cache.prune(0, where)] == [new, middle]
     assert list(cache.folder(where).iterdir()) == []
 
 
@@ -162,3 +161,51 @@ def test_a_tensor_comes_back_as_it_was(where, dtype):
     assert torch.equal(entry.samples, tensor)
     assert torch.equal(cache.open_entry(entry.folder).samples, tensor)
     assert cache.keep(cache.folder(where) / "y", tensor, {}).digest == entry.digest
+
+
+def folder_of(root, low):
+    """Two classes of ten grey images, with the times that archives leave."""
+    for k in range(20):
+        path = root / "ab"[k % 2] / f"{k}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), low + k).save(path)
+        os.utime(path, (315532800, 315532800))
+    return root
+
+
+def test_folders_that_differ_in_their_pixels_alone_are_two(tmp_path, where):
+    one, other = (folder_of(tmp_path / name, low) for name, low in (("A", 0), ("B", 100)))
+    assert every(load(one, cache=where)).max() < 20
+    assert every(load(other, cache=where)).min() >= 100
+
+
+def test_samples_that_changed_in_place_are_decoded_again(photos, where, tmp_path):
+    first = every(load(photos, cache=where)).clone()
+    (path,) = (tmp_path / "cache").glob("*/samples.bin")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(every(load(photos, cache=where)), first)
+
+
+def test_what_may_go_better_the_next_time_is_not_remembered(photos, where, monkeypatch):
+    opened, left = _decode.open_ordinary, [100]
+
+    def fails_once(path):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(24, "Too many open files", str(path))
+        return opened(path)
+
+    left[0] = 43  # after the headers of 40
+    monkeypatch.setattr(_decode, "open_ordinary", fails_once)
+    with pytest.raises(ValueError, match="cannot be read now: Too many open files"):
+        load(photos, cache=where)
+    assert len(every(load(photos, cache=where))) == 40
+
+
+def test_pruning_touches_entries_alone(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "samples.bin").write_bytes(b"x")
+    (tmp_path / "mine" / "results.json").write_text("{}")
+    assert cache.prune(0, str(tmp_path / "mine")) == []
+    assert (tmp_path / "mine" / "experiment" / "samples.bin").exists()
+    assert (tmp_path / "mine" / "results.json").exists()

@@ -36,6 +36,23 @@ class Ragged(Named):
         return torch.zeros(3 + index % 2), index % 3
 
 
+class OneHot(Named):
+    def __getitem__(self, index):
+        return X[index], torch.eye(3)[Y[index]]
+
+
+class Sometimes(Named):
+    """Random from the second entry on."""
+
+    def __getitem__(self, index):
+        return (X[index] + torch.randint(2, (1,)) * (index > 0), int(Y[index]))
+
+
+class ChannelsLast(Named):
+    def __getitem__(self, index):
+        return X[index].permute(1, 2, 0).numpy(), int(Y[index])
+
+
 class Broken(Named):
     def __getitem__(self, index):
         if index == 7:
@@ -103,6 +120,8 @@ def test_what_was_read_before_is_kept_once_and_a_change_is_seen(tmp_path):
     [
         (Random(), ValueError, "another one each time"),
         (Ragged(), ValueError, "one shape and dtype, but entry 1"),
+        (OneHot(), ValueError, "of one-hot targets give the position"),
+        (Sometimes(), ValueError, "another one each time"),
         (Broken(), ValueError, r"must give its entry 7, but raised.*no such sector"),
         (TensorDataset(X), ValueError, "pairs"),
         (Stream(), TypeError, "a Dataset with a length"),
@@ -122,3 +141,13 @@ def test_worker_processes_read_the_same(tmp_path, monkeypatch):
 
 def load_again(tmp_path):
     return read((np.asarray(X[:30]), Y[:30]), tmp_path).train.inputs
+
+
+def test_channels_that_come_last_are_moved(tmp_path):
+    assert torch.equal(read(ChannelsLast(), tmp_path).train.inputs[:], load_again(tmp_path))
+
+
+def test_an_error_in_a_worker_process_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("counterpoise.data._datasets._FEW", 10)
+    with pytest.raises(ValueError, match=r"^my:data train must give its entry 7.*no such sector"):
+        read(Broken(), tmp_path)

@@ -193,7 +193,7 @@ def test_a_table_may_leave_out_the_ending_of_files(write):
     ("lines", "why"),
     [
         (["file,label", "0.png,a", "gone.png,b"], r"1 name one that is not there: gone\.png"),
-        (["file,label", "0.png,a", "0.png,b"], r"is listed twice: 0\.png"),
+        (["file,label", "0.png,a", "0.png,b"], r"named twice: 0\.png"),
         (["file,label", "0.png,a", "1.png, "], "1 have none: row 3"),
         (["name,label", "0.png,a"], "must have a column of the files, such as file_name"),
         (["file,label,split", "0.png,a,train", "1.png,b,later"], "says 'later'"),
@@ -212,3 +212,37 @@ def test_images_that_no_row_names_are_counted(write):
     with pytest.warns(UserWarning, match=r"that labels\.csv does not name were not read: 2"):
         data = load(root)
     assert torch.bincount(torch.cat([data.train.targets, data.test.targets])).tolist() == [6, 6]
+
+
+def test_an_image_that_is_listed_by_two_names_is_refused(write):
+    root = write("0", "1")
+    labels(root, ["file,label", "0.png,a", "0,b"])
+    with pytest.raises(ValueError, match=r"1 are named twice: 0\.png"):
+        load(root)
+
+
+def test_groups_are_compared_without_blanks_and_gaps_stand_alone(write):
+    root = write(*(f"{k}" for k in range(24)))
+    groups = ["p1", " p1", "p1 ", "", *(f"q{k}" for k in range(20))]
+    labels(
+        root, ["file,label,group", *(f"{k}.png,{'ab'[k % 2]},{g}" for k, g in enumerate(groups))]
+    )
+    data = load(root)
+    by_name = {
+        name: group
+        for s in (data.train, data.test)
+        for name, group in zip(s.names, s.groups.tolist(), strict=True)
+    }
+    assert by_name["0.png"] == by_name["1.png"] == by_name["2.png"]
+    assert len(set(by_name.values())) == 22
+
+
+def test_classes_that_differ_in_case_alone_are_pointed_out(write):
+    root = write(*several("Cat", "cat", "dog"))
+    assert "'Cat' and 'cat'" in load(root).cautions[0]
+
+
+@pytest.mark.parametrize("setting", [{"drop": ("x",)}, {"split": "time:x"}, {"keep": ("x",)}])
+def test_settings_of_tables_are_refused_for_folders(write, setting):
+    with pytest.raises(ValueError, match=r"is not for a folder of images.*leave it out"):
+        load(write(*several("a", "b")), **setting)

@@ -24,6 +24,8 @@ from counterpoise.data.splits import Split, Splits
 from counterpoise.text import one_line
 from counterpoise.user_code import raised
 
+_CHANNELS = (1, 3, 4)
+_READ_TWICE = 16  # entries, to find random augmentation
 _FEW = 2_000  # entries that are read without worker processes
 
 
@@ -54,6 +56,7 @@ def read_datasets(word: str, named: Mapping[str, Dataset], options: Options) -> 
         TypeError: a Dataset without random access.
         ValueError: entries that are no such pairs, of several shapes, or others at each reading.
     """
+    options.check("torch Datasets")
     for dataset in named.values():
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise TypeError(
@@ -94,13 +97,15 @@ def _entry(word: str, dataset: Dataset, options: Options) -> cache.Entry:
     number = len(dataset)  # type: ignore[arg-type]
     if not number:
         raise ValueError(f"{word} must hold samples, but is empty")
-    first, again = (_pair(word, dataset, 0)[0] for _ in range(2))
-    if not torch.equal(first, again):
-        raise ValueError(
-            f"{word} is read once, but its first entry is another one each time: leave the random "
-            "augmentation out of the Dataset, and give it as training.augment"
-        )
-    targets: list[int | str] = []
+    first = _pair(word, dataset, 0)[0]
+    for index in range(0, number, max(1, number // _READ_TWICE)):
+        one, again = (_pair(word, dataset, index)[0] for _ in range(2))
+        if not torch.equal(one, again):
+            raise ValueError(
+                f"{word} is read once, but its entry {index} is another one each time: leave the "
+                "random augmentation out of the Dataset, and give it as training.augment"
+            )
+    targets: list[int | float | str] = []
     about = {"source": word, "notes": [], "targets": targets}
     blocks = _Blocks(word, dataset, first, targets)
     place = cache.folder(options.cache) / f"reading-{secrets.token_hex(8)}"
@@ -109,7 +114,7 @@ def _entry(word: str, dataset: Dataset, options: Options) -> cache.Entry:
     return cache.name_by_content(entry)
 
 
-def _pair(word: str, dataset: Dataset, index: int) -> tuple[Tensor, int | str]:
+def _pair(word: str, dataset: Dataset, index: int) -> tuple[Tensor, int | float | str]:
     """Return an entry as a tensor and a class."""
     try:
         entry = dataset[index]
@@ -123,20 +128,39 @@ def _pair(word: str, dataset: Dataset, index: int) -> tuple[Tensor, int | str]:
         )
     target = entry[1]
     if isinstance(target, Tensor | np.ndarray | np.generic):
+        if (target.numel() if isinstance(target, Tensor) else target.size) != 1:
+            raise ValueError(
+                f"{word} must hold one class a sample, but that of entry {index} is of shape "
+                f"{tuple(target.shape)}; of one-hot targets give the position of the 1"
+            )
         target = target.item()
-    return as_tensor(entry[0], word), target
+    if not isinstance(target, int | str | float) or target != target:
+        raise ValueError(
+            f"{word} must hold classes that are numbers or names, but that of entry {index} is "
+            f"{one_line(target)}, a {type(target).__name__}"
+        )
+    return _image(as_tensor(entry[0], word)), target
+
+
+def _image(x: Tensor) -> Tensor:
+    """Return an image with its channels first, as they are in arrays (`as_inputs`)."""
+    if x.dim() == 2:
+        return x[None]
+    if x.dim() == 3 and x.shape[2] in _CHANNELS and x.shape[0] not in _CHANNELS:
+        return x.permute(2, 0, 1)
+    return x
 
 
 class _Blocks:
     """The blocks of a Dataset, in order."""
 
     def __init__(
-        self, word: str, dataset: Dataset, first: Tensor, targets: list[int | str]
+        self, word: str, dataset: Dataset, first: Tensor, targets: list[int | float | str]
     ) -> None:
         self.word, self.dataset, self.first, self.targets = word, dataset, first, targets
-        self.pairs: Iterator[tuple[Tensor, int | str]] | None = None
+        self.pairs: Iterator[tuple[Tensor, int | float | str]] | None = None
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int | str]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | float | str]:
         return _pair(self.word, self.dataset, index)
 
     def __len__(self) -> int:
@@ -149,7 +173,10 @@ class _Blocks:
             self.pairs = iter(DataLoader(cast(Dataset, self), batch_size=None, num_workers=workers))
         samples = torch.empty((end - first, *self.first.shape), dtype=self.first.dtype)
         for k in range(end - first):
-            x, y = next(self.pairs)
+            try:
+                x, y = next(self.pairs)
+            except Exception as error:  # a worker's comes with its traceback
+                raise ValueError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
             if x.shape != self.first.shape or x.dtype != self.first.dtype:
                 raise ValueError(
                     f"{self.word} must hold inputs of one shape and dtype, but entry {first + k} "

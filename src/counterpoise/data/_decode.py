@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import struct
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from counterpoise.files import open_ordinary
-from counterpoise.text import one_line
+from counterpoise.text import one_line, printable
 
 SUFFIXES = frozenset(
     f".{ending}"
@@ -28,6 +29,7 @@ SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
 _LARGE = 8_000_000  # pixels; no more than two of these are decoded at once
 _ORIENTATION, _SIDEWAYS = 0x0112, 5  # in EXIF: from here on height and width are exchanged
+_LASTING = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR, errno.ELOOP)
 _GREY, _WIDE = ("1", "L", "LA", "La"), ("I", "F")
 KEPT, SMALLEST, LARGEST = 64, 8, 32  # pixels a side, where no size is asked for
 _RESAMPLE = Image.Resampling.BILINEAR  # as torchvision; a third quicker than bicubic
@@ -115,14 +117,22 @@ class Decoder:
         self.few.shutdown(cancel_futures=True)
 
 
-def _explained(work: Callable[[], object]) -> object:
-    """Return the result, or why there is none: Pillow raises whatever a broken file leads to."""
+def _explained(path: Path, work: Callable[[], object]) -> object:
+    """Return the result, or why there is none: Pillow raises whatever a broken file leads to.
+
+    Raises:
+        ValueError: what may go better the next time, such as too many open files.
+    """
     try:
         return work()
     except Image.UnidentifiedImageError:
         return "no image of a known format"
     except OSError as error:
+        if error.errno is not None and error.errno not in _LASTING:
+            raise ValueError(f"{printable(path)} cannot be read now: {error.strerror}") from error
         return error.strerror or one_line(error)
+    except MemoryError:
+        raise
     except Exception as error:
         return one_line(error) or type(error).__name__
 
@@ -139,7 +149,7 @@ def _header(path: Path) -> Header | str:
             values = _values(image)
             return Header(height, width, "wide", float(values.min()), float(values.max()))
 
-    return _explained(work)  # type: ignore[return-value]
+    return _explained(path, work)  # type: ignore[return-value]
 
 
 def _values(image: Image.Image) -> np.ndarray:
@@ -164,7 +174,7 @@ def _decode(path: Path, form: Form, most: float) -> np.ndarray | str | None:
             pixels = np.asarray(_in_mode(plain, "L" if channels == 1 else "RGB"))
             return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
-    return _explained(work)  # type: ignore[return-value]
+    return _explained(path, work)  # type: ignore[return-value]
 
 
 def _resized(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
@@ -224,6 +234,7 @@ class Summary:
         images: how many could be opened.
         height: the median one.
         width: the same.
+        shorter: the median of the shorter sides.
         equal: whether all have the same height and width.
         grey: whether none has colours.
         wide: how many have more than 8 bits a pixel.
@@ -234,6 +245,7 @@ class Summary:
     images: int
     height: int
     width: int
+    shorter: int
     equal: bool
     grey: bool
     wide: int
@@ -250,6 +262,7 @@ def summarize(headers: Sequence[Header]) -> Summary:
         len(headers),
         int(height),
         int(width),
+        int(np.median(sizes.min(1))),
         bool((sizes == sizes[0]).all()),
         all(h.kind != "rgb" for h in headers),
         len(wide),
@@ -271,7 +284,7 @@ def common_form(found: Summary, size: int | tuple[int, ...], resize: Resize) -> 
     elif found.equal and max(found.height, found.width) <= KEPT:
         height, width = found.height, found.width
     else:
-        height = width = max(SMALLEST, min(found.height, found.width, LARGEST))
+        height = width = max(SMALLEST, min(found.shorter, LARGEST))
     return Form((1 if found.grey else 3, height, width), resize, found.low, found.high)
 
 

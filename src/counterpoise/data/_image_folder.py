@@ -75,7 +75,12 @@ def read_image_folder(root: Path, options: Options) -> Splits:
         name, source, splits["train"], splits.get("test"), class_names, options.seed, by
     )
     notes = (*entry.about["notes"], *layout.notes, *data.notes)
-    data = replace(data, notes=notes, validation=splits.get("validation"))
+    data = replace(
+        data,
+        notes=notes,
+        validation=splits.get("validation"),
+        cautions=(*data.cautions, *_alike(class_names)),
+    )
     check_apart(data)
     return data
 
@@ -116,6 +121,19 @@ def _summary(root: Path, files: Sequence[Path], where: str, key: str) -> Summary
     found = summarize(whole)
     cache.remember(where, key, asdict(found))
     return found
+
+
+def _alike(class_names: Sequence[str]) -> list[str]:
+    """Return a sentence on classes whose names differ in case alone, if there are any."""
+    same: dict[str, list[str]] = {}
+    for name in class_names:
+        same.setdefault(name.casefold(), []).append(name)
+    found = [" and ".join(map(repr, names)) for names in same.values() if len(names) > 1]
+    if not found:
+        return []
+    return [
+        f"classes whose names differ in case alone: {listed(found)}; rename them if they are one"
+    ]
 
 
 def _report_unread(root: Path, files: Sequence[Path], unread: dict[int, str]) -> None:

@@ -32,7 +32,7 @@ class Layout:
     Attributes:
         root: the folder that the names of files begin in.
         files: of each split that there is, with the name of its class, in a fixed order.
-        stamps: size and time of the last change of each file, in nanoseconds.
+        stamps: size and times of the last change of content and of state of each file.
         groups: what a file belongs to, where a table beside the images says so.
         homes: the folder of each split, where it is one of class folders.
         by_parent: whether the folder that a file lies in names its class, not the outermost one.
@@ -41,7 +41,7 @@ class Layout:
 
     root: Path
     files: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
-    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    stamps: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
     groups: dict[Path, str] = field(default_factory=dict)
     homes: dict[str, Path] = field(default_factory=dict)
     by_parent: bool = False
@@ -59,6 +59,7 @@ def read_layout(root: Path, options: Options) -> Layout:
     Raises:
         ValueError: a layout that could be understood in two ways, or none.
     """
+    options.check("a folder of images", "target", "group", "test")
     if options.target not in ("", *_LEVELS):
         raise ValueError(
             f"target must be top or parent for a folder of images, got {options.target!r}: the "
@@ -209,7 +210,7 @@ def _has_image(folder: Path) -> bool:
 
 
 def walk(
-    folder: Path, unread: list[str], stamps: dict[Path, tuple[int, int]] | None = None
+    folder: Path, unread: list[str], stamps: dict[Path, tuple[int, int, int]] | None = None
 ) -> Iterator[Path]:
     """Yield the files at any depth; links to folders are noted as not read."""
     waiting = [os.fspath(folder)]
@@ -229,13 +230,16 @@ def walk(
                     yield path
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of the last change of a file; zeros where it is not there."""
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return a file's size and its times of the last change; zeros where it is not there.
+
+    The second time is that of the file's state: archivers and copies set the first one at will.
+    """
     try:
         found = path.stat()
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return 0, 0, 0
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _report_unread(folder: Path, links: list[str], endings: Counter[str], loose: int) -> None:

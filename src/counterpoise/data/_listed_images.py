@@ -36,6 +36,7 @@ def read_listed(root: Path, path: Path, options: Options) -> Layout:
         ValueError: a table without columns of files and classes, files that are not there, splits
             of other names than train, validation and test.
     """
+    options.check(f"images with {path.name}", "target", "group", "split")
     table = _read(path)
     file = _column(path, table, "", _FILE, "the files")
     label = _column(path, table, options.target, _LABEL, "the classes")
@@ -57,7 +58,10 @@ def read_listed(root: Path, path: Path, options: Options) -> Layout:
     if "train" not in found.files:
         raise ValueError(f"column {split!r} of {printable(path)} must say train of some rows")
     if group:
-        found.groups = dict(zip(places, table[group], strict=True))
+        words = (nfc(word.strip()) for word in table[group])
+        found.groups = {  # an image without a group is one of its own
+            place: word or f"\0{place}" for place, word in zip(places, words, strict=True)
+        }
     said = {"classes": label, "splits": split, "groups": group}
     found.notes.append(
         f"files from column {file!r} of {path.name}"
@@ -73,7 +77,9 @@ def _read(path: Path) -> pd.DataFrame:
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
         with open_ordinary(path) as file:
-            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
+            table = pd.read_csv(
+                file, sep=separator, dtype=str, keep_default_na=False, index_col=False
+            )
     except Exception as error:  # pandas raises many kinds
         raise ValueError(
             f"{printable(path)} must be a table of files and classes in UTF-8, but: "
@@ -110,7 +116,6 @@ def _found(root: Path, path: Path, names: pd.Series, found: Layout) -> list[Path
     for what, bad in (
         ("is not there", [name for name in wanted if name not in by_name]),
         ("could be several", [name for name in wanted if len(by_name.get(name, ())) > 1]),
-        ("is listed twice", [name for name, number in Counter(wanted).items() if number > 1]),
     ):
         if bad:
             raise ValueError(
@@ -119,6 +124,12 @@ def _found(root: Path, path: Path, names: pd.Series, found: Layout) -> list[Path
                 "correct them"
             )
     places = [by_name[name][0] for name in wanted]
+    twice = [found.name(place) for place, number in Counter(places).items() if number > 1]
+    if twice:
+        raise ValueError(
+            f"each row of {printable(path)} must name a file of its own, but {len(twice):,} are "
+            f"named twice: {listed(twice)}; take one of the rows away"
+        )
     unlisted = len(images) - len(set(places))
     if unlisted:
         warnings.warn(

@@ -117,6 +117,7 @@ def load(
     word = os.fspath(source)
     with _enough_memory(word):
         if word in _NAMED:
+            options.check(word)
             return _NAMED[word]()
         path = _path(word)
         if path.is_dir():
@@ -181,6 +182,7 @@ def _from_object(word: str, found: object, options: Options) -> Splits:
     if callable(found):
         found = _call(word, found)
     if isinstance(found, Splits):
+        options.check("a data.Splits")
         return found
     if (datasets := datasets_of(found)) is not None:
         return read_datasets(word, datasets, options)
@@ -189,6 +191,7 @@ def _from_object(word: str, found: object, options: Options) -> Splits:
             f"{word} must be or return a data.Splits, torch Datasets or a pair (inputs, targets), "
             f"got {type(found).__name__}; wrap what you have in one of these"
         )
+    options.check("a pair (inputs, targets)")
     class_names, (targets,) = as_classes(found[1])
     split = Split(as_inputs(found[0]), targets)
     (whole,), class_names = settle_small_classes(split, (), class_names, options)

@@ -36,6 +36,7 @@ _NAMED = 8
 
 def read_npz(path: Path, options: Options) -> Splits:
     """Read inputs and targets, and those of the test split if there are any."""
+    options.check("a .npz file")
     with _opened(path) as archive:
         names = _names(archive)
         taken = _pair(names, "") or _pair(names, "train")

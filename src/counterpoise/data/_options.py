@@ -31,6 +31,27 @@ class Options:
     on_progress: Progress = _quiet
     missing_labels: str = "refuse"
 
+    def check(self, what: str, *takes: str) -> None:
+        """Refuse settings that a kind of data does not take.
+
+        Args:
+            what: the kind, as people say it.
+            takes: the settings that it takes, besides those that all do.
+
+        Raises:
+            ValueError: another one was asked for.
+        """
+        usual = Options()
+        for name in ("target", "drop", "keep", "group", "split", "missing_labels"):
+            if name not in takes and getattr(self, name) != getattr(usual, name):
+                raise ValueError(
+                    f"{name} is not for {what}, but got {getattr(self, name)!r}; leave it out"
+                )
+        if "test" not in takes and self.test not in ("auto", "held_out", "per_seed"):
+            raise ValueError(
+                f"test must be auto, held_out or per_seed for {what}, but got {self.test!r}"
+            )
+
     def __post_init__(self) -> None:
         sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,)
         if min(sides) < 0:

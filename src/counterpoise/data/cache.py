@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ _ENTRY, _SAMPLES, _PROGRESS = "entry.json", "samples.bin", "progress.json"
 _BLOCK = 2**24  # bytes, about, that are written at a time
 _SAVED_EVERY = 2.0  # seconds, of the progress
 _MOST_BYTES = 2**28  # of an entry.json
+_OURS = re.compile(r"[0-9a-f]{16}|reading-[0-9a-f]{16}")  # names of entries; others are not touched
 
 Block = tuple[np.ndarray, dict[int, str]]
 """Samples, and why those are empty that could not be read, by their position in the block."""
@@ -107,32 +109,51 @@ def key(*parts: object) -> str:
 
 def open_entry(place: Path) -> Entry | None:
     """Return a finished entry, which counts as used now; None where there is none."""
-    try:
-        found = json.loads(files.read(place / _ENTRY, most=_MOST_BYTES))
-        shape, dtype = tuple(found["shape"]), found["dtype"]
-        unread = {int(k): why for k, why in found["unread"].items()}
-        entry = Entry(place, shape, dtype, found["digest"], unread, found["about"])
-        if (place / _SAMPLES).stat().st_size != entry.bytes:
-            return None
-        files.touch(place / _ENTRY)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    found = _unsealed(place / _ENTRY)
+    if found is None or _stamp(place) != found["stamp"]:
         return None
-    return entry
+    files.touch(place / _ENTRY)
+    unread = {int(k): why for k, why in found["unread"].items()}
+    shape, dtype = tuple(found["shape"]), found["dtype"]
+    return Entry(place, shape, dtype, found["digest"], unread, found["about"])
+
+
+def _stamp(place: Path) -> list[int]:
+    """Return size and time of the last change of an entry's samples: they are written once."""
+    try:
+        found = (place / _SAMPLES).stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _sealed(content: dict[str, Any]) -> str:
+    """Return JSON with a digest of itself."""
+    text = json.dumps(content, sort_keys=True)
+    return json.dumps({"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
+def _unsealed(path: Path) -> dict[str, Any] | None:
+    """Return the content of `_sealed`; None where it is not there, or not as it was written."""
+    try:
+        found = json.loads(files.read(path, most=_MOST_BYTES))
+        text = json.dumps(found["content"], sort_keys=True)
+        same = hashlib.sha256(text.encode()).hexdigest() == found["sha256"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found["content"] if same else None
 
 
 def recall(where: str, name: str) -> dict[str, Any] | None:
     """Return what was remembered by a name; None without."""
-    try:
-        return json.loads(files.read(folder(where) / f"{name}.json", most=_MOST_BYTES))
-    except (OSError, ValueError):
-        return None
+    return _unsealed(folder(where) / f"{name}.json")
 
 
 def remember(where: str, name: str, content: dict[str, Any]) -> None:
     """Remember by a name what JSON holds; nothing where the cache cannot be written."""
     with suppress(OSError):
         files.make_folder(folder(where))
-        files.write(folder(where) / f"{name}.json", json.dumps(content))
+        files.write(folder(where) / f"{name}.json", _sealed(content))
 
 
 def fill(
@@ -188,8 +209,9 @@ def fill(
                     digests.append(pending.result())
         digest = hashlib.sha256("".join(digests).encode()).hexdigest()
         name = str(dtype).removeprefix("torch.")
-        text = {"shape": shape, "dtype": name, "digest": digest, "unread": unread, "about": about}
-        files.write(place / _ENTRY, json.dumps(text))
+        found = {"shape": shape, "dtype": name, "digest": digest, "about": about}
+        found |= {"unread": {str(k): why for k, why in unread.items()}, "stamp": _stamp(place)}
+        files.write(place / _ENTRY, _sealed(found))
         files.remove(place / _PROGRESS)
         return Entry(place, shape, name, digest, unread, about)
 
@@ -222,7 +244,7 @@ def keep(place: Path, tensor: Tensor, about: dict[str, Any]) -> Entry:
 def entries(where: str = "auto") -> list[Entry]:
     """Return the finished entries of the cache, those that were used last first."""
     root = folder(where)
-    places = [p for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+    places = [p for p in root.iterdir() if _OURS.fullmatch(p.name)] if root.is_dir() else []
     stamps = {p: (p / _ENTRY).stat() for p in places if (p / _ENTRY).is_file()}
     found = [entry for place in stamps if (entry := open_entry(place)) is not None]
     for place, stamp in stamps.items():  # looking at an entry is not using it
@@ -243,9 +265,9 @@ def prune(limit: int, where: str = "auto") -> list[Entry]:
             removed.append(entry)
     kept = {entry.folder for entry in entries(where)}
     for place in root.iterdir() if root.is_dir() else ():
-        if not limit and place.suffix == ".json":
+        if not limit and place.suffix == ".json" and _OURS.fullmatch(place.stem):
             files.remove(place)
-        elif place.is_dir() and place not in kept and (place / _SAMPLES).exists():
+        elif _OURS.fullmatch(place.name) and place not in kept and (place / _SAMPLES).exists():
             _remove(place)
     return removed
 
@@ -270,15 +292,12 @@ def _write(write_at: Callable[[int, memoryview], None], offset: int, samples: np
 
 def _save_progress(place: Path, digests: list[str], unread: dict[int, str], step: int) -> None:
     end = len(digests) * step
-    kept = {k: why for k, why in unread.items() if k < end}
-    files.write(place / _PROGRESS, json.dumps({"digests": digests, "unread": kept, "step": step}))
+    kept = {str(k): why for k, why in unread.items() if k < end}
+    files.write(place / _PROGRESS, _sealed({"digests": digests, "unread": kept, "step": step}))
 
 
 def _progress(place: Path) -> dict[str, Any]:
-    try:
-        return json.loads(files.read(place / _PROGRESS, most=_MOST_BYTES))
-    except (OSError, ValueError):
-        return {"digests": [], "unread": {}, "step": 1}
+    return _unsealed(place / _PROGRESS) or {"digests": [], "unread": {}, "step": 1}
 
 
 def _blocks_done(place: Path) -> int:
