@@ -257,7 +257,7 @@ def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
     from safetensors import safe_open
 
     try:
-        entry = json.loads(files.read(Path(facts["entry"]) / "entry.json"))
+        entry = json.loads(files.read(Path(facts["entry"]) / "entry.json"))["content"]
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
         inputs = np.memmap(Path(facts["entry"]) / "samples.bin", dtype, "r", shape=shape)
     except (OSError, ValueError, LookupError, TypeError):
