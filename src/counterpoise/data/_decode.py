@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from counterpoise.data.memory import give_back
 from counterpoise.files import open_ordinary
 from counterpoise.text import one_line, printable
 
@@ -112,9 +113,10 @@ class Decoder:
         return samples, {k: why for k, why in found.items() if why is not None}
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and free what they needed."""
         self.pool.shutdown(cancel_futures=True)
         self.few.shutdown(cancel_futures=True)
+        give_back()
 
 
 def _explained(path: Path, work: Callable[[], object]) -> object:

@@ -74,6 +74,8 @@ def stream(
         ValueError: a folder that cannot be written or that another process is using, data that do
             not fit the plan.
     """
+    from counterpoise.data.memory import give_back
+
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data.source))
     ready = {
@@ -100,6 +102,7 @@ def stream(
             )
             cost = p.cost or (estimate(p.plan, p.encoded, workers) if look else None)
             told = tuple(ask_doctor(p.plan, p.encoded)) if look else ()
+            give_back()  # what the look needed, before the workers need it
             yield Foreseen(folder, p.plan, told, cost(p.plan) if cost else None)
         for work in works:
             work.add_references()

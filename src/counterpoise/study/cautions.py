@@ -16,7 +16,7 @@ _FEW = 0.5  # of the steps that are usual for data of that size
 _WIDE = 0.15  # off which a class's recall may be, at most
 _FEW_HELD = 3  # validation samples of a class
 _NAMED = 3
-_LOOKED_AT = 128  # samples that the doctor trains on
+_LOOKED_AT, _MOST_VALUES = 128, 2**21  # samples that the doctor trains on, and their pixels
 _STEPS = 20
 
 
@@ -141,7 +141,8 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.study.net import build
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
-    some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:_LOOKED_AT]
+    some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    some = some[: max(16, min(_LOOKED_AT, _MOST_VALUES // math.prod(shape)))]
     inputs, targets = data.train.inputs[some], data.train.targets[some]
     lr = sorted(plan.grid)[len(plan.grid) // 2] if plan.grid else float(t.lr)
     sgd = partial(torch.optim.SGD, momentum=t.momentum)
