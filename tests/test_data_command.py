@@ -140,3 +140,14 @@ def test_the_options_are_those_of_compare(tmp_path):
         run(["data", "digits", "--resize", "crob"])
     with pytest.raises(ValueError, match="--image-size must be like 224"):
         run(["data", "digits", "--image-size", "big"])
+
+
+def test_it_says_what_a_study_would_say(tmp_path, capsys):
+    """A column that gives the class away, and the test split that is drawn for each seed."""
+    rows = [f"{k % 7},{k % 4 == 0},{'yes' if k % 4 == 0 else 'no'}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,told,y", *rows]))
+    assert run(["data", str(tmp_path / "t.csv")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "test = per_seed: a fixed fifth holds 2 samples of the smallest class" in said
+    assert "Caution: " in said
+    assert "'told'" in said

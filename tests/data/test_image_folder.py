@@ -154,18 +154,18 @@ def test_given_parts_are_kept(tmp_path):
 
 
 def test_what_is_odd_about_given_parts_is_told(tmp_path):
-    classes(tmp_path / "train", 4, 2)
-    classes(tmp_path / "test", 1)
+    classes(tmp_path / "train", 4, 2, 2)
+    classes(tmp_path / "test", 1, 1)
     (tmp_path / "annotations").mkdir()
     with (
         pytest.warns(UserWarning, match="also holds annotations: not read"),
-        pytest.warns(UserWarning, match="holds nothing of 'b'"),
+        pytest.warns(UserWarning, match="holds nothing of 'c'"),
     ):
         load(tmp_path)
-    save(tmp_path / "test" / "c" / "0.png")
+    save(tmp_path / "test" / "d" / "0.png")
     with (
         pytest.warns(UserWarning, match="not read"),
-        pytest.raises(ValueError, match="also holds 'c'; make the folders' names agree"),
+        pytest.raises(ValueError, match="also holds 'd'; make the folders' names agree"),
     ):
         load(tmp_path)
 

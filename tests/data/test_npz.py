@@ -62,11 +62,12 @@ def test_channels_that_come_last_are_moved_not_reshaped(tmp_path):
 
 @pytest.mark.parametrize("order", ["{}_{}", "{1}_{0}"])
 def test_given_parts_and_text_labels(tmp_path, order):
+    labels = np.array([["b"], ["ä"], ["c"]])
     arrays = {
-        order.format("images", "train"): RNG.normal(size=(4, 2)),
-        order.format("labels", "train"): np.array([["b"], ["ä"], ["b"], ["ä"]]),
-        order.format("images", "test"): RNG.normal(size=(1, 2)),
-        order.format("labels", "test"): np.array([["ä"]]),
+        order.format("images", "train"): RNG.normal(size=(6, 2)),
+        order.format("labels", "train"): np.concatenate([labels, labels]),
+        order.format("images", "test"): RNG.normal(size=(2, 2)),
+        order.format("labels", "test"): labels[1:],
         "images_val": np.zeros(3),
     }
     np.savez(tmp_path / "a.npz", **arrays)
@@ -75,9 +76,24 @@ def test_given_parts_and_text_labels(tmp_path, order):
         pytest.warns(UserWarning, match="nothing of 'b'"),
     ):
         data = load(tmp_path / "a.npz")
-    assert data.class_names == ("b", "ä")
-    assert data.train.targets.tolist() == [0, 1, 0, 1]
-    assert data.test.targets.tolist() == [1]
+    assert data.class_names == ("b", "c", "ä")
+    assert data.train.targets.tolist() == [0, 2, 1, 0, 2, 1]
+    assert data.test.targets.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (["a", "a"], r"two classes at least, or nothing can be told from it, but holds 'a' alone"),
+        (["a", "yes"], r"which are 'a', 'b', but it also holds 'yes'; make the labels agree"),
+    ],
+)
+def test_a_test_split_that_tells_nothing_is_refused(tmp_path, labels, why):
+    x = RNG.normal(size=(4, 2))
+    parts = {"x_train": x, "y_train": np.array(list("abab")), "x_test": x[:2], "y_test": labels}
+    np.savez(tmp_path / "a.npz", **parts)
+    with pytest.raises(ValueError, match=why):
+        load(tmp_path / "a.npz")
 
 
 X = np.zeros((9, 2))

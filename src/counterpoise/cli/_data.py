@@ -24,6 +24,7 @@ def data(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
     cache: str | None = None,
@@ -50,6 +51,8 @@ def data(
         As in `compare`.
     split
         As in `compare`.
+    missing_labels
+        As in `compare`.
     image_size
         As in `compare`.
     resize
@@ -63,8 +66,7 @@ def data(
     """
     from counterpoise.cli._shown import Output, shown, waiting, write_json
     from counterpoise.report import render_data
-    from counterpoise.study import gather
-    from counterpoise.study.overview import overview
+    from counterpoise.study.overview import of_plan
     from counterpoise.study.record import to_json
 
     chosen = {
@@ -74,14 +76,14 @@ def data(
         "group": group,
         "test": test,
         "split": split,
+        "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
         "cache": cache,
     }
     plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
     with waiting("reading the data"):
-        splits, left_out = gather(plan)
-        found = overview(splits, left_out)
+        found, splits = of_plan(plan)
     console = Output()
     if json:
         write_json(to_json(found.to_json()))

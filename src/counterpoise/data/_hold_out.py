@@ -163,6 +163,7 @@ def as_splits(
         train, test = train.take(rest), train.take(held)
     else:
         check_pair(train, test)
+        _check_classes(source, train, test, class_names)
         _check_sizes(train, class_names, 2, "one each to train and to validate on, beside the test")
     counts = count_classes(test.targets, len(class_names)).tolist()
     absent = [repr(name) for name, n in zip(class_names, counts, strict=True) if not n]
@@ -192,6 +193,29 @@ def _positions(split: Split, share: float, seed: int) -> tuple[torch.Tensor, tor
         members = torch.nonzero(targets == k).flatten()
         held[members[torch.randperm(n, generator=generator)[:size]]] = True
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
+
+
+def _check_classes(source: str, train: Split, test: Split, class_names: Sequence[str]) -> None:
+    """Refuse a test split of one class, or of classes that there are none of to train on.
+
+    Raises:
+        ValueError: such a split; the message names the classes.
+    """
+    counts = [count_classes(s.targets, len(class_names)).tolist() for s in (train, test)]
+    trained, tested = (
+        [repr(name) for name, n in zip(class_names, c, strict=True) if n] for c in counts
+    )
+    unknown = [name for name in tested if name not in trained]
+    if unknown:
+        raise ValueError(
+            f"the test split of {source} must hold classes that are trained on, which are "
+            f"{listed(trained)}, but it also holds {listed(unknown)}; make the labels agree"
+        )
+    if len(tested) < 2:
+        raise ValueError(
+            f"the test split of {source} must hold two classes at least, or nothing can be told "
+            f"from it, but holds {listed(tested)} alone; take another split"
+        )
 
 
 def _number_of_groups(split: Split) -> str:

@@ -31,6 +31,7 @@ from counterpoise.data._listed_images import find_list, read_listed
 from counterpoise.data._options import Options
 from counterpoise.data._rows import Rows
 from counterpoise.data._small_classes import settle_named
+from counterpoise.data._table_file import is_table
 from counterpoise.data.splits import Split, Splits
 from counterpoise.text import listed, printable
 
@@ -41,10 +42,19 @@ def read_image_folder(root: Path, options: Options) -> Splits:
     layout = read_listed(root, table, options) if table else read_layout(root, options)
     files = [path for split in layout.files.values() for path, _ in split]
     if not files:
+        loose = [p.name for p in sorted(root.iterdir()) if p.suffix.lower() in SUFFIXES]
+        tables = [p.name for p in sorted(root.iterdir()) if is_table(p)]
+        remedy = "check that it is the right place"
+        if loose:
+            remedy = (
+                f"of its own it holds {listed(loose)}: make a folder per class of them, or write "
+                "a labels.csv with columns file and label"
+            )
+        elif tables:
+            remedy = f"of a table give the file: {listed(str(printable(root / t)) for t in tables)}"
         raise ValueError(
             f"{printable(root)} must hold a folder per class with images "
-            f"({', '.join(sorted(SUFFIXES))}) in it, but no image was found there; check that it "
-            "is the right place"
+            f"({', '.join(sorted(SUFFIXES))}) in it, but no image was found there; {remedy}"
         )
     entry = _decoded(layout, files, options)
     _report_unread(root, files, entry.unread)

@@ -62,6 +62,12 @@ def read_listed(root: Path, path: Path, options: Options) -> Layout:
         found.groups = {  # an image without a group is one of its own
             place: word or f"\0{place}" for place, word in zip(places, words, strict=True)
         }
+    unused = [repr(name) for name in table.columns if name not in (file, label, split, group)]
+    if unused:
+        found.notes.append(
+            f"columns that are not used: {listed(unused)}; --group names one that says what "
+            "belongs together, say to one person"
+        )
     said = {"classes": label, "splits": split, "groups": group}
     found.notes.append(
         f"files from column {file!r} of {path.name}"
@@ -97,8 +103,9 @@ def _column(path: Path, table: pd.DataFrame, asked: str, usual: Iterable[str], w
     if not found and (asked or what):
         raise ValueError(
             f"{printable(path)} must have a column {repr(asked) if asked else f'of {what}'}, such "
-            f"as {next(iter(usual))}, but has {listed(map(repr, table.columns), 8)}; name one, or "
-            "take the table away where the folders are the classes"
+            f"as {next(iter(usual))}, but has {listed(map(repr, table.columns), 8)}; name one"
+            " (--target names that of the classes), or take the table away where the folders are "
+            "the classes"
         )
     return found
 

@@ -244,8 +244,9 @@ def _check_types(plan: "Plan") -> None:
             else:
                 fits = type(value) is type(default)
             if not fits:
+                kind = '["a", "b"]' if default == () else repr(default)
                 raise ValueError(
-                    f"{where}{key} must be of the kind of {default!r}, but got {shown(value)}"
+                    f"{where}{key} must be of the kind of {kind}, but got {shown(value)}"
                 )
     for key in ("drop", "keep"):
         if not all(isinstance(name, str) for name in getattr(plan.data, key)):

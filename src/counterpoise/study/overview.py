@@ -1,12 +1,15 @@
 """A data set in figures, before any study of it: sizes, classes, columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterpoise.study._prepared import gather, with_test
 from counterpoise.study.cautions import half_width, small_classes
+from counterpoise.study.defaults import fill
+from counterpoise.study.plan import Plan
 
 if TYPE_CHECKING:
     from counterpoise.data import Column, Splits
@@ -56,7 +59,7 @@ class Overview:
         recall_within: of each class, half the 95% Wilson interval of a recall of one half on its
             test samples: how well its recall can be known; None without a test sample.
         columns: of a table; None for other data.
-        cautions: classes that are too small to be judged, in sentences.
+        cautions: what may be wrong with them, and classes too small to be judged, in sentences.
     """
 
     name: str
@@ -108,12 +111,27 @@ class Overview:
         return {**asdict(self), "ratio": self.ratio}
 
 
-def overview(data: "Splits", left_out: Sequence[str] = ()) -> Overview:
+def of_plan(plan: Plan) -> "tuple[Overview, Splits]":
+    """Read the data of a plan as a study would, with the test split that it would decide on.
+
+    Raises:
+        ValueError: data that cannot be read; the message says why.
+    """
+    data, left_out = gather(plan)
+    plan, defaults = fill(plan, data)
+    data = with_test(plan, data)
+    tested = (f"test = {d.words}: {d.reason}" for d in defaults if d.setting == "data.test")
+    data = replace(data, notes=(*data.notes, *tested))
+    return overview(data, left_out, plan), data
+
+
+def overview(data: "Splits", left_out: Sequence[str] = (), plan: Plan | None = None) -> Overview:
     """Count and measure a data set.
 
     Args:
         data: its splits.
         left_out: what was said of what could not be read.
+        plan: of a study of them, if there is one.
 
     Example:
         >>> from counterpoise.data import load
@@ -139,7 +157,7 @@ def overview(data: "Splits", left_out: Sequence[str] = ()) -> Overview:
         groups={k: len(s.groups.unique()) for k, s in splits.items() if s.groups is not None},
         recall_within=tuple(half_width(n) if n else None for n in test),
         columns=tuple(_columns(data)) if len(shape) == 1 else None,
-        cautions=tuple(small_classes(data)),
+        cautions=(*data.cautions, *small_classes(data, plan)),
     )
 
 
