@@ -472,3 +472,45 @@ def test_a_sample_is_named_by_its_row_in_a_spreadsheet(tmp_path):
     }
     # A spreadsheet shows a cell of two lines in one row, and an empty line as a row.
     assert found == {k * k: f"row {k if k < 6 else k + 1}" for k in range(2, 9)}
+
+
+def test_rows_behind_a_stray_quote_are_kept_or_told(tmp_path):
+    lines = [
+        f"{k / 8}\t{'xy'[k % 2] * (1 + k % 3)}\t{'no' if k % 3 else 'yes'}\n" for k in range(300)
+    ]
+    for at, cell in ((18, '"Weird Al'), (218, '"The" band')):
+        lines[at] = f"{at / 8}\t{cell}\tno\n"
+    path = write(tmp_path / "a.tsv", "x\tname\ty\n" + "".join(lines))
+    data = load(path)
+    assert [row[0] for row in rows(data)] == [k / 8 for k in range(300)]
+    assert any("as characters of the cells" in s and "line 20 " in s for s in data.notes)
+    lines[218] = '1\t6"\tno\n'  # a quote that closes, where a cell ends
+    assert len(rows(load(write(path, "x\tname\ty\n" + "".join(lines))))) == 300
+    lines[250] = '1\t"a\tb"\tno\n'
+    with pytest.raises(ValueError, match="the one in line 20 whole rows would be one cell"):
+        load(write(path, "x\tname\ty\n" + "".join(lines)))
+    lines = "".join(f'{k % 2},"Dear, all\nbye, now {k}"\n{k % 2},"a, b"\n' for k in range(9))
+    assert len(rows(load(write(tmp_path / "b.csv", f"y,words\n{lines}"), target="y"))) == 18
+
+
+def test_semicolons_win_over_decimal_commas_and_what_else_fits_is_said(tmp_path):
+    lines = "".join(f"6{k},5;17{k},0;{'ab'[k % 2]}\n" for k in range(6))
+    data = load(write(tmp_path / "a.csv", f"Weight, kg;Height, cm;target\n{lines}"))
+    assert rows(data) == [(60.5 + k, 170 + k, k % 2) for k in range(6)]
+    assert [c.name for c in data.columns] == ["Weight, kg", "Height, cm"]
+    assert not any("separated" in note for note in data.notes)
+    lines = "".join(f"{k * k},0;{k % 5},1;{k % 3},{k % 2}\n" for k in range(6))
+    data = load(write(tmp_path / "a.csv", f"a,b;c,d;e,y\n{lines}"))
+    assert "read as 4 columns, separated by commas; semicolons would make 3" in data.notes
+
+
+def test_a_point_before_three_digits_is_a_decimal_one_where_another_column_is_not_sure(tmp_path):
+    def second(first, cells):
+        lines = [f"{first[k % 2]};{cells[k % 3]};{k % 2}\n" for k in range(12)]
+        return cells_of(load(write(tmp_path / "a.csv", "a;b;y\n" + "".join(lines))), "b")
+
+    assert second(["8.1", "9"], ["2.732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8", "9"], ["2.732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8,1", "9"], ["2.732", "6", "5"]) == [5, 6, 2732]
+    assert second(["8", "9"], ["2,732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8.1", "9"], ["2,732", "6", "5"]) == [5, 6, 2732]

@@ -130,6 +130,37 @@ def test_a_group_is_numbered_and_no_feature(tmp_path, table):
         load(tmp_path / "other.csv", group="who", split="part")
 
 
+@pytest.mark.parametrize(
+    ("one", "same", "typed"),
+    [("1", "1.0", False), ("1", " 1 ", False), ("\u00e9", "e\u0301", False), (1, 1.0, True)],
+)
+def test_a_group_that_two_files_write_in_two_ways_is_one(tmp_path, table, one, same, typed):
+    train, test = table[:80].assign(who=one), table[80:].assign(who=same)
+    path, other = (tmp_path / f"{name}.{'parquet' if typed else 'csv'}" for name in ("a", "b"))
+    for frame, to in ((train, path), (test, other)):
+        frame.to_parquet(to, index=False) if typed else frame.to_csv(to, index=False)
+    with pytest.raises(ValueError, match="no group must be in two splits"):
+        load(path, group="who", test=str(other))
+    for frame, to in ((train.assign(who="NA"), path), (test.assign(who="-"), other)):
+        frame.to_parquet(to, index=False) if typed else frame.to_csv(to, index=False)
+    data = load(path, group="who", test=str(other))
+    assert len({*data.train.groups.tolist(), *data.test.groups.tolist()}) == len(table)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_one_file_has_types_and_the_other_text(tmp_path, table, swapped):
+    frames = [f[["x", "kind", "when", "y"]] for f in (table[:80], table[80:])]
+    names = ["a.parquet", "b.csv"] if swapped else ["a.csv", "b.parquet"]
+    for frame, name in zip(frames, names, strict=True):
+        to = frame.to_csv if name.endswith("csv") else frame.to_parquet
+        to(tmp_path / name, index=False)
+    data = load(tmp_path / names[0], target="y", test=str(tmp_path / names[1]))
+    assert (x_of(data.train), x_of(data.test)) == tuple(f.x.tolist() for f in frames)
+    days = [c.name for c in data.columns].index("when in days")
+    wanted = (frames[1].when - pd.Timestamp(0)) / pd.Timedelta(1, "D")
+    assert data.test.inputs[:, days].tolist() == wanted.tolist()
+
+
 @pytest.mark.parametrize("kind", ["csv", "npz", "object", "folder"])
 def test_small_classes_are_refused_dropped_or_merged(tmp_path, kind, monkeypatch):
     y = np.array(["a"] * 20 + ["b"] * 20 + ["c"] * 4 + ["d"] * 2 + ["e"])

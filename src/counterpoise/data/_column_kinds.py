@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,20 +101,29 @@ def _number_text(x: float) -> str:
 def find_decimal_commas(columns: list[RawColumn], separator: str) -> bool:
     """Read all words as numbers, and return whether 1,037 is less than two in this file.
 
-    The columns decide in which there is no doubt, and where there is none, the separator.
+    The columns decide in which there is no doubt, and where there is none, the separator. A point,
+    as in 1.037, is then a decimal one.
     """
-    votes = 0
+    votes, in_doubt = 0, []
     for column in columns:
         if column.numbers is not None or not column.words:
             continue
         column.read = read_numbers(column.words)
-        if column.read.continental is not None:
-            counts = column.counts
-            english, continental = (
-                int(counts[np.isfinite(values)].sum())
-                for values in (column.read.english, column.read.continental)
-            )
-            votes += (continental > english) - (continental < english)
+        if column.read.continental is None:
+            votes -= column.read.points
+            continue
+        counts = column.counts
+        english, continental = (
+            int(counts[np.isfinite(values)].sum())
+            for values in (column.read.english, column.read.continental)
+        )
+        votes += (continental > english) - (continental < english)
+        if not any("," in word for word in column.words):
+            in_doubt.append(column)
+    if votes == 0:
+        for column in in_doubt:
+            assert column.read is not None
+            column.read = replace(column.read, continental=None, grouped=False)
     return votes > 0 or (votes == 0 and separator == ";")
 
 
@@ -162,7 +171,6 @@ def _as_numbers(
     if read.continental is not None:
         sums = [counts[np.isfinite(v)].sum() for v in (read.english, read.continental)]
         comma = sums[1] > sums[0] or (sums[0] == sums[1] and decimal_comma)
-        # A point before three digits is a decimal one unless another column is sure.
         values = read.continental if comma else read.english
     rest = np.flatnonzero(np.isnan(values))
     codes = [k for k in rest if is_code(raw.words[k])]

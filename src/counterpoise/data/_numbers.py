@@ -46,12 +46,15 @@ class Numbers:
         continental: values with a decimal comma; None where no cell could be meant so.
         plain: whether all that are numbers are written as programs write them.
         grouped: whether a cell such as 1,037 or 1.037 is a number in both, and another one.
+        points: whether cells have decimal points for sure, as 8.1 and 0.125 do; asked only where
+            `continental` is None.
     """
 
     english: np.ndarray
     continental: np.ndarray | None = None
     plain: bool = True
     grouped: bool = False
+    points: bool = False
 
 
 def read_numbers(words: Sequence[str]) -> Numbers:
@@ -64,7 +67,7 @@ def read_numbers(words: Sequence[str]) -> Numbers:
         "." not in w or _GROUPED.fullmatch(w.lstrip("+-")) for w in words if _PLAIN.fullmatch(w)
     )
     if not rest and not dotted:
-        return Numbers(english)
+        return Numbers(english, points=any("." in word for word in words))
     continental = english.copy()
     written = False  # in another way than programs write
     for k in range(len(words)) if dotted else rest:
