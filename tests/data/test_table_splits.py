@@ -74,6 +74,23 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, table):
         load(_written(tmp_path, table[table.part != "TEST"]), split="part")
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"small": "zz"}, "small must be refuse, drop or merge, got 'zz'"),
+        ({"missing_labels": "merge"}, "missing_labels must be refuse or drop, got 'merge'"),
+        ({"resize": "zzz"}, "resize must be crop, squash or pad, got 'zzz'"),
+        ({"image_size": (0, 5)}, "a width of 1 or more, got .0, 5."),
+        ({"image_size": (1,)}, "a width of 1 or more, got .1,."),
+        ({"image_size": True}, "got True"),
+        ({"image_size": 1.5}, "got 1.5"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, **setting)
+
+
 def _written(folder, table):
     table.to_csv(folder / "other.csv", index=False)
     return folder / "other.csv"
@@ -107,6 +124,11 @@ def test_the_past_is_trained_on(tmp_path, table):
     assert "when in days" in [c.name for c in kept.columns]
     with pytest.raises(ValueError, match="must hold a time or a number in each row"):
         load(tmp_path / "other.csv", split="time:kind")
+    path = _written(
+        tmp_path, table.assign(when=[f"0{1 + k % 9}/0{1 + k % 7}/2024" for k in table.who])
+    )
+    doubt = "other way round; write them as 2024-12-31: '01/01/2024' in 'when' is read as month/day"
+    assert any(doubt in line for line in load(path, split="time:when").cautions)
     same = _written(tmp_path, table.assign(when="2024-01-01"))
     with pytest.raises(ValueError, match="three different times"):
         load(same, split="time:when")

@@ -14,6 +14,7 @@ from counterpoise.data._encoder import MOST_VALUES
 from counterpoise.data._numbers import (
     MOST,
     Numbers,
+    is_beyond_float,
     is_code,
     is_infinite,
     is_missing,
@@ -154,7 +155,7 @@ def read_column(
         _say_gaps(raw, ~np.isnan(hours), "times", rows, remarks)
         raw.name += " in hours"
         return _number(raw, np.append(hours, np.nan)[raw.index])
-    if cells is not None:
+    if cells is not None and not _lose_digits(raw, remarks):
         return _number(raw, cells)
     if len(raw.words) <= MOST_VALUES or len(raw.words) * _REPEATS <= (raw.index >= 0).sum():
         return _category(raw, remarks)
@@ -198,6 +199,25 @@ def _as_numbers(
     return values
 
 
+def _lose_digits(raw: RawColumn, remarks: Remarks) -> bool:
+    """Return whether words are whole numbers that float64 would make others, and say so.
+
+    Where all of them are as large, they are names of something, and no quantity.
+    """
+    if raw.numbers is not None:
+        return False
+    large = [word for word in raw.words if is_beyond_float(word)]
+    names = len(large) == len(raw.words)
+    if large:
+        remarks.doubt(
+            "whole numbers of 2^53 and more, read as names"
+            if names
+            else "whole numbers of 2^53 and more among smaller ones, rounded to 16 digits",
+            f"{raw.name!r} such as {large[0][:_LONGEST]}",
+        )
+    return names
+
+
 def _say_gaps(
     raw: RawColumn, known: np.ndarray, what: str, rows: np.ndarray, remarks: Remarks
 ) -> None:
@@ -234,11 +254,7 @@ def _number(raw: RawColumn, cells: np.ndarray) -> ReadColumn:
 
 def _date(raw: RawColumn, found: _dates.Dates, rows: np.ndarray, remarks: Remarks) -> ReadColumn:
     _say_gaps(raw, np.isfinite(found.days), "dates", rows, remarks)
-    if found.doubtful:
-        remarks.doubt(
-            "dates whose day and month could be the other way round; write them as 2024-12-31",
-            f"{raw.words[0]!r} in {raw.name!r} is read as {found.form}",
-        )
+    _dates.say_doubts(raw.name, raw.words, found, remarks)
     made = _dates.parts(raw.name, np.append(found.days, np.nan)[raw.index])
     columns = [Column(name, "number") for name in made]
     return ReadColumn(raw.name, "date", columns, np.stack(list(made.values()), 1))
@@ -270,5 +286,7 @@ def _text(raw: RawColumn, remarks: Remarks) -> ReadColumn:
         f"text of too many kinds for a category, read as {TEXT_COLUMNS} columns of pieces of words",
         f"{raw.name!r} ({len(raw.words):,} kinds such as {raw.words[0][:_LONGEST]!r})",
     )
+    if gaps := int((raw.index < 0).sum()):
+        remarks.note("gaps in text, read as text without words", f"{raw.name} ({gaps:,})")
     columns = [Column(f"{raw.name} text {k + 1}", "number") for k in range(TEXT_COLUMNS)]
     return ReadColumn(raw.name, "text", columns, by_word[raw.index])

@@ -34,6 +34,7 @@ _WRAPPED = re.compile(
 )
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-"})
 MOST = 1e150  # above, the square of a number is infinite
+_LARGE = re.compile(r"[+-]?[1-9]\d{15,29}")  # longer than that is a measurement or no number
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 
 
@@ -112,6 +113,11 @@ def is_missing(word: str) -> bool:
 def is_code(word: str) -> bool:
     """Return whether digits begin with a 0 that a number would not have, as 007 or 01234 do."""
     return _CODE.fullmatch(word) is not None
+
+
+def is_beyond_float(word: str) -> bool:
+    """Return whether a cell is a whole number so large that float64 has not every one there."""
+    return _LARGE.fullmatch(word) is not None and abs(int(word)) >= 2**53
 
 
 def is_infinite(word: str) -> bool:

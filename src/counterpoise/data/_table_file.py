@@ -60,9 +60,16 @@ class Table:
         return np.array([t.strip() for t in texts] if strip else texts, object)
 
     def numbers(self, k: int) -> np.ndarray | None:
-        """Return column k in float64, if the file declares it as numbers; None for others."""
+        """Return column k in float64, if the file declares it as numbers; None for others.
+
+        Whole numbers that float64 has not are text.
+        """
         column = self.frame.iloc[:, k]
-        if column.dtype.kind not in "iuf":
+        kind = column.dtype.kind
+        if kind not in "iuf":
+            return None
+        known = column.dropna() if kind in "iu" else column[:0]
+        if len(known) and max(abs(int(known.min())), abs(int(known.max()))) >= 2**53:
             return None
         return column.to_numpy(np.float64, na_value=np.nan)
 
@@ -108,14 +115,19 @@ def _read_text(path: Path) -> Table:
     separator = first[1] if first else _separator(text, path, notes)
     header = [name.strip() for name in next(records(path, text, separator), (0, []))[1]]
     width = len(header)
+    line = 0
     try:
         frame = _frame(text, separator, width)
+        if len(frame) < text.count("\n"):
+            line = find_stray_quote(path, text, separator, width)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        _check_widths(path, text, separator, width, above)
-        raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
+        line = find_stray_quote(path, text, separator, width)
+        if not line:
+            _check_widths(path, text, separator, width, above)
+            raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(columns=range(width + 1), dtype=str)
-    if len(frame) < text.count("\n") and (line := find_stray_quote(path, text, separator, width)):
+    if line:
         if not fits_without_quotes(path, text, separator, width):
             raise ValueError(
                 f"{path} must close each double quote that opens a cell, but behind the one in "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.data._dates import read_dates
+from counterpoise.data._dates import read_dates, say_doubts
 from counterpoise.data._numbers import read_numbers
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._table_file import Table
@@ -127,6 +127,7 @@ def by_time(
     dates = read_dates(name, words.tolist())
     if dates is not None:
         times = dates.days
+        say_doubts(name, words.tolist(), dates, remarks)
     else:
         numbers = read_numbers(words.tolist())
         comma = decimal_comma and numbers.continental is not None
