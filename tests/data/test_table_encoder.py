@@ -113,6 +113,8 @@ def test_what_training_has_not_is_no_feature_and_what_is_far_away_is_finite():
     assert encode(test).tolist() == [[1e6], [-1e6], [0]]
     again = TableEncoder.from_json(json.loads(json.dumps(encode.to_json())))
     assert torch.equal(again(test, kinds), encode(test))
+    with pytest.raises(ValueError, match="all of 't' and the other columns are gaps"):
+        TableEncoder.fit(cells([[NAN, NAN]]), kinds[:2])
 
 
 def test_what_the_test_rows_hold_changes_nothing(tmp_path):

@@ -99,7 +99,7 @@ class TableEncoder:
             columns: what they hold.
 
         Raises:
-            ValueError: the numbers of columns differ.
+            ValueError: the numbers of columns differ, or all cells are gaps.
         """
         table = np.asarray(cells, np.float64)
         if table.ndim != 2 or table.shape[1] != len(columns):
@@ -109,6 +109,12 @@ class TableEncoder:
             )
         fits = {"number": _fit_number, "category": _fit_category}
         found = [fits[c.kind](c, cell) for c, cell in zip(columns, table.T, strict=True)]
+        if found and all(column.empty for column in found):
+            raise ValueError(
+                f"cells must have a value in the training split, but all of {columns[0].name!r}"
+                f"{' and the other columns' if len(found) > 1 else ''} are gaps there; train on "
+                "other rows"
+            )
         return cls(found, tuple(columns))
 
     def __call__(self, cells: Tensor | Rows, columns: Sequence[Column] | None = None) -> Tensor:

@@ -57,4 +57,4 @@ class Options:
 
 
 def _is_whole(side: object, least: int) -> bool:
-    return isinstance(side, Integral) and not isinstance(side, bool) and side >= least
+    return isinstance(side, Integral) and not isinstance(side, bool) and int(side) >= least

@@ -115,7 +115,7 @@ def _read_text(path: Path) -> Table:
     separator = first[1] if first else _separator(text, path, notes)
     header = [name.strip() for name in next(records(path, text, separator), (0, []))[1]]
     width = len(header)
-    line = 0
+    frame, line = pd.DataFrame(columns=range(width + 1), dtype=str), 0
     try:
         frame = _frame(text, separator, width)
         if len(frame) < text.count("\n"):
@@ -126,7 +126,7 @@ def _read_text(path: Path) -> Table:
             _check_widths(path, text, separator, width, above)
             raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
     except pd.errors.EmptyDataError:
-        frame = pd.DataFrame(columns=range(width + 1), dtype=str)
+        pass
     if line:
         if not fits_without_quotes(path, text, separator, width):
             raise ValueError(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_LOOKED_AT = 9  # lines of a cell that csv does not read to its end
 _SURE = ";|\t"  # separators that sentences have not
 
 
@@ -65,8 +66,10 @@ def find_stray_quote(path: Path, text: str, separator: str, width: int) -> int:
             ):
                 return begin
             last = end
-    except ValueError:  # longer than csv takes
-        return last + 1
+    except ValueError:  # a cell longer than csv takes
+        while last < len(lines) and not lines[last].strip():
+            last += 1
+        return last + 1 if _widths_fit(lines[last : last + _LOOKED_AT], separator, width) else 0
     return 0
 
 
