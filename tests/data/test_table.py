@@ -236,6 +236,35 @@ def test_a_date_that_can_be_read_in_two_ways_is_said(tmp_path):
     assert any("other way round" in s and "month/day/year" in s for s in data.cautions)
 
 
+def test_years_of_two_digits_are_of_the_past_where_all_can_be(tmp_path):
+    def years(cells):
+        data = column(tmp_path / "a.csv", cells * 2)
+        (note,) = [note for note in data.notes if note.startswith("years of two digits")]
+        return cells_of(data, "it year"), note.partition(": ")[2]
+
+    born = ["01.02.40", "28.03.68", "29.02.64", "13.05.71", "07.11.99", "30.06.01"]
+    assert years(born) == (
+        [1940, 1964, 1968, 1971, 1999, 2001],
+        "'it' is from 1940 ('01.02.40') to 2001",
+    )
+    soon = (pd.Timestamp.now() + pd.Timedelta(90, "D")).strftime("%d.%m.%y")
+    assert years(["13.05.60", "28.03.61", soon])[0][-2:] == [2060, 2061]
+
+
+@pytest.mark.parametrize(
+    ("cells", "dates"),
+    [
+        (["3.10.12", "3.9.18", "3.11.10"], False),
+        (["3.10.12", "3.31.2"] + ["3.10.13", "3.10.14", "3.1.21"] * 20, False),
+        (["3.10.12", "03.11.12", "28.12.14"], True),
+        (["3.10.12", "9.11.23"], True),
+    ],
+)
+def test_versions_are_no_dates(tmp_path, cells, dates):
+    data = column(tmp_path / "a.csv", cells * 2)
+    assert ("it in days" in [c.name for c in data.columns]) == dates
+
+
 def test_seconds_since_1970_are_dates_where_the_name_says_so(tmp_path):
     for name, power in (("timestamp", 0), ("t", 0), ("created_at", 9)):
         lines = "".join(f"{(1700000000 + k * 977) * 10**power},{k % 2}\n" for k in range(40))
@@ -262,6 +291,7 @@ def test_text_of_many_kinds_becomes_few_columns(tmp_path):
     cells = [" ".join(rng.choice(words, 4)) + f" {k}" for k in range(80)]
     data = column(tmp_path / "a.csv", [*cells[:40], "", *cells[40:]])
     assert len(data.columns) == 33
+    assert "gaps in text, read as text without words: it (2)" in data.notes
     assert any("too many kinds" in s and "'it' (80 kinds" in s for s in data.cautions)
     assert encoded(data).train.inputs.isfinite().all()
 
@@ -472,3 +502,64 @@ def test_a_sample_is_named_by_its_row_in_a_spreadsheet(tmp_path):
     }
     # A spreadsheet shows a cell of two lines in one row, and an empty line as a row.
     assert found == {k * k: f"row {k if k < 6 else k + 1}" for k in range(2, 9)}
+
+
+def test_rows_behind_a_stray_quote_are_kept_or_told(tmp_path):
+    lines = [
+        f"{k / 8}\t{'xy'[k % 2] * (1 + k % 3)}\t{'no' if k % 3 else 'yes'}\n" for k in range(300)
+    ]
+    for at, cell in ((18, '"Weird Al'), (218, '"The" band')):
+        lines[at] = f"{at / 8}\t{cell}\tno\n"
+    path = write(tmp_path / "a.tsv", "x\tname\ty\n" + "".join(lines))
+    data = load(path)
+    assert [row[0] for row in rows(data)] == [k / 8 for k in range(300)]
+    assert any("as characters of the cells" in s and "line 20 " in s for s in data.notes)
+    lines[218] = '1\t6"\tno\n'  # a quote that closes, where a cell ends
+    assert len(rows(load(write(path, "x\tname\ty\n" + "".join(lines))))) == 300
+    lines[219] = '1\t"open\tno\n'  # and one more that never does
+    assert len(rows(load(write(path, "x\tname\ty\n" + "".join(lines))))) == 300
+    lines[250] = '1\t"a\tb"\tno\n'
+    with pytest.raises(ValueError, match="the one in line 20 whole rows would be one cell"):
+        load(write(path, "x\tname\ty\n" + "".join(lines)))
+    lines = "".join(f'{k % 2},"Dear, all\nbye, now {k}"\n{k % 2},"a, b"\n' for k in range(9))
+    assert len(rows(load(write(tmp_path / "b.csv", f"y,words\n{lines}"), target="y"))) == 18
+
+
+def test_semicolons_win_over_decimal_commas_and_what_else_fits_is_said(tmp_path):
+    lines = "".join(f"6{k},5;17{k},0;{'ab'[k % 2]}\n" for k in range(6))
+    data = load(write(tmp_path / "a.csv", f"Weight, kg;Height, cm;target\n{lines}"))
+    assert rows(data) == [(60.5 + k, 170 + k, k % 2) for k in range(6)]
+    assert [c.name for c in data.columns] == ["Weight, kg", "Height, cm"]
+    assert not any("separated" in note for note in data.notes)
+    lines = "".join(f"{k * k},0;{k % 5},1;{k % 3},{k % 2}\n" for k in range(6))
+    data = load(write(tmp_path / "a.csv", f"a,b;c,d;e,y\n{lines}"))
+    assert "read as 4 columns, separated by commas; semicolons would make 3" in data.notes
+
+
+def test_a_point_before_three_digits_is_a_decimal_one_where_another_column_is_not_sure(tmp_path):
+    def second(first, cells):
+        lines = [f"{first[k % 2]};{cells[k % 3]};{k % 2}\n" for k in range(12)]
+        return cells_of(load(write(tmp_path / "a.csv", "a;b;y\n" + "".join(lines))), "b")
+
+    assert second(["8.1", "9"], ["2.732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8", "9"], ["2.732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8,1", "9"], ["2.732", "6", "5"]) == [5, 6, 2732]
+    assert second(["8", "9"], ["2,732", "6", "5"]) == [2.732, 5, 6]
+    assert second(["8.1", "9"], ["2,732", "6", "5"]) == [5, 6, 2732]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_numbers_too_large_for_a_float_keep_their_digits_or_are_said(tmp_path, suffix):
+    ids = 2**53 + np.arange(40)
+    y = np.arange(40) % 2
+    frame = pd.DataFrame({"n": ids, "few": ids[np.arange(40) % 5], "x": y * 3 % 7, "y": y})
+    frame["mixed"] = np.where(np.arange(40) % 9, np.arange(40), ids)
+    frame = frame[["n", "few", "mixed", "x", "y"]]
+    path = tmp_path / f"a.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, index=False)
+    with pytest.warns(UserWarning, match="'n' of .* another value in every row, as an id has"):
+        data = load(path)
+    assert cells_of(data, "few") == [str(k) for k in ids[:5]]
+    said = "\n".join(data.cautions)
+    assert f"read as names: 'few' such as {ids[0]}" in said
+    assert f"rounded to 16 digits: 'mixed' such as {ids[0]}" in said

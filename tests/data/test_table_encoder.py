@@ -103,8 +103,18 @@ def test_numbers_keep_their_digits_until_they_are_scaled():
         assert len(encode(column[:, None]).unique()) == 60
     constant = TableEncoder.fit(cells([[0.1], [0.1], [0.1]]), (Column("t", "number"),))
     assert constant(cells([[0.1], [5.0]])).tolist() == [[0.0], [0.0]]
-    empty = TableEncoder.fit(cells([[NAN], [NAN]]), (Column("t", "number"),))
-    assert empty(cells([[1.0], [NAN]])).tolist() == [[0, 0], [0, 1]]
+
+
+def test_what_training_has_not_is_no_feature_and_what_is_far_away_is_finite():
+    kinds = Column("t", "number"), Column("c", "category", ("a", "b")), Column("x", "number")
+    encode = TableEncoder.fit(cells([[NAN, NAN, 1], [NAN, NAN, 3]]), kinds)
+    assert encode.features == ("x",)
+    test = cells([[1, 0, 1e60], [NAN, 1, -1e149], [2, NAN, NAN]])
+    assert encode(test).tolist() == [[1e6], [-1e6], [0]]
+    again = TableEncoder.from_json(json.loads(json.dumps(encode.to_json())))
+    assert torch.equal(again(test, kinds), encode(test))
+    with pytest.raises(ValueError, match="all of 't' and the other columns are gaps"):
+        TableEncoder.fit(cells([[NAN, NAN]]), kinds[:2])
 
 
 def test_what_the_test_rows_hold_changes_nothing(tmp_path):

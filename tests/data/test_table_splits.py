@@ -74,6 +74,23 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, table):
         load(_written(tmp_path, table[table.part != "TEST"]), split="part")
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"small": "zz"}, "small must be refuse, drop or merge, got 'zz'"),
+        ({"missing_labels": "merge"}, "missing_labels must be refuse or drop, got 'merge'"),
+        ({"resize": "zzz"}, "resize must be crop, squash or pad, got 'zzz'"),
+        ({"image_size": (0, 5)}, "a width of 1 or more, got .0, 5."),
+        ({"image_size": (1,)}, "a width of 1 or more, got .1,."),
+        ({"image_size": True}, "got True"),
+        ({"image_size": 1.5}, "got 1.5"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, **setting)
+
+
 def _written(folder, table):
     table.to_csv(folder / "other.csv", index=False)
     return folder / "other.csv"
@@ -107,6 +124,11 @@ def test_the_past_is_trained_on(tmp_path, table):
     assert "when in days" in [c.name for c in kept.columns]
     with pytest.raises(ValueError, match="must hold a time or a number in each row"):
         load(tmp_path / "other.csv", split="time:kind")
+    path = _written(
+        tmp_path, table.assign(when=[f"0{1 + k % 9}/0{1 + k % 7}/2024" for k in table.who])
+    )
+    doubt = "other way round; write them as 2024-12-31: '01/01/2024' in 'when' is read as month/day"
+    assert any(doubt in line for line in load(path, split="time:when").cautions)
     same = _written(tmp_path, table.assign(when="2024-01-01"))
     with pytest.raises(ValueError, match="three different times"):
         load(same, split="time:when")
@@ -128,6 +150,37 @@ def test_a_group_is_numbered_and_no_feature(tmp_path, table):
     assert any(f"without a group, each one of its own: {alone}" in note for note in data.notes)
     with pytest.raises(ValueError, match="no group must be in two splits"):
         load(tmp_path / "other.csv", group="who", split="part")
+
+
+@pytest.mark.parametrize(
+    ("one", "same", "typed"),
+    [("1", "1.0", False), ("1", " 1 ", False), ("\u00e9", "e\u0301", False), (1, 1.0, True)],
+)
+def test_a_group_that_two_files_write_in_two_ways_is_one(tmp_path, table, one, same, typed):
+    train, test = table[:80].assign(who=one), table[80:].assign(who=same)
+    path, other = (tmp_path / f"{name}.{'parquet' if typed else 'csv'}" for name in ("a", "b"))
+    for frame, to in ((train, path), (test, other)):
+        frame.to_parquet(to, index=False) if typed else frame.to_csv(to, index=False)
+    with pytest.raises(ValueError, match="no group must be in two splits"):
+        load(path, group="who", test=str(other))
+    for frame, to in ((train.assign(who="NA"), path), (test.assign(who="-"), other)):
+        frame.to_parquet(to, index=False) if typed else frame.to_csv(to, index=False)
+    data = load(path, group="who", test=str(other))
+    assert len({*data.train.groups.tolist(), *data.test.groups.tolist()}) == len(table)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_one_file_has_types_and_the_other_text(tmp_path, table, swapped):
+    frames = [f[["x", "kind", "when", "y"]] for f in (table[:80], table[80:])]
+    names = ["a.parquet", "b.csv"] if swapped else ["a.csv", "b.parquet"]
+    for frame, name in zip(frames, names, strict=True):
+        to = frame.to_csv if name.endswith("csv") else frame.to_parquet
+        to(tmp_path / name, index=False)
+    data = load(tmp_path / names[0], target="y", test=str(tmp_path / names[1]))
+    assert (x_of(data.train), x_of(data.test)) == tuple(f.x.tolist() for f in frames)
+    days = [c.name for c in data.columns].index("when in days")
+    wanted = (frames[1].when - pd.Timestamp(0)) / pd.Timedelta(1, "D")
+    assert data.test.inputs[:, days].tolist() == wanted.tolist()
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "object", "folder"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from counterpoise.data._encoder import MOST_VALUES
 from counterpoise.data._numbers import (
     MOST,
     Numbers,
+    is_beyond_float,
     is_code,
     is_infinite,
     is_missing,
@@ -101,20 +102,29 @@ def _number_text(x: float) -> str:
 def find_decimal_commas(columns: list[RawColumn], separator: str) -> bool:
     """Read all words as numbers, and return whether 1,037 is less than two in this file.
 
-    The columns decide in which there is no doubt, and where there is none, the separator.
+    The columns decide in which there is no doubt, and where there is none, the separator. A point,
+    as in 1.037, is then a decimal one.
     """
-    votes = 0
+    votes, in_doubt = 0, []
     for column in columns:
         if column.numbers is not None or not column.words:
             continue
         column.read = read_numbers(column.words)
-        if column.read.continental is not None:
-            counts = column.counts
-            english, continental = (
-                int(counts[np.isfinite(values)].sum())
-                for values in (column.read.english, column.read.continental)
-            )
-            votes += (continental > english) - (continental < english)
+        if column.read.continental is None:
+            votes -= column.read.points
+            continue
+        counts = column.counts
+        english, continental = (
+            int(counts[np.isfinite(values)].sum())
+            for values in (column.read.english, column.read.continental)
+        )
+        votes += (continental > english) - (continental < english)
+        if not any("," in word for word in column.words):
+            in_doubt.append(column)
+    if votes == 0:
+        for column in in_doubt:
+            assert column.read is not None
+            column.read = replace(column.read, continental=None, grouped=False)
     return votes > 0 or (votes == 0 and separator == ";")
 
 
@@ -145,7 +155,7 @@ def read_column(
         _say_gaps(raw, ~np.isnan(hours), "times", rows, remarks)
         raw.name += " in hours"
         return _number(raw, np.append(hours, np.nan)[raw.index])
-    if cells is not None:
+    if cells is not None and not _lose_digits(raw, remarks):
         return _number(raw, cells)
     if len(raw.words) <= MOST_VALUES or len(raw.words) * _REPEATS <= (raw.index >= 0).sum():
         return _category(raw, remarks)
@@ -162,7 +172,6 @@ def _as_numbers(
     if read.continental is not None:
         sums = [counts[np.isfinite(v)].sum() for v in (read.english, read.continental)]
         comma = sums[1] > sums[0] or (sums[0] == sums[1] and decimal_comma)
-        # A point before three digits is a decimal one unless another column is sure.
         values = read.continental if comma else read.english
     rest = np.flatnonzero(np.isnan(values))
     codes = [k for k in rest if is_code(raw.words[k])]
@@ -188,6 +197,25 @@ def _as_numbers(
         item = f"{raw.words[k]!r} is {values[k]:.15g} in {raw.name!r}"
         remarks.note("numbers that are not written plainly", item)
     return values
+
+
+def _lose_digits(raw: RawColumn, remarks: Remarks) -> bool:
+    """Return whether words are whole numbers that float64 would make others, and say so.
+
+    Where all of them are as large, they are names of something, and no quantity.
+    """
+    if raw.numbers is not None:
+        return False
+    large = [word for word in raw.words if is_beyond_float(word)]
+    names = len(large) == len(raw.words)
+    if large:
+        remarks.doubt(
+            "whole numbers of 2^53 and more, read as names"
+            if names
+            else "whole numbers of 2^53 and more among smaller ones, rounded to 16 digits",
+            f"{raw.name!r} such as {large[0][:_LONGEST]}",
+        )
+    return names
 
 
 def _say_gaps(
@@ -226,11 +254,7 @@ def _number(raw: RawColumn, cells: np.ndarray) -> ReadColumn:
 
 def _date(raw: RawColumn, found: _dates.Dates, rows: np.ndarray, remarks: Remarks) -> ReadColumn:
     _say_gaps(raw, np.isfinite(found.days), "dates", rows, remarks)
-    if found.doubtful:
-        remarks.doubt(
-            "dates whose day and month could be the other way round; write them as 2024-12-31",
-            f"{raw.words[0]!r} in {raw.name!r} is read as {found.form}",
-        )
+    _dates.say_doubts(raw.name, raw.words, found, remarks)
     made = _dates.parts(raw.name, np.append(found.days, np.nan)[raw.index])
     columns = [Column(name, "number") for name in made]
     return ReadColumn(raw.name, "date", columns, np.stack(list(made.values()), 1))
@@ -262,5 +286,7 @@ def _text(raw: RawColumn, remarks: Remarks) -> ReadColumn:
         f"text of too many kinds for a category, read as {TEXT_COLUMNS} columns of pieces of words",
         f"{raw.name!r} ({len(raw.words):,} kinds such as {raw.words[0][:_LONGEST]!r})",
     )
+    if gaps := int((raw.index < 0).sum()):
+        remarks.note("gaps in text, read as text without words", f"{raw.name} ({gaps:,})")
     columns = [Column(f"{raw.name} text {k + 1}", "number") for k in range(TEXT_COLUMNS)]
     return ReadColumn(raw.name, "text", columns, by_word[raw.index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from counterpoise.data._remarks import Remarks
 
 _NAMED = re.compile(r"date|time|stamp|epoch|(^|_)(at|ts|dt)$|^(dt|ts)$|day$", re.IGNORECASE)
 _LOOKS = re.compile(
@@ -35,6 +38,7 @@ _SAMPLE = 200
 _ENOUGH = 0.95  # of the cells
 _PARTS = ("year", "month", "day of month", "weekday", "hour")
 _SECONDS = 86400.0
+_YEAR = 366.0  # days
 
 
 @dataclass
@@ -45,11 +49,13 @@ class Dates:
         days: since 1970, float64, NaN where a cell is none.
         form: in words.
         doubtful: whether day and month could be the other way round in every cell.
+        short: whether the years are of two digits.
     """
 
     days: np.ndarray
     form: str
     doubtful: bool = False
+    short: bool = False
 
 
 def read_dates(name: str, words: Sequence[str]) -> Dates | None:
@@ -70,12 +76,63 @@ def read_dates(name: str, words: Sequence[str]) -> Dates | None:
         differ = any(
             not np.array_equal(found[forms[0]], found[f], equal_nan=True) for f in forms[1:]
         )
-        return Dates(found[forms[0]], _in_words(forms[0]), differ)
+        form, days = forms[0], found[forms[0]]
+        if form.startswith("%d.%m.%y") and _are_versions(name, words, np.isfinite(days)):
+            return None
+        short = "%y" in form
+        return Dates(_of_the_past(days) if short else days, _in_words(form), differ, short)
     if _NAMED.search(name):
         if all(_COMPACT.fullmatch(w) for w in words):
             return Dates(_parsed(words, "%Y%m%d"), "year, month, day")
         return _read_epoch(words)
     return None
+
+
+def say_doubts(name: str, words: Sequence[str], dates: Dates, remarks: Remarks) -> None:
+    """Say what of a column's dates could be meant in another way."""
+    if dates.doubtful:
+        remarks.doubt(
+            "dates whose day and month could be the other way round; write them as 2024-12-31",
+            f"{words[0]!r} in {name!r} is read as {dates.form}",
+        )
+    if dates.short:
+        k = int(np.nanargmin(dates.days))
+        year = _years(dates.days)[k]
+        last = _years(dates.days)[int(np.nanargmax(dates.days))]
+        remarks.note("years of two digits", f"{name!r} is from {year} ({words[k]!r}) to {last}")
+
+
+def _years(days: np.ndarray) -> np.ndarray:
+    return 1970 + np.where(np.isfinite(days), days, 0).astype("datetime64[D]").astype(
+        "datetime64[Y]"
+    ).astype(int)
+
+
+def _of_the_past(days: np.ndarray) -> np.ndarray:
+    """Return dates of two-digit years, those to come a century earlier if then all are past.
+
+    A cell is to come where it is more than a year ahead.
+    """
+    now = time.time() / _SECONDS
+    ahead = np.flatnonzero(days > now + _YEAR)
+    past = days.copy()
+    whole = np.floor(days[ahead])
+    dates = whole.astype("datetime64[D]").astype(object)
+    before = [date.replace(year=date.year - 100) for date in dates]
+    past[ahead] += np.array(before, "datetime64[D]").astype(np.float64) - whole
+    return past if len(ahead) and np.nanmax(past) <= now else days
+
+
+def _are_versions(name: str, words: Sequence[str], known: np.ndarray) -> bool:
+    """Return whether three numbers apart by points, such as 3.10.12, are more like versions.
+
+    One that is no date decides, and so does it if none has a 0 in front or a year from 20 on.
+    """
+    parts = [re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", word) for word in words]
+    if any(match and not date for match, date in zip(parts, known, strict=True)):
+        return True
+    like = [m and not any(p[0] == "0" for p in m.groups()) and int(m[3]) < 20 for m in parts]
+    return all(like) and not _NAMED.search(name)
 
 
 def read_hours(words: Sequence[str]) -> np.ndarray | None:

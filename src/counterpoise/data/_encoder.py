@@ -16,6 +16,7 @@ from counterpoise.data.splits import Splits
 
 MOST_VALUES = 50  # of a category that get a column each
 _FEWEST = 2  # training samples of such a value
+_FAR = 1e6  # standard deviations; the square of it still has its digits in float32
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class EncodedColumn:
         std: of a number, biased; 0 for one that is constant.
         values: of a category, those that are a feature each.
         other: of a category, whether there are rarer ones, which share a feature.
+        empty: whether the training split has no value, so that it becomes no feature.
     """
 
     name: str
@@ -39,10 +41,13 @@ class EncodedColumn:
     std: float = 0.0
     values: tuple[str, ...] = ()
     other: bool = False
+    empty: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
         """The names of the features that it becomes."""
+        if self.empty:
+            return ()
         own = [self.name] if self.kind == "number" else [f"{self.name}={v}" for v in self.values]
         marks = (f"{self.name}: other",) * self.other + (f"{self.name}: missing",) * self.gaps
         return (*own, *marks)
@@ -52,9 +57,11 @@ class TableEncoder:
     r"""Features of a table's cells, fitted on a training split alone.
 
     A number becomes :math:`(x - \mathrm{mean}) / \mathrm{std}`, computed in float64, and a gap the
-    mean; a category becomes a 0 or 1 for each of its values in the training split, of which the 50
+    mean; beyond a million of these it is cut, so that 1e60 in a test row is finite in float32; a
+    category becomes a 0 or 1 for each of its values in the training split, of which the 50
     most frequent that occur twice or more have a feature each, and the rest, with values that come
-    later, share one. Where the training split has gaps in a column, a further feature marks them.
+    later, share one. Where the training split has gaps in a column, a further feature marks them;
+    where it has nothing else, the column becomes no feature.
 
     scikit-learn's ColumnTransformer of StandardScaler and OneHotEncoder, and skrub's
     TableVectorizer, do the same. Neither can be kept without pickle so that every version reads it;
@@ -92,7 +99,7 @@ class TableEncoder:
             columns: what they hold.
 
         Raises:
-            ValueError: the numbers of columns differ.
+            ValueError: the numbers of columns differ, or all cells are gaps.
         """
         table = np.asarray(cells, np.float64)
         if table.ndim != 2 or table.shape[1] != len(columns):
@@ -102,6 +109,12 @@ class TableEncoder:
             )
         fits = {"number": _fit_number, "category": _fit_category}
         found = [fits[c.kind](c, cell) for c, cell in zip(columns, table.T, strict=True)]
+        if found and all(column.empty for column in found):
+            raise ValueError(
+                f"cells must have a value in the training split, but all of {columns[0].name!r}"
+                f"{' and the other columns' if len(found) > 1 else ''} are gaps there; train on "
+                "other rows"
+            )
         return cls(found, tuple(columns))
 
     def __call__(self, cells: Tensor | Rows, columns: Sequence[Column] | None = None) -> Tensor:
@@ -182,7 +195,7 @@ def _fit_number(column: Column, cells: np.ndarray) -> EncodedColumn:
     known = cells[~np.isnan(cells)]
     gaps = len(known) < len(cells)
     if not len(known):
-        return EncodedColumn(column.name, "number", gaps)
+        return EncodedColumn(column.name, "number", gaps, empty=True)
     # Not std == 0: the rounded mean of equal numbers can differ from them.
     std = 0.0 if known.min() == known.max() else float(known.std())
     return EncodedColumn(column.name, "number", gaps, float(known.mean()), std)
@@ -199,17 +212,22 @@ def _fit_category(column: Column, cells: np.ndarray) -> EncodedColumn:
         len(known) < len(cells),
         values=tuple(column.values[k] for k in kept),
         other=len(kept) < int((counts > 0).sum()),
+        empty=not len(known),
     )
 
 
 def _fill(found: np.ndarray, column: EncodedColumn, now: Column, cells: np.ndarray) -> None:
     """Write the features of a column."""
+    if column.empty:
+        return
     gap = np.isnan(cells)
     if column.gaps:
         found[gap, -1] = 1
     if column.kind == "number":
         if column.std:
-            found[:, 0] = np.where(gap, 0, (cells - column.mean) / column.std)
+            with np.errstate(over="ignore"):
+                scaled = np.clip((cells - column.mean) / column.std, -_FAR, _FAR)
+            found[:, 0] = np.where(gap, 0, scaled)
         return
     place = {value: k for k, value in enumerate(column.values)}
     other = len(column.values) if column.other else -1
@@ -226,7 +244,7 @@ def _column(row: Mapping[str, Any]) -> EncodedColumn:
         isinstance(column.name, str)
         and column.kind in ("number", "category")
         and all(isinstance(value, str) for value in column.values)
-        and all(isinstance(flag, bool) for flag in (column.gaps, column.other))
+        and all(isinstance(flag, bool) for flag in (column.gaps, column.other, column.empty))
         and all(isinstance(x, int | float) for x in (column.mean, column.std))
     )
     if not fits or not all(map(np.isfinite, (column.mean, column.std))):

@@ -34,6 +34,7 @@ _WRAPPED = re.compile(
 )
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-"})
 MOST = 1e150  # above, the square of a number is infinite
+_LARGE = re.compile(r"[+-]?[1-9]\d{15,29}")  # longer than that is a measurement or no number
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 
 
@@ -46,12 +47,15 @@ class Numbers:
         continental: values with a decimal comma; None where no cell could be meant so.
         plain: whether all that are numbers are written as programs write them.
         grouped: whether a cell such as 1,037 or 1.037 is a number in both, and another one.
+        points: whether cells have decimal points for sure, as 8.1 and 0.125 do; asked only where
+            `continental` is None.
     """
 
     english: np.ndarray
     continental: np.ndarray | None = None
     plain: bool = True
     grouped: bool = False
+    points: bool = False
 
 
 def read_numbers(words: Sequence[str]) -> Numbers:
@@ -64,7 +68,7 @@ def read_numbers(words: Sequence[str]) -> Numbers:
         "." not in w or _GROUPED.fullmatch(w.lstrip("+-")) for w in words if _PLAIN.fullmatch(w)
     )
     if not rest and not dotted:
-        return Numbers(english)
+        return Numbers(english, points=any("." in word for word in words))
     continental = english.copy()
     written = False  # in another way than programs write
     for k in range(len(words)) if dotted else rest:
@@ -109,6 +113,11 @@ def is_missing(word: str) -> bool:
 def is_code(word: str) -> bool:
     """Return whether digits begin with a 0 that a number would not have, as 007 or 01234 do."""
     return _CODE.fullmatch(word) is not None
+
+
+def is_beyond_float(word: str) -> bool:
+    """Return whether a cell is a whole number so large that float64 has not every one there."""
+    return _LARGE.fullmatch(word) is not None and abs(int(word)) >= 2**53
 
 
 def is_infinite(word: str) -> bool:

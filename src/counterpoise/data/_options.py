@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 Progress = Callable[[int, int], None]
+_WORDS = {
+    "resize": ("crop", "squash", "pad"),
+    "small": ("refuse", "drop", "merge"),
+    "missing_labels": ("refuse", "drop"),
+}
 
 
 def _quiet(done: int, whole: int) -> None:
@@ -53,8 +59,23 @@ class Options:
             )
 
     def __post_init__(self) -> None:
-        sides = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,)
-        if min(sides) < 0:
+        sides = self.image_size
+        if not (
+            _is_whole(sides, 0)
+            if not isinstance(sides, tuple)
+            else len(sides) == 2 and all(_is_whole(side, 1) for side in sides)
+        ):
             raise ValueError(
-                f"image_size must be 0 or more, got {self.image_size}; 32 and 224 are usual"
+                "image_size must be 0 or more, or a height and a width of 1 or more, got "
+                f"{sides}; 32 and 224 are usual"
             )
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(
+                    f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got "
+                    f"{getattr(self, name)!r}"
+                )
+
+
+def _is_whole(side: object, least: int) -> bool:
+    return isinstance(side, Integral) and not isinstance(side, bool) and int(side) >= least

@@ -35,11 +35,13 @@ class Remarks:
 
     def note(self, why: str, item: str) -> None:
         """Say something that may be so of several columns."""
-        self.notes.setdefault(why, []).append(item)
+        items = self.notes.setdefault(why, [])
+        items.extend([item] if item not in items else [])
 
     def doubt(self, why: str, item: str) -> None:
         """Say something of a column that a reader should look at."""
-        self.doubts.setdefault(why, []).append(item)
+        items = self.doubts.setdefault(why, [])
+        items.extend([item] if item not in items else [])
 
     def make_gap(self, what: str, item: str) -> None:
         """Say that cells of a column, such as "numbers", are none, and were read as gaps."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise.data._column_kinds import RawColumn, ReadColumn
+from counterpoise.data._dates import read_dates
+from counterpoise.data._numbers import is_beyond_float
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._table_labels import UNNAMED
 from counterpoise.data._table_splits import SPLIT_WORDS
@@ -77,8 +79,10 @@ def _says_id(name: str) -> bool:
 
 
 def _has_form_of_id(raw: RawColumn, index: np.ndarray) -> bool:
-    """Return whether all words, which are no numbers, are made as ids are."""
+    """Return whether all words, which are no numbers or too large for one, are made as ids are."""
     words = [raw.words[k] for k in np.unique(index)]
+    if all(map(is_beyond_float, words)):
+        return read_dates(raw.name, words) is None
     if raw.numbers is not None or any(re.fullmatch(r"[+-]?[\d.,]+", w) for w in words):
         return False
     return all(_FORM.fullmatch(word) for word in words)

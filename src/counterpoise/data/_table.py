@@ -20,11 +20,17 @@ from counterpoise.data._column_kinds import (
 )
 from counterpoise.data._groups import check_apart
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._numbers import is_missing
 from counterpoise.data._options import Options
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._small_classes import settle_small_classes
 from counterpoise.data._table_file import Table, read_file
-from counterpoise.data._table_labels import read_labels, target_of
+from counterpoise.data._table_labels import (
+    read_labels,
+    target_of,
+    without_blanks,
+    without_point_zero,
+)
 from counterpoise.data._table_splits import TEST, TIME, TRAIN, VALIDATION, check_names
 from counterpoise.data._unpack import PACKED
 from counterpoise.data.memory import check_memory
@@ -179,11 +185,17 @@ def _features(
 
 
 def _groups(table: Table, name: str, remarks: Remarks) -> torch.Tensor | None:
-    """Return the number of each row's group; a row without one is a group of its own."""
+    """Return the number of each row's group; a row without one is a group of its own.
+
+    Names are made alike as labels are, so that 1 and 1.0, as two files have them, are one group.
+    """
     if not name:
         return None
-    words, index = np.unique(table.text(table.header.index(name)).astype(str), return_inverse=True)
-    alone = index == np.searchsorted(words, "") if "" in words else np.zeros(len(index), bool)
+    cells, of = np.unique(table.text(table.header.index(name)).astype(str), return_inverse=True)
+    names = [without_point_zero(without_blanks(cell)) for cell in cells.tolist()]
+    words, number = np.unique(names, return_inverse=True)
+    index = number[of]
+    alone = np.array([is_missing(cell) for cell in names])[of]
     index = np.where(alone, len(words) + np.arange(len(index)), index)
     if alone.any():
         remarks.note("rows without a group, each one of its own", f"{alone.sum():,}")

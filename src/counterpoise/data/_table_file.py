@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterpoise.data import _typed_file
+from counterpoise.data._table_records import find_stray_quote, fits_without_quotes, records
 from counterpoise.data._unpack import PACKED, unpacked
 from counterpoise.text import one_line
 
@@ -42,6 +42,7 @@ class Table:
         rows: the number of each row as a spreadsheet counts them; the header is row 1.
         separator: between cells of text; empty where the file has types.
         notes: sentences on how it was read.
+        typed: whether cells may be other than text.
     """
 
     path: Path
@@ -50,17 +51,25 @@ class Table:
     rows: np.ndarray
     separator: str = ""
     notes: list[str] = field(default_factory=list)
+    typed: bool = False
 
     def text(self, k: int, strip: bool = True) -> np.ndarray:
         """Return column k's cells as text, empty where there is none; blanks around it or not."""
         values = self.frame.iloc[:, k].to_numpy(object).tolist()
-        texts = values if self.separator else [_as_text(value) for value in values]
+        texts = [_as_text(value) for value in values] if self.typed else values
         return np.array([t.strip() for t in texts] if strip else texts, object)
 
     def numbers(self, k: int) -> np.ndarray | None:
-        """Return column k in float64, if the file declares it as numbers; None for others."""
+        """Return column k in float64, if the file declares it as numbers; None for others.
+
+        Whole numbers that float64 has not are text.
+        """
         column = self.frame.iloc[:, k]
-        if column.dtype.kind not in "iuf":
+        kind = column.dtype.kind
+        if kind not in "iuf":
+            return None
+        known = column.dropna() if kind in "iu" else column[:0]
+        if len(known) and max(abs(int(known.min())), abs(int(known.max()))) >= 2**53:
             return None
         return column.to_numpy(np.float64, na_value=np.nan)
 
@@ -85,7 +94,7 @@ def read_file(path: Path) -> Table:
         header, frame = _typed_file.read_typed(path, notes)
         blank = frame.isna().all(axis=1).to_numpy() if header else np.zeros(len(frame), bool)
         rows = np.arange(len(frame)) + 2
-        table = Table(path, header, frame[~blank], rows[~blank], "", notes)
+        table = Table(path, header, frame[~blank], rows[~blank], "", notes, True)
     else:
         table = _read_text(path)
     _check_header(path, table.header, table.separator)
@@ -103,29 +112,34 @@ def _read_text(path: Path) -> Table:
     body = text[first.end() :] if first else text
     text = body.lstrip("\r\n")
     above = body[: len(body) - len(text)].count("\n") + (1 if first else 0)  # the names
-    separator = first[1] if first else _separator(text, path)
-    header = [name.strip() for name in next(_records(path, text, separator), (0, []))[1]]
+    separator = first[1] if first else _separator(text, path, notes)
+    header = [name.strip() for name in next(records(path, text, separator), (0, []))[1]]
     width = len(header)
+    frame, line = pd.DataFrame(columns=range(width + 1), dtype=str), 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text),
-                sep=r"\s+" if separator == " " else separator,
-                header=None,
-                names=range(width + 1),  # one more, for rows that are too long
-                index_col=False,
-                dtype=str,
-                keep_default_na=False,
-                na_filter=False,
-                skip_blank_lines=False,
-                skipinitialspace=True,
-            )
+        frame = _frame(text, separator, width)
+        if len(frame) < text.count("\n"):
+            line = find_stray_quote(path, text, separator, width)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        _check_widths(path, text, separator, width, above)
-        raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
+        line = find_stray_quote(path, text, separator, width)
+        if not line:
+            _check_widths(path, text, separator, width, above)
+            raise ValueError(f"{path} must be a table, but: {one_line(error)}") from error
     except pd.errors.EmptyDataError:
-        frame = pd.DataFrame(columns=range(width + 1), dtype=str)
+        pass
+    if line:
+        if not fits_without_quotes(path, text, separator, width):
+            raise ValueError(
+                f"{path} must close each double quote that opens a cell, but behind the one in "
+                f"line {line + above} whole rows would be one cell; remove it, or write it twice "
+                "within a cell in double quotes"
+            )
+        notes.append(
+            f"double quotes read as characters of the cells, as behind the one in line "
+            f"{line + above} whole rows would be one cell"
+        )
+        header = [_unquoted(name) for name in next(records(path, text, separator, quotes=False))[1]]
+        frame = _frame(text, separator, width, quotes=False).map(_unquoted)
     empty = (frame == "").to_numpy()
     if not empty[:, width].all() or empty[1:, max(0, width - 1)].any():
         _check_widths(path, text, separator, width, above)  # pandas fills short rows up
@@ -140,6 +154,34 @@ def _read_text(path: Path) -> Table:
         )
     kept = ~(blank | again)
     return Table(path, header, frame[kept], rows[kept], separator, notes)
+
+
+def _frame(text: str, separator: str, width: int, quotes: bool = True) -> pd.DataFrame:
+    """Return the cells of a text, with a column more than the header has."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            io.StringIO(text),
+            sep=r"\s+" if separator == " " else separator,
+            header=None,
+            names=range(width + 1),  # one more, for rows that are too long
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        )
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without blanks around it and the quotes that enclose the whole of it."""
+    cell = cell.strip()
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"').strip() if whole else cell
 
 
 def _repeated(frame: pd.DataFrame, header: list[str]) -> np.ndarray:
@@ -173,40 +215,48 @@ def _decoded(path: Path, content: bytes, notes: list[str]) -> str:
     return text
 
 
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record of a text that is not blank, after the number of its last line."""
-    lines: Any = io.StringIO(text, newline="")
-    if separator == " ":
-        lines = (line.strip(" \r\n") for line in lines)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    try:
-        yield from ((reader.line_num, row) for row in reader if row)
-    except csv.Error as error:
-        raise ValueError(f"{path} must be a table, but: {error}; export it so") from error
+def _separator(text: str, path: Path, notes: list[str]) -> str:
+    """Return what stands between the names, and between as many cells of the rows below.
 
-
-def _separator(text: str, path: Path) -> str:
-    """Return what stands between the names, and between as many cells of the rows below."""
+    Of several, the one that makes more columns; of these, commas last, as numbers have them too.
+    """
     sample = text[:_SAMPLE]
     sample = sample[: sample.rfind("\n") + 1] or sample
     found = {}
     for separator in _SEPARATORS:
         try:
-            records = _records(path, sample, separator)
-            counts = [len(row) for _, (_, row) in zip(range(_RECORDS), records, strict=False)]
+            rows = zip(range(_RECORDS), records(path, sample, separator), strict=False)
+            counts = [len(row) for _, (_, row) in rows]
         except ValueError:  # one field, longer than csv takes: it is another separator
             continue
         if counts and counts[0] > 1:
             same = sum(n == counts[0] for n in counts) / len(counts)
             if separator != " " or same == 1.0:
-                found[separator] = (separator != " ", same == 1.0, counts[0], same)
+                found[separator] = (
+                    separator != " ",
+                    same == 1.0,
+                    counts[0],
+                    same,
+                    separator != ",",
+                )
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    return max(found, key=lambda separator: found[separator], default=usual)
+    best = max(found, key=lambda separator: found[separator], default=usual)
+    others = [
+        f"{_SEPARATORS[separator]} would make {columns}"
+        for separator, (visible, all_same, columns, _, _) in found.items()
+        if visible and all_same and columns != found[best][2]
+    ]
+    if others:
+        notes.append(
+            f"read as {found[best][2]} columns, separated by {_SEPARATORS[best]}; "
+            + " and ".join(others)
+        )
+    return best
 
 
 def _check_widths(path: Path, text: str, separator: str, width: int, above: int) -> None:
     """Refuse a row with more or fewer cells than the header has; one empty cell more is none."""
-    for line, row in _records(path, text, separator):
+    for line, row in records(path, text, separator):
         if len(row) != width and row[width:] != [""]:
             raise ValueError(
                 f"line {line + above} of {path} must have {width} values as the header has, but "

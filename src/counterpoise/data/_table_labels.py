@@ -31,6 +31,17 @@ def target_of(header: Sequence[str], taken: Sequence[str]) -> str:
     return found or (free[-1] if free else "")
 
 
+def without_blanks(word: str) -> str:
+    """Return a name without blanks around it, its accents composed (NFC)."""
+    return unicodedata.normalize("NFC", word.strip())
+
+
+def without_point_zero(word: str) -> str:
+    """Return a whole number without the .0 that makes a float of it; other words as they are."""
+    found = _POINT_ZERO.fullmatch(word)
+    return found[1] if found else word
+
+
 def read_labels(
     name: str, cells: np.ndarray, rows: np.ndarray, options: Options, remarks: Remarks
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +62,7 @@ def read_labels(
     path = remarks.path
     uniques, index = np.unique(cells.astype(str), return_inverse=True)
     kinds: list[str] = uniques.tolist()
-    found = [unicodedata.normalize("NFC", word.strip()) for word in kinds]
+    found = [without_blanks(word) for word in kinds]
     numbers = all(is_plain_number(w) for w in found if w.lower() not in _NOT_A_NUMBER)
     gaps = [w.lower() in (_NOT_A_NUMBER if numbers else _NEVER_A_CLASS) for w in found]
     known = ~np.array(gaps)[index]
@@ -66,12 +77,12 @@ def read_labels(
             "labels with blanks around them, taken for those without",
             f"{number:,} in {name!r} such as {kinds[padded[0]]!r}",
         )
-    whole = [_POINT_ZERO.fullmatch(word) for word in found]
-    if any(whole) and numbers:
-        first = next(match for match in whole if match)
-        say = remarks.doubt if first[1] in found else remarks.note
-        say("labels that are whole numbers", f"{first[0]!r} is class {first[1]!r}")
-        found = [match[1] if match else word for match, word in zip(whole, found, strict=True)]
+    whole = [(w, without_point_zero(w)) for w in found]
+    changed = next((pair for pair in whole if pair[0] != pair[1]), None)
+    if changed and numbers:
+        say = remarks.doubt if changed[1] in found else remarks.note
+        say("labels that are whole numbers", f"{changed[0]!r} is class {changed[1]!r}")
+        found = [word for _, word in whole]
     _say_odd(name, {w for w, gap in zip(found, gaps, strict=True) if not gap}, remarks)
     return np.array(found)[index], known
 

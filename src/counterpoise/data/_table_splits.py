@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.data._dates import read_dates
+from counterpoise.data._dates import read_dates, say_doubts
 from counterpoise.data._numbers import read_numbers
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._table_file import Table
@@ -74,7 +74,7 @@ def joined(train: Table, test: Table, target: str) -> Table:
     names = [train.header[k] for k in kept]
     rows = np.concatenate([train.rows, test.rows])
     notes = [*train.notes, *(f"{test.path}: {note}" for note in test.notes)]
-    return Table(train.path, names, frame, rows, train.separator, notes)
+    return Table(train.path, names, frame, rows, train.separator, notes, train.typed or test.typed)
 
 
 def _differ(one: object, other: object) -> bool:
@@ -127,6 +127,7 @@ def by_time(
     dates = read_dates(name, words.tolist())
     if dates is not None:
         times = dates.days
+        say_doubts(name, words.tolist(), dates, remarks)
     else:
         numbers = read_numbers(words.tolist())
         comma = decimal_comma and numbers.continental is not None
