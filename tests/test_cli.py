@@ -102,6 +102,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
     }
 
 
+@pytest.mark.slow
 def test_compare_show_and_go_on(tmp_path):
     words = "compare digits --losses cross_entropy focal --model mlp --epochs 2 --lr 0.1 --seeds 2"
     first = call(*words.split(), cwd=tmp_path)
@@ -149,6 +150,7 @@ def test_a_code_is_explained_and_all_are_listed(tmp_path):
     assert [line.split()[0] for line in listed] == list(CODES)
 
 
+@pytest.mark.slow
 def test_a_plan_is_written_edited_and_run(tmp_path):
     written = call("plan", "--data", "digits", "--losses", "cross_entropy", "focal", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
@@ -183,6 +185,7 @@ def test_a_run_that_fails_makes_the_exit_code_1(tmp_path):
     assert "0 of 1 runs are finished" in done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "counterpoise", "compare", "digits", "--model", "mlp"]
     command += ["--epochs", "100000", "--lr", "0.1", "--out", "here"]
@@ -210,6 +213,7 @@ assert "torch" not in sys.modules, "torch was imported"
 """
 
 
+@pytest.mark.slow
 def test_show_works_without_torch(tmp_path):
     words = "compare digits --model mlp --epochs 1 --lr 0.1 --seeds 1 --quiet"
     assert call(*words.split(), cwd=tmp_path).returncode == 0

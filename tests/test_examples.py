@@ -98,6 +98,7 @@ def test_the_python_of_the_readme_and_the_docs_runs(tmp_path, monkeypatch):
         exec(block, {})
 
 
+@pytest.mark.slow
 def test_code_of_your_own_runs_when_it_is_copied_from_the_docs(tmp_path):
     page = (ROOT / "docs" / "compare.md").read_text()
     section = page.partition("## Your own net, loss and augmentation")[2].partition("\n## ")[0]

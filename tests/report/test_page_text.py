@@ -86,6 +86,7 @@ def test_what_was_read_and_left_out_stands_beside_the_data(make, small):
     assert not re.search("What was (read|left out):", told)
 
 
+@pytest.mark.slow
 def test_figures_of_hostile_names_are_drawn_to_files_of_our_names(make, tmp_path):
     names = ("$x^$", "../../x", "[/b]", "/tmp/x", *NASTY)
     plan = Plan("$y_$", norms=("none", "group"), seeds=(0,), training=Training("mlp", lr=0.1))

@@ -123,6 +123,7 @@ def test_a_net_and_classical_models_are_one_study(study):
     assert found.other_environments() == {}
 
 
+@pytest.mark.slow
 def test_it_is_resumed_and_ends_with_the_same_bytes(study, tmp_path):
     made, folder, _ = study
     before = files(folder)

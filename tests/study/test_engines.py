@@ -8,6 +8,7 @@ import time
 from multiprocessing import forkserver
 from pathlib import Path
 
+import pytest
 import torch
 
 from counterpoise.study import engines
@@ -140,6 +141,7 @@ def test_whatever_ends_a_run_is_one_reason_of_bearable_length(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_no_process_imports_from_the_current_folder_by_itself(tmp_path):
     """Not even modules that Python's own need, such as `signal` in the fork server."""
     for name in ("secrets", "signal", "random", "tempfile", "selectors"):

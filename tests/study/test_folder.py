@@ -213,6 +213,7 @@ def forged(content):
                 yield f"no {key}.{inner}", {**content, key: rest}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["study.json", "run.json", "timing.json"])
 def test_what_was_put_together_with_the_right_digests_is_refused_or_shown(finished, tmp_path, name):
     """As a forger would: never another kind of error."""

@@ -324,6 +324,7 @@ def test_two_processes_do_not_share_a_folder(finished, tmp_path):
     assert files(folder) == files(finished)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_works(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
