@@ -1,6 +1,6 @@
 """Our norms beside torch's on a CPU: forward, and forward + backward, in both layouts.
 
-    python benchmarks/norms.py                         all rows (about half an hour a thread count)
+    python benchmarks/norms.py                         all rows (about 12 minutes a thread count)
     python benchmarks/norms.py --shape 32x4x28x28 --dtype float32 --layout channels_last
     python benchmarks/norms.py --norm "GroupNorm(8)" --threads 2 --save results.json
     python benchmarks/norms.py --compile               torch.compile(torch.nn) too (slow to start)

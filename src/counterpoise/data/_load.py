@@ -52,9 +52,9 @@ def load(
     Args:
         source: One of
             "fashion_mnist" and "digits";
-            a folder of images (jpg, png, bmp, gif, webp, tif), one subfolder per class, or train
-            and test with such subfolders: images become grey if all are, else RGB, are turned
-            upright, scaled, and cut to the square in their middle;
+            a folder of images, one subfolder per class, or train, val and test with such
+            subfolders, or with a labels.csv: images become grey if all are, else RGB, are turned
+            upright, scaled, and kept in the cache (docs/images.md says how they are read);
             a .npz file with x and y (or inputs, data, images; targets, labels), or with x_train,
             y_train, x_test and y_test;
             a table with a header, whose class stands in `target`, or in the column target, label or
@@ -65,11 +65,12 @@ def load(
             pairs (input, class), of such Datasets as a pair (to train and to test on) or by the
             names of splits, or of a function without arguments that returns one of these.
             A folder called digits is "./digits".
-        image_size: Height and width to which the images of a folder are scaled; 0 for the median
-            of their shorter sides, from 8 to 32.
+        image_size: Height and width to which the images of a folder are scaled, or one number for
+            both; 0 for their own, where all have one of 64 pixels a side or fewer, and else for the
+            median of their shorter sides, from 8 to 32.
         resize: How an image comes to that shape: "crop" cuts to the shape asked for, "squash"
             stretches, "pad" puts it on a black ground.
-        target: The column of the classes of a table.
+        target: The column of the classes of a table; for folders of folders "top" or "parent".
         drop: Columns that are not read.
         keep: Columns that are read although they look like row numbers.
         group: A column, or a pattern of file names, that says which samples belong together: no

@@ -273,7 +273,7 @@ def prune(limit: int, where: str = "auto") -> list[Entry]:
 
 
 def _remove(place: Path) -> None:
-    """Remove an entry, its `entry.json` first, so that what is left is none."""
+    """Remove an entry, its `entry.json` first, so that it is none when this is cut short."""
     try:
         with files.lock(place):
             for name in (_ENTRY, _PROGRESS, _SAMPLES):

@@ -59,23 +59,10 @@ def gather(
         if data is None:
             if on_progress is not None:
                 on_progress(0, 0)
-            t, d = plan.training, plan.data
-            data = load(
-                d.source,
-                image_size=t.image_size,
-                resize=t.resize,
-                target=d.target,
-                drop=d.drop,
-                keep=d.keep,
-                group=d.group,
-                test=d.test,
-                split=d.split,
-                min_samples=d.min_samples,
-                small=d.small,
-                missing_labels=d.missing_labels,
-                cache=d.cache,
-                on_progress=on_progress,
-            )
+            t, reading = plan.training, dict(vars(plan.data))
+            source = reading.pop("source")
+            sizes = {"image_size": t.image_size, "resize": t.resize}
+            data = load(source, **sizes, **reading, on_progress=on_progress)
     left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
     i = plan.imbalance
