@@ -11,7 +11,8 @@ A run's folder holds, once it is finished:
     features.json        of a table, how its cells became the numbers that the net was given
     timing.json          how long it took: the only file that differs between two equal runs
 
-and before that a `checkpoint.safetensors`, from which the run is resumed. `run.json`, `timing.json`
+and before that a `checkpoint.safetensors`, from which the run is resumed, and `progress.json`, a
+note of how far it is. `run.json`, `timing.json`
 and the study's own `study.json` hold a digest of their own content, too. Nothing is unpickled.
 """
 
@@ -44,11 +45,12 @@ FILES = {
     "probe.json",
     "features.json",
 }
-RUN, CHECKPOINT, TIMING, ERROR = (
+RUN, CHECKPOINT, TIMING, ERROR, NOTE = (
     "run.json",
     "checkpoint.safetensors",
     "timing.json",
     "error.txt",
+    "progress.json",
 )
 
 
@@ -125,9 +127,10 @@ def finish(
 
 
 def tidy(folder: Path) -> None:
-    """Remove the files that a finished run no longer needs: its checkpoint, an earlier error."""
+    """Remove what a finished run no longer needs: its checkpoint, note and an earlier error."""
     files.remove(folder / CHECKPOINT)
     files.remove(folder / ERROR)
+    files.remove(folder / NOTE)
     files.remove_unfinished(folder)
 
 
