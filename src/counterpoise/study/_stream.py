@@ -12,7 +12,7 @@ from counterpoise.study._prepared import FILE, gather, keep, with_test
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import run_jobs
+from counterpoise.study.engines import opened, run_jobs
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -74,11 +74,13 @@ def stream(
 
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data.source))
-    ready = {
-        folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
-        for folder, plan in plans.items()
-    }
     with ExitStack() as locks:
+        for plan in list(plans.values())[:1]:  # studies side by side share an engine
+            locks.enter_context(opened(plan.engine))
+        ready = {
+            folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
+            for folder, plan in plans.items()
+        }
         works = []
         for folder in plans:
             locks.enter_context(_held(folder))

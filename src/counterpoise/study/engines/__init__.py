@@ -11,17 +11,34 @@ twice: at least once is enough.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from counterpoise.study.engines.local import run_all as run_here
 from counterpoise.study.engines.worker import do
-from counterpoise.study.events import OfRun
+from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import Job
 
 
+@contextmanager
+def opened(engine: Engine) -> Iterator[None]:
+    """Connect to where an engine does runs; of those that need no connection, do nothing.
+
+    Raises:
+        ValueError: it is not installed, does not answer, or has machines that do not fit.
+    """
+    if engine.name != "ray":
+        yield
+        return
+    from counterpoise.study.engines.ray import connected  # an extra's
+
+    with connected(engine):
+        yield
+
+
 def run_jobs(
     jobs: Mapping[str, Job], engine: Engine, *, workers: int | None = None
-) -> Iterator[OfRun]:
+) -> Iterator[OfRun | Notice]:
     """Do runs where an engine does them, and yield events as they happen.
 
     Args:
@@ -34,7 +51,7 @@ def run_jobs(
     """
     workers = workers or engine.workers or None
     if engine.name == "ray":
-        from counterpoise.study.engines.ray import run_all as run_on_ray  # an extra's
+        from counterpoise.study.engines.ray import run_all as run_on_ray
 
         return run_on_ray(jobs, engine, workers=workers)
     if engine.name == "slurm":
