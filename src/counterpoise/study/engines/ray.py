@@ -11,6 +11,7 @@ the checkpoint that came last. When the driver is killed, its tasks end; the sam
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import socket
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
 _TAKEN_EVERY = 0.25  # seconds, from the mailbox
 _SENT_EVERY = 0.5  # seconds, to it
 _COUNTED_EVERY = 5.0  # seconds: machines can come and go
+_NOTED_EVERY = 10.0  # seconds, in a storage
 _ANSWER = 60.0  # seconds, for a machine's first answer
 _WAITING = 2  # runs that are submitted ahead, times those that there is room for
+
+STUDY = "study.json"
 
 Ended = tuple[str, Any, BaseException | None]  # a run, its `Result`, or why there is none
 
@@ -110,13 +114,15 @@ def _check_machines(engine: Engine) -> None:
         return found
 
     task = ray.remote(num_cpus=0, max_retries=0)(look)
-    asked = {
-        n["NodeManagerHostname"]: task.options(scheduling_strategy=OnNode(n["NodeID"], False))
+    answers = [
+        (
+            n["NodeManagerHostname"],
+            task.options(scheduling_strategy=OnNode(n["NodeID"], False)).remote(),
+        )
         for n in ray.nodes()
         if n["Alive"]
-    }
-    answers = {host: asking.remote() for host, asking in asked.items()}
-    for host, answer in answers.items():
+    ]
+    for host, answer in answers:
         try:
             found = ray.get(answer, timeout=_ANSWER)
         except exceptions.RayError as error:
@@ -160,6 +166,8 @@ class _Driver:
         self.ends: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
         self.storage = Storage(engine.storage) if engine.storage else None
+        for study in {job.study for job in jobs.values()} if self.storage else ():
+            self.storage.write(STUDY, files.read(study / STUDY))  # type: ignore[union-attr]
         self.parcels, self.samples, self.blocks = {}, {}, {}
         for study in dict.fromkeys(job.study for job in jobs.values()):
             of_study = {name: job for name, job in jobs.items() if job.study == study}
@@ -168,9 +176,9 @@ class _Driver:
             self.code = parcel.key
         here = OnNode(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"num_cpus": 0, "scheduling_strategy": here}
-        self.mailbox = ray.remote(_Mailbox).options(**options).remote()
+        self.mailbox: Any = ray.remote(_Mailbox).options(**options).remote()
         self.task = self._task()
-        self.counted = self.taken = 0.0
+        self.counted = self.taken = self.noted = 0.0
         self.room = 1
 
     def _task(self) -> Any:
@@ -345,6 +353,11 @@ class _Driver:
             flight.note.on_event(event)
             if not isinstance(event, Started):
                 yield event
+        if self.storage is not None and time.monotonic() - self.noted > _NOTED_EVERY:
+            self.noted = time.monotonic()
+            notes = {name: f.note.content for name, f in self.flying.items() if f.note is not None}
+            with suppress(OSError):  # nothing depends on it
+                self.storage.write(record.NOTE, json.dumps(notes).encode())
 
 
 class _Mailbox:
