@@ -2,19 +2,25 @@
 
 import os
 import random
+import shutil
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.study import ray_cluster
-from tests.study.ray_cluster import Cluster, wait
+from tests.study.ray_cluster import SRC, Cluster, wait
 from tests.study.small import files, plan, run
 
 from counterpoise.study import Engine, events
+from counterpoise.study.plan import write
 from counterpoise.study.settings import Training
+from counterpoise.study.state import state_of
 
 ray = pytest.importorskip("ray")
 
@@ -110,19 +116,21 @@ def test_nodes_without_a_disk_in_common_write_the_same_bytes(cluster, home):
 
 @pytest.mark.slow
 def test_what_dies_is_done_again_and_no_byte_is_another(cluster, home):
-    """Processes and a node die at random; runs that had begun go on from their checkpoints."""
-    made = slow_plan(home, pause=0.03, epochs=12)
+    """Processes and a node are killed; runs that had begun go on from their checkpoints."""
+    made = slow_plan(home, pause=0.03, epochs=14)
     run(made, home / "here")
     draws, killed = random.Random(0), []
     cluster.add("node3")
 
+    def checkpoints() -> list[Path]:
+        return list((home / "there" / "runs").glob("*/checkpoint.safetensors"))
+
     def kill() -> None:
-        wait(lambda: ray_cluster.worker_processes(), "runs")
         for _ in range(3):
-            time.sleep(2)
-            if found := ray_cluster.worker_processes():
-                killed.append(draws.choice(found))
-                os.kill(killed[-1], signal.SIGKILL)
+            wait(lambda: checkpoints() and ray_cluster.worker_processes(), "a checkpoint")
+            killed.append(draws.choice(ray_cluster.worker_processes()))
+            os.kill(killed[-1], signal.SIGKILL)
+            time.sleep(1.5)
         cluster.kill("node3")
 
     murderer = threading.Thread(target=kill)
@@ -132,3 +140,152 @@ def test_what_dies_is_done_again_and_no_byte_is_another(cluster, home):
     assert_all_finished(happened, 4)
     assert len(killed) == 3
     assert files(home / "there" / "runs") == files(home / "here" / "runs")
+    begun = [e.run for e in happened if isinstance(e, events.Started)]
+    again = {name for name in begun if begun.count(name) > 1}
+    assert again
+    epochs = [(e.run, e.row["epoch"]) for e in happened if isinstance(e, events.Epoch)]
+    assert any(epochs.count((name, 0)) == 1 for name in again)  # one at least was resumed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_driver_that_is_killed_loses_nothing_that_is_finished(cluster, home, tmp_path, stored):
+    made = slow_plan(home, pause=0.02, epochs=8, seeds=(0, 1, 2))
+    run(made, home / "here")
+    storage = tmp_path / "shared" if stored else ""
+    (home / "plan.toml").write_text(
+        write(on_ray(made, address=cluster.address, storage=str(storage)))
+    )
+    words = [sys.executable, "-m", "counterpoise", "compare", "plan.toml", "--out", "there"]
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    driver = subprocess.Popen(
+        words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    records = storage if stored else home / "there"
+    try:
+        wait(lambda: len(list(records.glob("runs/*/run.json"))) > 1, "two records", 90)
+    finally:
+        driver.kill()
+        driver.communicate()
+    before = {p.parent.name: p.stat().st_mtime_ns for p in records.glob("runs/*/run.json")}
+    assert 2 <= len(before) < 6
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert files(home / "there" / "runs") == files(home / "here" / "runs")
+    after = {p.parent.name: p.stat().st_mtime_ns for p in records.glob("runs/*/run.json")}
+    assert len(after) == 6
+    assert before.items() <= after.items()  # none was done twice
+    shown = subprocess.run(
+        [*words[:3], "show", str(records), "--watch"], env=env, capture_output=True, text=True
+    )
+    assert "6 of 6 runs done" in shown.stdout, shown.stderr
+
+
+@pytest.mark.slow
+def test_workers_write_into_a_bucket(tmp_path, finished, monkeypatch):
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    s3fs = pytest.importorskip("s3fs")
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        fs = s3fs.S3FileSystem()
+        fs.mkdir("studies")
+        happened = run(on_ray(plan(), storage="s3://studies/one"), tmp_path / "study", workers=2)
+        assert_all_finished(happened, 4)
+        assert files(tmp_path / "study" / "runs") == files(finished / "runs")
+        assert len(fs.glob("studies/one/runs/*/run.json")) == 4
+        assert state_of("s3://studies/one").done == 4
+        again = run(on_ray(plan(), storage="s3://studies/one"), tmp_path / "other", workers=2)
+        assert not [e for e in again if isinstance(e, events.Started)]  # all came out of it
+        assert files(tmp_path / "other" / "runs") == files(finished / "runs")
+        with pytest.raises(ValueError, match=r"s3://nowhere/one must be a place .* --storage"):
+            run(on_ray(plan(), storage="s3://nowhere/one"), tmp_path / "third")
+        assert not (tmp_path / "third").exists()
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_full_fails_its_runs_in_a_line(cluster, home):
+    cluster.kill("node1")
+    cluster.kill("node2")
+    full = f"mount -t tmpfs -o size=8k none {cluster.cache('full')}"
+    try:
+        cluster.add("full", setup=full)
+        made = slow_plan(home, pause=0, seeds=(0,))
+        happened = run(on_ray(made, address=cluster.address), home / "there")
+        assert {e.reason for e in ends(happened)} == {
+            "the samples cannot be stored: No space left on device (on full); make room there, or "
+            "set COUNTERPOISE_CACHE to another disk"
+        }
+    finally:
+        cluster.kill("full")
+        cluster.add("node1")
+        cluster.add("node2")
+    assert_all_finished(run(on_ray(made, address=cluster.address), home / "there"), 2)
+
+
+@pytest.mark.slow
+def test_a_machine_with_another_version_is_refused(cluster, home):
+    other = cluster.root / "other"
+    shutil.copytree(SRC / "counterpoise", other / "counterpoise")
+    first = other / "counterpoise" / "__init__.py"
+    first.write_text(first.read_text().replace('__version__ = "', '__version__ = "9.'))
+    cluster.add("newer", PYTHONPATH=str(other))
+    try:
+        with pytest.raises(ValueError, match=r"newer has counterpoise 9\..*, but this machine has"):
+            run(on_ray(slow_plan(home, pause=0), address=cluster.address), home / "there")
+    finally:
+        cluster.kill("newer")
+    assert not (home / "there").exists()
+
+
+def test_what_raises_fails_with_its_place_and_the_others_finish(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(
+        "from counterpoise import losses\n"
+        "def loss(counts):\n    raise RuntimeError('no such loss')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    made = plan(losses=("cross_entropy", "broken:loss"), seeds=(0,))
+    happened = run(on_ray(made, gpus=0), tmp_path / "study", workers=2)
+    found = {type(e): e for e in ends(happened)}
+    reason = found[events.Failed].reason
+    assert reason.startswith("RuntimeError: no such loss (")
+    assert f"(on {socket.gethostname()})" in reason
+    assert not found[events.Failed].outside
+    assert found[events.Finished].run.startswith("none-cross_entropy")
+
+
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        (Engine("ray", address="127.0.0.1:1"), r"a Ray cluster must answer at 127.0.0.1:1, but"),
+        (Engine("ray", address="ray://somewhere:10001"), "ray job submit"),
+        (Engine("ray", storage="nosuch://x"), "nosuch://x must be a place that can be reached"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_before_anything_is_written(tmp_path, engine, says):
+    with pytest.raises(ValueError, match=says):
+        run(replace(plan(), engine=engine), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_ray_that_is_not_installed_is_told(tmp_path):
+    code = (
+        "import sys; sys.modules['ray'] = None; from counterpoise.cli import main; "
+        "sys.argv = ['counterpoise', 'compare', 'digits', '--engine', 'ray']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "pip install 'counterpoise[ray]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -285,7 +285,10 @@ def do_there(
     try:
         samples = _take_samples(parcel.samples, fetch)
     except OSError as error:
-        reason = f"the samples cannot be stored: {error.strerror or error} (on {host})"
+        reason = (
+            f"the samples cannot be stored: {error.strerror or error} (on {host}); make room "
+            "there, or set COUNTERPOISE_CACHE to another disk"
+        )
         return Result(Failed(name, reason, outside=True), {}, host)
     folder = home / "runs" / name
     here = replace(job, folder=folder, study=home, samples=samples)
