@@ -143,6 +143,7 @@ def _work(rank, number, port, names, states, file):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=number)
     try:
+        states = copied(states)  # they come in memory that the processes share
         found = {name: run(name, states.get(name)) for name in names}
         found["refusals"] = refusals()
         torch.save(found, f"{file}.{rank}")
