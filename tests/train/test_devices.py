@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from tests.train.trainings import EPOCHS, TRAININGS, in_processes, mlp, run
 
 pytestmark = pytest.mark.slow

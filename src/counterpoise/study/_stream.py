@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, gather, keep, with_test
+from counterpoise.study._ranks import count_devices
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
@@ -214,7 +215,8 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
         for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
-    for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
+    devices = max((_devices(job.spec) for job in jobs.values()), default=1)
+    for event in run_all(_train_run, jobs, workers=workers, devices=devices) if jobs else ():
         if isinstance(event, Failed):
             work = owner[event.run]
             work.failed[event.run] = event.reason
@@ -265,6 +267,12 @@ def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned
         cost={name: samples * _passes(work.specs[name]) for name in work.names(stage)},
         later={"reference": tuning + final, "tuning": final, "final": 0}[stage],
     )
+
+
+def _devices(spec: AnySpec) -> int:
+    """Return how many devices a run takes, of those that there are."""
+    devices = spec.training.devices if isinstance(spec, RunSpec) else 1
+    return devices if isinstance(devices, int) else count_devices(devices)
 
 
 def _passes(spec: AnySpec) -> int:

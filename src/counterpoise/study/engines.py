@@ -41,6 +41,7 @@ def run_all(
     *,
     workers: int | None = None,
     threads: int = 1,
+    devices: int = 1,
 ) -> Iterator[OfRun]:
     """Call target(payload, emit) for every run, and yield events as they happen.
 
@@ -55,12 +56,16 @@ def run_all(
         workers: how many processes at a time; None for one a core, and on GPUs no more than their
             memory holds (`_gpus.py`).
         threads: of each process, for torch's operations on the CPU.
+        devices: GPUs, or processes on the CPU, that a run has to itself.
 
     Yields:
         Events, in the order in which they arrive; every run ends with `Finished` or `Failed`.
     """
     gpus = _gpus()
-    asked, workers = workers, max(1, min(workers or os.cpu_count() or 1, len(runs)))
+    if gpus is not None:
+        gpus.each = devices
+    at_once = workers or (os.cpu_count() or 1) // devices
+    asked, workers = workers, max(1, min(at_once, len(runs)))
     waiting = deque((name, 1) for name in runs)
     running: dict[Connection, tuple[str, int, BaseProcess]] = {}
     try:

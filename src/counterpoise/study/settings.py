@@ -217,6 +217,15 @@ class Training:
     watch: tuple[str, ...] = setting(
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )
+    devices: int | str = setting(
+        1, "GPUs, or processes on a CPU, that train one run together, in one node; or all"
+    )
+    sync_batch_norm: bool = setting(
+        True, "of several devices: batch norms take their statistics over the whole batch"
+    )
+    shard: bool = setting(
+        False, "of several devices: each holds a share of the net (FSDP2), for large ones"
+    )
 
     def __post_init__(self) -> None:
         settle(self)
