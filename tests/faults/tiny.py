@@ -40,7 +40,7 @@ PLAN = Plan(
 )
 
 
-def here(target, jobs, workers=None):
+def here(target, jobs, workers=None, devices=1):
     """Run jobs in this process, as `engines.run_all` does in others."""
     for name, job in jobs.items():
         yield Started(name)

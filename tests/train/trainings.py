@@ -48,6 +48,11 @@ def with_batch_norms():
     )
 
 
+def with_dropout():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 3))
+
+
 def sgd(net):
     return train.make_optimizer(net, lr=0.05, weight_decay=1e-3)
 
@@ -79,6 +84,12 @@ TRAININGS = {
     "batch norm": {"loss": nn.CrossEntropyLoss(WEIGHT), "net": with_batch_norms, "size": 17},
     "sharded": {"loss": losses.FocalLoss(2.0, alpha=WEIGHT), "size": 17, "clip_norm": 0.1},
     "sharded adamw": {"loss": nn.CrossEntropyLoss(WEIGHT), "optimizer": adamw},
+    "random": {
+        "loss": losses.FocalLoss(),
+        "net": with_dropout,
+        "size": 17,
+        "augment": train.AUGMENTS["flip"],
+    },
     "sampled": {"loss": losses.FocalLoss(), "sampler": True, "size": 9},
 }
 

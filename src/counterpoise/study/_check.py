@@ -228,7 +228,7 @@ def _check_training(plan: "Plan") -> None:
 def _check_devices(plan: "Plan") -> None:
     t = plan.training
     most = 1024
-    if not (t.devices == "all" or (_is_integer(t.devices) and 1 <= t.devices <= most)):
+    if not (t.devices == "all" or (isinstance(t.devices, int) and 1 <= t.devices <= most)):
         raise ValueError(
             f"training.devices must be a number within 1 .. {most}, or 'all' for all GPUs of a "
             f"node, but got {shown(t.devices)}"

@@ -25,6 +25,9 @@ Target = Callable[[Payload, Emit, int, int], None]
 
 _RESTARTS = 1  # of all processes of a run, when one of them was killed
 _MOST_CHARACTERS = 1500  # of an error: what is written to a pipe at once, others cannot interrupt
+_SIGNALS = {
+    getattr(signal, k) for k in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if k in dir(signal)
+}
 _LINGER = 1.0  # seconds, in which a process that was killed is noticed before those it leaves
 
 
@@ -86,7 +89,6 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
         max_restarts=_RESTARTS,
         start_method=method,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-        signals_to_handle="SIGTERM",
     )
     errors: dict[int, _Error] = {}  # of the last try, by rank
     reader = threading.Thread(target=_pass_on, args=(here, emit, errors), daemon=True)
@@ -94,7 +96,13 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
     import torch
 
     try:
-        with _may_have_children(), _in_silence(), _without_main(), _without_current_folder():
+        with (
+            _may_have_children(),
+            _in_silence(),
+            _same_signals(),
+            _without_main(),
+            _without_current_folder(),
+        ):
             elastic_launch(config, _work)(target, payload, there, torch.get_num_threads())
     except ChildFailedError as failed:
         there.send(None)
@@ -193,6 +201,18 @@ def _may_have_children() -> Iterator[None]:
     finally:
         if daemonic is not None:
             config["daemon"] = daemonic
+
+
+@contextlib.contextmanager
+def _same_signals() -> Iterator[None]:
+    """Put signal handlers back in place of the launcher's, which it leaves behind."""
+    kept = {s: signal.getsignal(s) for s in map(signal.Signals, _SIGNALS)}
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # not in the main thread, nor did the launcher
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,8 @@ def shard(net: nn.Module, least: int = _LEAST) -> nn.Module:
                 taken.update(map(id, own))
                 fully_shard(item, mesh=mesh)
                 taken.update(map(id, item.parameters()))
-    return fully_shard(net, mesh=mesh)
+    fully_shard(net, mesh=mesh)
+    return net
 
 
 def is_sharded(net: nn.Module) -> bool:
