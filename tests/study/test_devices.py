@@ -7,6 +7,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+import safetensors.torch
 import torch
 from tests.study.small import QUICK, plan, prepared, run
 
@@ -14,6 +15,7 @@ from counterpoise.study import Plan, Training, Variant, _ranks, compare, one_run
 from counterpoise.study._gpus import Gpus
 from counterpoise.study.events import Epoch, Failed, Finished
 
+WEIGHTS = "weights.safetensors"
 NET = """
 import os, signal, time
 from pathlib import Path
@@ -74,6 +76,8 @@ def test_a_study_on_two_devices_is_that_on_one(tmp_path):
             np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
             assert {p.name for p in a.folder.iterdir()} == {p.name for p in b.folder.iterdir()}
             assert a.flow == b.flow
+            weights, same = (safetensors.torch.load_file(r.folder / WEIGHTS) for r in (a, b))
+            torch.testing.assert_close(weights, same, rtol=1e-2, atol=1e-3)
     assert {r.run.get("devices") for r in one.records} == {None}
 
 

@@ -12,6 +12,7 @@ _stream.py   running it: first the references, then the learning rates are chose
 events.py    what happens on the way
 engines.py   where runs happen: each in a process of its own
 one_run.py   what one run does
+_ranks.py    the same in several processes, a device each
 record.py    what is kept of it, whole or not at all
 _work.py     its runs, done and to do
 _study.py    what is read back, without torch

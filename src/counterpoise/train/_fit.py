@@ -187,7 +187,7 @@ def fit(
         if on_epoch is not None:
             on_epoch(row)
         if on_state is not None or processes.number > 1:
-            made = _state(rows, net, steps, meter)  # a sharded one is put together by all processes
+            made = _state(rows, net, steps, meter)  # by all, where the net is sharded
             if on_state is not None:
                 on_state(made)
     return rows
@@ -203,8 +203,8 @@ def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") ->
     device = device_of(net)
     return {
         "rows": rows,
-        "net": whole(net.state_dict()),
-        "optimizer": whole(steps.optimizer.state_dict()),
+        "net": whole(net.state_dict(), keep=steps.processes.first),
+        "optimizer": whole(steps.optimizer.state_dict(), keep=steps.processes.first),
         "steps": steps.done,
         "work": meter.done,
         "rng": torch.get_rng_state(),
@@ -262,7 +262,7 @@ class _Steps:
             if self.augment is not None:
                 x = self.augment(x, draws)
             logits = together.net(to_net_input(x, device))
-            value = together.part(self.loss, logits, y.to(device), train.targets[index])
+            value = together.part(self.loss, logits, y.to(device), train.targets, index)
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
             (value * together.number if together.number > 1 else value).backward()

@@ -99,7 +99,9 @@ class Processes:
             norm.process_group = self._alone if alone else group
         return index if alone else index[self.rank :: self.number]
 
-    def part(self, loss: Loss, logits: Tensor, targets: Tensor, batch: Tensor) -> Tensor:
+    def part(
+        self, loss: Loss, logits: Tensor, targets: Tensor, every: Tensor, index: Tensor
+    ) -> Tensor:
         """Return this process's part of a batch's loss; over the processes they add up to it.
 
         Args:
@@ -107,20 +109,22 @@ class Processes:
                 is that of the whole batch; of any other, parts count by their samples.
             logits: of this process's samples.
             targets: theirs.
-            batch: the targets of the whole batch.
+            every: the targets of all training samples.
+            index: those of the whole batch.
         """
         if self.number == 1:
             return loss(logits, targets)
-        if self._is_whole(batch):
+        if self._is_whole(index):
             return loss(logits, targets) / self.number
+        batch = every[index].to(logits.device)
         reduction, normalizer = (getattr(loss, k, None) for k in ("reduction", "normalizer"))
         if reduction == "sum":
             return loss(logits, targets)
         if callable(normalizer):
             of_batch: Any = loss
-            return of_batch(logits, targets, normalizer=normalizer(batch.to(logits.device)))
+            return of_batch(logits, targets, normalizer=normalizer(batch))
         if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss):
-            return _mean_of_torch(loss, logits, targets, batch.to(logits.device))
+            return _mean_of_torch(loss, logits, targets, batch)
         return loss(logits, targets) * (len(targets) / len(batch))
 
     def add_up(self, x: Tensor) -> Tensor:

@@ -68,13 +68,21 @@ def full_state(net: nn.Module) -> dict[str, Tensor]:
     return whole(net.state_dict())
 
 
-def whole(value: Any) -> Any:
-    """Return a state with its sharded tensors put together, on the CPU; all processes call it."""
+def whole(value: Any, keep: bool = True) -> Any:
+    """Return a state with its sharded tensors put together, on the CPU; all processes call it.
+
+    Args:
+        value: mappings, lists, tensors and plain values.
+        keep: False in a process that has no use for it: the tensors are empty there.
+    """
     if isinstance(value, Mapping):
-        return {key: whole(inner) for key, inner in value.items()}
+        return {key: whole(inner, keep) for key, inner in value.items()}
     if isinstance(value, list):
-        return [whole(inner) for inner in value]
-    return value.full_tensor().cpu() if _is_sharded(value) else value
+        return [whole(inner, keep) for inner in value]
+    if not _is_sharded(value):
+        return value
+    full = value.full_tensor()
+    return full.cpu() if keep else full.new_empty(0)
 
 
 def load_net(net: nn.Module, state: Mapping[str, Tensor]) -> None:
