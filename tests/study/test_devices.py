@@ -2,7 +2,9 @@
 
 import dataclasses
 import multiprocessing
+import sys
 import time
+import types
 
 import numpy as np
 import psutil
@@ -11,9 +13,19 @@ import safetensors.torch
 import torch
 from tests.study.small import QUICK, plan, prepared, run
 
-from counterpoise.study import Plan, Training, Variant, _ranks, compare, one_run, open_study
-from counterpoise.study._gpus import Gpus
+from counterpoise.study import (
+    Plan,
+    Training,
+    Variant,
+    _ranks,
+    compare,
+    engines,
+    one_run,
+    open_study,
+)
+from counterpoise.study.engines._gpus import Gpus
 from counterpoise.study.events import Epoch, Failed, Finished
+from counterpoise.study.settings import Engine
 
 WEIGHTS = "weights.safetensors"
 NET = """
@@ -201,6 +213,33 @@ def test_more_gpus_than_there_are_is_said(monkeypatch):
 def test_a_number_of_devices_that_is_none_is_refused(devices):
     with pytest.raises(ValueError, match="devices must be"):
         Plan("digits", training=Training(devices=devices))
+
+
+def test_a_share_of_a_gpu_is_no_device():
+    with pytest.raises(ValueError, match=r"engine.gpus = 0.5 shares .* set engine.gpus = 1"):
+        Plan("digits", training=Training(devices=2), engine=Engine("ray", gpus=0.5))
+
+
+@pytest.mark.parametrize(
+    ("devices", "name", "needs"),
+    [
+        (2, "ray", (2, 4.0, 2.0)),
+        ("all", "ray", (1, 2.0, 1.0)),  # as many as the node gives it
+        (3, "local", (3, 6.0, 3.0)),
+    ],
+)
+def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, devices, name, needs):
+    made = plan(training=dataclasses.replace(QUICK, devices=devices))
+    work, asked = prepared(made, tmp_path), []
+    jobs = {run: work.job(run) for run in work.names("final")}
+    ray = types.SimpleNamespace(run_all=lambda jobs, engine, workers: asked.append(engine))
+    monkeypatch.setitem(sys.modules, "counterpoise.study.engines.ray", ray)
+    monkeypatch.setattr(
+        engines, "run_here", lambda do, jobs, workers, devices: asked.append(devices)
+    )
+    engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0))
+    (found,) = asked
+    assert found == needs[0] if name == "local" else (found.cpus, found.gpus) == needs[1:]
 
 
 def test_one_device_cannot_be_shared_among():

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +75,10 @@ def compare(
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
     devices: str | None = None,
+    engine: str | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    dry_run: Annotated[bool, also("Print the script for slurm, and submit nothing")] = False,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -124,9 +129,16 @@ def compare(
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
-        Runs at a time [default: one per core].
+        Runs at a time [default: one per core; on a cluster, what it has room for].
     devices
         GPUs (or processes on a CPU) that train one run together, or all [default: 1].
+    engine
+        Where runs happen: local, ray or slurm; a run's needs are [engine] of a plan
+        [default: local].
+    address
+        Of a Ray cluster [default: the one that is there, or one on this machine].
+    storage
+        A folder or s3://... to which workers on ray write [default: back to this machine].
     quiet
         Print the results only.
     json
@@ -166,6 +178,8 @@ def compare(
         "references": references,
     }
     plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    where = {"name": engine, "address": address, "storage": storage}
+    plan = _on_engine(plan, {k: v for k, v in where.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
@@ -331,6 +345,11 @@ def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
+
+
+def _on_engine(plan: "Plan", where: dict[str, Any]) -> "Plan":
+    """Return the plan with another engine, which may be said beside a plan.toml, too."""
+    return replace(plan, engine=replace(plan.engine, **where)) if where else plan
 
 
 def _imbalance(text: str) -> dict[str, float | str]:

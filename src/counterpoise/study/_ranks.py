@@ -16,8 +16,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from counterpoise.study.engines import _without_current_folder, _without_main, tune_process
 from counterpoise.study.events import Emit
+from counterpoise.study.process import (
+    die_with_parent,
+    tune_process,
+    without_current_folder,
+    without_main,
+)
 from counterpoise.user_code import RaisedElsewhere, RaisedOutside, raised
 
 Payload = TypeVar("Payload")
@@ -100,8 +105,8 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
             _may_have_children(),
             _in_silence(),
             _same_signals(),
-            _without_main(),
-            _without_current_folder(),
+            without_main(),
+            without_current_folder(),
         ):
             elastic_launch(config, _work)(target, payload, there, torch.get_num_threads())
     except ChildFailedError as failed:
@@ -164,7 +169,7 @@ def _work(target: Target[Any], payload: Any, there: Connection, threads: int) ->
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     rank, number = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         tune_process(threads)
@@ -182,13 +187,6 @@ def _work(target: Target[Any], payload: Any, there: Connection, threads: int) ->
 
 def _ignore(event: object) -> None:
     """Say nothing: the first process does."""
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @contextlib.contextmanager

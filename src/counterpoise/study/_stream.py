@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, gather, keep, with_test
-from counterpoise.study._ranks import count_devices
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import run_all
+from counterpoise.study.engines import opened, run_jobs
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -21,7 +21,6 @@ from counterpoise.study.environment import (
 from counterpoise.study.estimate import Cost, estimate
 from counterpoise.study.events import (
     Chosen,
-    Emit,
     Event,
     Failed,
     Finished,
@@ -30,11 +29,7 @@ from counterpoise.study.events import (
     Prepared,
     Unsaved,
 )
-from counterpoise.study.plan import (
-    Plan,
-    read,
-    write,
-)
+from counterpoise.study.plan import Plan, read, without_engine, write
 from counterpoise.study.spec import (
     AnySpec,
     Job,
@@ -79,11 +74,13 @@ def stream(
 
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data.source))
-    ready = {
-        folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
-        for folder, plan in plans.items()
-    }
     with ExitStack() as locks:
+        for plan in list(plans.values())[:1]:  # studies side by side share an engine
+            locks.enter_context(opened(plan.engine))
+        ready = {
+            folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
+            for folder, plan in plans.items()
+        }
         works = []
         for folder in plans:
             locks.enter_context(_held(folder))
@@ -149,6 +146,7 @@ def _prepare(
     from counterpoise.data import encoded, fingerprint
     from counterpoise.study._check_data import check_plan_on
 
+    engine, asked = asked.engine, without_engine(asked)
     known = _known_study(folder)
     before, decided = _plans_of(known)
     plan = carry_over(asked, before, decided) if before and decided else asked
@@ -174,13 +172,15 @@ def _prepare(
     if before and asked == decided:  # the study's own plan.toml
         asked = before
     resumed = resumed and not defaults
+    plan, asked = replace(plan, engine=engine), replace(asked, engine=engine)
     return _Ready(plan, asked, splits, numbers, left_out, defaults, cost, resumed)
 
 
 def _plans_of(known: record.Content | None) -> tuple[Plan | None, Plan | None]:
     """Return the plan that was asked for and the one that was decided; None for unknown ones."""
     try:
-        return (read(known["asked"]), read(known["plan"])) if known else (None, None)
+        asked, plan = (read(known[k]) for k in ("asked", "plan")) if known else (None, None)
+        return (without_engine(asked), without_engine(plan)) if asked and plan else (None, None)
     except ValueError:
         return None, None
 
@@ -215,8 +215,7 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
         for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
-    devices = max((_devices(job.spec) for job in jobs.values()), default=1)
-    for event in run_all(_train_run, jobs, workers=workers, devices=devices) if jobs else ():
+    for event in run_jobs(jobs, works[0].plan.engine, workers=workers) if jobs else ():
         if isinstance(event, Failed):
             work = owner[event.run]
             work.failed[event.run] = event.reason
@@ -269,22 +268,9 @@ def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned
     )
 
 
-def _devices(spec: AnySpec) -> int:
-    """Return how many devices a run takes, of those that there are."""
-    devices = spec.training.devices if isinstance(spec, RunSpec) else 1
-    return devices if isinstance(devices, int) else count_devices(devices)
-
-
 def _passes(spec: AnySpec) -> int:
     """Return how often a run sees the data; a classical model takes about as long as an epoch."""
     return spec.training.epochs if isinstance(spec, RunSpec) else 1
-
-
-def _train_run(job: Job, emit: Emit) -> None:
-    """Train, in a worker: imported there alone, as the parent needs none of it."""
-    from counterpoise.study.one_run import train_run
-
-    train_run(job, emit)
 
 
 @contextmanager

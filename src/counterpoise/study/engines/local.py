@@ -1,7 +1,6 @@
 """The local engine: each run in a process of its own, as many at a time as there are cores."""
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,9 +13,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
 
-from counterpoise.study._gpus import Gpus
+from counterpoise.study.engines._gpus import Gpus
+from counterpoise.study.engines.worker import ending
 from counterpoise.study.events import Emit, Failed, Finished, OfRun, Started
-from counterpoise.user_code import raised
+from counterpoise.study.process import (
+    die_with_parent,
+    tune_process,
+    without_current_folder,
+    without_main,
+)
 
 Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit], None]
@@ -29,10 +34,7 @@ _PRELOADED = [
     "counterpoise.references",
     "counterpoise.study.one_run",
 ]
-_MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
 _ATTEMPTS = 2  # a worker that was killed is started once more
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEEP = 1 << 30
 
 
 def run_all(
@@ -120,7 +122,7 @@ def _start(
     here, there = context.Pipe(duplex=False)
     work = (target, run, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
-    with _without_main(), _without_current_folder():
+    with without_main(), without_current_folder():
         for pause in (0.1, 0.5, 2.0, None):
             try:
                 process.start()
@@ -131,42 +133,6 @@ def _start(
                 time.sleep(pause)
     there.close()  # so that the process's end is the only one, and its death is noticed
     return here, process
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep the caller's script out of the workers, which need no more than their imports.
-
-    Otherwise each worker would execute the script first, and one without an
-    `if __name__ == "__main__"` would start the study again.
-    """
-    main = sys.modules["__main__"]
-    kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
-    main.__dict__["__spec__"] = None
-    try:
-        yield
-    finally:
-        del main.__dict__["__spec__"]
-        main.__dict__.update(kept)
-
-
-@contextlib.contextmanager
-def _without_current_folder() -> Iterator[None]:
-    """Let the processes that are started import nothing from the current folder by themselves.
-
-    They begin as `python -c`, which would look there first, for `signal` or `secrets`, too. What a
-    plan names is found there later, as in the parent.
-    """
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _receive(connection: Connection) -> OfRun | None:
@@ -194,52 +160,14 @@ def _work(
 ) -> None:
     """Do a run, in its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
+    threading.Thread(target=die_with_parent, daemon=True).start()
+
+    def work() -> None:
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
         target(payload, connection.send)
-    except BaseException as error:  # the user's net may call sys.exit
-        reason = raised(error)
-        reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
-        last: OfRun = Failed(run, reason, outside=isinstance(error, OSError))
-    else:
-        last = Finished(run)
+
+    last = ending(run, work)
     with contextlib.suppress(OSError):  # nobody listens any more
         connection.send(last)
-
-
-def _die_with_parent() -> None:
-    """End this process when the one that asked for it is gone: nobody would get its results."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def peak_memory_mb() -> float | None:
-    """Return the most memory that this process has held, in MB; None where it is not known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def tune_process(threads: int) -> None:
-    """Make this process a good worker: its number of threads, no denormals, memory that is kept.
-
-    glibc gives memory of some hundred kB back to the system as soon as it is freed, and every
-    tensor of that size then costs a page fault per 4 kB when it is next written.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _KEEP)
-            mallopt(_M_TRIM_THRESHOLD, _KEEP)
