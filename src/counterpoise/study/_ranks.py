@@ -29,7 +29,7 @@ Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit, int, int], None]
 
 _RESTARTS = 1  # of all processes of a run, when one of them was killed
-_MOST_CHARACTERS = 1500  # of an error: what is written to a pipe at once, others cannot interrupt
+_MOST_BYTES = 1500  # of a text: a pipe takes 4096 at once, with no other process's in between
 _SIGNALS = {
     getattr(signal, k) for k in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if k in dir(signal)
 }
@@ -74,6 +74,7 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
         RaisedElsewhere: what one of them raised; the text says it, and a note has its traceback.
         ChildProcessError: one of them was killed again and again.
     """
+    import torch
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -83,6 +84,7 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
     if method == "forkserver":
         context.set_forkserver_preload(["counterpoise.study.one_run"])
     here, there = context.Pipe(duplex=False)
+    handles = "signals_to_handle" in LaunchConfig.__dataclass_fields__  # not in torch 2.6
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -94,12 +96,13 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
         max_restarts=_RESTARTS,
         start_method=method,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        **({"signals_to_handle": ""} if handles else {}),
     )
     errors: dict[int, _Error] = {}  # of the last try, by rank
-    reader = threading.Thread(target=_pass_on, args=(here, emit, errors), daemon=True)
+    refused: list[Exception] = []
+    reader = threading.Thread(target=_pass_on, args=(here, emit, errors, refused), daemon=True)
     reader.start()
-    import torch
-
+    failed = None
     try:
         with (
             _may_have_children(),
@@ -109,13 +112,16 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
             without_current_folder(),
         ):
             elastic_launch(config, _work)(target, payload, there, torch.get_num_threads())
-    except ChildFailedError as failed:
-        there.send(None)
+    except ChildFailedError as error:
+        failed = error.get_first_failure()
+    finally:
+        there.send(None)  # the last that is read
         reader.join()
-        rank, failure = failed.get_first_failure()
-        raise _error(rank, number, failure.exitcode, errors) from None
-    there.send(None)  # the last that is read
-    reader.join()
+    if failed is not None:
+        rank, failure = failed
+        raise _error(rank, number, failure.exitcode, errors)
+    if refused:
+        raise refused[0]
 
 
 def join(backend: str) -> None:
@@ -135,8 +141,8 @@ class _Error:
     """An error of one of the processes."""
 
     rank: int
-    text: str
     outside: bool
+    text: str
     where: str  # its traceback
 
 
@@ -153,15 +159,20 @@ def _error(rank: int, number: int, exit_code: int, errors: dict[int, _Error]) ->
     return error
 
 
-def _pass_on(here: Connection, emit: Emit, errors: dict[int, _Error]) -> None:
-    """Receive what the processes send, until None."""
+def _pass_on(
+    here: Connection, emit: Emit, errors: dict[int, _Error], refused: list[Exception]
+) -> None:
+    """Receive what the processes send, until None: they would wait for a reader."""
     while (sent := here.recv()) is not None:
         if isinstance(sent, _Error):
             errors[sent.rank] = sent
-        else:
-            errors.clear()  # they are running again
-            with contextlib.suppress(OSError):  # nobody listens any more
+            continue
+        errors.clear()  # they are running again
+        try:
+            if not refused:
                 emit(sent)
+        except Exception as error:  # nobody listens any more
+            refused.append(error)
 
 
 def _work(target: Target[Any], payload: Any, there: Connection, threads: int) -> None:
@@ -177,10 +188,10 @@ def _work(target: Target[Any], payload: Any, there: Connection, threads: int) ->
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         target(payload, _ignore if rank else there.send, rank, number)
     except BaseException as error:
-        where = traceback.format_exc()[-_MOST_CHARACTERS:]
-        text = raised(error)[:_MOST_CHARACTERS]
+        text, where = raised(error).encode("utf-8", "replace"), traceback.format_exc().encode()
+        sent = (b.decode("utf-8", "ignore") for b in (text[:_MOST_BYTES], where[-_MOST_BYTES:]))
         with contextlib.suppress(OSError):
-            there.send(_Error(rank, text, isinstance(error, OSError), where))
+            there.send(_Error(rank, isinstance(error, OSError), *sent))
         time.sleep(_LINGER * isinstance(error, RuntimeError))  # perhaps another one was killed
         os._exit(1)
 

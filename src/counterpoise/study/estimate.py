@@ -41,7 +41,8 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
         a_sample = _seconds_a_sample(plan, data)
     except Exception:  # the user's own net, loss or device may raise anything
         return None
-    devices = count_devices(plan.training.devices)
+    asked = plan.training.devices
+    devices = asked if isinstance(asked, int) else count_devices(asked)
     at_once = workers or max(1, (os.cpu_count() or 1) // devices)
     share = 1 - plan.training.validation * (data.validation is None)
     samples = share * len(data.train)

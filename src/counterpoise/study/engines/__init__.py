@@ -65,9 +65,13 @@ def run_jobs(
 
 
 def _devices(jobs: Mapping[str, Job], engine: Engine) -> int:
-    """Return how many devices each run takes; "all" are those of this machine."""
-    every = [job.spec.training.devices for job in jobs.values() if isinstance(job.spec, RunSpec)]
-    numbers = [n if isinstance(n, int) else 1 for n in every]
-    if engine.name == "local" and "all" in every:
-        numbers.append(count_devices("all"))
-    return max(numbers, default=1)
+    """Return how many devices each run takes; "all" are those of this machine.
+
+    Raises:
+        ValueError: this machine has fewer GPUs, and the runs are to be here.
+    """
+    specs = [job.spec for job in jobs.values()]
+    every = {spec.training.devices for spec in specs if isinstance(spec, RunSpec)}
+    if engine.name == "local":
+        return max(map(count_devices, every), default=1)
+    return max((n for n in every if isinstance(n, int)), default=1)
