@@ -84,7 +84,6 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
     if method == "forkserver":
         context.set_forkserver_preload(["counterpoise.study.one_run"])
     here, there = context.Pipe(duplex=False)
-    handles = "signals_to_handle" in LaunchConfig.__dataclass_fields__  # not in torch 2.6
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -96,8 +95,8 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
         max_restarts=_RESTARTS,
         start_method=method,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-        **({"signals_to_handle": ""} if handles else {}),
     )
+    config.signals_to_handle = ""  # ours stay; torch 2.6 does not ask
     errors: dict[int, _Error] = {}  # of the last try, by rank
     refused: list[Exception] = []
     reader = threading.Thread(target=_pass_on, args=(here, emit, errors, refused), daemon=True)
