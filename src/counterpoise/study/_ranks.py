@@ -33,7 +33,7 @@ _MOST_BYTES = 1500  # of a text: a pipe takes 4096 at once, with no other proces
 _SIGNALS = {
     getattr(signal, k) for k in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if k in dir(signal)
 }
-_LINGER = 1.0  # seconds, in which a process that was killed is noticed before those it leaves
+_LINGER = 2.0  # seconds, in which a process that was killed is noticed before those it leaves
 
 
 def count_devices(devices: int | str) -> int:

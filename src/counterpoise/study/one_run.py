@@ -6,9 +6,9 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
+from counterpoise.study._following import Following
 from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
@@ -290,7 +291,7 @@ class _Training:
             start = int(t.deferred * t.epochs)
             self.each_epoch.append(losses.DeferredReweighting(loss, weight, start))
         elif variant.sampler == "progressive":
-            loss = _Following(lambda counts: make(counts, **settings), self.sampler, self.device)
+            loss = Following(lambda counts: make(counts, **settings), self.sampler, self.device)
             self.each_epoch.append(loss)
         return loss.to(self.device) if isinstance(loss, nn.Module) else loss
 
@@ -347,38 +348,6 @@ def _devices(before: list[int], number: int) -> dict[str, list[int]]:
 def _fed(inputs: Tensor) -> Tensor:
     """Samples as a net gets them: uint8 images are scaled to 0 .. 1."""
     return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
-
-
-class _Following(nn.Module):
-    """A loss built anew in each epoch from the sampler's class counts."""
-
-    def __init__(
-        self,
-        make: Callable[[Tensor], nn.Module],
-        sampler: samplers.ProgressiveSampler,
-        device: torch.device,
-    ) -> None:
-        super().__init__()
-        self.make, self.sampler, self.device = make, sampler, device
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Build the loss of an epoch."""
-        self.inner = self.make(self.sampler.seen_counts(epoch)).to(self.device)
-
-    def forward(self, logits: Tensor, target: Tensor, **settings: Any) -> Tensor:
-        """Return the loss."""
-        return self.inner(logits, target, **settings)
-
-    @property
-    def normalizer(self) -> Any:
-        """That of the epoch's loss, as `train.fit` asks for it, if it has one."""
-        return self.inner.normalizer
-
-    @property
-    def reduction(self) -> Any:
-        """The same."""
-        return self.inner.reduction
 
 
 def _peak_memory_mb() -> float | None:
