@@ -71,6 +71,17 @@ class Storage:
             return []
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
+    def tree(self, folder: str) -> set[str]:
+        """Return the paths of all files below a folder, relative to it."""
+        if self.folder is not None:
+            top = self.folder / folder
+            return {p.relative_to(top).as_posix() for p in top.glob("*/*")}
+        with _as_os_error(self.where):
+            self.fs.invalidate_cache()
+            top = f"{self.root}/{folder}/"
+            found = self.fs.find(top)
+        return {path[path.index(top) + len(top) :] for path in found if top in path}
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         with suppress(FileNotFoundError):

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from counterpoise.user_code import use_folder
 if TYPE_CHECKING:
     import numpy as np
 
-SENT_EVERY = 10.0  # seconds, of a run's checkpoint
+_PAUSE, _RATE = 2.0, 1e7  # of checkpoints: seconds at least between two, and bytes a second
 _THREADS = 1  # of torch in each run, as in the engine `local`
 _MUST_AGREE = ("counterpoise", "torch", "python", "kernels")
 
@@ -318,20 +319,20 @@ class _Sender:
 
     def __init__(self, folder: Path, emit: Emit, send: Callable[[bytes], None]) -> None:
         self.path, self.emit, self.send = folder / record.CHECKPOINT, emit, send
-        self.sent, self.version = time.monotonic(), 0
+        self.next, self.version = time.monotonic() + _PAUSE, 0
 
     def on_event(self, event: OfRun) -> None:
         """Pass an event on; send the checkpoint if it is another one than that sent last."""
         self.emit(event)
-        if time.monotonic() - self.sent < SENT_EVERY:
+        if time.monotonic() < self.next:
             return
-        try:
+        with suppress(OSError):  # there is none yet, or the storage does not answer just now
             version = os.stat(self.path).st_mtime_ns
             if version != self.version:
-                self.send(files.read(self.path))
-        except OSError:  # there is none yet, or the storage does not answer just now
-            return
-        self.sent, self.version = time.monotonic(), version
+                content = files.read(self.path)
+                self.send(content)
+                self.next = time.monotonic() + max(_PAUSE, len(content) / _RATE)
+                self.version = version
 
 
 class _Stored:

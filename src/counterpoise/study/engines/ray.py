@@ -11,6 +11,8 @@ the checkpoint that came last. When the driver is killed, its tasks end; the sam
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import queue
 import socket
@@ -45,12 +47,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 _TAKEN_EVERY = 0.25  # seconds, from the mailbox
+_LOOKED_EVERY = 1.0  # seconds, where nothing happens
 _SENT_EVERY = 0.5  # seconds, to it
 _COUNTED_EVERY = 5.0  # seconds: machines can come and go
+_NOTED_EVERY = 10.0  # seconds, in a storage
 _ANSWER = 60.0  # seconds, for a machine's first answer
 _WAITING = 2  # runs that are submitted ahead, times those that there is room for
 
-Ended = tuple[str, Any, BaseException | None]  # a run, its `Result`, or why there is none
+STUDY = "study.json"
+
+Ended = tuple[str, Any, BaseException | None]
+"""A run, its `Result` or its end, or why there is none; of no run, what the mailbox had."""
 
 
 @contextmanager
@@ -110,13 +117,15 @@ def _check_machines(engine: Engine) -> None:
         return found
 
     task = ray.remote(num_cpus=0, max_retries=0)(look)
-    asked = {
-        n["NodeManagerHostname"]: task.options(scheduling_strategy=OnNode(n["NodeID"], False))
+    answers = [
+        (
+            n["NodeManagerHostname"],
+            task.options(scheduling_strategy=OnNode(n["NodeID"], False)).remote(),
+        )
         for n in ray.nodes()
         if n["Alive"]
-    }
-    answers = {host: asking.remote() for host, asking in asked.items()}
-    for host, answer in answers.items():
+    ]
+    for host, answer in answers:
         try:
             found = ray.get(answer, timeout=_ANSWER)
         except exceptions.RayError as error:
@@ -160,6 +169,8 @@ class _Driver:
         self.ends: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
         self.storage = Storage(engine.storage) if engine.storage else None
+        for study in {job.study for job in jobs.values()} if self.storage else ():
+            self.storage.write(STUDY, files.read(study / STUDY))  # type: ignore[union-attr]
         self.parcels, self.samples, self.blocks = {}, {}, {}
         for study in dict.fromkeys(job.study for job in jobs.values()):
             of_study = {name: job for name, job in jobs.items() if job.study == study}
@@ -168,9 +179,10 @@ class _Driver:
             self.code = parcel.key
         here = OnNode(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"num_cpus": 0, "scheduling_strategy": here}
-        self.mailbox = ray.remote(_Mailbox).options(**options).remote()
+        self.mailbox: Any = ray.remote(_Mailbox).options(**options).remote()
         self.task = self._task()
-        self.counted = self.taken = 0.0
+        self.counted = self.noted = self.next = 0.0
+        self.asked = False  # for news; the answer comes when there are some
         self.room = 1
 
     def _task(self) -> Any:
@@ -192,11 +204,11 @@ class _Driver:
             for _ in range(self._window() - len(self.flying)):
                 if self.waiting:
                     self._submit(self.waiting.popleft())
+            if not self.asked and time.monotonic() > self.next:
+                self._ask_for_news()
             with suppress(queue.Empty):
-                yield from self._on_end(*self.ends.get(timeout=_TAKEN_EVERY))
-            if time.monotonic() - self.taken > _TAKEN_EVERY:
-                self.taken = time.monotonic()
-                yield from self._news()
+                name, result, error = self.ends.get(timeout=_LOOKED_EVERY)
+                yield from self._on_end(name, result, error) if name else self._on_news(result)
 
     def close(self) -> None:
         """End what still runs."""
@@ -328,9 +340,18 @@ class _Driver:
             found = _parcel.blocks(self.samples[study])
             self.blocks[study] = {first: ray.put(block) for first, block in found}
 
-    def _news(self) -> Iterator[OfRun]:
+    def _ask_for_news(self) -> None:
+        self.asked, news = True, self.mailbox.take.remote()
+
+        def on_answer(future: Future) -> None:
+            self.ends.put(("", None if future.exception() else future.result(), None))
+
+        news.future().add_done_callback(on_answer)
+
+    def _on_news(self, news: Any) -> Iterator[OfRun]:
         """Yield the events that have come, and write the checkpoints."""
-        events, checkpoints = ray.get(self.mailbox.take.remote())
+        self.asked, self.next = False, time.monotonic() + _TAKEN_EVERY
+        events, checkpoints = news or ([], {})
         for name, content in checkpoints.items():
             if name in self.flying:
                 with suppress(OSError):  # the next one may fit
@@ -345,6 +366,11 @@ class _Driver:
             flight.note.on_event(event)
             if not isinstance(event, Started):
                 yield event
+        if self.storage is not None and time.monotonic() - self.noted > _NOTED_EVERY:
+            self.noted = time.monotonic()
+            notes = {name: f.note.content for name, f in self.flying.items() if f.note is not None}
+            with suppress(OSError):  # nothing depends on it
+                self.storage.write(record.NOTE, json.dumps(notes).encode())
 
 
 class _Mailbox:
@@ -353,17 +379,22 @@ class _Mailbox:
     def __init__(self) -> None:
         self.events: list[tuple[str, OfRun]] = []
         self.checkpoints: dict[str, bytes] = {}
+        self.some = asyncio.Event()
 
-    def put(self, host: str, events: list[OfRun]) -> None:
+    async def put(self, host: str, events: list[OfRun]) -> None:
         """Keep events."""
         self.events += [(host, event) for event in events]
+        self.some.set()
 
-    def put_checkpoint(self, name: str, content: bytes) -> None:
+    async def put_checkpoint(self, name: str, content: bytes) -> None:
         """Keep a run's checkpoint, in place of an earlier one."""
         self.checkpoints[name] = content
+        self.some.set()
 
-    def take(self) -> tuple[list[tuple[str, OfRun]], dict[str, bytes]]:
-        """Return all that has come, and forget it."""
+    async def take(self) -> tuple[list[tuple[str, OfRun]], dict[str, bytes]]:
+        """Return all that has come, as soon as something has, and forget it."""
+        await self.some.wait()
+        self.some.clear()
         taken, self.events, self.checkpoints = (self.events, self.checkpoints), [], {}
         return taken
 
