@@ -34,8 +34,8 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.environment import processor
+from counterpoise.study.process import tune_process
 
 SHAPES = ["32x4x28x28", "32x8x14x14", "64x64x28x28", "16x256x56x56", "8x320x64x64"]
 SHAPES += ["8192x768", "4096x4096"]

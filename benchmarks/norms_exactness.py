@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.environment import processor
+from counterpoise.study.process import tune_process
 
 SIZES = [(32, 8, 14, 14), (64, 16, 28, 28), (64, 64, 28, 28), (8192, 768)]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -30,8 +30,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from counterpoise import data, models, norms, train
 from counterpoise.study import Plan, Training, stream
-from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.events import Epoch, Failed, Progress
+from counterpoise.study.process import tune_process
 
 WARM = 10
 NETS = {

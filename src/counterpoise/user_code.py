@@ -15,6 +15,14 @@ _PYTHON = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
+class RaisedElsewhere(Exception):
+    """Error of another process; its text is what `raised` says of it there."""
+
+
+class RaisedOutside(RaisedElsewhere, OSError):
+    """The same of an `OSError`."""
+
+
 def source_file(module: str) -> Path | None:
     """Return the source file of a module; None where there is none.
 
@@ -46,6 +54,8 @@ def raised(error: BaseException) -> str:
         ...     print(raised(error).partition(" (")[0])
         ValueError: invalid literal for int() with base 10: 'x'
     """
+    if isinstance(error, RaisedElsewhere):
+        return str(error)
     try:
         text = str(error)
     except Exception:  # of a class of the user's

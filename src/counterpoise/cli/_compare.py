@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # of [data] in a plan
 _READING = ("target", "drop", "keep", "group", "test", "split", "missing_labels", "cache")
-_TRAINING = ("model", "epochs", "batch_size", "resize")
+_TRAINING = ("model", "epochs", "batch_size", "resize", "devices")
 
 
 def compare(
@@ -74,6 +74,7 @@ def compare(
     references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
+    devices: str | None = None,
     engine: str | None = None,
     address: str | None = None,
     storage: str | None = None,
@@ -129,6 +130,8 @@ def compare(
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
         Runs at a time [default: one per core; on a cluster, what it has room for].
+    devices
+        GPUs (or processes on a CPU) that train one run together, or all [default: 1].
     engine
         Where runs happen: local, ray or slurm; a run's needs are [engine] of a plan
         [default: local].
@@ -171,6 +174,7 @@ def compare(
         "resize": resize,
         "cache": cache,
         "time": time,
+        "devices": _count_or_word(devices),
         "references": references,
     }
     plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
@@ -376,6 +380,10 @@ def _sides(text: str) -> int | list[int]:
     if not all(n.isdecimal() for n in sides) or len(sides) > 2:
         raise ValueError(f"--image-size must be like 224 or 180x240, but got {text!r}")
     return int(text) if len(sides) == 1 else [int(n) for n in sides]
+
+
+def _count_or_word(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _number_or_word(text: str) -> float | str:

@@ -6,8 +6,9 @@ themselves.
 
 **Who shares the samples among the processes?** Some frameworks do it for every sampler they meet,
 and these would be shared a second time: each process would see a share of its share. Switch one of
-the two off: Lightning, `Trainer(use_distributed_sampler=False)`; or, as for Accelerate's `prepare`,
-the sampler, `num_replicas=1, rank=0`, which draws the whole epoch in every process.
+the two off: Lightning, `Trainer(use_distributed_sampler=False)`; or, as for Accelerate's `prepare`
+and `counterpoise.train.fit`, the sampler, `num_replicas=1, rank=0`, which draws the whole epoch in
+every process.
 
 **Sampler and loss never balance twice.** A sampler changes how often the loss sees each class, so a
 loss that is built from the counts of the data set balances a second time what the sampler has

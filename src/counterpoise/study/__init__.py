@@ -13,6 +13,8 @@ _stream.py   running it: first the references, then the learning rates are chose
 events.py    what happens on the way
 engines/     where runs happen: on this machine, or on a cluster
 one_run.py   what one run does
+process.py   how a process of ours starts and ends
+_ranks.py    the same in several processes, a device each
 record.py    what is kept of it, whole or not at all
 _work.py     its runs, done and to do
 _study.py    what is read back, without torch

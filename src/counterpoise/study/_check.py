@@ -190,6 +190,7 @@ def _check_training(plan: "Plan") -> None:
         _word("training.watch", split, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
+    _check_devices(plan)
     bounds: list[tuple[str, object, float, float]] = [
         ("training.epochs", t.epochs, 0, 100_000),
         ("training.batch_size", t.batch_size, 0, 1_000_000),
@@ -222,6 +223,26 @@ def _check_training(plan: "Plan") -> None:
         raise ValueError(
             "training.watch must not hold 'test' while lr is 'auto': the test split is read once, "
             "after all choices; watch 'validation', or give lr a number"
+        )
+
+
+def _check_devices(plan: "Plan") -> None:
+    t = plan.training
+    most = 1024
+    if not (t.devices == "all" or (isinstance(t.devices, int) and 1 <= t.devices <= most)):
+        raise ValueError(
+            f"training.devices must be a number within 1 .. {most}, or 'all' for all GPUs of a "
+            f"node, but got {shown(t.devices)}"
+        )
+    if t.shard and t.devices == 1:
+        raise ValueError(
+            "training.shard = true shares a net among devices, but training.devices is 1; set it "
+            "to 2 or more, or to 'all'"
+        )
+    if t.devices != 1 and 0 < plan.engine.gpus < 1:
+        raise ValueError(
+            f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but training.devices = "
+            f"{t.devices!r} needs a whole one for each device; set engine.gpus = 1"
         )
 
 
@@ -263,6 +284,8 @@ def _check_types(plan: "Plan") -> None:
             value, default = getattr(table, key), f.default
             if key == "lr":
                 fits = isinstance(value, str) or _is_number(value)
+            elif key == "devices":
+                fits = isinstance(value, str) or _is_integer(value)
             elif key == "image_size":
                 fits = _is_integer(value) or _are_sides(value)
             elif key == "options":

@@ -76,6 +76,8 @@ def check_run(path: Path, run: Content, classes: int) -> None:
         if run.get(kind) is not None:
             _need(path, run, {kind: _mapping()})
             _need(path, run[kind], _of_scores(classes))
+    if "devices" in run:
+        _need(path, run, {"devices": _list(_count)})
     if run.get("tau") is not None:
         _need(path, run, {"tau": _number})
 

@@ -141,10 +141,10 @@ class Study:
         found: dict[str, list[Record]] = {}
         for classical in (False, True):  # these depend on other libraries
             runs = [r for r in (*self.records, *self.tuning) if r.classical is classical]
-            every = [json.dumps(r.run.get("environment"), sort_keys=True) for r in runs]
+            every = [json.dumps(_environment(r), sort_keys=True) for r in runs]
             usual = json.loads(max(every, key=every.count)) if every else {}
             for r in runs:
-                if said := differences(r.run.get("environment") or {}, usual or {}):
+                if said := differences(_environment(r), usual):
                     found.setdefault(", ".join(said), []).append(r)
         return found
 
@@ -280,3 +280,9 @@ class Study:
         if self.plan.metric == "accuracy":
             return max(self.data["test_counts"]) / sum(self.data["test_counts"])
         return None
+
+
+def _environment(record: Record) -> dict[str, str]:
+    """Return a run's environment, with the numbers of devices that it was trained on."""
+    devices = " then ".join(map(str, record.run.get("devices", ())))
+    return {**(record.run.get("environment") or {}), **({"devices": devices} if devices else {})}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from counterpoise.study._ranks import count_devices
 from counterpoise.study.plan import Plan
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
         a_sample = _seconds_a_sample(plan, data)
     except Exception:  # the user's own net, loss or device may raise anything
         return None
-    at_once = workers or os.cpu_count() or 1
+    asked = plan.training.devices
+    devices = asked if isinstance(asked, int) else count_devices(asked)
+    at_once = workers or max(1, (os.cpu_count() or 1) // devices)
     share = 1 - plan.training.validation * (data.validation is None)
     samples = share * len(data.train)
 
@@ -53,7 +56,7 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
         rounds = math.ceil(trials / at_once) + math.ceil(finals / at_once)
         lanes = min(at_once, max(trials, finals, 1))
         shared = _SHARED if lanes > 1 else 1.0
-        return passes * a_sample * shared / lanes + rounds * _START
+        return passes * a_sample / devices * shared / lanes + rounds * _START
 
     return seconds
 

@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
-from counterpoise.study import record
+from counterpoise.study import _ranks, record
+from counterpoise.study._following import Following
 from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
@@ -54,12 +55,20 @@ def train_run(job: Job, emit: Emit) -> None:
                 _fit_reference(job, job.spec)
             elif isinstance(job.spec, ClassicalSpec):
                 _fit(job, job.spec)
-            else:
+            elif (number := _ranks.count_devices(job.spec.training.devices)) == 1:
                 _Training(job).run(folder, emit)
+            else:
+                _ranks.launch(_train_together, job, number, emit)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
+
+
+def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:
+    """Train by a job's spec, in one of the processes that do so together; the first one writes."""
+    _Training(job, rank, number).run(job.folder, emit)
+    torch.distributed.destroy_process_group()
 
 
 def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
@@ -180,10 +189,11 @@ def _score(
 
 
 class _Training:
-    """All that one training needs, made from its spec."""
+    """All that one training needs, made from its spec; in each process that takes part in it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, rank: int = 0, number: int = 1) -> None:
         self.spec = spec = cast(RunSpec, job.spec)
+        self.rank, self.number = rank, number
         t = spec.training
         self.num_classes, self.environment = job.num_classes, run_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -204,27 +214,43 @@ class _Training:
         if ":" in t.model:
             inputs = _fed(self.splits["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
-        self.optimizer = train.make_optimizer(
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        t = self.spec.training
+        return train.make_optimizer(
             self.net,
             t.optimizer,
-            lr=spec.lr,
+            lr=self.spec.lr,
             momentum=t.momentum,
             weight_decay=t.weight_decay,
         )
+
+    def _join(self) -> None:
+        """Join the other processes: from here on the samplers would share by themselves."""
+        t = self.spec.training
+        _ranks.join("nccl" if self.device.type == "cuda" else "gloo")
+        if t.sync_batch_norm:
+            self.net = train.sync_batch_norm(self.net)
+        if t.shard:
+            self.net = train.shard(self.net)
 
     def run(self, folder: Path, emit: Emit) -> None:
         """Train to the end, from the last checkpoint if there is one, and write the record."""
         begin = time.perf_counter()
         final = self.spec.stage == "final"
-        flow = self._first_step() if final else None
+        flow = self._first_step() if final and not self.rank else None
+        if self.number > 1:
+            self._join()
         t, name = self.spec.training, folder.name
+        state = record.load_checkpoint(folder, self.environment) or {}
+        devices = _devices(state.pop("devices", []), self.number) if t.devices != 1 else {}
         rows = train.fit(
             self.net,
             self.loss,
             self.splits["train"],
             epochs=t.epochs,
             batch_size=t.batch_size,
-            optimizer=self.optimizer,
+            optimizer=self._make_optimizer(),
             schedule=train.SCHEDULES[t.schedule](t.warmup),
             clip_norm=t.clip_norm or None,
             seed=self.spec.seed,
@@ -232,17 +258,21 @@ class _Training:
             augment=resolve("augment", t.augment, train.AUGMENTS),
             each_epoch=self.each_epoch,
             watch={split: self.splits[split] for split in t.watch},
-            state=record.load_checkpoint(folder, self.environment),
+            state=state or None,
             on_epoch=lambda row: emit(Epoch(name, row)),
             on_progress=lambda share: emit(Progress(name, share)),
-            on_state=lambda state: record.save_checkpoint(folder, state, self.environment),
+            on_state=lambda state: record.save_checkpoint(
+                folder, state | devices, self.environment
+            ),
         )
         contents, found = self._evaluate(final)
+        if self.rank:
+            return
         seconds = [row.pop("seconds") for row in rows]
         contents["history.jsonl"] = record.to_jsonl(rows)
         if flow is not None:
             contents["probe.json"] = record.to_json(flow)
-        run = {"spec": self.spec.to_json(), "environment": self.environment, **found}
+        run = {"spec": self.spec.to_json(), "environment": self.environment, **found, **devices}
         timing = {
             "epochs_seconds": seconds,
             "seconds": time.perf_counter() - begin,
@@ -261,7 +291,7 @@ class _Training:
             start = int(t.deferred * t.epochs)
             self.each_epoch.append(losses.DeferredReweighting(loss, weight, start))
         elif variant.sampler == "progressive":
-            loss = _Following(lambda counts: make(counts, **settings), self.sampler, self.device)
+            loss = Following(lambda counts: make(counts, **settings), self.sampler, self.device)
             self.each_epoch.append(loss)
         return loss.to(self.device) if isinstance(loss, nn.Module) else loss
 
@@ -297,43 +327,27 @@ class _Training:
             return {}, found
         return {
             "predictions.npz": record.npz(**kept, **self.rows),
-            "weights.safetensors": record.tensors(self.net.state_dict()),
+            "weights.safetensors": record.tensors(train.full_state(self.net)),
             **self.features,
         }, found
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
-        logits = train.predict_logits(self.net, self.splits[name].inputs).float()
+        inputs = self.splits[name].inputs
+        logits = train.predict_logits(self.net, inputs, shared=self.number > 1).float()
         if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
             return logits * self.loss.scale.cpu()  # of a cosine head
         return logits
 
 
+def _devices(before: list[int], number: int) -> dict[str, list[int]]:
+    """Return the record's entry: the number of devices, and of those before it was resumed."""
+    return {"devices": before if before[-1:] == [number] else [*before, number]}
+
+
 def _fed(inputs: Tensor) -> Tensor:
     """Samples as a net gets them: uint8 images are scaled to 0 .. 1."""
     return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
-
-
-class _Following(nn.Module):
-    """A loss built anew in each epoch from the sampler's class counts."""
-
-    def __init__(
-        self,
-        make: Callable[[Tensor], nn.Module],
-        sampler: samplers.ProgressiveSampler,
-        device: torch.device,
-    ) -> None:
-        super().__init__()
-        self.make, self.sampler, self.device = make, sampler, device
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Build the loss of an epoch."""
-        self.inner = self.make(self.sampler.seen_counts(epoch)).to(self.device)
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return self.inner(logits, target)
 
 
 def _peak_memory_mb() -> float | None:

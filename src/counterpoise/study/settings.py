@@ -218,6 +218,15 @@ class Training:
     watch: tuple[str, ...] = setting(
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )
+    devices: int | str = setting(
+        1, "GPUs, or processes on a CPU, that train one run together, in one node; or all"
+    )
+    sync_batch_norm: bool = setting(
+        True, "of several devices: batch norms take their statistics over the whole batch"
+    )
+    shard: bool = setting(
+        False, "of several devices: each holds a share of the net (FSDP2), for large ones"
+    )
 
     def __post_init__(self) -> None:
         settle(self)
@@ -243,8 +252,8 @@ class Engine:
 
     name: str = setting("local", "local, ray or slurm: where runs happen")
     workers: int = setting(0, "runs at a time; 0: as many as there is room for")
-    cpus: float = setting(1.0, "of a run, on ray and slurm")
-    gpus: float = setting(0.0, "of a run; 0.25: four share one, on ray")
+    cpus: float = setting(1.0, "of a run, or of each of its devices, on ray and slurm")
+    gpus: float = setting(0.0, "the same; 0.25: four share one, on ray")
     memory: str = setting("", "of a run, such as 4GB, on ray and slurm")
     time: str = setting("", "of a task on slurm, such as 2h; a longer one is resumed in another")
     retries: int = setting(3, "times that a run is begun again after its process or node was lost")

@@ -11,6 +11,7 @@ from typing import Literal, NotRequired, TypedDict, cast
 from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant, chosen_words
 
+DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
 Stage = Literal["reference", "tuning", "final"]
 TestSplit = Literal["fixed", "per_seed"]
 
@@ -48,8 +49,9 @@ class RunSpec:
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it: mappings, lists, texts and numbers."""
-        # The data's fingerprint stands for how images were resized.
-        training: Content = {k: v for k, v in asdict(self.training).items() if k != "resize"}
+        # The data's fingerprint stands for how images were resized; and one device is no setting.
+        without = {"resize", *(DEVICES if self.training.devices == 1 else ())}
+        training: Content = {k: v for k, v in asdict(self.training).items() if k not in without}
         training["watch"] = list(self.training.watch)
         words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
         return {

@@ -2,6 +2,8 @@
 
 `fit` is the training loop; `predict`, `predict_logits` and `accuracy` evaluate. `make_optimizer`,
 the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are its usual arguments.
+In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
+sharded one together.
 """
 
 from counterpoise.train._augment import AUGMENTS
@@ -9,6 +11,8 @@ from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._schedule import SCHEDULES, constant, cosine
+from counterpoise.train._shard import full_state, shard
+from counterpoise.train._sync_batch_norm import sync_batch_norm
 
 __all__ = [
     "AUGMENTS",
@@ -20,7 +24,10 @@ __all__ = [
     "constant",
     "cosine",
     "fit",
+    "full_state",
     "make_optimizer",
     "predict",
     "predict_logits",
+    "shard",
+    "sync_batch_norm",
 ]

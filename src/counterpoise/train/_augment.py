@@ -71,9 +71,9 @@ def flip_and_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     return crop(flip(images, generator), generator)
 
 
-def augmentation_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the random generator of an epoch, another one than a sampler's of the same seed."""
-    words = np.random.SeedSequence([seed, epoch, 1]).generate_state(1)
+def augmentation_generator(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
+    """Return an epoch's random generator, another one in each process and than a sampler's."""
+    words = np.random.SeedSequence([seed, epoch, 1, *[rank] * (rank > 0)]).generate_state(1)
     return torch.Generator().manual_seed(int(words[0]))
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from counterpoise.data import Rows, Split
 from counterpoise.metrics import balanced_accuracy
+from counterpoise.train._parallel import count_processes
+from counterpoise.train._sync_batch_norm import summed
 
 Progress = Callable[[float], None]
 _MOST_VALUES = 2**20  # of a batch: 6 images of 3 x 224 x 224
@@ -15,7 +17,12 @@ BATCH = 256  # 1-10% quicker than 128 an image on the exercise's nets, and 512 a
 
 
 def predict_logits(
-    net: nn.Module, inputs: Tensor | Rows, batch_size: int = 0, on_batch: Progress | None = None
+    net: nn.Module,
+    inputs: Tensor | Rows,
+    batch_size: int = 0,
+    on_batch: Progress | None = None,
+    *,
+    shared: bool = False,
 ) -> Tensor:
     """Return the logits of each sample, (N, C) on the CPU, in evaluation mode, without gradients.
 
@@ -26,6 +33,8 @@ def predict_logits(
         inputs: (N, ...); uint8 is scaled to 0 .. 1 a batch at a time.
         batch_size: samples per batch; 0 for `BATCH`, and fewer large ones.
         on_batch: called with the size of each batch when it is done.
+        shared: True to share the batches among the processes of torch.distributed, all of which
+            must call it; each returns the logits of all samples, the same as one would.
 
     Example:
         >>> import torch
@@ -38,6 +47,8 @@ def predict_logits(
     net.eval()
     try:
         with torch.no_grad():
+            if shared and count_processes()[0] > 1:
+                return _predict_together(net, inputs, batch_size, on_batch)
             logits, done = torch.empty(0), 0
             for batch in inputs.split(batch_size):
                 found = net(to_net_input(batch, device)).cpu()
@@ -50,6 +61,33 @@ def predict_logits(
             return logits
     finally:
         net.train(was_training)
+
+
+def _predict_together(
+    net: nn.Module, inputs: Tensor | Rows, size: int, on_batch: Progress | None
+) -> Tensor:
+    """Return the logits of each sample: the processes compute batches in turn, and share them.
+
+    A sharded net needs all processes for each batch, so one without a batch computes the last one
+    again, which no other waits for.
+    """
+    number, rank = count_processes()
+    device, logits = device_of(net), torch.empty(0)
+    last = (len(inputs) - 1) // size * size
+    for first in range(0, len(inputs), size * number):
+        start = first + rank * size
+        batch = inputs[min(start, last) : min(start, last) + size]
+        found = net(to_net_input(batch, device))
+        count = min(size * number, len(inputs) - first)
+        gathered = found.new_zeros(count, *found.shape[1:])
+        if start <= last:
+            gathered[rank * size : rank * size + len(found)] = found
+        if not first:
+            logits = gathered.new_empty(len(inputs), *found.shape[1:], device="cpu")
+        logits[first : first + count] = summed(gathered).cpu()
+        if on_batch is not None:
+            on_batch(count)
+    return logits
 
 
 def predict(
@@ -69,10 +107,10 @@ def accuracy(net: nn.Module, split: Split, on_batch: Progress | None = None) -> 
 
 
 def evaluate_split(
-    net: nn.Module, split: Split, on_batch: Progress | None = None
+    net: nn.Module, split: Split, on_batch: Progress | None = None, *, shared: bool = False
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy (mean recall) and nll (mean cross entropy) of a split."""
-    logits = predict_logits(net, split.inputs, on_batch=on_batch)
+    logits = predict_logits(net, split.inputs, on_batch=on_batch, shared=shared)
     _check_logits(logits, int(split.targets.max()))
     predicted, targets = logits.argmax(1), split.targets.cpu()
     return {

@@ -12,9 +12,10 @@ from counterpoise.data import Samples, Split, as_split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
 from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
+from counterpoise.train._parallel import Loss, Processes
 from counterpoise.train._schedule import Schedule
+from counterpoise.train._shard import load_net, load_optimizer, whole
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Any]
 Row = dict[str, Any]  # of an epoch: the loss, and each score of each watched split
 
@@ -72,6 +73,16 @@ def fit(
     the net's device, images in `channels_last`. The same arguments give the same net, whether the
     training was interrupted and resumed or not.
 
+    Where torch.distributed is initialised, its processes train one net together: call it in each
+    with the same arguments. Each takes its share of every batch, which has `batch_size` samples
+    over all of them; loss and gradients are those of the whole batch, for losses with a
+    `normalizer` (all of `counterpoise.losses`), torch's cross entropy and plain means; evaluation
+    is shared and gathered. So any number of processes trains the same net, up to rounding, unless
+    it has dropout, augmentation (both drawn in each process) or batch norms that are not
+    synchronised (`train.sync_batch_norm`). A net is wrapped in DistributedDataParallel, or may be
+    sharded (`train.shard`). The first process alone calls `on_epoch`, `on_progress` and `on_state`,
+    and any number of processes can resume from its state.
+
     Args:
         net: (N, ...) to logits (N, C); trained in place, on the device where it is.
         loss: called as loss(logits, targets), returns a number.
@@ -80,15 +91,17 @@ def fit(
         test: the test split, the same; it is evaluated, and has no influence on the training.
         epochs: the number of passes over the sampler, at least 0.
         lr: learning rate of plain SGD, if no optimizer is given.
-        batch_size: samples per step; the last batch of an epoch may be smaller. One sample left
-            over joins the batch before: batch norms cannot train on one alone.
+        batch_size: samples per step, of all processes together; the last batch of an epoch may be
+            smaller. One sample left over joins the batch before: batch norms cannot train on one
+            alone.
         seed: of the order of the samples, if no sampler is given, and of the augmentation.
         optimizer: any torch optimizer over the net's parameters.
         schedule: function from the share of the steps that is done to the factor of the learning
             rate, such as `train.cosine(warmup=0.05)`; None leaves the learning rate alone.
         clip_norm: the norm to which a step's gradient is clipped; None for no clipping.
         sampler: yields the sample indices of an epoch, such as one of `counterpoise.samplers` over
-            `train.targets`; None for each of them once, in a new order.
+            `train.targets`; None for each of them once, in a new order. In several processes it
+            draws the whole epoch in each: `num_replicas=1, rank=0`.
         augment: function of a batch and a random generator, applied to each training batch, such as
             `train.AUGMENTS["flip"]`; the generator is seeded anew in each epoch.
         each_epoch: `set_epoch` of each is called before an epoch, such as
@@ -111,7 +124,8 @@ def fit(
     Raises:
         TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
         ValueError: epochs < 0 or batch_size < 1 or an empty split, or a net that answers with
-            other than one logit a class, two classes at least.
+            other than one logit a class, two classes at least; a sampler that shares its samples
+            among processes, or a net in DistributedDataParallel.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -133,17 +147,22 @@ def fit(
             f"fit needs epochs >= 0, batch_size >= 1 and samples in every split, but got {epochs}, "
             f"{batch_size} and {sizes}"
         )
-    sampler = ShuffleSampler(train.targets, seed=seed) if sampler is None else sampler
+    if sampler is None:
+        sampler = ShuffleSampler(train.targets, seed=seed, num_replicas=1, rank=0)
+    processes = Processes(net, sampler)
     steps = _Steps(
         net,
+        processes,
         loss,
-        optimizer or torch.optim.SGD(net.parameters(), lr=lr, fused=True),
+        optimizer or torch.optim.SGD(net.parameters(), lr=lr, fused=not processes.sharded),
         schedule,
         clip_norm,
         augment,
         total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
     )
     evaluated = sum(len(split) for split in watched.values())
+    if not processes.first:
+        on_epoch = on_progress = on_state = None
     meter = _Meter((epochs + 1) * evaluated + epochs * _TRAIN_COST * len(sampler), on_progress)
     rows, before = _resume(state, net, steps, meter)
     start = time.perf_counter() - before
@@ -152,21 +171,25 @@ def fit(
         if epoch:
             for listener in (sampler, *each_epoch):
                 listener.set_epoch(epoch - 1)
-            order = torch.tensor(list(sampler), device=train.inputs.device)
-            draws = augmentation_generator(seed, epoch)
+            order = processes.agreed(torch.tensor(list(sampler), device=train.inputs.device))
+            processes.begin(seed, epoch)
+            draws = augmentation_generator(seed, epoch, processes.rank)
             row["loss"] = steps.take(train, _batches(order, batch_size), draws, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
                 )
         for name, split in watched.items():
-            row |= {f"{name}_{k}": v for k, v in evaluate_split(net, split, meter.add).items()}
+            found = evaluate_split(net, split, meter.add, shared=True)
+            row |= {f"{name}_{k}": v for k, v in found.items()}
         row["seconds"] = time.perf_counter() - start
         rows.append(row)
         if on_epoch is not None:
             on_epoch(row)
-        if on_state is not None:
-            on_state(_state(rows, net, steps, meter))
+        if on_state is not None or processes.number > 1:
+            made = _state(rows, net, steps, meter)  # by all, where the net is sharded
+            if on_state is not None:
+                on_state(made)
     return rows
 
 
@@ -180,8 +203,8 @@ def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") ->
     device = device_of(net)
     return {
         "rows": rows,
-        "net": net.state_dict(),
-        "optimizer": steps.optimizer.state_dict(),
+        "net": whole(net.state_dict(), keep=steps.processes.first),
+        "optimizer": whole(steps.optimizer.state_dict(), keep=steps.processes.first),
         "steps": steps.done,
         "work": meter.done,
         "rng": torch.get_rng_state(),
@@ -195,8 +218,8 @@ def _resume(
     """Restore `state`, if there is one; return its rows and the seconds so far."""
     if state is None:
         return [], 0.0
-    net.load_state_dict(state["net"])
-    steps.optimizer.load_state_dict(state["optimizer"])
+    load_net(net, state["net"])
+    load_optimizer(steps.optimizer, state["optimizer"])
     steps.done = state["steps"]
     meter.add(state["work"])
     torch.set_rng_state(state["rng"])
@@ -211,6 +234,7 @@ class _Steps:
     def __init__(
         self,
         net: nn.Module,
+        processes: Processes,
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule | None,
@@ -218,7 +242,7 @@ class _Steps:
         augment: Augment | None,
         total: int,
     ) -> None:
-        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
         self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.rates = [group["lr"] for group in optimizer.param_groups]
@@ -229,17 +253,19 @@ class _Steps:
     ) -> float:
         """Take a step for each batch; return the mean loss of the samples."""
         self.net.train()
-        device = device_of(self.net)
+        device, together = device_of(self.net), self.processes
         total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
         for index in batches:
             self._set_rates()
-            x, y = (whole.index_select(0, index) for whole in (train.inputs, train.targets))
+            own = together.share(index)
+            x, y = (every.index_select(0, own) for every in (train.inputs, train.targets))
             if self.augment is not None:
                 x = self.augment(x, draws)
-            value = self.loss(self.net(to_net_input(x, device)), y.to(device))
+            logits = together.net(to_net_input(x, device))
+            value = together.part(self.loss, logits, y.to(device), train.targets, index)
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
-            value.backward()
+            (value * together.number if together.number > 1 else value).backward()
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
             self.optimizer.step()
@@ -247,7 +273,8 @@ class _Steps:
             seen += len(index)
             self.done += 1
             meter.add(_TRAIN_COST * len(index))
-        return total.item() / seen
+        together.end()
+        return together.add_up(total).item() / seen
 
     def _set_rates(self) -> None:
         if self.schedule is not None:

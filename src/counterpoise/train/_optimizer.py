@@ -56,8 +56,9 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise ValueError("the net must have trainable parameters, but has none: nothing to train")
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+    if name == "sgd":  # torch has no fused one for the parameters of a sharded net
+        fused = not any(hasattr(p, "full_tensor") for p in net.parameters())
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=True)
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, but got {name!r}")

@@ -12,12 +12,14 @@ twice: at least once is enough.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
+from counterpoise.study._ranks import count_devices
 from counterpoise.study.engines.local import run_all as run_here
 from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
-from counterpoise.study.spec import Job
+from counterpoise.study.spec import Job, RunSpec
 
 
 @contextmanager
@@ -49,7 +51,8 @@ def run_jobs(
     Raises:
         ValueError: the engine is not there; nothing was started.
     """
-    workers = workers or engine.workers or None
+    workers, devices = workers or engine.workers or None, _devices(jobs, engine)
+    engine = replace(engine, cpus=engine.cpus * devices, gpus=engine.gpus * devices)
     if engine.name == "ray":
         from counterpoise.study.engines.ray import run_all as run_on_ray
 
@@ -58,4 +61,17 @@ def run_jobs(
         from counterpoise.study.engines.slurm import run_all as run_on_slurm
 
         return run_on_slurm(jobs, engine, workers=workers)
-    return run_here(do, jobs, workers=workers)
+    return run_here(do, jobs, workers=workers, devices=devices)
+
+
+def _devices(jobs: Mapping[str, Job], engine: Engine) -> int:
+    """Return how many devices each run takes; "all" are those of this machine.
+
+    Raises:
+        ValueError: this machine has fewer GPUs, and the runs are to be here.
+    """
+    specs = [job.spec for job in jobs.values()]
+    every = {spec.training.devices for spec in specs if isinstance(spec, RunSpec)}
+    if engine.name == "local":
+        return max(map(count_devices, every), default=1)
+    return max((n for n in every if isinstance(n, int)), default=1)

@@ -18,12 +18,15 @@ class Gpus:
 
     def __init__(self, names: list[str], free: Callable[[int], int]) -> None:
         self.names, self.free = names, free  # free(k): bytes of the k-th
+        self.each = 1  # GPUs of a run; of several, it has them to itself
         self.before = [free(k) for k in range(len(names))]
         self.assigned: dict[str, str] = {}  # run -> GPU
         self.epochs: Counter[str] = Counter()  # of each run
 
     def assign(self, run: str, at_once: bool = False) -> str | None:
         """Give a run the GPU with most room; None where it has to wait for room, unless at once."""
+        if self.each > 1:
+            return self._assign_several(run)
         free = {name: self.free(k) for k, name in enumerate(self.names)}
         fitting = [
             name
@@ -34,6 +37,15 @@ class Gpus:
             return None
         here = Counter(self.assigned.values())
         self.assigned[run] = min(fitting, key=lambda name: (here[name], -free[name]))
+        return self.assigned[run]
+
+    def _assign_several(self, run: str) -> str | None:
+        """Give a run GPUs that no other has: all, if it asks for more than there are."""
+        taken = ",".join(self.assigned.values()).split(",")
+        idle, number = [name for name in self.names if name not in taken], self.each
+        if len(idle) < min(number, len(self.names)):
+            return None
+        self.assigned[run] = ",".join(idle[:number])
         return self.assigned[run]
 
     def on_event(self, event: OfRun) -> None:

@@ -21,9 +21,10 @@ from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study._prepared import FILE
 from counterpoise.study._sources import digest_of, files_of
-from counterpoise.study.engines.worker import do, ending, tune_process
+from counterpoise.study.engines.worker import do, ending
 from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Failed, Finished, OfRun
+from counterpoise.study.process import tune_process
 from counterpoise.study.spec import Job, ReferenceSpec
 from counterpoise.study.storage import Storage
 from counterpoise.user_code import use_folder

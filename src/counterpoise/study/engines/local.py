@@ -14,8 +14,14 @@ from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
 
 from counterpoise.study.engines._gpus import Gpus
-from counterpoise.study.engines.worker import ending, tune_process
+from counterpoise.study.engines.worker import ending
 from counterpoise.study.events import Emit, Failed, Finished, OfRun, Started
+from counterpoise.study.process import (
+    die_with_parent,
+    tune_process,
+    without_current_folder,
+    without_main,
+)
 
 Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit], None]
@@ -37,6 +43,7 @@ def run_all(
     *,
     workers: int | None = None,
     threads: int = 1,
+    devices: int = 1,
 ) -> Iterator[OfRun]:
     """Call target(payload, emit) for every run, and yield events as they happen.
 
@@ -51,12 +58,16 @@ def run_all(
         workers: how many processes at a time; None for one a core, and on GPUs no more than their
             memory holds (`_gpus.py`).
         threads: of each process, for torch's operations on the CPU.
+        devices: GPUs, or processes on the CPU, that a run has to itself.
 
     Yields:
         Events, in the order in which they arrive; every run ends with `Finished` or `Failed`.
     """
     gpus = _gpus()
-    asked, workers = workers, max(1, min(workers or os.cpu_count() or 1, len(runs)))
+    if gpus is not None:
+        gpus.each = devices
+    at_once = workers or (os.cpu_count() or 1) // devices
+    asked, workers = workers, max(1, min(at_once, len(runs)))
     waiting = deque((name, 1) for name in runs)
     running: dict[Connection, tuple[str, int, BaseProcess]] = {}
     try:
@@ -111,7 +122,7 @@ def _start(
     here, there = context.Pipe(duplex=False)
     work = (target, run, payload, threads, device, there)
     process = context.Process(target=_work, args=work, daemon=True)
-    with _without_main(), _without_current_folder():
+    with without_main(), without_current_folder():
         for pause in (0.1, 0.5, 2.0, None):
             try:
                 process.start()
@@ -122,42 +133,6 @@ def _start(
                 time.sleep(pause)
     there.close()  # so that the process's end is the only one, and its death is noticed
     return here, process
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep the caller's script out of the workers, which need no more than their imports.
-
-    Otherwise each worker would execute the script first, and one without an
-    `if __name__ == "__main__"` would start the study again.
-    """
-    main = sys.modules["__main__"]
-    kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
-    main.__dict__["__spec__"] = None
-    try:
-        yield
-    finally:
-        del main.__dict__["__spec__"]
-        main.__dict__.update(kept)
-
-
-@contextlib.contextmanager
-def _without_current_folder() -> Iterator[None]:
-    """Let the processes that are started import nothing from the current folder by themselves.
-
-    They begin as `python -c`, which would look there first, for `signal` or `secrets`, too. What a
-    plan names is found there later, as in the parent.
-    """
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _receive(connection: Connection) -> OfRun | None:
@@ -185,7 +160,7 @@ def _work(
 ) -> None:
     """Do a run, in its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
 
     def work() -> None:
         if device is not None:
@@ -196,11 +171,3 @@ def _work(
     last = ending(run, work)
     with contextlib.suppress(OSError):  # nobody listens any more
         connection.send(last)
-
-
-def _die_with_parent() -> None:
-    """End this process when the one that asked for it is gone: nobody would get its results."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -1,9 +1,7 @@
 """The function that does a run, whatever engine calls it."""
 
-import ctypes
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +15,6 @@ from counterpoise.user_code import raised
 
 _NOTED_EVERY = 2.0  # seconds
 _MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEEP = 1 << 30
 
 
 def do(job: Job, emit: Emit) -> None:
@@ -96,20 +92,3 @@ class Note:
         """Remove the note: the run has ended."""
         with suppress(OSError):
             files.remove(self.folder / record.NOTE)
-
-
-def tune_process(threads: int) -> None:
-    """Make this process a good worker: its number of threads, no denormals, memory that is kept.
-
-    glibc gives memory of some hundred kB back to the system as soon as it is freed, and every
-    tensor of that size then costs a page fault per 4 kB when it is next written.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _KEEP)
-            mallopt(_M_TRIM_THRESHOLD, _KEEP)

@@ -1,0 +1,154 @@
+"""One training in several processes: shares of a batch, and means over all of it.
+
+Every process knows the order of all samples and takes its share of each batch. Its part of the loss
+is such that the parts add up to the loss of the whole batch; DistributedDataParallel and FSDP2
+average gradients, so each part is multiplied by the number of processes.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from counterpoise.train._shard import is_sharded
+from counterpoise.train._sync_batch_norm import is_synchronised, summed
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def count_processes() -> tuple[int, int]:
+    """Return the number of processes of torch.distributed, and this one's rank; (1, 0) without."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 1, 0
+    return dist.get_world_size(), dist.get_rank()
+
+
+class Processes:
+    """The processes that train one net together; a single one, where torch.distributed is not used.
+
+    Attributes:
+        number: of processes.
+        rank: of this one.
+        net: what a training step calls: the net, wrapped where gradients are to be averaged.
+        sharded: whether the net is.
+    """
+
+    def __init__(self, net: nn.Module, sampler: object) -> None:
+        self.number, self.rank = count_processes()
+        self.net, self._plain, self.sharded = net, net, False
+        if self.number == 1:
+            return
+        if isinstance(net, DistributedDataParallel):
+            raise ValueError(
+                "fit wraps the net in DistributedDataParallel itself, but got one that is wrapped; "
+                "give net.module"
+            )
+        if getattr(sampler, "num_replicas", 1) != 1:
+            raise ValueError(
+                "fit shares each batch among the processes itself, so the sampler must draw the "
+                f"whole epoch in each, but this one shares it among {sampler.num_replicas}; "  # type: ignore[attr-defined]
+                "make it with num_replicas=1, rank=0"
+            )
+        norms: list[Any] = [m for m in net.modules() if is_synchronised(m)]
+        self._norms = [(m, m.process_group) for m in norms]
+        self._alone = dist.new_subgroups(1)[0] if norms else None
+        self.sharded = is_sharded(net)
+        if not self.sharded:
+            device = next((p.device for p in net.parameters()), torch.device("cpu"))
+            on_gpu = [device] if device.type == "cuda" else None
+            self.net = DistributedDataParallel(net, device_ids=on_gpu)
+
+    @property
+    def first(self) -> bool:
+        """True in the process that reports and writes."""
+        return self.rank == 0
+
+    def begin(self, seed: int, epoch: int) -> None:
+        """Seed dropout in the other processes: each draws for samples of its own."""
+        if self.rank:
+            words = np.random.SeedSequence([seed, epoch, 2, self.rank]).generate_state(1)
+            torch.manual_seed(int(words[0]))
+
+    def agreed(self, order: Tensor) -> Tensor:
+        """Return the first process's order of samples: a sampler may be random."""
+        if self.number == 1:
+            return order
+        device = self._device()
+        length = torch.tensor(len(order), device=device)
+        dist.broadcast(length, 0)
+        agreed = order.to(device) if self.first else torch.empty(int(length), dtype=order.dtype)
+        agreed = agreed.to(device).contiguous()
+        dist.broadcast(agreed, 0)
+        return agreed.to(order.device)
+
+    def share(self, index: Tensor) -> Tensor:
+        """Return this process's samples of a batch.
+
+        A batch with fewer than two samples a process is computed whole by each of them, without
+        synchronising batch norms: no process is without samples, nor a batch norm with one alone.
+        """
+        if self.number == 1:
+            return index
+        alone = self._is_whole(index)
+        for norm, group in self._norms:
+            norm.process_group = self._alone if alone else group
+        return index if alone else index[self.rank :: self.number]
+
+    def part(
+        self, loss: Loss, logits: Tensor, targets: Tensor, every: Tensor, index: Tensor
+    ) -> Tensor:
+        """Return this process's part of a batch's loss; over the processes they add up to it.
+
+        Args:
+            loss: with a `normalizer`, as this package's losses have, or torch's cross entropy, it
+                is that of the whole batch; of any other, parts count by their samples.
+            logits: of this process's samples.
+            targets: theirs.
+            every: the targets of all training samples.
+            index: those of the whole batch.
+        """
+        if self.number == 1:
+            return loss(logits, targets)
+        if self._is_whole(index):
+            return loss(logits, targets) / self.number
+        batch = every[index].to(logits.device)
+        reduction, normalizer = (getattr(loss, k, None) for k in ("reduction", "normalizer"))
+        if reduction == "sum":
+            return loss(logits, targets)
+        if callable(normalizer):
+            of_batch: Any = loss
+            return of_batch(logits, targets, normalizer=normalizer(batch))
+        if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss):
+            return _mean_of_torch(loss, logits, targets, batch)
+        return loss(logits, targets) * (len(targets) / len(batch))
+
+    def add_up(self, x: Tensor) -> Tensor:
+        """Return the sum over the processes."""
+        return x if self.number == 1 else summed(x)
+
+    def end(self) -> None:
+        """Give all processes the first one's buffers, such as running statistics."""
+        if self.number > 1:
+            for buffer in self._plain.buffers():
+                dist.broadcast(buffer, 0)
+
+    def _is_whole(self, batch: Tensor) -> bool:
+        return len(batch) < 2 * self.number
+
+    def _device(self) -> torch.device:
+        return next((p.device for p in self._plain.parameters()), torch.device("cpu"))
+
+
+def _mean_of_torch(loss: Any, logits: Tensor, targets: Tensor, batch: Tensor) -> Tensor:
+    """Return the part of the mean of torch's weighted cross entropy over a whole batch."""
+    valid = batch != loss.ignore_index
+    known = batch[valid]
+    total = valid.sum() if loss.weight is None else loss.weight[known].sum()
+    added = copy.copy(loss)
+    added.reduction = "sum"
+    return added(logits, targets) / total
