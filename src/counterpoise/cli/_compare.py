@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 # of [data] in a plan
-_READING = ("target", "drop", "keep", "group", "test", "split", "missing_labels", "cache")
+_READING = (
+    *("target", "drop", "keep", "group", "test", "split"),
+    *("min_samples", "small", "missing_labels", "cache"),
+)
 _TRAINING = ("model", "epochs", "batch_size", "resize")
 
 
@@ -65,6 +68,8 @@ def compare(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    min_samples: MaybeWhole = None,
+    small: str | None = None,
     missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
@@ -110,6 +115,10 @@ def compare(
         small].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
+    min_samples
+        Samples that a class must have [default: one in each split].
+    small
+        Classes with fewer: refuse, drop or merge, into other [default: refuse].
     missing_labels
         Rows of a table without a class: refuse or drop [default: refuse].
     image_size
@@ -154,6 +163,8 @@ def compare(
         "group": group,
         "test": test,
         "split": split,
+        "min_samples": min_samples,
+        "small": small,
         "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
