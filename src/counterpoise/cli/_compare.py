@@ -90,7 +90,7 @@ def compare(
     ----------
     data
         fashion_mnist, digits, a folder of images (a folder a class), a .npz, a table (.csv,
-        .parquet, .xlsx, ...), package.module:name; or a plan.toml.
+        .parquet, .xlsx, ...), hf:OWNER/NAME, package.module:name; or a plan.toml.
     seeds
         Number of seeds [default: 5].
     epochs

@@ -63,7 +63,7 @@ def read_datasets(word: str, named: Mapping[str, Dataset], options: Options) -> 
                 f"{word} must be a Dataset with a length and entries by number, got "
                 f"{type(dataset).__name__}; save its samples into a folder or a .npz file"
             )
-    found = {name: _entry(f"{word} {name}", dataset, options) for name, dataset in named.items()}
+    found = {name: cached(f"{word} {name}", dataset, options) for name, dataset in named.items()}
     class_names, indices = as_classes(*(np.array(e.about["targets"]) for e in found.values()))
     splits = {
         name: Split(Rows(entry.samples, None, entry), targets)
@@ -93,7 +93,8 @@ def _own_names(dataset: Dataset, class_names: tuple[str, ...]) -> tuple[str, ...
     return tuple(map(str, cast("list[str]", own))) if fits and numbered else class_names
 
 
-def _entry(word: str, dataset: Dataset, options: Options) -> cache.Entry:
+def cached(word: str, dataset: Dataset, options: Options) -> cache.Entry:
+    """Return the cache's entry of a Dataset's inputs; its classes are in `about["targets"]`."""
     number = len(dataset)  # type: ignore[arg-type]
     if not number:
         raise ValueError(f"{word} must hold samples, but is empty")

@@ -14,6 +14,7 @@ from counterpoise.data._datasets import datasets_of, read_datasets
 from counterpoise.data._digits import digits
 from counterpoise.data._fashion_mnist import fashion_mnist
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._hugging_face import HUB, is_saved_dataset, read_hugging_face
 from counterpoise.data._npz import read_npz
 from counterpoise.data._options import Options
 from counterpoise.data._small_classes import settle_small_classes
@@ -61,6 +62,8 @@ def load(
             class, or else in the last one, or in COLUMN of "file.csv:COLUMN": .csv, .tsv, .txt,
             .dat, .data or .tab, of any separator, packed (.gz, .bz2, .xz, .zip, .zst) or not,
             .parquet, .feather or .xlsx (docs/data.md says how it is read);
+            a folder that `datasets` saved (save_to_disk), or "hf:OWNER/NAME" or
+            "hf:OWNER/NAME:CONFIG" on the Hugging Face Hub;
             "package.module:name" of a `Splits`, of a pair (inputs, targets), of a torch Dataset of
             pairs (input, class), of such Datasets as a pair (to train and to test on) or by the
             names of splits, or of a function without arguments that returns one of these.
@@ -121,6 +124,10 @@ def load(
             options.check(word)
             return _NAMED[word]()
         path = _path(word)
+        if word.startswith(HUB):
+            return read_hugging_face(word, options)
+        if path.is_dir() and is_saved_dataset(path):
+            return read_hugging_face(str(path), options)
         if path.is_dir():
             # Imported here because Pillow is not needed for anything else.
             from counterpoise.data._image_folder import read_image_folder
@@ -139,8 +146,9 @@ def load(
         if ":" in word:
             return _from_object(word, resolve("data", word, {}), options)
         raise ValueError(
-            f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) "
-            f"or package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
+            f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}), "
+            f"hf:OWNER/NAME or package.module:name, got {word!r}, and nothing has that name"
+            f"{_nearest(word, path)}"
         )
 
 

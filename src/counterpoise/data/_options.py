@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 Progress = Callable[[int, int], None]
+TEST_WORDS = ("auto", "held_out", "per_seed")  # of test, where it names nothing
 _WORDS = {
     "resize": ("crop", "squash", "pad"),
     "small": ("refuse", "drop", "merge"),
@@ -53,7 +54,7 @@ class Options:
                 raise ValueError(
                     f"{name} is not for {what}, but got {getattr(self, name)!r}; leave it out"
                 )
-        if "test" not in takes and self.test not in ("auto", "held_out", "per_seed"):
+        if "test" not in takes and self.test not in TEST_WORDS:
             raise ValueError(
                 f"test must be auto, held_out or per_seed for {what}, but got {self.test!r}"
             )

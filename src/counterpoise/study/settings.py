@@ -143,7 +143,8 @@ class Data:
 
     source: str = setting(
         "fashion_mnist",
-        "fashion_mnist, digits, a folder of images, a table (.csv, .parquet, …), .npz, module:name",
+        "fashion_mnist, digits, a folder of images, a table (.csv, .parquet, …), .npz, "
+        "hf:OWNER/NAME, module:name",
     )
     target: str = setting("", "column of the classes; empty: target, label, class or the last one")
     drop: tuple[str, ...] = setting((), "columns that are not read")
