@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 Progress = Callable[[int, int], None]
+NEVER = "never"  # of cache: nothing is kept
 TEST_WORDS = ("auto", "held_out", "per_seed")  # of test, where it names nothing
 _WORDS = {
     "resize": ("crop", "squash", "pad"),
@@ -48,6 +49,11 @@ class Options:
         Raises:
             ValueError: another one was asked for.
         """
+        if self.cache == NEVER and "cache" not in takes:
+            raise ValueError(
+                f"cache = 'never' is for torch Datasets by module:name, which are then read in "
+                f"each epoch, but this is {what}; cache must be a folder, or auto"
+            )
         usual = Options()
         for name in ("target", "drop", "keep", "group", "split", "missing_labels"):
             if name not in takes and getattr(self, name) != getattr(usual, name):

@@ -61,6 +61,8 @@ def read_table(path: Path, options: Options) -> Splits:
 def read_cells(table: Table, options: Options) -> Splits:
     """Do the same with the cells of a file."""
     path = table.path
+    every = ("target", "drop", "keep", "group", "split", "missing_labels", "test")
+    options.check("a table", *every)
     target, split = options.target, options.split.removeprefix(TIME)
     named = [n for n in (target, split, options.group) if n]
     check_names(path, [*named, *options.drop, *options.keep], table.header)

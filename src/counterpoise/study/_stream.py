@@ -1,7 +1,9 @@
 """Running a study: from a plan to finished records, reported as events."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -214,6 +216,9 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
         for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
+    cores = os.cpu_count() or 1
+    readers = max(1, cores // max(1, min(workers or cores, len(jobs))))
+    jobs = {name: replace(job, readers=readers) for name, job in jobs.items()}
     for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
         if isinstance(event, Failed):
             work = owner[event.run]
