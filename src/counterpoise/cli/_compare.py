@@ -126,7 +126,8 @@ def compare(
     resize
         crop, squash or pad [default: crop].
     cache
-        The folder in which decoded images are kept [default: the user's cache].
+        The folder in which decoded images are kept; or never, to read the torch Datasets of
+        module:name anew in each epoch [default: the user's cache].
     time
         A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
     out

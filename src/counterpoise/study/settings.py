@@ -165,7 +165,8 @@ class Data:
     missing_labels: str = setting("refuse", "rows of a table without a class: refuse or drop")
     cache: str = setting(
         "auto",
-        "the folder in which decoded samples are kept; auto: the user's cache",
+        "the folder in which decoded samples are kept; auto: the user's cache; never: torch "
+        "Datasets are read anew in each epoch",
     )
 
     def __post_init__(self) -> None:
