@@ -190,7 +190,7 @@ def _work(
     """Do a run, in its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    multiprocessing.current_process().daemon = False  # which may not have processes that read data
+    multiprocessing.current_process().daemon = False  # a daemon may start none to read data
     try:
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
