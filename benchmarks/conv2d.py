@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from counterpoise.kernels.conv2d import cpu, eager
-from counterpoise.study.engines import tune_process
+from counterpoise.study.engines.worker import tune_process
 
 SHAPES = [(1, 4, 28), (4, 4, 28), (4, 8, 14), (8, 8, 14)]  # those of the sheet's net
 BATCHES = (32, 128)  # training and evaluation

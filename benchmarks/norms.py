@@ -34,7 +34,7 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.study.engines import tune_process
+from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.environment import processor
 
 SHAPES = ["32x4x28x28", "32x8x14x14", "64x64x28x28", "16x256x56x56", "8x320x64x64"]

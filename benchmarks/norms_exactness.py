@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from counterpoise import norms
-from counterpoise.study.engines import tune_process
+from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.environment import processor
 
 SIZES = [(32, 8, 14, 14), (64, 16, 28, 28), (64, 64, 28, 28), (8192, 768)]

@@ -27,7 +27,7 @@ from torch import nn
 
 from counterpoise import models, norms, train
 from counterpoise.data import Split
-from counterpoise.study.engines import tune_process
+from counterpoise.study.engines.worker import tune_process
 
 SHEET = Path(__file__).parent / "sheet"
 CORES = os.cpu_count() or 1

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from counterpoise import data, models, norms, train
 from counterpoise.study import Plan, Training, stream
-from counterpoise.study.engines import tune_process
+from counterpoise.study.engines.worker import tune_process
 from counterpoise.study.events import Epoch, Failed, Progress
 
 WARM = 10

@@ -97,6 +97,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "references",
         "out",
         "workers",
+        *("engine", "address", "storage", "dry_run"),  # where runs happen
         "quiet",
         "json",
     }

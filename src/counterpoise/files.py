@@ -27,12 +27,13 @@ _PREFIX, _SUFFIX = ".counterpoise-", ".tmp"
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR)  # by the system
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write(path: Path, content: bytes | str, lasting: bool = True) -> None:
     """Write a file atomically; a link of that name is replaced, not followed.
 
     Args:
         path: the file; its folder must exist.
         content: bytes, or text to be written as UTF-8.
+        lasting: whether it must outlast a loss of power.
 
     Raises:
         OSError: the file cannot be written; an older one is unchanged, unless only the last step
@@ -47,7 +48,8 @@ def write(path: Path, content: bytes | str) -> None:
             left = memoryview(content)
             while left:
                 left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
+            if lasting:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(unfinished, path)
@@ -57,7 +59,8 @@ def write(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
-    _sync(path.parent)
+    if lasting:
+        _sync(path.parent)
 
 
 @contextlib.contextmanager

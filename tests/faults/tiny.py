@@ -40,12 +40,12 @@ PLAN = Plan(
 )
 
 
-def here(target, jobs, workers=None):
-    """Run jobs in this process, as `engines.run_all` does in others."""
+def here(jobs, engine, workers=None):
+    """Run jobs in this process, as `engines.run_jobs` does in others."""
     for name, job in jobs.items():
         yield Started(name)
         try:
-            target(job, lambda event: None)
+            one_run.train_run(job, lambda event: None)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             yield Failed(name, reason, isinstance(error, OSError))
@@ -70,11 +70,11 @@ def in_this_process():
 
     for word in every.keys() - {"logistic_regression"}:
         del registry.REFERENCES[word]
-    real, _stream.run_all, one_run.evaluate = _stream.run_all, here, evaluate
+    real, _stream.run_jobs, one_run.evaluate = _stream.run_jobs, here, evaluate
     try:
         yield
     finally:
-        _stream.run_all, one_run.evaluate = real, kept
+        _stream.run_jobs, one_run.evaluate = real, kept
         registry.REFERENCES.clear()
         registry.REFERENCES.update(every)
 

@@ -15,8 +15,9 @@ from counterpoise.data import cache
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
+from counterpoise.study._runs import final_runs
 from counterpoise.study._work import Work
-from counterpoise.study.plan import final_runs, write
+from counterpoise.study.plan import write
 
 NAMES = (
     "T-shirt",

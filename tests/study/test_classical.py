@@ -19,9 +19,10 @@ from tests.study.small import plan as small
 from counterpoise import classical, data, findings, registry, report
 from counterpoise.cli._tables import results_json
 from counterpoise.study import Plan, Training, Tuning, Variant, compare, one_run, open_study, record
+from counterpoise.study._runs import final_runs, tuning_runs
 from counterpoise.study.defaults import fill
 from counterpoise.study.events import Chosen, Finished, Foreseen, Prepared
-from counterpoise.study.plan import final_runs, read, tuning_runs, write
+from counterpoise.study.plan import read, write
 from counterpoise.study.spec import run_id
 
 WORDS = tuple(registry.CLASSICAL)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoise.study import engines
-from counterpoise.study._gpus import MEMORY_KNOWN_AFTER, Gpus
-from counterpoise.study.engines import run_all
+from counterpoise.study.engines import local
+from counterpoise.study.engines._gpus import MEMORY_KNOWN_AFTER, Gpus
+from counterpoise.study.engines.local import run_all
 from counterpoise.study.events import Epoch, Failed, Finished, Started
 
 
@@ -119,7 +119,7 @@ def test_as_many_runs_as_are_asked_for_share_the_gpus(tmp_path, monkeypatch):
             assigned.append(super().assign(run, at_once))
             return assigned[-1]
 
-    monkeypatch.setattr(engines, "_gpus", lambda: Full(["0", "1"], lambda _: 0))
+    monkeypatch.setattr(local, "_gpus", lambda: Full(["0", "1"], lambda _: 0))
     runs = {str(k): ("fine", str(tmp_path)) for k in range(4)}
     ends = [e for e in run_all(work, runs, workers=4) if isinstance(e, Finished | Failed)]
     assert sorted(e.run for e in ends if isinstance(e, Finished)) == ["0", "1", "2", "3"]

@@ -17,16 +17,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare
+from counterpoise.study._runs import choose, final_runs, tuning_runs
 from counterpoise.study._sources import digest_of
-from counterpoise.study.plan import (
-    GRIDS,
-    choose,
-    final_runs,
-    read,
-    read_file,
-    tuning_runs,
-    write,
-)
+from counterpoise.study.plan import GRIDS, read, read_file, write
 from counterpoise.study.spec import run_id
 
 INF, NAN = math.inf, math.nan

@@ -18,9 +18,9 @@ from counterpoise import data, references, registry, report
 from counterpoise.study import _stream as streaming
 from counterpoise.study import one_run, open_study, record
 from counterpoise.study._prepared import gather, keep
+from counterpoise.study._runs import reference_runs
 from counterpoise.study._work import Work
 from counterpoise.study.events import Failed, Planned
-from counterpoise.study.plan import reference_runs
 from counterpoise.study.spec import run_id
 
 TABLE = ("logistic_regression", "gradient_boosting", "balanced_random_forest")

@@ -6,7 +6,7 @@ The texts were printed by the version that first wrote format 1.
 import json
 
 from counterpoise.study import Plan, Training, Variant, record
-from counterpoise.study.plan import choose, final_runs
+from counterpoise.study._runs import choose, final_runs
 from counterpoise.study.spec import run_id
 
 PLAN = Plan(

@@ -15,7 +15,8 @@ from counterpoise.data import Rows, Unstored, cache, load
 from counterpoise.data._entries import mark
 from counterpoise.report import render
 from counterpoise.study import Data, Plan, Training, open_study
-from counterpoise.study.engines import run_all
+from counterpoise.study.engines._parcel import pack
+from counterpoise.study.engines.local import run_all
 from counterpoise.study.events import Epoch, Finished
 from counterpoise.study.one_run import train_run
 
@@ -139,6 +140,8 @@ def test_other_datasets_than_the_study_began_with_are_refused(mine, tmp_path):
     (tmp_path / "study").mkdir()
     work = prepared(plan("mine:of_images", "never"), tmp_path / "study")
     job = work.job(work.names("final")[0])
+    with pytest.raises(ValueError, match=r"engine ray sends them, but data\.cache is 'never'"):
+        pack({"run": job}, "")
     mine(MODULE.replace("Pairs(images)", "Pairs(images[:80])"))
     with pytest.raises(ValueError, match="of 90 entries, but gives 80; counterpoise compare with"):
         train_run(job, lambda event: None)

@@ -1,6 +1,5 @@
 """`counterpoise cache`: what decoded samples take on the disk, and removing them."""
 
-import re
 from datetime import datetime
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -23,7 +22,7 @@ def cache(*, limit: str | None = None, cache: str = "auto") -> int:
     from counterpoise.data.cache import entries, folder, prune
 
     console = Output()
-    removed = prune(_bytes(limit), cache) if limit is not None else []
+    removed = prune(_limit(limit), cache) if limit is not None else []
     if removed:
         whole = sum(entry.bytes for entry in removed)
         console.print(shown(f"{len(removed)} removed, {in_words(whole)}"), soft_wrap=True)
@@ -56,9 +55,10 @@ def in_words(size: int) -> str:
     return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _bytes(text: str) -> int:
-    """Parse "20GB", "500 MB" or a number of bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    if not found:
-        raise ValueError(f"--limit must be a size such as 20GB, 500MB or 0, but got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]])
+def _limit(text: str) -> int:
+    from counterpoise.study.settings import bytes_of
+
+    try:
+        return bytes_of(text)
+    except ValueError as error:
+        raise ValueError(f"--limit: {error}") from error

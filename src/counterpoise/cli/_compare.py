@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +79,10 @@ def compare(
     references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
     out: MaybeFilePath = None,
     workers: MaybeWhole = None,
+    engine: str | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    dry_run: Annotated[bool, also("Print the script for slurm, and submit nothing")] = False,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -133,7 +138,14 @@ def compare(
     out
         The study's folder [default: studies/NAME; for a study's plan.toml that study's].
     workers
-        Runs at a time [default: one per core].
+        Runs at a time [default: one per core; on a cluster, what it has room for].
+    engine
+        Where runs happen: local, ray or slurm; a run's needs are [engine] of a plan
+        [default: local].
+    address
+        Of a Ray cluster [default: the one that is there, or one on this machine].
+    storage
+        A folder or s3://... to which workers on ray write [default: back to this machine].
     quiet
         Print the results only.
     json
@@ -174,6 +186,8 @@ def compare(
         "references": references,
     }
     plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
+    where = {"name": engine, "address": address, "storage": storage}
+    plan = _on_engine(plan, {k: v for k, v in where.items() if v is not None})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
@@ -242,13 +256,15 @@ def plan(
     return 0
 
 
-def show(study: FilePath, *, json: Flag = False) -> int:
-    """Print the results of a study, finished or not.
+def show(study: str, *, watch: Flag = False, json: Flag = False) -> int:
+    """Print the results of a study, finished or not; or watch it while it runs.
 
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder; with --watch also a storage, such as s3://bucket/study.
+    watch
+        Show what is done, running where, failed, and the time left, until all is done.
     json
         As JSON.
     """
@@ -256,7 +272,16 @@ def show(study: FilePath, *, json: Flag = False) -> int:
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.study import open_study
 
-    found = open_study(study)
+    check_name(study)
+    if watch:
+        from counterpoise.cli._watch import watch_study
+
+        watch_study(Output(quiet=json), study)
+    if "://" in study:
+        if not watch:
+            raise ValueError(f"show needs the study's folder, but got {study}; add --watch")
+        return 0
+    found = open_study(Path(study))
     if json:
         write_json(results_json(found))
     else:
@@ -339,6 +364,11 @@ def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     return read({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()})
+
+
+def _on_engine(plan: "Plan", where: dict[str, Any]) -> "Plan":
+    """Return the plan with another engine, which may be said beside a plan.toml, too."""
+    return replace(plan, engine=replace(plan.engine, **where)) if where else plan
 
 
 def _imbalance(text: str) -> dict[str, float | str]:

@@ -182,9 +182,8 @@ def fill(
     def on_wait() -> None:
         on_progress(min(shape[0], _blocks_done(place) * step), shape[0])
 
-    sample = max(1, math.prod(shape[1:]) * dtype.itemsize)
-    step = _step(shape, dtype)
-    starts = range(0, shape[0], step)
+    sample = _sample_bytes(shape, dtype)
+    step = _block_length(shape, dtype)
     with files.lock(place, on_wait=on_wait):
         if (found := open_entry(place)) is not None:
             return found
@@ -195,8 +194,8 @@ def fill(
             saved, pending = time.monotonic(), None
             on_progress(min(shape[0], len(done) * step), shape[0])
             with ThreadPoolExecutor(1) as writer:  # the next block is decoded meanwhile
-                for first in starts[len(done) :]:
-                    samples, bad = block(first, min(first + step, shape[0]))
+                for first, end in block_bounds(shape, dtype)[len(done) :]:
+                    samples, bad = block(first, end)
                     if pending is not None:
                         digests.append(pending.result())
                         if time.monotonic() - saved > _SAVED_EVERY:
@@ -204,7 +203,7 @@ def fill(
                             saved = time.monotonic()
                     unread |= {first + k: why for k, why in bad.items()}
                     pending = writer.submit(_write, write_at, first * sample, samples)
-                    on_progress(min(first + step, shape[0]), shape[0])
+                    on_progress(end, shape[0])
                 if pending is not None:
                     digests.append(pending.result())
         digest = _digest_of(digests)
@@ -223,22 +222,30 @@ def digest(
     on_progress: Callable[[int, int], None],
 ) -> str:
     """Return the digest that `fill` would give an entry of these samples; nothing is written."""
-    step, digests = _step(shape, dtype), []
+    digests: list[str] = []
     on_progress(0, shape[0])
-    for first in range(0, shape[0], step):
-        end = min(first + step, shape[0])
+    for first, end in block_bounds(shape, dtype):
         digests.append(hashlib.sha256(_bytes(block(first, end)[0])).hexdigest())
         on_progress(end, shape[0])
     return _digest_of(digests)
 
 
-def _step(shape: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Return the number of samples in a block."""
-    return max(1, _BLOCK // max(1, math.prod(shape[1:]) * dtype.itemsize))
-
-
 def _digest_of(digests: list[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def block_bounds(shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[int, int]]:
+    """Return first and end of the blocks in which samples of a shape, (N, ...), are written."""
+    step = _block_length(shape, dtype)
+    return [(first, min(first + step, shape[0])) for first in range(0, shape[0], step)]
+
+
+def _block_length(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return max(1, _BLOCK // _sample_bytes(shape, dtype))
+
+
+def _sample_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return max(1, math.prod(shape[1:]) * dtype.itemsize)
 
 
 def name_by_content(entry: Entry) -> Entry:

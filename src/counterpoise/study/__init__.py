@@ -6,11 +6,12 @@ cautions.py  what will go wrong, said before
 overview.py  the data in figures, before any study
 estimate.py  how long it will take
 settings.py  how trainings are done: the tables of that plan
+_runs.py     the runs of a plan
 spec.py      what one run is asked for; its digest names the run's folder
 _stream.py   running it: first the references, then the learning rates are chosen, then what is
              reported is trained
 events.py    what happens on the way
-engines.py   where runs happen: each in a process of its own
+engines/     where runs happen: on this machine, or on a cluster
 one_run.py   what one run does
 record.py    what is kept of it, whole or not at all
 _work.py     its runs, done and to do
@@ -38,13 +39,14 @@ from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Study
 from counterpoise.study.events import Event, Failed, Prepared
 from counterpoise.study.plan import Plan, read_file
-from counterpoise.study.settings import Data, Imbalance, Training, Tuning, Variant
+from counterpoise.study.settings import Data, Engine, Imbalance, Training, Tuning, Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
 
 __all__ = [
     "Data",
+    "Engine",
     "Event",
     "Imbalance",
     "Kept",
@@ -76,6 +78,7 @@ class Settings(TypedDict, total=False):
     on_other_environment: str
     tuning: Tuning
     time: str
+    engine: Engine
 
 
 def compare(
@@ -124,7 +127,7 @@ def compare(
             `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
         **settings: the other fields of `Plan`: variant, metric, margin, baseline, references,
-            on_other_environment, tuning, time.
+            on_other_environment, tuning, time, engine (`Engine("ray")`: `docs/cluster.md`).
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not
@@ -220,7 +223,7 @@ def _check_alone(given: Mapping[str, object], settings: Iterable[str], remedy: s
 
 def _no_setting(name: str) -> str:
     """Say where a setting belongs, or which one may be meant."""
-    for kind in (Training, Tuning, Imbalance):
+    for kind in (Training, Tuning, Imbalance, Engine):
         if name in kind.__dataclass_fields__:
             field = kind.__name__.lower()
             return f"{name} belongs into {field}: compare(..., {field}={kind.__name__}({name}=...))"

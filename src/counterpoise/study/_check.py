@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
-from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, seconds_of
+from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, bytes_of, seconds_of
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def check_plan(plan: "Plan") -> None:
     _check_imbalance(plan)
     _check_test(plan)
     _check_training(plan)
+    _check_engine(plan)
 
 
 def _check_classical(variant: Variant) -> None:
@@ -224,6 +225,31 @@ def _check_training(plan: "Plan") -> None:
         )
 
 
+def _check_engine(plan: "Plan") -> None:
+    """Refuse an engine that is none, and needs that nothing can meet."""
+    e = plan.engine
+    _word("engine.name", e.name, ("local", "ray", "slurm"), imports=False)
+    for name, value, low in (
+        ("workers", e.workers, 0),
+        ("cpus", e.cpus, 0.01),
+        ("gpus", e.gpus, 0),
+        ("retries", e.retries, 0),
+        ("chunk", e.chunk, 0),
+    ):
+        if not low <= value <= 100_000:
+            raise ValueError(f"engine.{name} must be within {low} .. 100000, but got {value}")
+    for name, text, parse in (("time", e.time, seconds_of), ("memory", e.memory, bytes_of)):
+        try:
+            parse(text or "1")
+        except ValueError as error:
+            raise ValueError(f"engine.{name}: {error}") from error
+    if e.storage and e.name != "ray":
+        raise ValueError(
+            f"engine.storage is for the engine ray, but the engine is {e.name}, whose runs write "
+            "into the study's folder (--out); leave storage out"
+        )
+
+
 def _word(kind: str, word: str, known: Iterable[str], imports: bool = True) -> None:
     if word not in known and not (imports and ":" in str(word)):
         more = (*known, "module:name") if imports else known
@@ -239,12 +265,16 @@ def _check_types(plan: "Plan") -> None:
                 fits = isinstance(value, str) or _is_number(value)
             elif key == "image_size":
                 fits = _is_integer(value) or _are_sides(value)
+            elif key == "options":
+                fits = isinstance(value, Mapping) and all(map(_is_setting, value.values()))
             elif isinstance(default, float):
                 fits = _is_number(value)
             else:
                 fits = type(value) is type(default)
             if not fits:
-                kind = '["a", "b"]' if default == () else repr(default)
+                kind = {"options": "{ qos = 'low' }"}.get(key) or (
+                    '["a", "b"]' if default == () else repr(default)
+                )
                 raise ValueError(
                     f"{where}{key} must be of the kind of {kind}, but got {shown(value)}"
                 )
@@ -263,7 +293,7 @@ def _are_sides(value: object) -> bool:
 
 
 def _tables(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
-    names = ("data", "imbalance", "training", "tuning")
+    names = ("data", "imbalance", "training", "tuning", "engine")
     return (("", plan), *((f"{name}.", getattr(plan, name)) for name in names))
 
 

@@ -13,7 +13,7 @@ from counterpoise.study._prepared import FILE, gather, keep, with_test
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import run_all
+from counterpoise.study.engines import opened, run_jobs
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -22,20 +22,18 @@ from counterpoise.study.environment import (
 from counterpoise.study.estimate import Cost, estimate
 from counterpoise.study.events import (
     Chosen,
-    Emit,
     Event,
     Failed,
     Finished,
     Foreseen,
+    Notice,
+    OfRun,
     Planned,
     Prepared,
     Unsaved,
 )
-from counterpoise.study.plan import (
-    Plan,
-    read,
-    write,
-)
+from counterpoise.study.plan import Plan, read, without_engine, write
+from counterpoise.study.settings import Engine
 from counterpoise.study.spec import (
     AnySpec,
     Job,
@@ -80,11 +78,13 @@ def stream(
 
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data.source))
-    ready = {
-        folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
-        for folder, plan in plans.items()
-    }
     with ExitStack() as locks:
+        for plan in list(plans.values())[:1]:  # studies side by side share an engine
+            locks.enter_context(opened(plan.engine))
+        ready = {
+            folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
+            for folder, plan in plans.items()
+        }
         works = []
         for folder in plans:
             locks.enter_context(_held(folder))
@@ -150,6 +150,7 @@ def _prepare(
     from counterpoise.data import encoded, fingerprint
     from counterpoise.study._check_data import check_plan_on
 
+    engine, asked = asked.engine, without_engine(asked)
     known = _known_study(folder)
     before, decided = _plans_of(known)
     plan = carry_over(asked, before, decided) if before and decided else asked
@@ -175,13 +176,15 @@ def _prepare(
     if before and asked == decided:  # the study's own plan.toml
         asked = before
     resumed = resumed and not defaults
+    plan, asked = replace(plan, engine=engine), replace(asked, engine=engine)
     return _Ready(plan, asked, splits, numbers, left_out, defaults, cost, resumed)
 
 
 def _plans_of(known: record.Content | None) -> tuple[Plan | None, Plan | None]:
     """Return the plan that was asked for and the one that was decided; None for unknown ones."""
     try:
-        return (read(known["asked"]), read(known["plan"])) if known else (None, None)
+        asked, plan = (read(known[k]) for k in ("asked", "plan")) if known else (None, None)
+        return (without_engine(asked), without_engine(plan)) if asked and plan else (None, None)
     except ValueError:
         return None, None
 
@@ -216,10 +219,7 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
         for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
-    cores = os.cpu_count() or 1
-    readers = max(1, cores // max(1, min(workers or cores, len(jobs))))
-    jobs = {name: replace(job, readers=readers) for name, job in jobs.items()}
-    for event in run_all(_train_run, jobs, workers=workers) if jobs else ():
+    for event in _run_jobs(jobs, works[0].plan.engine, workers) if jobs else ():
         if isinstance(event, Failed):
             work = owner[event.run]
             work.failed[event.run] = event.reason
@@ -231,6 +231,17 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
             work.save()
         except OSError as error:  # the records are what counts; they are whole or not there
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
+
+
+def _run_jobs(
+    jobs: Mapping[str, Job], engine: Engine, workers: int | None
+) -> Iterator[OfRun | Notice]:
+    """Do runs; each may read its samples in as many processes as it has cores, one at least."""
+    cores = os.cpu_count() or 1
+    at_once = min(workers or engine.workers or cores, len(jobs))
+    share = cores // at_once if engine.name == "local" else int(engine.cpus)
+    some = {name: replace(job, readers=max(1, share)) for name, job in jobs.items()}
+    return run_jobs(some, engine, workers=workers)
 
 
 def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:
@@ -275,13 +286,6 @@ def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned
 def _passes(spec: AnySpec) -> int:
     """Return how often a run sees the data; a classical model takes about as long as an epoch."""
     return spec.training.epochs if isinstance(spec, RunSpec) else 1
-
-
-def _train_run(job: Job, emit: Emit) -> None:
-    """Train, in a worker: imported there alone, as the parent needs none of it."""
-    from counterpoise.study.one_run import train_run
-
-    train_run(job, emit)
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from pathlib import Path
 from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study._prepared import Facts
+from counterpoise.study._runs import choose, final_runs, reference_runs, row_of, tuning_runs
 from counterpoise.study.environment import environment
-from counterpoise.study.plan import Plan, choose, final_runs, reference_runs, row_of, tuning_runs
+from counterpoise.study.plan import Plan
 from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, run_id
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"

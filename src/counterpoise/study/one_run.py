@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import sys
 import time
 import traceback
 import warnings
@@ -18,7 +19,6 @@ from counterpoise.metrics import adjust, evaluate
 from counterpoise.registry import resolve
 from counterpoise.study import record
 from counterpoise.study._prepared import load_columns, load_splits
-from counterpoise.study.engines import peak_memory_mb
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
 from counterpoise.study.net import build, check_logits, with_cosine_head
@@ -82,7 +82,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     kept, scores = _score(splits, logits, counts, model.seen_counts)
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
+    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents, run, timing)
 
@@ -110,7 +110,7 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     kept, scores = _score(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
+    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
 
@@ -246,7 +246,7 @@ class _Training:
         timing = {
             "epochs_seconds": seconds,
             "seconds": time.perf_counter() - begin,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": _peak_memory_mb(),
         }
         record.finish(folder, contents, run, timing)
 
@@ -334,3 +334,13 @@ class _Following(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
         return self.inner(logits, target)
+
+
+def _peak_memory_mb() -> float | None:
+    """Return the most memory that this process has held, in MB; None where it is not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

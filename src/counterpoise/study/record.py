@@ -11,7 +11,8 @@ A run's folder holds, once it is finished:
     features.json        of a table, how its cells became the numbers that the net was given
     timing.json          how long it took: the only file that differs between two equal runs
 
-and before that a `checkpoint.safetensors`, from which the run is resumed. `run.json`, `timing.json`
+and before that a `checkpoint.safetensors`, from which the run is resumed, and `progress.json`, a
+note of how far it is. `run.json`, `timing.json`
 and the study's own `study.json` hold a digest of their own content, too. Nothing is unpickled.
 """
 
@@ -44,11 +45,12 @@ FILES = {
     "probe.json",
     "features.json",
 }
-RUN, CHECKPOINT, TIMING, ERROR = (
+RUN, CHECKPOINT, TIMING, ERROR, NOTE = (
     "run.json",
     "checkpoint.safetensors",
     "timing.json",
     "error.txt",
+    "progress.json",
 )
 
 
@@ -124,10 +126,35 @@ def finish(
     tidy(folder)
 
 
+def collect(folder: Path) -> dict[str, bytes]:
+    """Return the files of a run by their names: of a finished one its record, else what is left."""
+    names = (*sorted(FILES), TIMING, RUN)
+    if not (folder / RUN).exists():
+        names = (CHECKPOINT, ERROR)
+    return {name: files.read(folder / name) for name in names if (folder / name).exists()}
+
+
+def place(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files of a run that was done elsewhere, as `collect` returns them.
+
+    Raises:
+        Damaged: files that are no run's.
+        OSError: they cannot be written.
+    """
+    if other := contents.keys() - FILES - {TIMING, RUN, CHECKPOINT, ERROR}:
+        raise Damaged(f"{sorted(other)} are not what a run writes")
+    files.make_folder(folder)
+    for name in sorted(contents, key=lambda name: name == RUN):
+        files.write(folder / name, contents[name])
+    if RUN in contents:
+        tidy(folder)
+
+
 def tidy(folder: Path) -> None:
-    """Remove the files that a finished run no longer needs: its checkpoint, an earlier error."""
+    """Remove what a finished run no longer needs: its checkpoint, note and an earlier error."""
     files.remove(folder / CHECKPOINT)
     files.remove(folder / ERROR)
+    files.remove(folder / NOTE)
     files.remove_unfinished(folder)
 
 

@@ -18,6 +18,7 @@ TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 SEEDS = 5  # of a study, if nothing is said
 _DRW, BALANCED = "+drw", "+balanced"  # behind a loss, behind a classical model
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def setting(default: T, help: str) -> T:
@@ -238,6 +239,29 @@ class Tuning:
         settle(self)
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Where runs happen, and what each of them may use; nothing of it changes their bytes."""
+
+    name: str = setting("local", "local, ray or slurm: where runs happen")
+    workers: int = setting(0, "runs at a time; 0: as many as there is room for")
+    cpus: float = setting(1.0, "of a run, on ray and slurm")
+    gpus: float = setting(0.0, "of a run; 0.25: four share one, on ray")
+    memory: str = setting("", "of a run, such as 4GB, on ray and slurm")
+    time: str = setting("", "of a task on slurm, such as 2h; a longer one is resumed in another")
+    retries: int = setting(3, "times that a run is begun again after its process or node was lost")
+    address: str = setting("", "of a Ray cluster; empty: the one that is there, or one made here")
+    storage: str = setting("", "a folder or s3://… to which workers on ray write, in place of here")
+    partition: str = setting("", "of slurm")
+    chunk: int = setting(0, "runs that a task on slurm does one after another; 0: by their number")
+    options: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"help": "more of sbatch, such as { qos = 'low' }"}
+    )
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
 def seconds_of(text: str) -> float:
     """Return the seconds that a text such as 90s, 15m, 2h or 1h30m stands for; a number: minutes.
 
@@ -256,3 +280,19 @@ def seconds_of(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(f"time must be more than 0, but got {text!r}")
     return seconds
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes that a text such as 20GB, 500 MB or 1000 stands for.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> bytes_of("1.5GB"), bytes_of("20")
+        (1500000000, 20)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    if not found:
+        raise ValueError(f"a size must be like 20GB, 500MB or 0, but got {text!r}")
+    return int(float(found[1]) * _BYTES[found[2]])

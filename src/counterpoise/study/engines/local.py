@@ -1,7 +1,6 @@
 """The local engine: each run in a process of its own, as many at a time as there are cores."""
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,9 +13,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
 
-from counterpoise.study._gpus import Gpus
+from counterpoise.study.engines._gpus import Gpus
+from counterpoise.study.engines.worker import ending, tune_process
 from counterpoise.study.events import Emit, Failed, Finished, OfRun, Started
-from counterpoise.user_code import raised
 
 Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit], None]
@@ -29,10 +28,7 @@ _PRELOADED = [
     "counterpoise.references",
     "counterpoise.study.one_run",
 ]
-_MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
 _ATTEMPTS = 2  # a worker that was killed is started once more
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEEP = 1 << 30
 
 
 def run_all(
@@ -191,17 +187,14 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
     multiprocessing.current_process().daemon = False  # a daemon may start none to read data
-    try:
+
+    def work() -> None:
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         tune_process(threads)
         target(payload, connection.send)
-    except BaseException as error:  # the user's net may call sys.exit
-        reason = raised(error)
-        reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
-        last: OfRun = Failed(run, reason, outside=isinstance(error, OSError))
-    else:
-        last = Finished(run)
+
+    last = ending(run, work)
     with contextlib.suppress(OSError):  # nobody listens any more
         connection.send(last)
 
@@ -212,30 +205,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def peak_memory_mb() -> float | None:
-    """Return the most memory that this process has held, in MB; None where it is not known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def tune_process(threads: int) -> None:
-    """Make this process a good worker: its number of threads, no denormals, memory that is kept.
-
-    glibc gives memory of some hundred kB back to the system as soon as it is freed, and every
-    tensor of that size then costs a page fault per 4 kB when it is next written.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _KEEP)
-            mallopt(_M_TRIM_THRESHOLD, _KEEP)

@@ -1,0 +1,61 @@
+"""Engines: where the runs of a study happen.
+
+worker.py  what all of them call: one function that does a run
+local.py   this machine: each run in a process of its own
+ray.py     a Ray cluster: each run is a task
+slurm.py   a SLURM cluster: the runs are the tasks of an array job
+
+Each has `run_all(jobs, engine, ...)`, which yields the events of the runs; every run ends with one
+`Finished` or `Failed`. A run that is done twice, as a connection was lost, writes the same bytes
+twice: at least once is enough.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from counterpoise.study.engines.local import run_all as run_here
+from counterpoise.study.engines.worker import do
+from counterpoise.study.events import Notice, OfRun
+from counterpoise.study.settings import Engine
+from counterpoise.study.spec import Job
+
+
+@contextmanager
+def opened(engine: Engine) -> Iterator[None]:
+    """Connect to where an engine does runs; of those that need no connection, do nothing.
+
+    Raises:
+        ValueError: it is not installed, does not answer, or has machines that do not fit.
+    """
+    if engine.name != "ray":
+        yield
+        return
+    from counterpoise.study.engines.ray import connected  # an extra's
+
+    with connected(engine):
+        yield
+
+
+def run_jobs(
+    jobs: Mapping[str, Job], engine: Engine, *, workers: int | None = None
+) -> Iterator[OfRun | Notice]:
+    """Do runs where an engine does them, and yield events as they happen.
+
+    Args:
+        jobs: by the name of the run.
+        engine: which one, and what a run needs.
+        workers: runs at a time; None for what the machine or the cluster has room for.
+
+    Raises:
+        ValueError: the engine is not there; nothing was started.
+    """
+    workers = workers or engine.workers or None
+    if engine.name == "ray":
+        from counterpoise.study.engines.ray import run_all as run_on_ray
+
+        return run_on_ray(jobs, engine, workers=workers)
+    if engine.name == "slurm":
+        from counterpoise.study.engines.slurm import run_all as run_on_slurm
+
+        return run_on_slurm(jobs, engine, workers=workers)
+    return run_here(do, jobs, workers=workers)

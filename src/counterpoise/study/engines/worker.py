@@ -1,0 +1,115 @@
+"""The function that does a run, whatever engine calls it."""
+
+import ctypes
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from counterpoise import files
+from counterpoise.study import record
+from counterpoise.study.events import Emit, Epoch, Failed, Finished, OfRun, Progress
+from counterpoise.study.spec import Job
+from counterpoise.user_code import raised
+
+_NOTED_EVERY = 2.0  # seconds
+_MOST_CHARACTERS = 2000  # of a reason; error.txt has the rest
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP = 1 << 30
+
+
+def do(job: Job, emit: Emit) -> None:
+    """Do a run; its folder holds the record then, and meanwhile a note of how far it is.
+
+    Args:
+        job: the run.
+        emit: called with the run's events, but for its end.
+
+    Raises:
+        BaseException: whatever the user's net raises.
+    """
+    from counterpoise.study.one_run import train_run  # the parent needs none of it
+
+    note = Note(job.folder)
+
+    def tell(event: OfRun) -> None:
+        note.on_event(event)
+        emit(event)
+
+    note.write()
+    try:
+        train_run(job, tell)
+    finally:
+        note.remove()
+
+
+def ending(run: str, work: Callable[[], None]) -> Finished | Failed:
+    """Call a function that does a run, and return how it ended, whatever it raises."""
+    try:
+        work()
+    except BaseException as error:  # the user's net may call sys.exit
+        reason = raised(error)
+        reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
+        return Failed(run, reason, outside=isinstance(error, OSError))
+    return Finished(run)
+
+
+class Note:
+    """The note of a run that is being done, `progress.json` in its folder.
+
+    It says where the run is done and how far it is, for `counterpoise show --watch` on any machine
+    that sees the folder. It is not synced, and nothing depends on it.
+
+    Args:
+        folder: the run's.
+        host: where the run is done.
+    """
+
+    def __init__(self, folder: Path, host: str = "") -> None:
+        self.folder = folder
+        where: dict[str, object] = {"host": host or socket.gethostname(), "began": time.time()}
+        self.content = {**where, "now": time.time(), "share": 0.0, "epoch": 0}
+        self.written = 0.0
+
+    def on_event(self, event: OfRun) -> None:
+        """Note how far the run is; it is written at most every two seconds."""
+        self.content["now"] = time.time()
+        match event:
+            case Progress(_, share):
+                self.content["share"] = share
+            case Epoch(_, row):
+                self.content["epoch"] = row.get("epoch") or 0
+        if time.monotonic() - self.written > _NOTED_EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write the note; a folder that cannot be written is noticed elsewhere."""
+        self.written = time.monotonic()
+        with suppress(OSError):
+            files.make_folder(self.folder)
+            files.write(self.folder / record.NOTE, json.dumps(self.content), lasting=False)
+
+    def remove(self) -> None:
+        """Remove the note: the run has ended."""
+        with suppress(OSError):
+            files.remove(self.folder / record.NOTE)
+
+
+def tune_process(threads: int) -> None:
+    """Make this process a good worker: its number of threads, no denormals, memory that is kept.
+
+    glibc gives memory of some hundred kB back to the system as soon as it is freed, and every
+    tensor of that size then costs a page fault per 4 kB when it is next written.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _KEEP)
+            mallopt(_M_TRIM_THRESHOLD, _KEEP)
