@@ -92,7 +92,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "lr",
         "imbalance",
         *("target", "drop", "keep", "group", "test", "split"),  # by which data are read
-        *("missing_labels", "image_size", "resize", "cache"),
+        *("min_samples", "small", "missing_labels", "image_size", "resize", "cache"),
         "time",
         "references",
         "out",

@@ -142,6 +142,21 @@ def test_the_options_are_those_of_compare(tmp_path):
         run(["data", "digits", "--image-size", "big"])
 
 
+def test_small_classes_are_merged_as_the_flags_say(tmp_path, capsys):
+    pictures(tmp_path / "pics", [f"class {k:02}" for k in range(21)])  # 24 of the first, 4 of last
+    flags = ["--min-samples", "6", "--image-size", "8"]
+    assert run(["data", str(tmp_path / "pics"), *flags, "--small", "merge", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["class_names"][-2:] == ["class 18", "other"]
+    assert sum(found["counts"][split][-1] for split in ("train", "test")) == 5 + 4
+    assert any(
+        "'class 19' has 5, 'class 20' has 4: merged into 'other'" in line
+        for line in found["left_out"]
+    )
+    with pytest.raises(ValueError, match=r"must have 6 samples at least .* set small \(--small"):
+        run(["data", str(tmp_path / "pics"), *flags])
+
+
 def test_it_says_what_a_study_would_say(tmp_path, capsys):
     """A column that gives the class away, and the test split that is drawn for each seed."""
     rows = [f"{k % 7},{k % 4 == 0},{'yes' if k % 4 == 0 else 'no'}" for k in range(40)]

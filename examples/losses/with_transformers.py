@@ -54,7 +54,7 @@ with tempfile.TemporaryDirectory() as folder:
             use_cpu=True,
             seed=0,
         ),
-        train_dataset=data,
+        train_dataset=data,  # type: ignore[bad-argument-type]  # a list is one
         compute_loss_func=loss_of,
     )
     trainer.train()

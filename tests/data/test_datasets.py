@@ -48,6 +48,11 @@ class Sometimes(Named):
         return (X[index] + torch.randint(2, (1,)) * (index > 0), int(Y[index]))
 
 
+class RandomClass(Named):
+    def __getitem__(self, index):
+        return X[index], int(torch.randint(1000, (1,)))
+
+
 class ChannelsLast(Named):
     def __getitem__(self, index):
         return X[index].permute(1, 2, 0).numpy(), int(Y[index])
@@ -119,6 +124,7 @@ def test_what_was_read_before_is_kept_once_and_a_change_is_seen(tmp_path):
     ("found", "error", "why"),
     [
         (Random(), ValueError, "another one each time"),
+        (RandomClass(), ValueError, "another one each time"),
         (Ragged(), ValueError, "one shape and dtype, but entry 1"),
         (OneHot(), ValueError, "of one-hot targets give the position"),
         (Sometimes(), ValueError, "another one each time"),
@@ -132,6 +138,12 @@ def test_what_cannot_be_read_is_explained(found, error, why, tmp_path):
     with pytest.raises(error, match=why):
         read(found, tmp_path)
     assert cache.entries(str(tmp_path)) == []
+
+
+def test_a_gap_is_not_taken_for_random_augmentation(tmp_path):
+    x = torch.full((30, 2), torch.nan)
+    data = read(TensorDataset(x, Y[:30]), tmp_path)  # a study refuses the NaN itself
+    assert data.train.inputs[:].isnan().all()
 
 
 def test_worker_processes_read_the_same(tmp_path, monkeypatch):

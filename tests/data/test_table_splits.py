@@ -203,7 +203,7 @@ def test_small_classes_are_refused_dropped_or_merged(tmp_path, kind, monkeypatch
         )
         monkeypatch.syspath_prepend(tmp_path)
         source = "small_classes_made:data"
-    with pytest.raises(ValueError, match="'d' has 2, 'e' has 1; add samples, or set small in"):
+    with pytest.raises(ValueError, match="'d' has 2, 'e' has 1; add samples, or set small "):
         load(source)
     with pytest.raises(ValueError, match=r"5 samples at least .*but 'c' has 4, 'd' has 2"):
         load(source, min_samples=5)

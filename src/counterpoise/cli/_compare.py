@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 # of [data] in a plan
-_READING = ("target", "drop", "keep", "group", "test", "split", "missing_labels", "cache")
+_READING = (
+    *("target", "drop", "keep", "group", "test", "split"),
+    *("min_samples", "small", "missing_labels", "cache"),
+)
 _TRAINING = ("model", "epochs", "batch_size", "resize", "devices")
 
 
@@ -66,6 +69,8 @@ def compare(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    min_samples: MaybeWhole = None,
+    small: str | None = None,
     missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
@@ -91,7 +96,7 @@ def compare(
     ----------
     data
         fashion_mnist, digits, a folder of images (a folder a class), a .npz, a table (.csv,
-        .parquet, .xlsx, ...), package.module:name; or a plan.toml.
+        .parquet, .xlsx, ...), hf:OWNER/NAME, package.module:name; or a plan.toml.
     seeds
         Number of seeds [default: 5].
     epochs
@@ -116,6 +121,10 @@ def compare(
         small].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
+    min_samples
+        Samples that a class must have [default: one in each split].
+    small
+        Classes with fewer: refuse, drop or merge, into other [default: refuse].
     missing_labels
         Rows of a table without a class: refuse or drop [default: refuse].
     image_size
@@ -123,7 +132,8 @@ def compare(
     resize
         crop, squash or pad [default: crop].
     cache
-        The folder in which decoded images are kept [default: the user's cache].
+        The folder in which decoded images are kept; or never, to read the torch Datasets of
+        module:name anew in each epoch [default: the user's cache].
     time
         A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
     out
@@ -169,6 +179,8 @@ def compare(
         "group": group,
         "test": test,
         "split": split,
+        "min_samples": min_samples,
+        "small": small,
         "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,

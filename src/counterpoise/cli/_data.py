@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.cli._arguments import Flag, MaybeFilePath, Words
+from counterpoise.cli._arguments import Flag, MaybeFilePath, MaybeWhole, Words
 from counterpoise.cli._compare import make_plan, writing
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def data(
     group: str | None = None,
     test: str | None = None,
     split: str | None = None,
+    min_samples: MaybeWhole = None,
+    small: str | None = None,
     missing_labels: str | None = None,
     image_size: str | None = None,
     resize: str | None = None,
@@ -51,6 +53,10 @@ def data(
         As in `compare`.
     split
         As in `compare`.
+    min_samples
+        As in `compare`.
+    small
+        As in `compare`.
     missing_labels
         As in `compare`.
     image_size
@@ -76,6 +82,8 @@ def data(
         "group": group,
         "test": test,
         "split": split,
+        "min_samples": min_samples,
+        "small": small,
         "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,

@@ -10,10 +10,11 @@ from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
 from counterpoise.data._hold_out import draw_test, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
-from counterpoise.data._load import load
+from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
 from counterpoise.data._standardizer import standardizer
+from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
 
@@ -27,6 +28,7 @@ __all__ = [
     "Split",
     "Splits",
     "TableEncoder",
+    "Unstored",
     "as_split",
     "check_apart",
     "count_classes",
@@ -40,6 +42,7 @@ __all__ = [
     "install_debian_package",
     "load",
     "make_imbalanced",
+    "open_unstored",
     "split_validation",
     "standardizer",
 ]

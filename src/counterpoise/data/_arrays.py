@@ -35,6 +35,21 @@ def as_inputs(values: object) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+def as_tensor(inputs: object, name: str) -> torch.Tensor:
+    """Return inputs as a tensor, those of an array's float64 in float32."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs
+    array = np.asarray(inputs)
+    if not isinstance(inputs, np.ndarray | list | tuple | np.number | float) or (
+        array.dtype.kind not in "biuf"
+    ):
+        raise TypeError(
+            f"{name} must hold inputs that are tensors or arrays of numbers, but got a "
+            f"{type(inputs).__name__}; convert them, images say with torchvision's ToTensor"
+        )
+    return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
+
+
 def as_classes(*labels: object) -> tuple[tuple[str, ...], list[torch.Tensor]]:
     """Return the names of the classes that occur, in order, and for each split its class indices.
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from counterpoise.data._arrays import as_tensor
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import Labels, read_labels
 
@@ -76,18 +77,3 @@ def _read(samples: Dataset, name: str) -> Split:
             "generator"
         )
     return Split(torch.stack(inputs), read_labels(np.array([np.asarray(y) for _, y in entries])))
-
-
-def as_tensor(inputs: object, name: str) -> torch.Tensor:
-    """Return inputs as a tensor, those of an array's float64 in float32."""
-    if isinstance(inputs, torch.Tensor):
-        return inputs
-    array = np.asarray(inputs)
-    if not isinstance(inputs, np.ndarray | list | tuple | np.number | float) or (
-        array.dtype.kind not in "biuf"
-    ):
-        raise TypeError(
-            f"{name} must hold inputs that are tensors or arrays of numbers, but got a "
-            f"{type(inputs).__name__}; convert them, images say with torchvision's ToTensor"
-        )
-    return torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))

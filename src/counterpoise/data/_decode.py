@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import struct
@@ -36,6 +37,8 @@ KEPT, SMALLEST, LARGEST = 64, 8, 32  # pixels a side, where no size is asked for
 _RESAMPLE = Image.Resampling.BILINEAR  # as torchvision; a third quicker than bicubic
 
 Resize = Literal["crop", "squash", "pad"]
+Encoded = Path | bytes
+"""An image file, or the content of one."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ class Form:
     high: float = 65535.0
 
 
-def read_headers(files: Sequence[Path]) -> list[Header | str]:
+def read_headers(files: Sequence[Encoded]) -> list[Header | str]:
     """Return the header of each image, or why there is none."""
     Image.init()  # before the threads
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_header, files, chunksize=64))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # contents are fetched there, one at a time
+        return list(pool.map(lambda k: _header(files[k]), range(len(files))))
 
 
 class Decoder:
@@ -89,7 +92,7 @@ class Decoder:
         form: what they become.
     """
 
-    def __init__(self, files: Sequence[Path], form: Form) -> None:
+    def __init__(self, files: Sequence[Encoded], form: Form) -> None:
         self.files, self.form = files, form
         Image.init()
         self.pool = ThreadPoolExecutor(os.cpu_count())
@@ -119,7 +122,11 @@ class Decoder:
         give_back()
 
 
-def _explained(path: Path, work: Callable[[], object]) -> object:
+def _opened(image: Encoded) -> BinaryIO:
+    return io.BytesIO(image) if isinstance(image, bytes) else open_ordinary(image)
+
+
+def _explained(image: Encoded, work: Callable[[], object]) -> object:
     """Return the result, or why there is none: Pillow raises whatever a broken file leads to.
 
     Raises:
@@ -131,7 +138,8 @@ def _explained(path: Path, work: Callable[[], object]) -> object:
         return "no image of a known format"
     except OSError as error:
         if error.errno is not None and error.errno not in _LASTING:
-            raise ValueError(f"{printable(path)} cannot be read now: {error.strerror}") from error
+            name = "an image" if isinstance(image, bytes) else printable(image)
+            raise ValueError(f"{name} cannot be read now: {error.strerror}") from error
         return error.strerror or one_line(error)
     except MemoryError:
         raise
@@ -139,9 +147,9 @@ def _explained(path: Path, work: Callable[[], object]) -> object:
         return one_line(error) or type(error).__name__
 
 
-def _header(path: Path) -> Header | str:
+def _header(encoded: Encoded) -> Header | str:
     def work() -> Header:
-        with open_ordinary(path) as file, _open(file) as image:
+        with _opened(encoded) as file, _open(file) as image:
             width, height = image.size
             if image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS:
                 width, height = height, width
@@ -151,7 +159,7 @@ def _header(path: Path) -> Header | str:
             values = _values(image)
             return Header(height, width, "wide", float(values.min()), float(values.max()))
 
-    return _explained(path, work)  # type: ignore[return-value]
+    return _explained(encoded, work)  # type: ignore[return-value]
 
 
 def _values(image: Image.Image) -> np.ndarray:
@@ -162,12 +170,12 @@ def _values(image: Image.Image) -> np.ndarray:
     return values
 
 
-def _decode(path: Path, form: Form, most: float) -> np.ndarray | str | None:
+def _decode(encoded: Encoded, form: Form, most: float) -> np.ndarray | str | None:
     """Return an image, (C, H, W), or why there is none; None if it has more pixels than `most`."""
     channels, height, width = form.shape
 
     def work() -> np.ndarray | None:
-        with open_ordinary(path) as file, _open(file) as image:
+        with _opened(encoded) as file, _open(file) as image:
             image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded no larger than needed
             if image.width * image.height > most:
                 return None
@@ -176,7 +184,7 @@ def _decode(path: Path, form: Form, most: float) -> np.ndarray | str | None:
             pixels = np.asarray(_in_mode(plain, "L" if channels == 1 else "RGB"))
             return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
-    return _explained(path, work)  # type: ignore[return-value]
+    return _explained(encoded, work)  # type: ignore[return-value]
 
 
 def _resized(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:

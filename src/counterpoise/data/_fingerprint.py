@@ -16,7 +16,7 @@ def fingerprint(data: Splits) -> str:
 
     Shapes, dtypes, values and their order count, and groups where there are any; the data set's
     name and source do not, nor do memory layout and device. Of samples in the cache the digest of
-    their entry counts.
+    their entry counts, and the same one of samples that are read anew each time.
 
     Args:
         data: The data set.
@@ -32,8 +32,9 @@ def fingerprint(data: Splits) -> str:
     found = hashlib.sha256(json.dumps(data.class_names).encode())
     for split in data.named().values():
         inputs = split.inputs
-        if isinstance(inputs, Rows) and inputs.entry is not None:
-            found.update(f"{inputs.entry.digest}{tuple(inputs.shape)}".encode())
+        kept = (inputs.entry or inputs.unstored) if isinstance(inputs, Rows) else None
+        if isinstance(inputs, Rows) and kept is not None:
+            found.update(f"{kept.digest}{tuple(inputs.shape)}".encode())
             _add(found, inputs.index)
         else:
             _add(found, inputs[:])

@@ -47,8 +47,14 @@ def groups_of(names: Sequence[str], pattern: str) -> Tensor:
             f"group must match the name of every file, but {pattern!r} does not match "
             f"{_listed(others)}; mend the pattern, or take these files out"
         )
-    numbers: dict[str | None, int] = {}
-    return torch.tensor([numbers.setdefault(g, len(numbers)) for g in found], dtype=torch.int64)
+    return numbered(found)
+
+
+def numbered(words: Sequence[object]) -> Tensor:
+    """Return a number for each word, int64 (N), from 0 up; the same for equal ones."""
+    number: dict[object, int] = {}
+    found = [number.setdefault(word, len(number)) for word in words]
+    return torch.tensor(found, dtype=torch.int64)
 
 
 def _matched(match: re.Match[str] | None) -> str | None:

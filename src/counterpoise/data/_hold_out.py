@@ -236,5 +236,5 @@ def _check_sizes(split: Split, class_names: Sequence[str], least: int, why: str)
     if small:
         raise ValueError(
             f"each class must have {least} samples at least, {why}, but {listed(small)}; add "
-            "samples, or set small in [data] to drop or merge"
+            "samples, or set small (--small) to drop or merge"
         )

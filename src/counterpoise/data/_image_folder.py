@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 
-from counterpoise.data import cache
-from counterpoise.data._decode import (
-    SUFFIXES,
-    Decoder,
-    Header,
-    Resize,
-    Summary,
-    common_form,
-    described,
-    read_headers,
-    summarize,
-)
-from counterpoise.data._groups import check_apart, groups_of
+from counterpoise.data._cached_images import Images
+from counterpoise.data._decode import SUFFIXES
+from counterpoise.data._groups import check_apart, groups_of, numbered
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._layout import Layout, folders, nfc, read_layout
 from counterpoise.data._listed_images import find_list, read_listed
@@ -56,8 +43,14 @@ def read_image_folder(root: Path, options: Options) -> Splits:
             f"{printable(root)} must hold a folder per class with images "
             f"({', '.join(sorted(SUFFIXES))}) in it, but no image was found there; {remedy}"
         )
-    entry = _decoded(layout, files, options)
-    _report_unread(root, files, entry.unread)
+
+    def name_of(k: int) -> str:
+        inside = files[k].is_relative_to(root)
+        return str(printable(files[k].relative_to(root) if inside else files[k]))
+
+    images = Images(files, name_of, printable(root), printable(root.resolve()))
+    stamps = (f"{layout.name(path)}\0{layout.stamps[path]}" for path in files)
+    entry = images.decoded(stamps, options)
     class_names = sorted({name for split in layout.files.values() for _, name in split})
     number = {name: k for k, name in enumerate(class_names)}
     if table is None:
@@ -65,7 +58,7 @@ def read_image_folder(root: Path, options: Options) -> Splits:
     stored, first, splits = entry.samples, 0, {}
     groups, by = None, ""
     if layout.groups:
-        groups, by = _numbered([layout.groups[path] for path in files]), "the table beside them"
+        groups, by = numbered([layout.groups[path] for path in files]), "the table beside them"
     elif options.group:
         groups = groups_of([layout.name(path) for path in files], options.group)
         by = f"the pattern {options.group!r}"
@@ -95,44 +88,6 @@ def read_image_folder(root: Path, options: Options) -> Splits:
     return data
 
 
-def _decoded(layout: Layout, files: Sequence[Path], options: Options) -> cache.Entry:
-    """Return the cache's entry of these files; what is not in it yet is decoded."""
-    stamps = (f"{layout.name(path)}\0{layout.stamps[path]}" for path in files)
-    key = cache.key("images", *stamps)
-    found = _summary(layout.root, files, options.cache, key)
-    form = common_form(found, options.image_size, cast(Resize, options.resize))
-    notes = list(described(found, form))
-    place = cache.folder(options.cache) / cache.key(key, form)
-    if (kept := cache.open_entry(place)) is not None:
-        return kept
-    about = {"source": printable(layout.root.resolve()), "notes": notes}
-    shape = (len(files), *form.shape)
-    try:
-        with closing(Decoder(files, form)) as decoder:
-            return cache.fill(place, shape, torch.uint8, decoder.block, about, options.on_progress)
-    except OSError as error:
-        raise ValueError(
-            f"{printable(place.parent)} must hold the decoded images, which needs "
-            f"{math.prod(shape) / 2**30:,.1f} GiB, but: {error.strerror or error}; --cache names "
-            "another folder, and a smaller --image-size needs less"
-        ) from error
-
-
-def _summary(root: Path, files: Sequence[Path], where: str, key: str) -> Summary:
-    """Return what the files' headers say, which the cache remembers."""
-    known = cache.recall(where, key)
-    if known is not None:
-        return Summary(**known)
-    headers = read_headers(files)
-    whole = [header for header in headers if isinstance(header, Header)]
-    if not whole:
-        why = {k: str(header) for k, header in enumerate(headers)}
-        raise ValueError(f"{_broken(root, files, why)}; check that they are images at all")
-    found = summarize(whole)
-    cache.remember(where, key, asdict(found))
-    return found
-
-
 def _alike(class_names: Sequence[str]) -> list[str]:
     """Return a sentence on classes whose names differ in case alone, if there are any."""
     same: dict[str, list[str]] = {}
@@ -146,24 +101,6 @@ def _alike(class_names: Sequence[str]) -> list[str]:
     ]
 
 
-def _report_unread(root: Path, files: Sequence[Path], unread: dict[int, str]) -> None:
-    """Warn of images that could not be read, or refuse a folder of nothing else."""
-    if unread:
-        line = _broken(root, files, unread)
-        if len(unread) == len(files):
-            raise ValueError(f"{line}; check that they are images at all")
-        warnings.warn(f"{line}; they were left out", stacklevel=4)
-
-
-def _broken(root: Path, files: Sequence[Path], unread: dict[int, str]) -> str:
-    named = listed(
-        f"{printable(files[k].relative_to(root) if files[k].is_relative_to(root) else files[k])} "
-        f"({why})"
-        for k, why in sorted(unread.items())
-    )
-    return f"{len(unread)} of {len(files)} images in {printable(root)} cannot be read: {named}"
-
-
 def _report_empty(root: Path, layout: Layout, number: dict[str, int]) -> None:
     """Warn of class folders without an image."""
     home = layout.homes.get("train", root)
@@ -175,9 +112,3 @@ def _report_empty(root: Path, layout: Layout, number: dict[str, int]) -> None:
             f"no image is in their folders: {listed(map(repr, empty))}",
             stacklevel=4,
         )
-
-
-def _numbered(words: Sequence[str]) -> torch.Tensor:
-    """Return a number for each word, the same for equal ones."""
-    number: dict[str, int] = {}
-    return torch.tensor([number.setdefault(word, len(number)) for word in words])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from counterpoise.data._decode import SUFFIXES
-from counterpoise.data._options import Options
+from counterpoise.data._options import TEST_WORDS, Options
 from counterpoise.text import listed, printable
 
 _SPLITS = {
@@ -103,7 +103,7 @@ def _split_folders(root: Path, options: Options, found: Layout) -> dict[str, Pat
         splits = {"train": root}
     else:
         splits = _checked_splits(root, by_split, others)
-    if options.test not in ("auto", "held_out", "per_seed"):
+    if options.test not in TEST_WORDS:
         splits["test"] = _asked_test(root, options.test)
         splits = {k: f for k, f in splits.items() if k == "test" or f != splits["test"]}
     elif "validation" in splits and "test" not in splits:

@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+from torch.utils.data import ConcatDataset
+
 from counterpoise.data._arrays import as_classes, as_inputs
 from counterpoise.data._datasets import datasets_of, read_datasets
 from counterpoise.data._digits import digits
+from counterpoise.data._entries import read_pair
 from counterpoise.data._fashion_mnist import fashion_mnist
 from counterpoise.data._hold_out import as_splits
+from counterpoise.data._hugging_face import HUB, is_saved_dataset, read_hugging_face
 from counterpoise.data._npz import read_npz
 from counterpoise.data._options import Options
 from counterpoise.data._small_classes import settle_small_classes
 from counterpoise.data._table_file import TEXTS, TYPED, is_table
+from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.registry import resolve
 from counterpoise.text import one_line
@@ -61,6 +67,8 @@ def load(
             class, or else in the last one, or in COLUMN of "file.csv:COLUMN": .csv, .tsv, .txt,
             .dat, .data or .tab, of any separator, packed (.gz, .bz2, .xz, .zip, .zst) or not,
             .parquet, .feather or .xlsx (docs/data.md says how it is read);
+            a folder that `datasets` saved (save_to_disk), or "hf:OWNER/NAME" or
+            "hf:OWNER/NAME:CONFIG" on the Hugging Face Hub;
             "package.module:name" of a `Splits`, of a pair (inputs, targets), of a torch Dataset of
             pairs (input, class), of such Datasets as a pair (to train and to test on) or by the
             names of splits, or of a function without arguments that returns one of these.
@@ -81,7 +89,8 @@ def load(
         min_samples: How many samples a class must have; 0 for one a split.
         small: What becomes of classes with fewer: "refuse", "drop" or "merge" (into "other").
         missing_labels: What becomes of a table's rows without a class: "refuse" or "drop".
-        cache: The folder in which decoded images are kept; "auto" for the user's cache folder.
+        cache: The folder in which decoded images are kept; "auto" for the user's cache folder;
+            "never" for torch Datasets whose entries are read anew whenever they are asked for.
         seed: Decides which samples are held out.
         on_progress: Called with the numbers of images that are read and that there are.
 
@@ -121,6 +130,10 @@ def load(
             options.check(word)
             return _NAMED[word]()
         path = _path(word)
+        if word.startswith(HUB):
+            return read_hugging_face(word, options)
+        if path.is_dir() and is_saved_dataset(path):
+            return read_hugging_face(str(path), options)
         if path.is_dir():
             # Imported here because Pillow is not needed for anything else.
             from counterpoise.data._image_folder import read_image_folder
@@ -139,9 +152,36 @@ def load(
         if ":" in word:
             return _from_object(word, resolve("data", word, {}), options)
         raise ValueError(
-            f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}) "
-            f"or package.module:name, got {word!r}, and nothing has that name{_nearest(word, path)}"
+            f"data must be {', '.join(_NAMED)}, a folder of images, a file ({', '.join(_FILES)}), "
+            f"hf:OWNER/NAME or package.module:name, got {word!r}, and nothing has that name"
+            f"{_nearest(word, path)}"
         )
+
+
+def open_unstored(word: str, marks: Tensor, readers: int) -> Unstored:
+    """Return the samples of Datasets that `load` read with `cache="never"`, one after the other.
+
+    Args:
+        word: "package.module:name", as it was given to `load`.
+        marks: the digests of all entries, of `data.Unstored.marks`, those to train on first, then
+            those to validate and to test on.
+        readers: worker processes that read them.
+
+    Raises:
+        ValueError: there are no such Datasets any more, or they have another number of entries.
+    """
+    found = resolve("data", word, {})
+    named = datasets_of(_call(word, found) if callable(found) else found) or {}
+    order = [named[name] for name in ("train", "validation", "test") if name in named]
+    number = sum(map(len, order))  # type: ignore[arg-type]
+    if number != len(marks):
+        raise ValueError(
+            f"{word} must give the Datasets that the study began with, of {len(marks):,} entries, "
+            f"but gives {number:,}; counterpoise compare with the same plan begins anew"
+        )
+    whole = ConcatDataset(order)
+    first = read_pair(word, whole, 0)[0]
+    return Unstored(word, whole, (number, *first.shape), first.dtype, marks, readers=readers)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 
 Progress = Callable[[int, int], None]
+NEVER = "never"  # of cache: nothing is kept
+TEST_WORDS = ("auto", "held_out", "per_seed")  # of test, where it names nothing
 _WORDS = {
     "resize": ("crop", "squash", "pad"),
     "small": ("refuse", "drop", "merge"),
@@ -47,13 +49,18 @@ class Options:
         Raises:
             ValueError: another one was asked for.
         """
+        if self.cache == NEVER and "cache" not in takes:
+            raise ValueError(
+                f"cache = 'never' is for torch Datasets by module:name, which are then read in "
+                f"each epoch, but this is {what}; cache must be a folder, or auto"
+            )
         usual = Options()
         for name in ("target", "drop", "keep", "group", "split", "missing_labels"):
             if name not in takes and getattr(self, name) != getattr(usual, name):
                 raise ValueError(
                     f"{name} is not for {what}, but got {getattr(self, name)!r}; leave it out"
                 )
-        if "test" not in takes and self.test not in ("auto", "held_out", "per_seed"):
+        if "test" not in takes and self.test not in TEST_WORDS:
             raise ValueError(
                 f"test must be auto, held_out or per_seed for {what}, but got {self.test!r}"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from counterpoise.data._unstored import Unstored
 from counterpoise.data.cache import Entry
 
 
@@ -21,7 +22,8 @@ class Rows:
     loads all of them first.
 
     Args:
-        stored: the tensor, samples first.
+        stored: the tensor, samples first; or the samples of a Dataset, which are read anew each
+            time (`load(..., cache="never")`).
         index: the positions in it of the rows, int64 (N); None for all of them, in order.
         entry: where in the cache the tensor is stored; None for one that is not.
 
@@ -33,7 +35,7 @@ class Rows:
     """
 
     def __init__(
-        self, stored: Tensor, index: Tensor | None = None, entry: Entry | None = None
+        self, stored: Tensor | Unstored, index: Tensor | None = None, entry: Entry | None = None
     ) -> None:
         self.stored, self.entry = stored, entry
         self.index = torch.arange(len(stored)) if index is None else index
@@ -71,6 +73,11 @@ class Rows:
     def __repr__(self) -> str:
         return f"Rows({tuple(self.shape)} {str(self.dtype).removeprefix('torch.')}, read on use)"
 
+    @property
+    def unstored(self) -> Unstored | None:
+        """The samples of a Dataset that are read anew each time; None where they are stored."""
+        return self.stored if isinstance(self.stored, Unstored) else None
+
     def dim(self) -> int:
         """Return the number of dimensions, the first one included."""
         return len(self.shape)
@@ -85,8 +92,20 @@ class Rows:
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Yield the samples in blocks of a size, as tensors; the last may be smaller."""
+        if self.unstored is not None:
+            yield from self.in_batches(torch.arange(len(self)).split(size))
+            return
         for first in range(0, len(self), size):
             yield self[first : first + size]
+
+    def in_batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the samples at each index, as `index_select` returns them.
+
+        Those that are read anew each time are read ahead, by worker processes.
+        """
+        if self.unstored is not None:
+            return self.unstored.in_batches([self.index[index] for index in batches])
+        return (self.index_select(0, index) for index in batches)
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """Return the samples at an index, as `torch.Tensor.index_select` along dimension 0."""

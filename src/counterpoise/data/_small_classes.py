@@ -48,7 +48,7 @@ def settle_small_classes(
     if options.small == "refuse":
         raise ValueError(
             f"each class must have {least:,} samples at least (min_samples), but {said}; set "
-            "small in [data] to drop or merge, or lower it"
+            "small (--small) to drop or merge, or lower it"
         )
     kept = [k for k in range(len(class_names)) if k not in set(small)]
     names = [class_names[k] for k in kept]

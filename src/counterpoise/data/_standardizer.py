@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from counterpoise.data._rows import Rows
+
+_BLOCK = 2**22  # numbers that are looked at at a time
 
 
 def standardizer(train_inputs: Tensor | Rows) -> Callable[[Tensor | Rows], Tensor | Rows]:
@@ -35,8 +37,37 @@ def standardizer(train_inputs: Tensor | Rows) -> Callable[[Tensor | Rows], Tenso
     if train_inputs.dtype == torch.uint8:
         return lambda inputs: inputs
     axes = [k for k in range(train_inputs.dim()) if k != 1]
-    std, mean = torch.std_mean(train_inputs.double(), axes, correction=0, keepdim=True)
+    blocks = train_inputs.split(max(1, _BLOCK // max(1, train_inputs.shape[1:].numel())))
+    mean, std = _mean_std(iter(blocks), axes)
+
+    def scale(inputs: Tensor) -> Tensor:
+        return ((inputs.double() - mean) / std).to(inputs.dtype)
+
+    def scaled(inputs: Tensor | Rows) -> Tensor | Rows:
+        if isinstance(inputs, Rows) and inputs.unstored is not None:
+            return Rows(inputs.unstored.changed(scale), inputs.index)
+        return scale(inputs[:])
+
+    return scaled
+
+
+def _mean_std(blocks: Iterator[Tensor], axes: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of all blocks; infinity for the one of what is constant.
+
+    They are joined as in Chan, Golub, LeVeque (1983).
+    """
+    mean = var = low = high = torch.empty(0)
+    seen = 0
+    for block in blocks:
+        one_var, one_mean = torch.var_mean(block.double(), axes, correction=0, keepdim=True)
+        one_low, one_high = block.amin(axes, keepdim=True), block.amax(axes, keepdim=True)
+        if not seen:
+            mean, var, low, high = one_mean, one_var, one_low, one_high
+        else:
+            share, apart = len(block) / (seen + len(block)), one_mean - mean
+            mean = mean + share * apart
+            var = (1 - share) * var + share * one_var + share * (1 - share) * apart**2
+            low, high = torch.minimum(low, one_low), torch.maximum(high, one_high)
+        seen += len(block)
     # Not std == 0: the rounded mean of equal numbers can differ from them.
-    constant = train_inputs.amax(axes, keepdim=True) == train_inputs.amin(axes, keepdim=True)
-    std = std.masked_fill(constant, torch.inf)
-    return lambda inputs: ((inputs.double() - mean) / std).to(inputs.dtype)
+    return mean, var.sqrt().masked_fill(low == high, torch.inf)

@@ -21,7 +21,7 @@ from counterpoise.data._column_kinds import (
 from counterpoise.data._groups import check_apart
 from counterpoise.data._hold_out import as_splits
 from counterpoise.data._numbers import is_missing
-from counterpoise.data._options import Options
+from counterpoise.data._options import TEST_WORDS, Options
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._small_classes import settle_small_classes
 from counterpoise.data._table_file import Table, read_file
@@ -38,7 +38,6 @@ from counterpoise.data.splits import Split, Splits
 from counterpoise.text import listed
 
 _ORDER = (TRAIN, TEST, VALIDATION)
-_WORDS = ("auto", "held_out", "per_seed")
 _COPIES = 3  # of the cells
 _NAMED = 8
 _KINDS = {
@@ -56,7 +55,14 @@ def read_table(path: Path, options: Options) -> Splits:
     rest; labels; columns that are no features; kinds of the others; the splits; cautions. What is
     left out is warned of, how the rest was read stands in the notes.
     """
-    table = read_file(path)
+    return read_cells(read_file(path), options)
+
+
+def read_cells(table: Table, options: Options) -> Splits:
+    """Do the same with the cells of a file."""
+    path = table.path
+    every = ("target", "drop", "keep", "group", "split", "missing_labels", "test")
+    options.check("a table", *every)
     target, split = options.target, options.split.removeprefix(TIME)
     named = [n for n in (target, split, options.group) if n]
     check_names(path, [*named, *options.drop, *options.keep], table.header)
@@ -67,7 +73,7 @@ def read_table(path: Path, options: Options) -> Splits:
             f"a table must be split by split, which is {options.split!r}, or by test, which is "
             f"{options.test!r}, not by both; leave one out"
         )
-    if options.test not in _WORDS:
+    if options.test not in TEST_WORDS:
         table = _with_test(table, target, options)
     where = table.header.index(target) if target else 0
     labels, known = read_labels(
@@ -98,7 +104,7 @@ def read_table(path: Path, options: Options) -> Splits:
             if timed
             else _table_splits.by_column(path, split, column)
         )
-    own = bool(options.split) or options.test not in _WORDS
+    own = bool(options.split) or options.test not in TEST_WORDS
     groups = _groups(table, options.group, remarks)
     class_names, (targets,) = as_classes(labels)
     if not own:
@@ -113,7 +119,7 @@ def read_table(path: Path, options: Options) -> Splits:
         given[0] if own else whole, held, class_names, options
     )
     test, validation = (*held, None, None)[:2]
-    remarks.warn(stacklevel=3)
+    remarks.warn(stacklevel=4)
     source = f"{path}:{options.target}" if options.target else str(path)
     by = f"column {options.group!r}" if options.group else ""
     data = as_splits(_name(path), source, train, test, class_names, options.seed, by)
@@ -147,7 +153,7 @@ def _with_test(table: Table, target: str, options: Options) -> Table:
     path = Path(options.test).expanduser()
     if not path.is_file():
         raise ValueError(
-            f"test must be {', '.join(_WORDS)} or a file with the columns of {table.path}, got "
+            f"test must be {', '.join(TEST_WORDS)} or a file with the columns of {table.path}, got "
             f"{options.test!r}, and there is no such file"
         )
     return _table_splits.joined(table, read_file(path), target)
@@ -175,7 +181,7 @@ def _features(
             one, several, _ = odd[column.name]
             remarks.leave_out(column.name, one, several)
     if not found:
-        remarks.warn(stacklevel=4)
+        remarks.warn(stacklevel=5)
         raise ValueError(
             f"{remarks.path} must have a feature, a column with a name and values beside the "
             f"target column {target!r}, but has none; add one, or name in keep a column that "

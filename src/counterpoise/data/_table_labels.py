@@ -16,7 +16,7 @@ from counterpoise.data._remarks import Remarks
 from counterpoise.text import listed
 
 UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)?|__index_level_\d+__")  # as pandas names columns
-_TARGETS = ("target", "label", "class")
+TARGETS = ("target", "label", "class")
 _FEW = 50  # different numbers that are still classes
 _NEVER_A_CLASS = ("", "nan", "#n/a", "<na>", "nat", "?")
 _NOT_A_NUMBER = (*_NEVER_A_CLASS, "na", "n/a", "null", "none", "-")
@@ -27,7 +27,7 @@ def target_of(header: Sequence[str], taken: Sequence[str]) -> str:
     """Return the column of the classes where none is named: by its name, or else the last one."""
     free = [name for name in header if name not in taken and not UNNAMED.fullmatch(name)]
     lower = [name.lower() for name in free]
-    found = next((free[lower.index(word)] for word in _TARGETS if word in lower), "")
+    found = next((free[lower.index(word)] for word in TARGETS if word in lower), "")
     return found or (free[-1] if free else "")
 
 

@@ -206,13 +206,32 @@ def fill(
                     on_progress(end, shape[0])
                 if pending is not None:
                     digests.append(pending.result())
-        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+        digest = _digest_of(digests)
         name = str(dtype).removeprefix("torch.")
         found = {"shape": shape, "dtype": name, "digest": digest, "about": about}
         found |= {"unread": {str(k): why for k, why in unread.items()}, "stamp": _stamp(place)}
         files.write(place / _ENTRY, _sealed(found))
         files.remove(place / _PROGRESS)
         return Entry(place, shape, name, digest, unread, about)
+
+
+def digest(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    block: Callable[[int, int], Block],
+    on_progress: Callable[[int, int], None],
+) -> str:
+    """Return the digest that `fill` would give an entry of these samples; nothing is written."""
+    digests: list[str] = []
+    on_progress(0, shape[0])
+    for first, end in block_bounds(shape, dtype):
+        digests.append(hashlib.sha256(_bytes(block(first, end)[0])).hexdigest())
+        on_progress(end, shape[0])
+    return _digest_of(digests)
+
+
+def _digest_of(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def block_bounds(shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[int, int]]:
@@ -298,9 +317,13 @@ def _remove(place: Path) -> None:
 
 def _write(write_at: Callable[[int, memoryview], None], offset: int, samples: np.ndarray) -> str:
     """Write a block, and return the digest of its bytes."""
-    content = np.ascontiguousarray(samples).view(np.uint8).reshape(-1).data
+    content = _bytes(samples)
     write_at(offset, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _bytes(samples: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(samples).view(np.uint8).reshape(-1).data
 
 
 def _save_progress(place: Path, digests: list[str], unread: dict[int, str], step: int) -> None:

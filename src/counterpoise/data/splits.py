@@ -228,7 +228,8 @@ def _sample_names(names: Iterable[str], samples: int) -> tuple[str, ...]:
 def _check_inputs(inputs: torch.Tensor | Rows) -> None:
     """Refuse inputs that are no uint8 or floating tensor with a sample dimension."""
     if isinstance(inputs, Rows):
-        inputs = inputs.stored
+        stored = inputs.stored
+        inputs = stored if isinstance(stored, torch.Tensor) else torch.empty(1, dtype=stored.dtype)
     if not isinstance(inputs, torch.Tensor):
         raise TypeError(
             f"inputs must be a torch.Tensor, got {type(inputs).__name__}; use torch.as_tensor"

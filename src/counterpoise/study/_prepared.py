@@ -3,6 +3,7 @@
 The samples stay in the cache (`data.cache`), whose pages all runs share. `data.safetensors` in the
 study's folder says which of them are in which split, after the imbalance profile, with their
 classes, names and groups; `study.json` holds what is to be said of them, and that file's digest.
+Samples of `cache = "never"` are in no cache; the file has a digest of each in place of them.
 """
 
 import hashlib
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from counterpoise.data import Column, Split, Splits, cache
+    from counterpoise.data import Column, Split, Splits
 
 FILE = "data.safetensors"
 _DRAW_SEED = 0
 
 
 class Facts(DataFacts):
-    """The same, with the samples' entry of the cache, and size and digest of the splits' file."""
+    """The same, with the samples' entry of the cache, and size and digest of the splits' file.
+
+    The entry is empty where samples are read anew each time.
+    """
 
     entry: str
     bytes: int
@@ -109,7 +113,7 @@ def keep(
     """
     from counterpoise.data import count_classes, fingerprint
 
-    splits, entry = _in_cache(data, where)
+    splits, place, marks = _in_cache(data, where)
     counts = {
         k: count_classes(p.targets, data.num_classes).tolist() for k, (p, _) in splits.items()
     }
@@ -125,10 +129,10 @@ def keep(
         "cautions": list(data.cautions),
         "fingerprint": fingerprint(data),
     }
-    same = known and {**facts, "entry": str(entry.folder)}.items() <= known.items()
+    same = known and {**facts, "entry": place}.items() <= known.items()
     if known and same and _is_whole(folder, known):
         return known
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {} if marks is None else {"marks": marks}
     for name, (split, rows) in splits.items():
         tensors |= {f"{name}_rows": rows, f"{name}_targets": split.targets}
         if split.names:
@@ -140,7 +144,7 @@ def keep(
     content = record.tensors(tensors)
     files.write(folder / FILE, content)
     digest = hashlib.sha256(content).hexdigest()
-    return {**facts, "entry": str(entry.folder), "bytes": len(content), "sha256": digest}
+    return {**facts, "entry": place, "bytes": len(content), "sha256": digest}
 
 
 def _packed(names: Sequence[object]) -> "torch.Tensor":
@@ -152,11 +156,15 @@ def _packed(names: Sequence[object]) -> "torch.Tensor":
 
 def _in_cache(
     data: "Splits", where: str
-) -> "tuple[dict[str, tuple[Split, torch.Tensor]], cache.Entry]":
+) -> "tuple[dict[str, tuple[Split, torch.Tensor]], str, torch.Tensor | None]":
     """Return each split with its rows in an entry of the cache, which is written if need be.
 
+    Returns:
+        The splits with their rows, the entry's folder, and None; of samples that are in no cache
+        their rows among all of them, "", and the digest of each.
+
     Raises:
-        ValueError: the cache cannot be written.
+        ValueError: the cache cannot be written, or samples that are in memory shall be in none.
     """
     import torch
 
@@ -165,7 +173,15 @@ def _in_cache(
     splits = data.named()
     entries = [s.inputs.entry if isinstance(s.inputs, Rows) else None for s in splits.values()]
     if entries[0] is not None and all(entry is entries[0] for entry in entries):
-        return {k: (s, cast(Rows, s.inputs).index) for k, s in splits.items()}, entries[0]
+        rows = {k: (s, cast(Rows, s.inputs).index) for k, s in splits.items()}
+        return rows, str(entries[0].folder), None
+    if (unstored := _unstored(splits)) is not None:
+        return unstored[0], "", unstored[1]
+    if where == "never":
+        raise ValueError(
+            "data.cache = 'never' is for torch Datasets by module:name, but the data are "
+            f"{data.source}; leave it out"
+        )
     whole = torch.cat([split.inputs[:] for split in splits.values()])
     digest = hashlib.sha256(whole.contiguous().view(-1).view(torch.uint8).numpy().data)
     key = cache.key("tensor", whole.dtype, tuple(whole.shape), digest.hexdigest())
@@ -179,7 +195,30 @@ def _in_cache(
             "cache with --cache"
         ) from error
     rows = torch.arange(len(whole)).split([len(split) for split in splits.values()])
-    return {k: (s, r) for (k, s), r in zip(splits.items(), rows, strict=True)}, entry
+    found = {k: (s, r) for (k, s), r in zip(splits.items(), rows, strict=True)}
+    return found, str(entry.folder), None
+
+
+def _unstored(
+    splits: "dict[str, Split]",
+) -> "tuple[dict[str, tuple[Split, torch.Tensor]], torch.Tensor] | None":
+    """Return each split with its rows among all samples of Datasets, and the digest of each.
+
+    None where samples are stored.
+    """
+    import torch
+
+    from counterpoise.data import Rows, Unstored
+
+    first: dict[Unstored, int] = {}
+    rows = {}
+    for name, split in splits.items():
+        source = split.inputs.unstored if isinstance(split.inputs, Rows) else None
+        if source is None:
+            return None
+        before = first.setdefault(source, sum(map(len, first)))
+        rows[name] = (split, cast(Rows, split.inputs).index + before)
+    return rows, torch.cat([source.marks for source in first])
 
 
 def read_names(path: Path, split: str) -> tuple[str, ...] | None:
@@ -238,8 +277,11 @@ class Kept(NamedTuple):
 def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
     """Return a split, from the file of `find_kept`; None where its samples left the cache.
 
-    None as well for samples of a dtype that NumPy has not, such as bfloat16.
+    None as well where they never were in it, and for those of a dtype that NumPy has not, such as
+    bfloat16.
     """
+    if not facts["entry"]:
+        return None
     import numpy as np
     from safetensors import safe_open
 
@@ -271,27 +313,33 @@ def joined(splits: Sequence[Kept]) -> Kept:
     )
 
 
-def load_splits(folder: Path, place: Path) -> "dict[str, Split]":
-    """Return the splits by name, their samples mapped into memory.
+def load_splits(folder: Path, place: Path | str, readers: int = 1) -> "dict[str, Split]":
+    """Return the splits by name, their samples mapped into memory, or read when they are used.
 
     Args:
         folder: the study's.
-        place: the samples' folder in the cache.
+        place: the samples' folder in the cache; or the `module:name` of the Datasets that they are
+            read from anew each time.
+        readers: processes that do so.
 
     Raises:
         FileNotFoundError: the samples are no longer in the cache.
+        ValueError: the Datasets are not those that the study began with.
     """
     import safetensors.torch
 
-    from counterpoise.data import Rows, Split, cache
+    from counterpoise.data import Rows, Split, cache, open_unstored
 
-    entry = cache.open_entry(place)
-    if entry is None:
+    kept = safetensors.torch.load_file(folder / FILE)
+    if isinstance(place, str):
+        samples, entry = open_unstored(place, kept["marks"], readers), None
+    elif (entry := cache.open_entry(place)) is not None:
+        samples = entry.samples
+    else:
         raise FileNotFoundError(
             f"the samples in {place} are gone from the cache; counterpoise compare with the "
             "same plan reads them again"
         )
-    kept, samples = safetensors.torch.load_file(folder / FILE), entry.samples
     return {
         name: Split(
             Rows(samples, kept[f"{name}_rows"], entry),

@@ -1,5 +1,6 @@
 """Running a study: from a plan to finished records, reported as events."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -25,11 +26,14 @@ from counterpoise.study.events import (
     Failed,
     Finished,
     Foreseen,
+    Notice,
+    OfRun,
     Planned,
     Prepared,
     Unsaved,
 )
 from counterpoise.study.plan import Plan, read, without_engine, write
+from counterpoise.study.settings import Engine
 from counterpoise.study.spec import (
     AnySpec,
     Job,
@@ -215,7 +219,7 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
         for name in work.names(stage):
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
-    for event in run_jobs(jobs, works[0].plan.engine, workers=workers) if jobs else ():
+    for event in _run_jobs(jobs, works[0].plan.engine, workers) if jobs else ():
         if isinstance(event, Failed):
             work = owner[event.run]
             work.failed[event.run] = event.reason
@@ -227,6 +231,17 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
             work.save()
         except OSError as error:  # the records are what counts; they are whole or not there
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
+
+
+def _run_jobs(
+    jobs: Mapping[str, Job], engine: Engine, workers: int | None
+) -> Iterator[OfRun | Notice]:
+    """Do runs; each may read its samples in as many processes as it has cores, one at least."""
+    cores = os.cpu_count() or 1
+    at_once = min(workers or engine.workers or cores, len(jobs))
+    share = cores // at_once if engine.name == "local" else int(engine.cpus)
+    some = {name: replace(job, readers=max(1, share)) for name, job in jobs.items()}
+    return run_jobs(some, engine, workers=workers)
 
 
 def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:

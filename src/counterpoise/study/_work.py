@@ -63,7 +63,9 @@ class Work:
         study = self.folder.resolve()
         classes = len(self.facts["class_names"])
         folder = (self.folder / RUNS / name).resolve()
-        return Job(self.specs[name], folder, study, Path(self.facts["entry"]).resolve(), classes)
+        entry = self.facts["entry"]
+        samples = Path(entry).resolve() if entry else self.facts["source"]
+        return Job(self.specs[name], folder, study, samples, classes)
 
     def save(self) -> None:
         """Write `study.json`."""

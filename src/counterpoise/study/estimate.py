@@ -66,14 +66,17 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     import torch
 
     from counterpoise import train
-    from counterpoise.data import Split
+    from counterpoise.data import Rows, Split
     from counterpoise.registry import resolve
     from counterpoise.study.net import build
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     n = _BATCHES * t.batch_size
+    begin = time.perf_counter()
     part = Split(data.train.inputs[:n], data.train.targets[:n])
+    anew = isinstance(data.train.inputs, Rows) and data.train.inputs.unstored is not None
+    reading = (time.perf_counter() - begin) / len(part) if anew else 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -101,6 +104,6 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
             passed, busy = time.perf_counter() - begin, time.thread_time() - own
             # On a CPU other programs do not count, but a net that waits for something does.
             waits = device.type == "cuda" or busy < _BUSY * passed
-            return (passed if waits else busy) / times / len(part)
+            return (passed if waits else busy) / times / len(part) + reading
     finally:
         torch.set_num_threads(threads)

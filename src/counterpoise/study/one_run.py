@@ -141,7 +141,7 @@ class _Read(NamedTuple):
 
 def _read_data(job: Job, validation: float) -> _Read:
     """Split by the seed, and make features by what the training split alone shows."""
-    splits, seed = load_splits(job.study, job.samples), job.spec.seed
+    splits, seed = load_splits(job.study, job.samples, job.readers), job.spec.seed
     rows: dict[str, np.ndarray] = {}
     features: dict[str, bytes | str] = {}
     if job.spec.test == "per_seed":

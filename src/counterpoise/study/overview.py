@@ -156,9 +156,16 @@ def overview(data: "Splits", left_out: Sequence[str] = (), plan: Plan | None = N
         counts=counts,
         groups={k: len(s.groups.unique()) for k, s in splits.items() if s.groups is not None},
         recall_within=tuple(half_width(n) if n else None for n in test),
-        columns=tuple(_columns(data)) if len(shape) == 1 else None,
+        columns=tuple(_columns(data)) if len(shape) == 1 and not _is_unstored(data) else None,
         cautions=(*data.cautions, *small_classes(data, plan)),
     )
+
+
+def _is_unstored(data: "Splits") -> bool:
+    """Return whether samples are read anew each time, and not read through for a summary."""
+    from counterpoise.data import Rows
+
+    return isinstance(data.train.inputs, Rows) and data.train.inputs.unstored is not None
 
 
 def _columns(data: "Splits") -> Iterator[ColumnFacts]:

@@ -144,7 +144,8 @@ class Data:
 
     source: str = setting(
         "fashion_mnist",
-        "fashion_mnist, digits, a folder of images, a table (.csv, .parquet, …), .npz, module:name",
+        "fashion_mnist, digits, a folder of images, a table (.csv, .parquet, …), .npz, "
+        "hf:OWNER/NAME, module:name",
     )
     target: str = setting("", "column of the classes; empty: target, label, class or the last one")
     drop: tuple[str, ...] = setting((), "columns that are not read")
@@ -165,7 +166,8 @@ class Data:
     missing_labels: str = setting("refuse", "rows of a table without a class: refuse or drop")
     cache: str = setting(
         "auto",
-        "the folder in which decoded samples are kept; auto: the user's cache",
+        "the folder in which decoded samples are kept; auto: the user's cache; never: torch "
+        "Datasets are read anew in each epoch",
     )
 
     def __post_init__(self) -> None:

@@ -174,15 +174,18 @@ class Job:
         spec: what to train or to fit.
         folder: the run's; its name is the run's.
         study: the folder of the study, with its splits.
-        samples: their folder in the cache.
+        samples: their folder in the cache; or the `module:name` of the Datasets that they are read
+            from anew each time.
         num_classes: of the data.
+        readers: processes that read such samples.
     """
 
     spec: AnySpec
     folder: Path
     study: Path
-    samples: Path
+    samples: Path | str
     num_classes: int
+    readers: int = 1
 
 
 def run_id(spec: Content) -> str:

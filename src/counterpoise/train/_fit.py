@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data import Samples, Split, as_split
+from counterpoise.data import Rows, Samples, Split, as_split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
 from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
@@ -199,6 +199,13 @@ def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     return *most, torch.cat((last, order[whole:]))
 
 
+def _in_batches(inputs: Tensor | Rows, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """Yield the samples at each index; those that come from elsewhere are read ahead."""
+    if isinstance(inputs, Rows):
+        return inputs.in_batches(batches)
+    return (inputs.index_select(0, index) for index in batches)
+
+
 def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
     device = device_of(net)
     return {
@@ -255,10 +262,11 @@ class _Steps:
         self.net.train()
         device, together = device_of(self.net), self.processes
         total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
-        for index in batches:
+        owns = tuple(map(together.share, batches))
+        read = _in_batches(train.inputs, owns)
+        for index, own, x in zip(batches, owns, read, strict=True):
             self._set_rates()
-            own = together.share(index)
-            x, y = (every.index_select(0, own) for every in (train.inputs, train.targets))
+            y = train.targets.index_select(0, own)
             if self.augment is not None:
                 x = self.augment(x, draws)
             logits = together.net(to_net_input(x, device))

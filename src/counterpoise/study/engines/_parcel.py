@@ -139,13 +139,18 @@ def pack(jobs: Mapping[str, Job], storage: str) -> Parcel:
     """Return what the runs of one study need.
 
     Raises:
-        ValueError: the samples left the cache, or code that cannot be sent.
+        ValueError: the samples left the cache, or never were in it, or code that cannot be sent.
     """
     import numpy as np
 
     from counterpoise.data import cache as kept
 
     some = next(iter(jobs.values()))
+    if isinstance(some.samples, str):
+        raise ValueError(
+            f"the samples of {some.samples} must be in the cache, from which the engine ray sends "
+            "them, but data.cache is 'never'; leave it out, or take the engine local or slurm"
+        )
     entry = kept.open_entry(some.samples)
     if entry is None:
         raise ValueError(

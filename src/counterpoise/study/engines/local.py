@@ -161,6 +161,7 @@ def _work(
     """Do a run, in its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     threading.Thread(target=die_with_parent, daemon=True).start()
+    multiprocessing.current_process().daemon = False  # a daemon may start none to read data
 
     def work() -> None:
         if device is not None:
