@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.cli._arguments import Flag, MaybeFilePath, MaybeWhole, Words
-from counterpoise.cli._compare import make_plan, writing
+from counterpoise.cli._compare import writing
+from counterpoise.cli._plans import make_plan
 
 if TYPE_CHECKING:
     from rich.console import Console

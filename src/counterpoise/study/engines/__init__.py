@@ -32,7 +32,7 @@ def opened(engine: Engine) -> Iterator[None]:
     if engine.name != "ray":
         yield
         return
-    from counterpoise.study.engines.ray import connected  # an extra's
+    from counterpoise.study.engines._ray_cluster import connected  # an extra's
 
     with connected(engine):
         yield

@@ -86,7 +86,7 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended on another machine.
+    """The end of a run on another machine.
 
     Attributes:
         end: of the run.
@@ -249,8 +249,8 @@ def _unpack(parcel: Parcel) -> Path:
     if not (home / FILE).exists():
         for name, content in parcel.code.items():
             path = home / "code" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            files.make_folder(path.parent)
+            files.write(path, content, lasting=False)
         if parcel.code:
             use_folder(home / "code")
         tune_process(_THREADS)

@@ -13,35 +13,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import queue
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
+from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
 from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study.engines import _parcel
+from counterpoise.study.engines._ray_cluster import first_line
 from counterpoise.study.engines.worker import Note
 from counterpoise.study.events import Failed, Finished, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of
 from counterpoise.study.spec import Job
 from counterpoise.study.storage import Storage
-
-try:
-    import ray
-    from ray import exceptions
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
-except ImportError as error:
-    raise ValueError(
-        f"the engine ray must be installed, but: {error}; pip install 'counterpoise[ray]'"
-    ) from error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,90 +46,12 @@ _LOOKED_EVERY = 1.0  # seconds, where nothing happens
 _SENT_EVERY = 0.5  # seconds, to it
 _COUNTED_EVERY = 5.0  # seconds: machines can come and go
 _NOTED_EVERY = 10.0  # seconds, in a storage
-_ANSWER = 60.0  # seconds, for a machine's first answer
 _WAITING = 2  # runs that are submitted ahead, times those that there is room for
 
 STUDY = "study.json"
 
 Ended = tuple[str, Any, BaseException | None]
 """A run, its `Result` or its end, or why there is none; of no run, what the mailbox had."""
-
-
-@contextmanager
-def connected(engine: Engine) -> Iterator[None]:
-    """Connect to a cluster, or make one on this machine, and see that its machines fit.
-
-    Raises:
-        ValueError: there is none that answers, or one of its machines has other versions.
-    """
-    if engine.storage:
-        Storage(engine.storage).check()
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(engine.address)
-    try:
-        _check_machines(engine)
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _connect(address: str) -> None:
-    if address.startswith("ray://"):
-        raise ValueError(
-            f"the address must be that of a cluster which this machine is part of, but got "
-            f"{address}; to run from outside: ray job submit --address http://HEAD:8265 -- "
-            "counterpoise compare ..."
-        )
-    try:
-        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray raises whatever comes
-        said = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"a Ray cluster must answer at {address or 'its usual address'}, but: {said}; see that "
-            "it runs (ray status), or leave --address out for one on this machine"
-        ) from error
-
-
-def _check_machines(engine: Engine) -> None:
-    """Refuse a cluster in which a machine has other versions than this one, or no storage."""
-    ours, storage = _parcel.identity(), engine.storage
-
-    def look() -> dict[str, str]:  # goes as code: on a machine without counterpoise it works, too
-        try:
-            from counterpoise.study.engines import _parcel
-            from counterpoise.study.storage import Storage
-
-            found = _parcel.identity()
-        except ImportError:
-            return {}
-        if storage:
-            try:
-                Storage(storage).check()
-            except ValueError as error:
-                found["storage"] = str(error)
-        return found
-
-    task = ray.remote(num_cpus=0, max_retries=0)(look)
-    answers = [
-        (
-            n["NodeManagerHostname"],
-            task.options(scheduling_strategy=OnNode(n["NodeID"], False)).remote(),
-        )
-        for n in ray.nodes()
-        if n["Alive"]
-    ]
-    for host, answer in answers:
-        try:
-            found = ray.get(answer, timeout=_ANSWER)
-        except exceptions.RayError as error:
-            raise ValueError(
-                f"{host} must do a task, but: {_first_line(error)}; see ray status, and that "
-                "counterpoise is installed there"
-            ) from error
-        if said := _parcel.disagreement(found, ours, host) or found.get("storage", ""):
-            raise ValueError(said)
 
 
 def run_all(
@@ -331,7 +248,7 @@ class _Driver:
             self.waiting.append(name)
             return
         times = f", {self.losses[name]} times" if again else ""
-        reason = f"its task was lost{times}: {_first_line(error)}"
+        reason = f"its task was lost{times}: {first_line(error)}"
         yield from self._ended(name, Failed(name, reason, outside=True))
 
     def _send_samples(self, study: Path) -> None:
@@ -423,8 +340,3 @@ def _do(
     name = job.folder.name
     send: Callable[[bytes], None] = lambda found: mailbox.put_checkpoint.remote(name, found)  # noqa: E731
     return _parcel.do_there(parcel, job, checkpoint, fetch if blocks else None, emit, send)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
