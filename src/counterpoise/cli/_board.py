@@ -21,6 +21,7 @@ from counterpoise.study.events import (
     Failed,
     Finished,
     Foreseen,
+    Notice,
     Planned,
     Prepared,
     Progress,
@@ -138,6 +139,8 @@ class Board:
                         self.failed[name] = reason
                 for caution in cautions:
                     self.say(f"Caution: {one_line(caution)}")
+            case Notice(text):
+                self.say(one_line(text))
             case Unsaved(reason):
                 self.say(("could not write", "red"), f" {one_line(reason)}")
             case Started(run):

@@ -206,6 +206,13 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that people should know while runs go on, in a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Unsaved:
     """`study.json` could not be written at the end of a stage; the records are unharmed."""
 
@@ -213,5 +220,5 @@ class Unsaved:
 
 
 OfRun = Started | Progress | Epoch | Waiting | Finished | Failed
-Event = OfRun | Prepared | Foreseen | Planned | Chosen | Unsaved
+Event = OfRun | Prepared | Foreseen | Planned | Chosen | Notice | Unsaved
 Emit = Callable[[OfRun], None]

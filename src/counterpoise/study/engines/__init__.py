@@ -11,17 +11,45 @@ twice: at least once is enough.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
+from counterpoise import files
 from counterpoise.study.engines.local import run_all as run_here
 from counterpoise.study.engines.worker import do
-from counterpoise.study.events import OfRun
+from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import Job
+
+_LONGEST_WRITING = 600.0  # seconds that a file takes
+
+
+def remove_unfinished(study: Path) -> None:
+    """Remove the temporary files of killed writers from a study's folder, which this process holds.
+
+    While an array job of SLURM is queued its tasks write there; they are done with a file soon.
+    """
+    queued = (study / "slurm").is_dir()
+    files.remove_unfinished(study, older_than=_LONGEST_WRITING if queued else 0.0)
+
+
+@contextmanager
+def opened(engine: Engine) -> Iterator[None]:
+    """Connect to where an engine does runs; of those that need no connection, do nothing.
+
+    Raises:
+        ValueError: it is not installed, does not answer, or has machines that do not fit.
+    """
+    if engine.name == "slurm":
+        from counterpoise.study.engines.slurm import check  # an extra's
+
+        check(engine)
+    yield
 
 
 def run_jobs(
     jobs: Mapping[str, Job], engine: Engine, *, workers: int | None = None
-) -> Iterator[OfRun]:
+) -> Iterator[OfRun | Notice]:
     """Do runs where an engine does them, and yield events as they happen.
 
     Args:
