@@ -116,8 +116,9 @@ class Gathering:
                 for run, end in note.ended.items():
                     if run not in self.waiting or (end and self._task.get(run) != key):
                         continue
+                    begun = run in self._shares
                     if said := self._end(run, end):
-                        yield said
+                        yield from (said,) if begun else (Started(run), said)
                     else:  # its record is on its way
                         array.forget(index)
                 run = note.running
@@ -160,7 +161,8 @@ class Gathering:
                 if said := self._end(run, None):
                     yield said
             left = [run for run in runs if run in self.waiting]
-            blamed = [self._notes[key].running] if key in self._notes else left
+            doing = self._notes[key].running if key in self._notes else ""
+            blamed = [doing] if doing in left else left
             for run in left:
                 if run not in blamed:
                     again.append(run)
