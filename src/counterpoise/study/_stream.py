@@ -12,7 +12,7 @@ from counterpoise.study._prepared import FILE, gather, keep, with_test
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import opened, remove_unfinished, run_jobs
+from counterpoise.study.engines import opened, remove_unfinished, run_jobs, tidy
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -120,6 +120,8 @@ def stream(
             said = {k: work.plan.variant_of(k).shown(x) for k, x in work.choices.items() if x}
             yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)), said)
         yield from _stage(works, "final", workers)
+        for work in works:
+            tidy(work.folder, work.plan.engine)
 
 
 class _Ready(NamedTuple):

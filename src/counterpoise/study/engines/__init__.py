@@ -33,6 +33,14 @@ def remove_unfinished(study: Path) -> None:
     files.remove_unfinished(study, older_than=_LONGEST_WRITING if queued else 0.0)
 
 
+def tidy(study: Path, engine: Engine) -> None:
+    """Remove what an engine keeps in a study's folder, now that its runs have ended."""
+    if engine.name == "slurm" and (study / "slurm").is_dir():  # its driver was killed late
+        from counterpoise.study.engines.slurm import tidy as tidy_slurm
+
+        tidy_slurm(study.resolve())
+
+
 @contextmanager
 def opened(engine: Engine) -> Iterator[None]:
     """Connect to where an engine does runs; of those that need no connection, do nothing.

@@ -131,6 +131,15 @@ def run_all(
         gathering.close()
 
 
+def tidy(study: Path) -> None:
+    """Remove the array jobs that have ended of a study whose runs are all done."""
+
+    def submit(runs: Sequence[str], alone: Sequence[str]) -> Array:
+        raise AssertionError("there is nothing to submit")
+
+    Gathering({}, study / FOLDER, submit, _submissions(study), 0).close()
+
+
 def _submit(
     jobs: Mapping[str, Job],
     study: Path,
