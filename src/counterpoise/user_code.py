@@ -138,6 +138,12 @@ def _is_missing(module: str, error: BaseException) -> bool:
     )
 
 
+def use_folder(folder: Path) -> None:
+    """Put a folder on the import path, before the current one."""
+    _use_current_folder()
+    sys.path.insert(0, str(folder))
+
+
 def _use_current_folder() -> None:
     """Put the current folder on the import path, as `python -m` does."""
     if os.getcwd() not in sys.path and "" not in sys.path:

@@ -249,13 +249,15 @@ def plan(
     return 0
 
 
-def show(study: FilePath, *, json: Flag = False) -> int:
-    """Print the results of a study, finished or not.
+def show(study: str, *, watch: Flag = False, json: Flag = False) -> int:
+    """Print the results of a study, finished or not; or watch it while it runs.
 
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder; with --watch also a storage, such as s3://bucket/study.
+    watch
+        Show what is done, running where, failed, and the time left, until all is done.
     json
         As JSON.
     """
@@ -263,7 +265,16 @@ def show(study: FilePath, *, json: Flag = False) -> int:
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.study import open_study
 
-    found = open_study(study)
+    check_name(study)
+    if watch:
+        from counterpoise.cli._watch import watch_study
+
+        watch_study(Output(quiet=json), study)
+    if "://" in study:
+        if not watch:
+            raise ValueError(f"show needs the study's folder, but got {study}; add --watch")
+        return 0
+    found = open_study(Path(study))
     if json:
         write_json(results_json(found))
     else:

@@ -182,9 +182,8 @@ def fill(
     def on_wait() -> None:
         on_progress(min(shape[0], _blocks_done(place) * step), shape[0])
 
-    sample = max(1, math.prod(shape[1:]) * dtype.itemsize)
-    step = max(1, _BLOCK // sample)
-    starts = range(0, shape[0], step)
+    sample = _sample_bytes(shape, dtype)
+    step = _block_length(shape, dtype)
     with files.lock(place, on_wait=on_wait):
         if (found := open_entry(place)) is not None:
             return found
@@ -195,8 +194,8 @@ def fill(
             saved, pending = time.monotonic(), None
             on_progress(min(shape[0], len(done) * step), shape[0])
             with ThreadPoolExecutor(1) as writer:  # the next block is decoded meanwhile
-                for first in starts[len(done) :]:
-                    samples, bad = block(first, min(first + step, shape[0]))
+                for first, end in block_bounds(shape, dtype)[len(done) :]:
+                    samples, bad = block(first, end)
                     if pending is not None:
                         digests.append(pending.result())
                         if time.monotonic() - saved > _SAVED_EVERY:
@@ -204,7 +203,7 @@ def fill(
                             saved = time.monotonic()
                     unread |= {first + k: why for k, why in bad.items()}
                     pending = writer.submit(_write, write_at, first * sample, samples)
-                    on_progress(min(first + step, shape[0]), shape[0])
+                    on_progress(end, shape[0])
                 if pending is not None:
                     digests.append(pending.result())
         digest = hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -214,6 +213,20 @@ def fill(
         files.write(place / _ENTRY, _sealed(found))
         files.remove(place / _PROGRESS)
         return Entry(place, shape, name, digest, unread, about)
+
+
+def block_bounds(shape: tuple[int, ...], dtype: torch.dtype) -> list[tuple[int, int]]:
+    """Return first and end of the blocks in which samples of a shape, (N, ...), are written."""
+    step = _block_length(shape, dtype)
+    return [(first, min(first + step, shape[0])) for first in range(0, shape[0], step)]
+
+
+def _block_length(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return max(1, _BLOCK // _sample_bytes(shape, dtype))
+
+
+def _sample_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return max(1, math.prod(shape[1:]) * dtype.itemsize)
 
 
 def name_by_content(entry: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""The user's own code that a run depends on, as a digest."""
+"""The user's own code that a run depends on: its digest, and its files."""
 
 import ast
 import hashlib
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoise.user_code import owner, source_file
+
+_MOST_BYTES = 2**25  # of code that is sent to other machines
 
 
 def digest_of(word: str) -> str | None:
@@ -21,21 +23,65 @@ def digest_of(word: str) -> str | None:
     Raises:
         ValueError: a package that raises while it is imported, as finding its modules asks.
     """
-    module = word.partition(":")[0]
-    found: dict[str, bytes] = {}
-    path = source_file(module)
-    if path is None:
-        return None
-    _follow(module, path, found)
+    found = _modules(word)
     whole = hashlib.sha256()
     for name in sorted(found):
-        whole.update(f"{name} {len(found[name])} ".encode() + found[name])
-    return whole.hexdigest()[:16]
+        content = found[name].read_bytes()
+        whole.update(f"{name} {len(content)} ".encode() + content)
+    return whole.hexdigest()[:16] if found else None
 
 
-def _follow(module: str, path: Path, found: dict[str, bytes]) -> None:
-    """Add a module's source, and those of the user's modules that it imports."""
-    found[module] = content = path.read_bytes()
+def files_of(word: str) -> dict[str, bytes]:
+    """Return the files that another machine needs to import `package.module:name`, by their paths.
+
+    A package comes whole; of modules that are installed there nothing comes.
+
+    Raises:
+        ValueError: a module without a file, or more bytes than code has.
+    """
+    found: dict[str, bytes] = {}
+    modules = _modules(word)
+    if not modules:
+        raise ValueError(
+            f"{word} must be code that can be sent to other machines, but its module has no file; "
+            "put it into a .py file, or install it on every machine"
+        )
+    for top in {name.partition(".")[0]: None for name in modules}:
+        start = _own(top) or modules.get(top)
+        if start is None or owner(str(start)) != "user":
+            continue
+        below = [start] if start.name != "__init__.py" else _whole(start.parent)
+        found |= {p.relative_to(_root(start)).as_posix(): p.read_bytes() for p in below}
+    if (size := sum(map(len, found.values()))) > _MOST_BYTES:
+        raise ValueError(
+            f"the code of {word} must have {_MOST_BYTES:,} bytes at most to be sent to other "
+            f"machines, but has {size:,}; install it on every machine, or take data out of it"
+        )
+    return found
+
+
+def _root(start: Path) -> Path:
+    """Return the folder that is to be on the import path."""
+    return start.parent.parent if start.name == "__init__.py" else start.parent
+
+
+def _whole(package: Path) -> list[Path]:
+    return [p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+
+
+def _modules(word: str) -> dict[str, Path]:
+    """Return the files of a word's module and of the user's modules that it imports, by name."""
+    module = word.partition(":")[0]
+    found: dict[str, Path] = {}
+    path = source_file(module)
+    if path is not None:
+        _follow(module, path, found)
+    return found
+
+
+def _follow(module: str, path: Path, found: dict[str, Path]) -> None:
+    """Add a module's file, and those of the user's modules that it imports."""
+    found[module], content = path, path.read_bytes()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     try:
         tree = ast.parse(content)

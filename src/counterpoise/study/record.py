@@ -126,6 +126,30 @@ def finish(
     tidy(folder)
 
 
+def collect(folder: Path) -> dict[str, bytes]:
+    """Return the files of a run by their names: of a finished one its record, else what is left."""
+    names = (*sorted(FILES), TIMING, RUN)
+    if not (folder / RUN).exists():
+        names = (CHECKPOINT, ERROR)
+    return {name: files.read(folder / name) for name in names if (folder / name).exists()}
+
+
+def place(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files of a run that was done elsewhere, as `collect` returns them.
+
+    Raises:
+        Damaged: files that are no run's.
+        OSError: they cannot be written.
+    """
+    if other := contents.keys() - FILES - {TIMING, RUN, CHECKPOINT, ERROR}:
+        raise Damaged(f"{sorted(other)} are not what a run writes")
+    files.make_folder(folder)
+    for name in sorted(contents, key=lambda name: name == RUN):
+        files.write(folder / name, contents[name])
+    if RUN in contents:
+        tidy(folder)
+
+
 def tidy(folder: Path) -> None:
     """Remove what a finished run no longer needs: its checkpoint, note and an earlier error."""
     files.remove(folder / CHECKPOINT)

@@ -52,7 +52,13 @@ def opened(engine: Engine) -> Iterator[None]:
         from counterpoise.study.engines.slurm import check  # an extra's
 
         check(engine)
-    yield
+    if engine.name != "ray":
+        yield
+        return
+    from counterpoise.study.engines.ray import connected  # an extra's
+
+    with connected(engine):
+        yield
 
 
 def run_jobs(
@@ -70,7 +76,7 @@ def run_jobs(
     """
     workers = workers or engine.workers or None
     if engine.name == "ray":
-        from counterpoise.study.engines.ray import run_all as run_on_ray  # an extra's
+        from counterpoise.study.engines.ray import run_all as run_on_ray
 
         return run_on_ray(jobs, engine, workers=workers)
     if engine.name == "slurm":

@@ -35,6 +35,7 @@ from counterpoise.study._sources import digest_of
 from counterpoise.study.engines import _queue, local
 from counterpoise.study.engines._arrays import FOLDER, Array, Note
 from counterpoise.study.engines._gather import Gathering
+from counterpoise.study.engines._parcel import disagreement
 from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Emit, Failed, Finished, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of, seconds_of
@@ -268,7 +269,7 @@ def versions() -> dict[str, str]:
     return {
         "counterpoise": counterpoise.__version__,
         "torch": version("torch"),
-        "Python": platform.python_version(),
+        "python": platform.python_version(),
     }
 
 
@@ -293,7 +294,7 @@ class Task:
         self.note.host = socket.gethostname()
         self.ended_before = len(self.note.ended)
         left = {run: job for run, job in self.jobs.items() if run not in self.note.ended}
-        if reason := self._disagreement():
+        if reason := disagreement(versions(), self.versions, self.note.host):
             self.note.ended |= dict.fromkeys(left, (reason, True))
             self.note.write(self.path)
             return
@@ -327,16 +328,6 @@ class Task:
             self.note.write(self.path)
             self.idle = 0
         return DelayedSubmission(self)
-
-    def _disagreement(self) -> str:
-        """Say in which version this machine differs from the driver's; "" where in none."""
-        here = versions()
-        return "; ".join(
-            f"{self.note.host} has {name} {here[name]}, but the study was begun with {its}; "
-            "install the same versions on both"
-            for name, its in self.versions.items()
-            if here[name] != its
-        )
 
 
 def _do(job: Job, emit: Emit) -> None:

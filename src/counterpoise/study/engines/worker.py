@@ -70,16 +70,13 @@ class Note:
 
     def __init__(self, folder: Path, host: str = "") -> None:
         self.folder = folder
-        self.content: dict[str, object] = {
-            "host": host or socket.gethostname(),
-            "share": 0.0,
-            "epoch": 0,
-        }
-        self.content["began"] = time.time()
+        where: dict[str, object] = {"host": host or socket.gethostname(), "began": time.time()}
+        self.content = {**where, "now": time.time(), "share": 0.0, "epoch": 0}
         self.written = 0.0
 
     def on_event(self, event: OfRun) -> None:
-        """Note how far the run is, at most every two seconds."""
+        """Note how far the run is; it is written at most every two seconds."""
+        self.content["now"] = time.time()
         match event:
             case Progress(_, share):
                 self.content["share"] = share
@@ -91,10 +88,9 @@ class Note:
     def write(self) -> None:
         """Write the note; a folder that cannot be written is noticed elsewhere."""
         self.written = time.monotonic()
-        text = json.dumps({**self.content, "now": time.time()})
         with suppress(OSError):
             files.make_folder(self.folder)
-            files.write(self.folder / record.NOTE, text, lasting=False)
+            files.write(self.folder / record.NOTE, json.dumps(self.content), lasting=False)
 
     def remove(self) -> None:
         """Remove the note: the run has ended."""

@@ -1,0 +1,375 @@
+"""A run on another machine, without a disk in common: what is sent there and what comes back."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterpoise import files
+from counterpoise.study import record
+from counterpoise.study._prepared import FILE
+from counterpoise.study._sources import digest_of, files_of
+from counterpoise.study.engines.worker import do, ending, tune_process
+from counterpoise.study.environment import run_environment
+from counterpoise.study.events import Emit, Failed, Finished, OfRun
+from counterpoise.study.spec import Job, ReferenceSpec
+from counterpoise.study.storage import Storage
+from counterpoise.user_code import use_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_PAUSE, _RATE = 2.0, 1e7  # of checkpoints: seconds at least between two, and bytes a second
+_THREADS = 1  # of torch in each run, as in the engine `local`
+_MUST_AGREE = ("counterpoise", "torch", "python", "kernels")
+
+Fetch = Callable[[int], "np.ndarray"]
+"""Returns the block of samples that begins with a number."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a study, as an entry of the cache that another machine may have, or makes.
+
+    Attributes:
+        place: their folder in the cache of the machine that sends them.
+        shape: of all samples.
+        dtype: of torch, by name.
+        digest: of the entry.
+    """
+
+    place: Path
+    shape: tuple[int, ...]
+    dtype: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """All that the runs of a study need on another machine, but for the samples.
+
+    Attributes:
+        splits: the bytes of `data.safetensors`, uint8.
+        samples: what the samples are.
+        code: the user's own files, by their paths.
+        identity: of this machine: `identity`.
+        storage: to which records are written; empty to send them back.
+    """
+
+    splits: np.ndarray
+    samples: Samples
+    code: Mapping[str, bytes]
+    identity: Mapping[str, str]
+    storage: str
+
+    @property
+    def key(self) -> str:
+        """A digest of the code, by which processes with other code are told apart."""
+        whole = hashlib.sha256()
+        for name, content in sorted(self.code.items()):
+            whole.update(f"{name} {len(content)} ".encode() + content)
+        return whole.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended on another machine.
+
+    Attributes:
+        end: of the run.
+        contents: its files, as `record.collect` returns them; none where a storage has them.
+        host: where it was done.
+    """
+
+    end: Finished | Failed
+    contents: Mapping[str, bytes]
+    host: str
+
+
+class LacksSamples(Exception):
+    """Raised where a machine has not the samples, and they were not sent along."""
+
+
+def identity() -> dict[str, str]:
+    """Return versions, and whether our kernels in C are there: what all machines must agree in."""
+    here = run_environment()
+    found = {name: here[name] for name in ("counterpoise", "torch")}
+    kernels = "C" if here["kernels"].startswith("C ") else "none"
+    return {**found, "python": platform.python_version(), "kernels": kernels}
+
+
+def disagreement(theirs: Mapping[str, str], ours: Mapping[str, str], host: str) -> str:
+    """Say in what another machine differs so that its runs would not be comparable; "" if not.
+
+    Example:
+        >>> disagreement({"torch": "2.6.0"}, {"torch": "2.7.0"}, "node7")
+        "node7 has torch 2.6.0, but this machine has 2.7.0; install the same versions on both"
+    """
+    for name in _MUST_AGREE:
+        one, other = theirs.get(name), ours.get(name)
+        if one == other:
+            continue
+        if name == "kernels":
+            with_them, without = (host, "this machine") if one == "C" else ("this machine", host)
+            return (
+                f"{with_them} has counterpoise's kernels in C and {without} has not, which gives "
+                "other last digits; install the same wheel on both, or a C compiler"
+            )
+        return (
+            f"{host} has {name} {one or 'none'}, but this machine has {other}; install the same "
+            "versions on both"
+        )
+    return ""
+
+
+def pack(jobs: Mapping[str, Job], storage: str) -> Parcel:
+    """Return what the runs of one study need.
+
+    Raises:
+        ValueError: the samples left the cache, or code that cannot be sent.
+    """
+    import numpy as np
+
+    from counterpoise.data import cache as kept
+
+    some = next(iter(jobs.values()))
+    entry = kept.open_entry(some.samples)
+    if entry is None:
+        raise ValueError(
+            f"the samples in {some.samples} are gone from the cache; the same command reads them "
+            "again"
+        )
+    samples = Samples(some.samples, entry.shape, entry.dtype, entry.digest)
+    code: dict[str, bytes] = {}
+    for word in sorted({word for job in jobs.values() for word in _sources(job)}):
+        code |= files_of(word)
+    splits = np.frombuffer(files.read(some.study / FILE), np.uint8)
+    return Parcel(splits, samples, code, identity(), storage)
+
+
+def _sources(job: Job) -> Mapping[str, str | None]:
+    return {} if isinstance(job.spec, ReferenceSpec) else job.spec.sources
+
+
+def blocks(samples: Samples) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the samples of this machine's cache, block by block, with each one's first number."""
+    import torch
+
+    from counterpoise.data import cache as kept
+
+    entry = kept.open_entry(samples.place)
+    if entry is None:
+        raise FileNotFoundError(f"the samples in {samples.place} are gone from the cache")
+    for first, end in kept.block_bounds(entry.shape, getattr(torch, entry.dtype)):
+        part = entry.samples[first:end].contiguous().view(-1).view(torch.uint8)
+        yield first, part.numpy()
+
+
+def has_samples(samples: Samples) -> bool:
+    """Return whether this machine has the samples in its cache."""
+    return _found(samples) is not None
+
+
+def _found(samples: Samples) -> Path | None:
+    from counterpoise.data import cache as kept
+
+    for place in (samples.place, _own_place(samples)):
+        entry = kept.open_entry(place)
+        if entry is not None and entry.digest == samples.digest:
+            return place
+    return None
+
+
+def _own_place(samples: Samples) -> Path:
+    """Return the place for samples that were sent, in the cache of this machine."""
+    from counterpoise.data import cache as kept
+
+    return kept.folder() / kept.key("sent", samples.digest)
+
+
+def _take_samples(samples: Samples, fetch: Fetch | None) -> Path:
+    """Return the samples' folder in the cache of this machine, filled once for all its processes.
+
+    Raises:
+        LacksSamples: they are not there, and there is no `fetch`.
+        OSError: the cache cannot be written.
+    """
+    import torch
+
+    from counterpoise.data import cache as kept
+
+    place = _found(samples)
+    if place is not None:
+        return place
+    if fetch is None:
+        raise LacksSamples(socket.gethostname())
+    place = _own_place(samples)
+    entry = kept.fill(
+        place,
+        samples.shape,
+        getattr(torch, samples.dtype),
+        lambda first, _: (fetch(first), {}),
+        {"source": f"sent from {samples.place}", "notes": []},
+        lambda *_: None,
+    )
+    if entry.digest != samples.digest:
+        raise OSError(f"{place} holds other samples than were sent; remove it")
+    return place
+
+
+@cache
+def _home(splits: str, code: str) -> Path:
+    """Return a folder of this process for the study of such splits and code."""
+    folder = Path(tempfile.mkdtemp(prefix="counterpoise-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _unpack(parcel: Parcel) -> Path:
+    """Write splits and code into a folder of this process, once, and make the code importable."""
+    home = _home(hashlib.sha256(parcel.splits.data).hexdigest(), parcel.key)
+    if not (home / FILE).exists():
+        for name, content in parcel.code.items():
+            path = home / "code" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if parcel.code:
+            use_folder(home / "code")
+        tune_process(_THREADS)
+        files.write(home / FILE, parcel.splits.tobytes())
+    return home
+
+
+def do_there(
+    parcel: Parcel,
+    job: Job,
+    checkpoint: bytes | None,
+    fetch: Fetch | None,
+    emit: Emit,
+    send_checkpoint: Callable[[bytes], None],
+) -> Result:
+    """Do a run on the machine that this process is on.
+
+    Args:
+        parcel: of the study.
+        job: the run, with the paths of the machine that sent it.
+        checkpoint: to resume from.
+        fetch: called for the samples where this machine has not got them; None if they were not
+            sent.
+        emit: called with the run's events, but for its end.
+        send_checkpoint: called now and then with what the run can be resumed from.
+
+    Raises:
+        LacksSamples: see `fetch`.
+    """
+    host, name = socket.gethostname(), job.folder.name
+    if said := disagreement(identity(), parcel.identity, host):
+        return Result(Failed(name, said, outside=True), {}, host)
+    home = _unpack(parcel)
+    for word, digest in _sources(job).items():
+        if digest_of(word) != digest:
+            reason = f"{host} has another version of {word}; install the same on every machine"
+            return Result(Failed(name, reason, outside=True), {}, host)
+    try:
+        samples = _take_samples(parcel.samples, fetch)
+    except OSError as error:
+        reason = f"the samples cannot be stored: {error.strerror or error} (on {host})"
+        return Result(Failed(name, reason, outside=True), {}, host)
+    folder = home / "runs" / name
+    here = replace(job, folder=folder, study=home, samples=samples)
+    stored = _Stored(Storage(parcel.storage), name) if parcel.storage else None
+    if stored is not None and stored.finished():
+        return Result(Finished(name), {}, host)
+    files.make_folder(folder)
+    if stored is not None:
+        checkpoint = stored.checkpoint() or checkpoint
+        send_checkpoint = stored.save_checkpoint
+    if checkpoint is not None:
+        files.write(folder / record.CHECKPOINT, checkpoint, lasting=False)
+    sender = _Sender(folder, emit, send_checkpoint)
+    end = ending(name, lambda: do(here, sender.on_event))
+    contents = record.collect(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(end, Failed):
+        end = replace(end, reason=f"{end.reason} (on {host})")
+    if stored is not None:
+        try:
+            stored.place(contents)
+        except OSError as error:
+            return Result(Failed(name, f"{error} (on {host})", outside=True), {}, host)
+        contents = {}
+    return Result(end, contents, host)
+
+
+class _Sender:
+    """Passes events on, and the run's checkpoint now and then."""
+
+    def __init__(self, folder: Path, emit: Emit, send: Callable[[bytes], None]) -> None:
+        self.path, self.emit, self.send = folder / record.CHECKPOINT, emit, send
+        self.next, self.version = time.monotonic() + _PAUSE, 0
+
+    def on_event(self, event: OfRun) -> None:
+        """Pass an event on; send the checkpoint if it is another one than that sent last."""
+        self.emit(event)
+        if time.monotonic() < self.next:
+            return
+        with suppress(OSError):  # there is none yet, or the storage does not answer just now
+            version = os.stat(self.path).st_mtime_ns
+            if version != self.version:
+                content = files.read(self.path)
+                self.send(content)
+                self.next = time.monotonic() + max(_PAUSE, len(content) / _RATE)
+                self.version = version
+
+
+class _Stored:
+    """A run's folder in a storage."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.below = storage, f"runs/{name}"
+
+    def finished(self) -> bool:
+        """Return whether its record is there already."""
+        return self.storage.read(f"{self.below}/{record.RUN}") is not None
+
+    def checkpoint(self) -> bytes | None:
+        """Return what the run can be resumed from."""
+        return self.storage.read(f"{self.below}/{record.CHECKPOINT}")
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep what the run can be resumed from."""
+        self.storage.write(f"{self.below}/{record.CHECKPOINT}", content)
+
+    def place(self, contents: Mapping[str, bytes]) -> None:
+        """Write its files, `run.json` last."""
+        for name in sorted(contents, key=lambda name: name == record.RUN):
+            self.storage.write(f"{self.below}/{name}", contents[name])
+        if record.RUN in contents:
+            for name in (record.CHECKPOINT, record.ERROR, record.NOTE):
+                self.storage.remove(f"{self.below}/{name}")
+
+
+def gather_stored(storage: Storage, name: str) -> dict[str, bytes] | None:
+    """Return the files of a run's record out of a storage; None where it is not finished there."""
+    below = f"runs/{name}"
+    last = storage.read(f"{below}/{record.RUN}")
+    if last is None:
+        return None
+    contents: dict[str, bytes] = {}
+    for file in storage.names(below):
+        if file in record.FILES or file == record.TIMING:
+            content = storage.read(f"{below}/{file}")
+            contents |= {file: content} if content is not None else {}
+    return {**contents, record.RUN: last}
