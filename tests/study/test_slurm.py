@@ -177,7 +177,7 @@ def test_a_dry_run_is_of_slurm_alone(tmp_path):
     ("engine", "said"),
     [
         (Engine("slurm", gpus=0.25), "a whole number on slurm.* but got 0.25; set 1"),
-        (Engine("slurm", options={"array": "0-3"}), "does not set, but got array; leave it out"),
+        (Engine("slurm", options={"arr": "0-3"}), "does not set, but got arr; leave it out"),
         (Engine("slurm", options={"qos": "a\nrm x"}), "must be like { qos = 'low' }"),
     ],
 )

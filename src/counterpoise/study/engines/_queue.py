@@ -66,15 +66,16 @@ def tasks(names: Iterable[str]) -> dict[Key, Task] | None:
     Returns:
         The tasks; None where SLURM does not answer, which says nothing about them.
     """
-    form = "%j|%K|%i|%T"
+    names, form = set(names), "%j|%K|%i|%T"
     try:
         printed = call("squeue", "-h", "-r", "-t", "all", "-n", ",".join(names), "-o", form)
     except ValueError:
         return None
     found: dict[Key, Task] = {}
     for line in printed.splitlines():
-        name, index, number, state = line.split("|")
-        found[name, int(index) if index.isdecimal() else 0] = Task(number, state)  # N/A: no array
+        name, index, number, state = line.rsplit("|", 3)
+        if name in names:
+            found[name, int(index) if index.isdecimal() else 0] = Task(number, state)  # or N/A
     return found
 
 

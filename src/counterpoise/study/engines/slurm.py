@@ -77,7 +77,7 @@ def check(engine: Engine) -> None:
             f"{engine.gpus:g}; set {math.ceil(engine.gpus)}"
         )
     for key, value in engine.options.items():
-        if key.replace("_", "-") in _OURS:
+        if any(ours.startswith(key.replace("_", "-")) for ours in _OURS):  # sbatch takes beginnings
             raise ValueError(
                 f"engine.options must be those of sbatch that counterpoise does not set, but got "
                 f"{key}; leave it out ([engine] has time, workers, chunk)"
