@@ -165,7 +165,13 @@ def test_slurm_is_asked_before_anything_is_written(slurm, place):
     assert text.startswith("# final: 6 of 6 runs in 2 tasks, up to 4 each\n#!/bin/bash\n")
     assert "#SBATCH --array=0-1%1\n" in text
     assert "#SBATCH --time=90\n" in text
-    assert list(place.iterdir()) == []
+    (place / "plan.toml").write_text(write(wanted))
+    command = [sys.executable, "-m", "counterpoise", "compare", "plan.toml", "--dry-run"]
+    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = "studies/digits"  # where no --out is given
+    assert done.stdout.strip() == text.replace(str(place / "study"), str(place / folder)).strip()
+    assert [p.name for p in place.iterdir()] == ["plan.toml"]
 
 
 def test_a_dry_run_is_of_slurm_alone(tmp_path):
