@@ -52,7 +52,8 @@ for event in stream({folder: plan}, workers=workers):
     if isinstance(event, Finished):
         done += 1
         if done == max(1, runs // 10):  # processes have started by now
-            start, used, synced, first, early = time.perf_counter(), time.process_time(), 0.0, done, memory()
+            start, used, early = time.perf_counter(), time.process_time(), memory()
+            synced, first = 0.0, done
 wall, cpu = time.perf_counter() - start, time.process_time() - used
 seconds = [json.loads(p.read_text())["seconds"] for p in folder.glob("runs/*/timing.json")]
 print(json.dumps({"runs": done - first, "wall": wall, "cpu": cpu, "synced": synced,

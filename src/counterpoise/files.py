@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -178,11 +179,19 @@ def touch(path: Path, when: float | None = None) -> None:
         os.utime(path, None if when is None else (when, when))
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files of killed writers below a folder that nobody writes to."""
+def remove_unfinished(folder: Path, older_than: float = 0.0) -> None:
+    """Remove the temporary files of killed writers below a folder.
+
+    Args:
+        folder: nobody writes to it, or nobody for that long to the same file.
+        older_than: seconds since a file was last written to.
+    """
     for entry in _below(folder):
-        if is_unfinished(entry.name):
-            remove(Path(entry.path))
+        if not is_unfinished(entry.name):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if not older_than or time.time() - entry.stat().st_mtime > older_than:
+                remove(Path(entry.path))
 
 
 def is_unfinished(name: str) -> bool:

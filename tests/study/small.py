@@ -47,7 +47,7 @@ def run(made, folder, **settings):
 
 def prepared(made, folder, data=None):
     """The final runs of a plan as jobs, without running them."""
-    ready = streaming._prepare(folder, made, data, None, None)
+    ready = streaming.prepare(folder, made, data, None, None)
     facts = streaming.keep(ready.splits, ready.left_out, folder)
     work = Work(ready.plan, folder, facts, made)
     work.add_final()

@@ -150,6 +150,7 @@ def compare(
     from counterpoise.cli._shown import Output, shown, write_json
     from counterpoise.cli._tables import results_json, show_study
     from counterpoise.report import render, write_predictions
+    from counterpoise.study import dry_run as scripts
     from counterpoise.study import open_study, stream, study_of, usual_folder
 
     if workers is not None and workers < 1:
@@ -188,6 +189,10 @@ def compare(
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)
     board = Board(console, plan.metric, quiet or json)
+    if dry_run:
+        for text in scripts(folder, plan, workers=workers):
+            console.print(shown(text), soft_wrap=True)
+        return 0
     look_ahead = not (quiet or json)
     board.watch(
         stream({folder: plan}, workers=workers, look_ahead=look_ahead, on_reading=board.on_reading)

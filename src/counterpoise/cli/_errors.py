@@ -57,8 +57,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     """Return the exit code, and the line to print, which may be empty."""
     if isinstance(error, KeyboardInterrupt):
         exec("")  # or an exec that was stopped, as in an import, makes Python end by the signal
-        kept = "; finished runs are kept, the same command resumes"
-        return STOPPED, "stopped" + (kept if sys.argv[1:2] in (["compare"], ["demo"]) else "")
+        kept = str(error) or "finished runs are kept, the same command resumes"
+        return STOPPED, "stopped" + (
+            f"; {kept}" if sys.argv[1:2] in (["compare"], ["demo"]) else ""
+        )
     if isinstance(error, BrokenPipeError) and _is_of_printing(error):
         return UNREAD, ""
     if _is_users(error):

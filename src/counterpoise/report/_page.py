@@ -15,6 +15,7 @@ from counterpoise.report._output import PAGE, check_output, write_page
 from counterpoise.report._variants import Entry, entries
 from counterpoise.stats import Verdict
 from counterpoise.study import Study, open_study
+from counterpoise.study.engines import remove_unfinished
 
 _CONTENTS = {
     "verdict": "Verdict",
@@ -56,7 +57,7 @@ def render(study: Study | str | Path, out: str | Path | None = None) -> Path:
     content = page(study)
     if out is None:
         with contextlib.suppress(TimeoutError), files.lock(study.folder):  # no other process writes
-            files.remove_unfinished(study.folder)
+            remove_unfinished(study.folder)
     write_page(path, content)
     return path
 

@@ -10,6 +10,7 @@ _runs.py     the runs of a plan
 spec.py      what one run is asked for; its digest names the run's folder
 _stream.py   running it: first the references, then the learning rates are chosen, then what is
              reported is trained
+_dry_run.py  the script that SLURM would be given
 events.py    what happens on the way
 engines/     where runs happen: on this machine, or on a cluster
 one_run.py   what one run does
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
 from counterpoise.study._check import NAMED_DATA, as_seeds
+from counterpoise.study._dry_run import dry_run
 from counterpoise.study._finished import Record
 from counterpoise.study._open import open_study
 from counterpoise.study._prepared import Kept, gather
@@ -59,6 +61,7 @@ __all__ = [
     "Tuning",
     "Variant",
     "compare",
+    "dry_run",
     "gather",
     "open_study",
     "stream",

@@ -13,6 +13,7 @@ from counterpoise.study.events import (
     Failed,
     Finished,
     Foreseen,
+    Notice,
     Planned,
     Prepared,
     Progress,
@@ -122,6 +123,8 @@ class _Bar:
         said = self._state.add(event)
         if isinstance(event, Prepared | Foreseen):
             self._bar.write("\n".join(map(printable, event.lines())), file=sys.stderr)
+        if isinstance(event, Notice):
+            self._bar.write(one_line(event.text), file=sys.stderr)
         self._bar.set_description_str(self._state.words, refresh=False)
         self._bar.set_postfix_str(said, refresh=False)
         self._bar.update(self._state.share - self._bar.n)
@@ -147,6 +150,8 @@ class _Lines:
         said, now = self._state.add(event), time.monotonic()
         if isinstance(event, Prepared | Foreseen):
             sys.stderr.writelines(f"{printable(line)}\n" for line in event.lines())
+        if isinstance(event, Notice):
+            sys.stderr.write(f"{one_line(event.text)}\n")
         ended = isinstance(event, Planned | Finished | Failed)
         if ended or now - self._said > _LONGEST_SILENCE:
             self._say(f", {self._state.share:.0%} in {now - self._begun:.0f} s: {said}")

@@ -13,7 +13,7 @@ from counterpoise.study._prepared import FILE, gather, keep, with_test
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import opened, run_jobs
+from counterpoise.study.engines import opened, remove_unfinished, run_jobs, tidy
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -82,7 +82,7 @@ def stream(
         for plan in list(plans.values())[:1]:  # studies side by side share an engine
             locks.enter_context(opened(plan.engine))
         ready = {
-            folder: _prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
+            folder: prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
             for folder, plan in plans.items()
         }
         works = []
@@ -124,6 +124,8 @@ def stream(
             said = {k: work.plan.variant_of(k).shown(x) for k, x in work.choices.items() if x}
             yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)), said)
         yield from _stage(works, "final", workers)
+        for work in works:
+            tidy(work.folder, work.plan.engine)
 
 
 class _Ready(NamedTuple):
@@ -139,14 +141,14 @@ class _Ready(NamedTuple):
     resumed: bool
 
 
-def _prepare(
+def prepare(
     folder: Path,
     asked: Plan,
     data: "Splits | None",
     workers: int | None,
     on_reading: Callable[[int, int], None] | None,
 ) -> _Ready:
-    """Read the data and decide what is open; nothing is written."""
+    """Read the data and decide what is open; nothing is written into the study's folder."""
     from counterpoise.data import encoded, fingerprint
     from counterpoise.study._check_data import check_plan_on
 
@@ -299,7 +301,7 @@ def _held(folder: Path) -> Iterator[None]:
             files.make_folder(folder)
             files.check_tree(folder)
             held.enter_context(files.lock(folder))
-            files.remove_unfinished(folder)
+            remove_unfinished(folder)
         except TimeoutError as error:
             raise ValueError(
                 f"{folder} is in use: another process is running this study; wait for it, or "

@@ -204,7 +204,9 @@ def take_up(folder: Path, spec: Mapping[str, object]) -> Content | None:
         run = read(folder)
     except Damaged:
         run = {}
-    if run is not None and run.get("spec") == json.loads(to_json(spec)):
+    if run is None:  # nothing to remove: a worker elsewhere may be about to finish it
+        return None
+    if run.get("spec") == json.loads(to_json(spec)):
         tidy(folder)
         return run
     files.remove(folder / RUN)
@@ -295,6 +297,14 @@ def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> Content | N
         return None
     state, *made_in = json.loads(text)
     return _unpack(state, tensors) if made_in == [dict(environment), folder.name] else None
+
+
+def checkpoint_time(folder: Path) -> int | None:
+    """Return when the run's state was saved last, in nanoseconds; None where none is."""
+    try:
+        return (folder / CHECKPOINT).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _state_digest(text: str, tensors: "Mapping[str, torch.Tensor]") -> str:

@@ -257,12 +257,14 @@ class Engine:
     cpus: float = setting(1.0, "of a run, or of each of its devices, on ray and slurm")
     gpus: float = setting(0.0, "the same; 0.25: four share one, on ray")
     memory: str = setting("", "of a run, such as 4GB, on ray and slurm")
-    time: str = setting("", "of a task on slurm, such as 2h; a longer one is resumed in another")
+    time: str = setting(
+        "", "of a task on slurm; empty: 2h; what takes longer is resumed in another"
+    )
     retries: int = setting(3, "times that a run is begun again after its process or node was lost")
     address: str = setting("", "of a Ray cluster; empty: the one that is there, or one made here")
     storage: str = setting("", "a folder or s3://… to which workers on ray write, in place of here")
     partition: str = setting("", "of slurm")
-    chunk: int = setting(0, "runs that a task on slurm does one after another; 0: by their number")
+    chunk: int = setting(0, "runs that a task on slurm does in turn; 0: one, more from 300 runs on")
     options: Mapping[str, Any] = field(
         default_factory=dict, metadata={"help": "more of sbatch, such as { qos = 'low' }"}
     )

@@ -13,13 +13,34 @@ twice: at least once is enough.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from counterpoise import files
 from counterpoise.study._ranks import count_devices
 from counterpoise.study.engines.local import run_all as run_here
 from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import Job, RunSpec
+
+_LONGEST_WRITING = 600.0  # seconds that a file takes
+
+
+def remove_unfinished(study: Path) -> None:
+    """Remove the temporary files of killed writers from a study's folder, which this process holds.
+
+    While an array job of SLURM is queued its tasks write there; they are done with a file soon.
+    """
+    queued = (study / "slurm").is_dir()
+    files.remove_unfinished(study, older_than=_LONGEST_WRITING if queued else 0.0)
+
+
+def tidy(study: Path, engine: Engine) -> None:
+    """Remove what an engine keeps in a study's folder, now that its runs have ended."""
+    if engine.name == "slurm" and (study / "slurm").is_dir():  # its driver was killed late
+        from counterpoise.study.engines.slurm import tidy as tidy_slurm
+
+        tidy_slurm(study.resolve())
 
 
 @contextmanager
@@ -29,6 +50,10 @@ def opened(engine: Engine) -> Iterator[None]:
     Raises:
         ValueError: it is not installed, does not answer, or has machines that do not fit.
     """
+    if engine.name == "slurm":
+        from counterpoise.study.engines.slurm import check  # an extra's
+
+        check(engine)
     if engine.name != "ray":
         yield
         return

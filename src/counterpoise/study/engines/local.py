@@ -44,6 +44,7 @@ def run_all(
     workers: int | None = None,
     threads: int = 1,
     devices: int = 1,
+    place: bool = True,
 ) -> Iterator[OfRun]:
     """Call target(payload, emit) for every run, and yield events as they happen.
 
@@ -59,11 +60,12 @@ def run_all(
             memory holds (`_gpus.py`).
         threads: of each process, for torch's operations on the CPU.
         devices: GPUs, or processes on the CPU, that a run has to itself.
+        place: assign a GPU to each run; False where this process has been assigned its own.
 
     Yields:
         Events, in the order in which they arrive; every run ends with `Finished` or `Failed`.
     """
-    gpus = _gpus()
+    gpus = _gpus() if place else None
     if gpus is not None:
         gpus.each = devices
     at_once = workers or (os.cpu_count() or 1) // devices
@@ -109,6 +111,19 @@ def _gpus() -> Gpus | None:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
     return Gpus(names, lambda k: torch.cuda.mem_get_info(k)[0])
+
+
+def start_server() -> None:
+    """Start the process of which the workers are forked, which imports what each of them needs.
+
+    It and all workers ignore the signals that are ignored now. Other systems than Linux have none.
+    """
+    if sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+        with without_main(), without_current_folder():
+            forkserver.ensure_running()
 
 
 def _start(

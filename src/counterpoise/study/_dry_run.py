@@ -1,0 +1,56 @@
+"""The script of a study that SLURM would be given, without giving it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from counterpoise.study import record
+from counterpoise.study._runs import final_runs, reference_runs, tuning_runs
+from counterpoise.study._stream import prepare
+from counterpoise.study._work import RUNS
+from counterpoise.study.engines import opened
+from counterpoise.study.plan import Plan
+from counterpoise.study.spec import run_id
+
+
+def dry_run(folder: Path, plan: Plan, *, workers: int | None = None) -> Iterator[str]:
+    """Yield, for each stage of a study, the script that would be submitted; nothing is written.
+
+    The data are read, as what the plan leaves open is decided by them.
+
+    Args:
+        folder: the study's; the runs that it has are not submitted.
+        plan: with the engine slurm.
+        workers: tasks at a time.
+
+    Raises:
+        ValueError: another engine, or what `stream` refuses.
+    """
+    if plan.engine.name != "slurm":
+        raise ValueError(
+            "a dry run prints the script for SLURM, but the engine is "
+            f"{plan.engine.name}; add --engine slurm, or leave --dry-run out"
+        )
+    with opened(plan.engine):
+        from counterpoise.data import fingerprint
+        from counterpoise.study.engines.slurm import chunks, script  # an extra's
+
+        ready = prepare(folder, plan, None, workers, None)
+    plan, data = ready.plan, fingerprint(ready.splits)
+    labels = dict.fromkeys(plan.labels, 1.0)  # as many runs for one learning rate as for another
+    stages = {
+        "reference": reference_runs(plan, data, ready.splits.train.inputs.shape[1:]),
+        "tuning": tuning_runs(plan, data),
+        "final": final_runs(plan, data, labels),
+    }
+    for stage, specs in stages.items():
+        names = [run_id(spec.to_json()) for spec in specs]
+        missing = [n for n in names if not os.path.exists(folder / RUNS / n / record.RUN)]
+        if missing:
+            tasks = chunks(missing, plan.engine)
+            size = max(map(len, tasks))
+            yield (
+                f"# {stage}: {len(missing)} of {len(names)} runs in {len(tasks)} tasks, "
+                f"{'one' if size == 1 else f'up to {size}'} each\n"
+                + script(folder.resolve(), plan.engine, len(tasks), workers or plan.engine.workers)
+            )

@@ -1,0 +1,126 @@
+"""A SLURM of one machine, started and stopped by tests."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIGURATION = """\
+ClusterName=counterpoise
+SlurmctldHost=localhost
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=10
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+MpiDefault=none
+ReturnToService=2
+KillWait=2
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SchedulerParameters=batch_sched_delay=0,sched_interval=1
+NodeName=localhost CPUs=2 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def why_not():
+    """The reason for which SLURM cannot be started here; "" where it can."""
+    for command in ("munged", "slurmctld", "slurmd", "sbatch"):
+        if shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            return f"{command} is not installed (apt-get install slurm-wlm munge)"
+    if os.geteuid():
+        return "SLURM's daemons are started as root"
+    return ""
+
+
+def _port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running():
+    """Set SLURM_CONF to that of a SLURM with one node of two CPUs, while it runs."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="counterpoise-slurm-"))
+    folder.chmod(0o755)  # munged is another user
+    for name in ("state", "spool", "munge"):
+        (folder / name).mkdir()
+    user = pwd.getpwnam("munge")
+    key = folder / "munge" / "key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    for path in (key.parent, key):
+        os.chown(path, user.pw_uid, user.pw_gid)
+    conf = folder / "slurm.conf"
+    conf.write_text(CONFIGURATION.format(folder=folder, ports=(_port(), _port())))
+    before = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = str(conf)
+    munged = [
+        *("/usr/sbin/munged", "--foreground", f"--socket={key.parent}/socket"),
+        *(f"--key-file={key}", f"--pid-file={key.parent}/pid", f"--seed-file={key.parent}/seed"),
+        *(f"--log-file={key.parent}/log",),
+    ]
+    daemons = []
+
+    def start(name, command, **settings):
+        with (folder / f"{name}.out").open("wb") as out:
+            daemons.append(
+                subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, **settings)
+            )
+
+    try:
+        start("munged", munged, user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+        wait_for(lambda: (key.parent / "socket").exists())
+        start("slurmctld", ["/usr/sbin/slurmctld", "-D", "-c"])
+        start("slurmd", ["/usr/sbin/slurmd", "-D", "-N", "localhost"])
+        wait_for(lambda: "idle" in call("sinfo", "-h", "-o", "%T", check=False))
+        yield
+    finally:
+        call("scancel", "--user=root", check=False)
+        for daemon in reversed(daemons):
+            daemon.terminate()
+        for daemon in daemons:
+            try:
+                daemon.wait(30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+        if before is None:
+            del os.environ["SLURM_CONF"]
+        else:
+            os.environ["SLURM_CONF"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def call(*words, check=True):
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def wait_for(said, seconds=120):
+    until = time.monotonic() + seconds
+    while not said():
+        assert time.monotonic() < until, "it did not come in time"
+        time.sleep(0.2)
