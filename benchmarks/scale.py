@@ -5,9 +5,9 @@
     python benchmarks/scale.py --simulate          10,000 runs on 1,000 workers, by these figures
 
 A run is one epoch of a small net on the digits. The driver is a process of its own, whose CPU time
-(all threads), memory and wall time are counted from the first run to the last; its time in fsync is
-told apart. A run's overhead is its wall time, times the workers that the cores can keep busy, less
-what the same run takes without an engine.
+(all threads, without fsync), memory and wall time are counted from the first tenth of the runs to
+the last; its time in fsync is told apart. A run's overhead is its wall time, times the workers that
+the cores can keep busy, less what the same run takes without an engine.
 
 The simulation draws the lengths of runs (mean `--minutes`), and serves their ends one after another
 with the driver's wall time a run: it says how busy the driver is, and how long workers wait.
@@ -29,12 +29,13 @@ from counterpoise.study import Engine, Plan, Training, stream
 from counterpoise.study.events import Failed, Finished, Planned
 
 engine, workers, runs, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-synced, real = 0.0, os.fsync
+synced, of_cpu, real = 0.0, 0.0, os.fsync
 def fsync(descriptor):
-    global synced
-    begun = time.perf_counter()
+    global synced, of_cpu
+    begun, used = time.perf_counter(), time.thread_time()
     real(descriptor)
     synced += time.perf_counter() - begun
+    of_cpu += time.thread_time() - used
 os.fsync = fsync
 
 def memory():
@@ -53,8 +54,8 @@ for event in stream({folder: plan}, workers=workers):
         done += 1
         if done == max(1, runs // 10):  # processes have started by now
             start, used, early = time.perf_counter(), time.process_time(), memory()
-            synced, first = 0.0, done
-wall, cpu = time.perf_counter() - start, time.process_time() - used
+            synced, of_cpu, first = 0.0, 0.0, done
+wall, cpu = time.perf_counter() - start, time.process_time() - used - of_cpu
 seconds = [json.loads(p.read_text())["seconds"] for p in folder.glob("runs/*/timing.json")]
 print(json.dumps({"runs": done - first, "wall": wall, "cpu": cpu, "synced": synced,
                   "mb": early, "mb_end": memory(), "run": sorted(seconds)[len(seconds) // 2]}))
@@ -95,7 +96,7 @@ def simulate(runs: int, workers: int, minutes: float, driver: float) -> tuple[fl
         if left:
             heapq.heappush(ends, free + lengths[left - 1])
             left -= 1
-    return free / 3600, runs * driver * 1.5 / free, idle / (workers * free)
+    return free / 3600, runs * driver / free, idle / (workers * free)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Atomic file operations; all writing of this package goes through them.
 
 write(path, content)    a temporary file of a random name beside it, synced, renamed, synced
+write_all(folder, ...)  several, the last one when the others are sure to last
 fill(path, size)        a large file, written part by part, if there is the space
 make_folder, remove     folders and removals that outlast a loss of power
 lock(folder)            held by one process at a time
@@ -17,7 +18,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 
@@ -40,6 +41,27 @@ def write(path: Path, content: bytes | str, lasting: bool = True) -> None:
         OSError: the file cannot be written; an older one is unchanged, unless only the last step
             failed, which makes the new name outlast a loss of power.
     """
+    _replace(path, content, lasting)
+    if lasting:
+        _sync(path.parent)
+
+
+def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a folder, each as `write` does, the last of them when the others will last.
+
+    Args:
+        folder: where to; it must exist.
+        contents: by name, in order.
+    """
+    *most, last = contents.items()
+    for name, content in most:
+        _replace(folder / name, content, lasting=True)
+    if most:
+        _sync(folder)
+    write(folder / last[0], last[1])
+
+
+def _replace(path: Path, content: bytes | str, lasting: bool) -> None:
     content = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flag("O_NOFOLLOW") | _flag("O_BINARY")
@@ -60,8 +82,6 @@ def write(path: Path, content: bytes | str, lasting: bool = True) -> None:
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
-    if lasting:
-        _sync(path.parent)
 
 
 @contextlib.contextmanager

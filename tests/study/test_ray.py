@@ -218,8 +218,8 @@ def test_a_machine_that_is_full_fails_its_runs_in_a_line(cluster, home):
         made = slow_plan(home, pause=0, seeds=(0,))
         happened = run(on_ray(made, address=cluster.address), home / "there")
         assert {e.reason for e in ends(happened)} == {
-            "the samples cannot be stored: No space left on device (on full); make room there, or "
-            "set COUNTERPOISE_CACHE to another disk"
+            f"the samples cannot be stored in {cluster.cache('full')}: No space left on device; "
+            "make room there, or set COUNTERPOISE_CACHE to another disk (on full)"
         }
     finally:
         cluster.kill("full")

@@ -143,9 +143,10 @@ def place(folder: Path, contents: Mapping[str, bytes]) -> None:
     """
     if other := contents.keys() - FILES - {TIMING, RUN, CHECKPOINT, ERROR}:
         raise Damaged(f"{sorted(other)} are not what a run writes")
-    files.make_folder(folder)
-    for name in sorted(contents, key=lambda name: name == RUN):
-        files.write(folder / name, contents[name])
+    if contents:
+        files.make_folder(folder)
+        order = sorted(contents, key=lambda name: name == RUN)
+        files.write_all(folder, {name: contents[name] for name in order})
     if RUN in contents:
         tidy(folder)
 

@@ -4,11 +4,13 @@ A study's folder and its copy in a storage have the same layout: `study.json`, `
 Objects of a bucket are whole or not there; in a folder, files are renamed into place.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from counterpoise import files
+from counterpoise.study import record
 
 
 class Storage:
@@ -105,6 +107,51 @@ class Storage:
                 f"{self.where} must be a place that can be written, but: "
                 f"{error.strerror or error}; choose another --storage, or give permission"
             ) from error
+
+
+class StoredRun:
+    """A run's folder in a storage.
+
+    Args:
+        storage: where.
+        name: of the run.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.below = storage, f"runs/{name}"
+
+    def finished(self) -> bool:
+        """Return whether its record is there already."""
+        return self.storage.read(f"{self.below}/{record.RUN}") is not None
+
+    def forget(self) -> None:
+        """Remove the end of its record, which is not whole: it is to be done again."""
+        self.storage.remove(f"{self.below}/{record.RUN}")
+
+    def checkpoint(self) -> bytes | None:
+        """Return what the run can be resumed from."""
+        return self.storage.read(f"{self.below}/{record.CHECKPOINT}")
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Keep what the run can be resumed from."""
+        self.storage.write(f"{self.below}/{record.CHECKPOINT}", content)
+
+    def place(self, contents: Mapping[str, bytes]) -> None:
+        """Write its files, `run.json` last."""
+        for name in sorted(contents, key=lambda name: name == record.RUN):
+            self.storage.write(f"{self.below}/{name}", contents[name])
+        if record.RUN in contents:
+            for name in (record.CHECKPOINT, record.ERROR):
+                self.storage.remove(f"{self.below}/{name}")
+
+    def collect(self) -> dict[str, bytes] | None:
+        """Return the files of its record; None where it is not finished."""
+        last = self.storage.read(f"{self.below}/{record.RUN}")
+        names = self.storage.names(self.below) if last is not None else []
+        wanted = [name for name in names if name in record.FILES or name == record.TIMING]
+        found = {name: self.storage.read(f"{self.below}/{name}") for name in wanted}
+        contents = {name: content for name, content in found.items() if content is not None}
+        return {**contents, record.RUN: last} if last is not None else None
 
 
 _PROBE = ".counterpoise-probe"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Failed, Finished, OfRun
 from counterpoise.study.process import tune_process
 from counterpoise.study.spec import Job, ReferenceSpec
-from counterpoise.study.storage import Storage
+from counterpoise.study.storage import Storage, StoredRun
 from counterpoise.user_code import use_folder
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ class Result:
     Attributes:
         end: of the run.
         contents: its files, as `record.collect` returns them; none where a storage has them.
-        host: where it was done.
+        seconds: that it took.
     """
 
     end: Finished | Failed
     contents: Mapping[str, bytes]
-    host: str
+    seconds: float = 0.0
 
 
 class LacksSamples(Exception):
@@ -222,17 +222,24 @@ def _take_samples(samples: Samples, fetch: Fetch | None) -> Path:
     if fetch is None:
         raise LacksSamples(socket.gethostname())
     place = _own_place(samples)
-    entry = kept.fill(
-        place,
-        samples.shape,
-        getattr(torch, samples.dtype),
-        lambda first, _: (fetch(first), {}),
-        {"source": f"sent from {samples.place}", "notes": []},
-        lambda *_: None,
-    )
+    about = {"source": f"sent from {samples.place}", "notes": []}
+    dtype = getattr(torch, samples.dtype)
+    try:
+        entry = kept.fill(
+            place, samples.shape, dtype, lambda first, _: (fetch(first), {}), about, _quiet
+        )
+    except OSError as error:
+        raise OSError(
+            f"the samples cannot be stored in {place.parent}: {error.strerror or error}; make room "
+            "there, or set COUNTERPOISE_CACHE to another disk"
+        ) from error
     if entry.digest != samples.digest:
         raise OSError(f"{place} holds other samples than were sent; remove it")
     return place
+
+
+def _quiet(done: int, whole: int) -> None:
+    """Report nothing."""
 
 
 @cache
@@ -264,7 +271,7 @@ def do_there(
     checkpoint: bytes | None,
     fetch: Fetch | None,
     emit: Emit,
-    send_checkpoint: Callable[[bytes], None],
+    send_checkpoint: Callable[[str, bytes], None],
 ) -> Result:
     """Do a run on the machine that this process is on.
 
@@ -275,51 +282,60 @@ def do_there(
         fetch: called for the samples where this machine has not got them; None if they were not
             sent.
         emit: called with the run's events, but for its end.
-        send_checkpoint: called now and then with what the run can be resumed from.
+        send_checkpoint: called now and then with the run and what it can be resumed from.
 
     Raises:
         LacksSamples: see `fetch`.
     """
-    host, name = socket.gethostname(), job.folder.name
-    if said := disagreement(identity(), parcel.identity, host):
-        return Result(Failed(name, said, outside=True), {}, host)
-    home = _unpack(parcel)
-    for word, digest in _sources(job).items():
-        if digest_of(word) != digest:
-            reason = f"{host} has another version of {word}; install the same on every machine"
-            return Result(Failed(name, reason, outside=True), {}, host)
+    host, name, begun = socket.gethostname(), job.folder.name, time.monotonic()
+    contents: dict[str, bytes] = {}
     try:
+        _check_same(parcel, job, host)
+        home = _unpack(parcel)
         samples = _take_samples(parcel.samples, fetch)
+        here = replace(job, folder=home / "runs" / name, study=home, samples=samples)
+        if not parcel.storage:
+            end, contents = _do_here(here, checkpoint, emit, partial(send_checkpoint, name))
+        else:
+            stored = StoredRun(Storage(parcel.storage), name)
+            end: Finished | Failed = Finished(name)
+            if not stored.finished():
+                last = stored.checkpoint() or checkpoint
+                end, files_of_run = _do_here(here, last, emit, stored.save_checkpoint)
+                stored.place(files_of_run)
     except OSError as error:
-        reason = (
-            f"the samples cannot be stored: {error.strerror or error} (on {host}); make room "
-            "there, or set COUNTERPOISE_CACHE to another disk"
-        )
-        return Result(Failed(name, reason, outside=True), {}, host)
-    folder = home / "runs" / name
-    here = replace(job, folder=folder, study=home, samples=samples)
-    stored = _Stored(Storage(parcel.storage), name) if parcel.storage else None
-    if stored is not None and stored.finished():
-        return Result(Finished(name), {}, host)
-    files.make_folder(folder)
-    if stored is not None:
-        checkpoint = stored.checkpoint() or checkpoint
-        send_checkpoint = stored.save_checkpoint
-    if checkpoint is not None:
-        files.write(folder / record.CHECKPOINT, checkpoint, lasting=False)
-    sender = _Sender(folder, emit, send_checkpoint)
-    end = ending(name, lambda: do(here, sender.on_event))
-    contents = record.collect(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+        end = Failed(name, error.strerror or str(error), outside=True)
     if isinstance(end, Failed):
         end = replace(end, reason=f"{end.reason} (on {host})")
-    if stored is not None:
-        try:
-            stored.place(contents)
-        except OSError as error:
-            return Result(Failed(name, f"{error} (on {host})", outside=True), {}, host)
-        contents = {}
-    return Result(end, contents, host)
+    return Result(end, contents, time.monotonic() - begun)
+
+
+def _check_same(parcel: Parcel, job: Job, host: str) -> None:
+    """Refuse to do runs that could not be compared with those of the machine that sent them.
+
+    Raises:
+        OSError: this machine has other versions, or other code of the user's.
+    """
+    if said := disagreement(identity(), parcel.identity, host):
+        raise OSError(said)
+    _unpack(parcel)
+    for word, digest in _sources(job).items():
+        if digest_of(word) != digest:
+            raise OSError(f"{host} has another version of {word}; install the same everywhere")
+
+
+def _do_here(
+    job: Job, checkpoint: bytes | None, emit: Emit, send_checkpoint: Callable[[bytes], None]
+) -> tuple[Finished | Failed, dict[str, bytes]]:
+    """Do a run in a folder of this process; return how it ended, and its files."""
+    files.make_folder(job.folder)
+    if checkpoint is not None:
+        files.write(job.folder / record.CHECKPOINT, checkpoint, lasting=False)
+    sender = _Sender(job.folder, emit, send_checkpoint)
+    end = ending(job.folder.name, lambda: do(job, sender.on_event))
+    contents = record.collect(job.folder)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    return end, contents
 
 
 class _Sender:
@@ -341,44 +357,3 @@ class _Sender:
                 self.send(content)
                 self.next = time.monotonic() + max(_PAUSE, len(content) / _RATE)
                 self.version = version
-
-
-class _Stored:
-    """A run's folder in a storage."""
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self.storage, self.below = storage, f"runs/{name}"
-
-    def finished(self) -> bool:
-        """Return whether its record is there already."""
-        return self.storage.read(f"{self.below}/{record.RUN}") is not None
-
-    def checkpoint(self) -> bytes | None:
-        """Return what the run can be resumed from."""
-        return self.storage.read(f"{self.below}/{record.CHECKPOINT}")
-
-    def save_checkpoint(self, content: bytes) -> None:
-        """Keep what the run can be resumed from."""
-        self.storage.write(f"{self.below}/{record.CHECKPOINT}", content)
-
-    def place(self, contents: Mapping[str, bytes]) -> None:
-        """Write its files, `run.json` last."""
-        for name in sorted(contents, key=lambda name: name == record.RUN):
-            self.storage.write(f"{self.below}/{name}", contents[name])
-        if record.RUN in contents:
-            for name in (record.CHECKPOINT, record.ERROR, record.NOTE):
-                self.storage.remove(f"{self.below}/{name}")
-
-
-def gather_stored(storage: Storage, name: str) -> dict[str, bytes] | None:
-    """Return the files of a run's record out of a storage; None where it is not finished there."""
-    below = f"runs/{name}"
-    last = storage.read(f"{below}/{record.RUN}")
-    if last is None:
-        return None
-    contents: dict[str, bytes] = {}
-    for file in storage.names(below):
-        if file in record.FILES or file == record.TIMING:
-            content = storage.read(f"{below}/{file}")
-            contents |= {file: content} if content is not None else {}
-    return {**contents, record.RUN: last}

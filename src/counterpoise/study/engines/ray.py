@@ -17,7 +17,7 @@ import queue
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from counterpoise.study.engines.worker import Note
 from counterpoise.study.events import Failed, Finished, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of
 from counterpoise.study.spec import Job
-from counterpoise.study.storage import Storage
+from counterpoise.study.storage import Storage, StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,12 +46,13 @@ _LOOKED_EVERY = 1.0  # seconds, where nothing happens
 _SENT_EVERY = 0.5  # seconds, to it
 _COUNTED_EVERY = 5.0  # seconds: machines can come and go
 _NOTED_EVERY = 10.0  # seconds, in a storage
-_WAITING = 2  # runs that are submitted ahead, times those that there is room for
+_WAITING = 2  # tasks that are submitted ahead, times those that there is room for
+_TASK, _MOST_RUNS = 2.0, 32  # seconds of a task of short runs, and its most runs
 
 STUDY = "study.json"
 
-Ended = tuple[str, Any, BaseException | None]
-"""A run, its `Result` or its end, or why there is none; of no run, what the mailbox had."""
+Heard = tuple[tuple[str, ...], Any, BaseException | None]
+"""Runs of a task, their `Result`s or ends, or why there are none; of no run: the mailbox's."""
 
 
 def run_all(
@@ -61,16 +62,22 @@ def run_all(
 
     Each run that is lost with its process or machine is submitted again, `engine.retries` times.
     """
-    driver = _Driver(jobs, engine, workers)
     try:
-        yield from driver.events()
-    finally:
-        driver.close()
+        driver = _Driver(jobs, engine, workers)
+        try:
+            yield from driver.events()
+        finally:
+            driver.close()
+    except exceptions.RayError as error:
+        raise ValueError(
+            f"the Ray cluster must go on, but: {first_line(error)}; the same command goes on with "
+            "what is finished"
+        ) from error
 
 
 @dataclass
 class _Flight:
-    """A run that is submitted."""
+    """A run that is submitted, in a task that may have others, too."""
 
     task: Any  # ray.ObjectRef
     note: Note | None = None  # from when on it is known to be done
@@ -83,17 +90,18 @@ class _Driver:
         self.jobs, self.engine, self.workers = jobs, engine, workers
         self.waiting, self.flying = deque(jobs), dict[str, _Flight]()
         self.losses: dict[str, int] = {}
-        self.ends: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self.tasks, self.each = 0, 0.0  # that are submitted; seconds of a run, about
+        self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
         self.storage = Storage(engine.storage) if engine.storage else None
         for study in {job.study for job in jobs.values()} if self.storage else ():
             self.storage.write(STUDY, files.read(study / STUDY))  # type: ignore[union-attr]
-        self.parcels, self.samples, self.blocks = {}, {}, {}
+        self.parcels, self.samples, self.blocks, self.code = {}, {}, {}, ""
         for study in dict.fromkeys(job.study for job in jobs.values()):
             of_study = {name: job for name, job in jobs.items() if job.study == study}
             parcel = _parcel.pack(of_study, engine.storage)
             self.parcels[study], self.samples[study] = ray.put(parcel), parcel.samples
-            self.code = parcel.key
+            self.code += parcel.key if parcel.code else ""
         here = OnNode(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"num_cpus": 0, "scheduling_strategy": here}
         self.mailbox: Any = ray.remote(_Mailbox).options(**options).remote()
@@ -118,14 +126,14 @@ class _Driver:
         if said := self._too_much():
             yield Notice(said)
         while self.waiting or self.flying:
-            for _ in range(self._window() - len(self.flying)):
+            for _ in range(self._window() - self.tasks):
                 if self.waiting:
-                    self._submit(self.waiting.popleft())
+                    self._submit(self._next())
             if not self.asked and time.monotonic() > self.next:
                 self._ask_for_news()
             with suppress(queue.Empty):
-                name, result, error = self.ends.get(timeout=_LOOKED_EVERY)
-                yield from self._on_end(name, result, error) if name else self._on_news(result)
+                names, found, error = self.heard.get(timeout=_LOOKED_EVERY)
+                yield from self._on_end(names, found, error) if names else self._on_news(found)
 
     def close(self) -> None:
         """End what still runs."""
@@ -139,7 +147,7 @@ class _Driver:
                 flight.note.remove()
 
     def _window(self) -> int:
-        """Return how many runs may be submitted and not ended."""
+        """Return how many tasks may be submitted and not ended."""
         if time.monotonic() - self.counted > _COUNTED_EVERY:
             self.counted = time.monotonic()
             e, have = self.engine, ray.cluster_resources()
@@ -172,67 +180,88 @@ class _Driver:
             if self._fetch(name):
                 self.waiting.remove(name)
                 yield Finished(name)
+            else:
+                StoredRun(self.storage, name).forget()
 
-    def _submit(self, name: str) -> None:
-        job = self.jobs[name]
-        checkpoint = None
-        with suppress(OSError):
-            checkpoint = files.read(job.folder / record.CHECKPOINT)
-        blocks = self.blocks.get(job.study)
-        task = self.task.remote(self.parcels[job.study], job, checkpoint, blocks, self.mailbox)
-        self.flying[name] = _Flight(task)
+    def _next(self) -> tuple[str, ...]:
+        """Return the runs of the next task: several where they take less than two seconds.
+
+        What a task costs the driver, about 4 ms, is then shared. A run that was lost is alone.
+        """
+        first = self.waiting.popleft()
+        number = int(_TASK / self.each) if self.each else 1
+        number = min(number, _MOST_RUNS, len(self.waiting) // (2 * self.room) + 1)
+        names = [first]
+        while self.waiting and len(names) < number and not self.losses:
+            if self.jobs[self.waiting[0]].study != self.jobs[first].study:
+                break
+            names.append(self.waiting.popleft())
+        return tuple(names)
+
+    def _submit(self, names: tuple[str, ...]) -> None:
+        todo, study = [], self.jobs[names[0]].study
+        for name in names:
+            checkpoint = None
+            with suppress(OSError):
+                checkpoint = files.read(self.jobs[name].folder / record.CHECKPOINT)
+            todo.append((self.jobs[name], checkpoint))
+        blocks = self.blocks.get(study)
+        task = self.task.remote(self.parcels[study], todo, blocks, self.mailbox)
+        self.tasks += 1
+        self.flying |= {name: _Flight(task) for name in names}
 
         def on_end(future: Future) -> None:
             error = future.exception()
-            self.ends.put((name, None if error else future.result(), error))
+            self.heard.put((names, None if error else future.result(), error))
 
         task.future().add_done_callback(on_end)
 
     def _on_end(
-        self, name: str, result: _parcel.Result | None, error: BaseException | None
+        self, names: tuple[str, ...], found: Any, error: BaseException | None
     ) -> Iterator[OfRun]:
-        """Take a run's end: write its record, or submit it again."""
-        if isinstance(error, exceptions.RayTaskError) and isinstance(
-            error.cause, _parcel.LacksSamples
-        ):
-            self._send_samples(self.jobs[name].study)
-            self._submit(name)
+        """Take the end of a task: write the records of its runs, or submit them again."""
+        if error is None and isinstance(found[0], Finished | Failed):  # the records are written
+            for end in found:
+                yield from self._ended(end)
             return
-        if error is not None:
-            yield from self._on_loss(name, error)
-            return
-        if result is None:  # its record is written
-            yield from self._ended(name, Finished(name))
-            return
-        if isinstance(result, _parcel.Result):
-            self.writer.submit(self._write, name, result)
-            return
-        yield from self._ended(name, result)
+        self.tasks -= 1
+        if error is None:
+            self.each = sum(result.seconds for result in found) / len(found)
+            self.writer.submit(self._write, names, found)
+        elif isinstance(getattr(error, "cause", None), _parcel.LacksSamples):
+            self._send_samples(self.jobs[names[0]].study)
+            self._submit(names)
+        else:
+            for name in names:
+                yield from self._on_loss(name, error)
 
-    def _ended(self, name: str, end: OfRun) -> Iterator[OfRun]:
-        flight = self.flying.pop(name)
+    def _ended(self, end: Finished | Failed) -> Iterator[OfRun]:
+        flight = self.flying.pop(end.run)
         if flight.note is None:
-            yield Started(name)
+            yield Started(end.run)
         else:
             flight.note.remove()
         yield end
 
-    def _write(self, name: str, result: _parcel.Result) -> None:
+    def _write(self, names: tuple[str, ...], results: list[_parcel.Result]) -> None:
         """Write what came back, in a thread, and say that it is there."""
-        end: OfRun = result.end
+        ends = [self._written(name, found) for name, found in zip(names, results, strict=True)]
+        self.heard.put((names, ends, None))
+
+    def _written(self, name: str, result: _parcel.Result) -> Finished | Failed:
         try:
             if self.storage is None:
                 record.place(self.jobs[name].folder, result.contents)
-            elif isinstance(end, Finished) and not self._fetch(name):
-                end = Failed(name, f"its record in {self.storage.where} is not whole", outside=True)
-        except OSError as error:
-            end = Failed(name, f"{error.filename}: {error.strerror or error}", outside=True)
-        self.ends.put((name, end, None))
+            elif isinstance(result.end, Finished) and not self._fetch(name):
+                return Failed(name, f"its record in {self.storage.where} is not whole", True)
+        except (OSError, record.Damaged) as error:
+            return Failed(name, f"its record cannot be written: {error}", outside=True)
+        return result.end
 
     def _fetch(self, name: str) -> bool:
         """Copy a finished run out of the storage; return whether it is whole."""
         job = self.jobs[name]
-        contents = _parcel.gather_stored(self.storage, name) if self.storage else None
+        contents = StoredRun(self.storage, name).collect() if self.storage else None
         if contents is None:
             return False
         record.place(job.folder, contents)
@@ -249,7 +278,7 @@ class _Driver:
             return
         times = f", {self.losses[name]} times" if again else ""
         reason = f"its task was lost{times}: {first_line(error)}"
-        yield from self._ended(name, Failed(name, reason, outside=True))
+        yield from self._ended(Failed(name, reason, outside=True))
 
     def _send_samples(self, study: Path) -> None:
         """Put the samples into the object store, once."""
@@ -261,7 +290,7 @@ class _Driver:
         self.asked, news = True, self.mailbox.take.remote()
 
         def on_answer(future: Future) -> None:
-            self.ends.put(("", None if future.exception() else future.result(), None))
+            self.heard.put(((), None if future.exception() else future.result(), None))
 
         news.future().add_done_callback(on_answer)
 
@@ -318,12 +347,11 @@ class _Mailbox:
 
 def _do(
     parcel: _parcel.Parcel,
-    job: Job,
-    checkpoint: bytes | None,
+    todo: list[tuple[Job, bytes | None]],
     blocks: Mapping[int, Any] | None,
     mailbox: Any,
-) -> _parcel.Result:
-    """Do a run, in a worker."""
+) -> list[_parcel.Result]:
+    """Do runs one after another, in a worker; each comes with its checkpoint, if it has one."""
     host, pending, sent = socket.gethostname(), list[OfRun](), time.monotonic()
 
     def emit(event: OfRun) -> None:
@@ -334,9 +362,13 @@ def _do(
             pending.clear()
             sent = time.monotonic()
 
+    def send_checkpoint(name: str, content: bytes) -> None:
+        mailbox.put_checkpoint.remote(name, content)
+
     def fetch(first: int) -> np.ndarray:
         return ray.get(blocks[first])  # type: ignore[index]
 
-    name = job.folder.name
-    send: Callable[[bytes], None] = lambda found: mailbox.put_checkpoint.remote(name, found)  # noqa: E731
-    return _parcel.do_there(parcel, job, checkpoint, fetch if blocks else None, emit, send)
+    return [
+        _parcel.do_there(parcel, job, checkpoint, fetch if blocks else None, emit, send_checkpoint)
+        for job, checkpoint in todo
+    ]

@@ -332,10 +332,11 @@ class Task:
 
 def _do(job: Job, emit: Emit) -> None:
     """Do a run, if what it was submitted for is here and still the same."""
-    for path, what, flag in (
+    places = (
         (job.study, "the study's folder", "--out"),
-        (job.samples, "the cache of its samples", "--cache"),
-    ):
+        (Path(job.samples), "the cache of its samples", "--cache"),
+    )
+    for path, what, flag in places:
         if not path.is_dir():
             raise FileNotFoundError(
                 f"{what}, {path}, is not on {socket.gethostname()}: SLURM's machines must share "
