@@ -132,7 +132,8 @@ def compare(
             `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
         **settings: the other fields of `Plan`: variant, metric, margin, baseline, references,
-            on_other_environment, tuning, time, engine (`Engine("ray")`: `docs/cluster.md`).
+            on_other_environment, tuning, time, engine (such as `Engine("ray")`, see
+            `docs/ray.md`).
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not
