@@ -90,6 +90,9 @@ def test_the_examples_of_the_docstrings_hold(path):
 
 def test_the_python_of_the_readme_and_the_docs_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in alone.items():  # as torchrun sets them
+        monkeypatch.setenv(name, value)
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     text = "\n".join(page.read_text() for page in pages)
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -1,5 +1,6 @@
 """The engine `ray`: a real Ray, nodes without a disk in common, and what dies on them."""
 
+import itertools
 import os
 import random
 import shutil
@@ -17,7 +18,7 @@ from tests.study import ray_cluster
 from tests.study.ray_cluster import SRC, Cluster, wait
 from tests.study.small import files, plan, run
 
-from counterpoise.study import Engine, events
+from counterpoise.study import Engine, events, stream
 from counterpoise.study.plan import write
 from counterpoise.study.settings import Training
 from counterpoise.study.state import state_of
@@ -50,6 +51,12 @@ def make(norm, shape, num_classes):
 
 def on_ray(made, **changes):
     return replace(made, engine=Engine("ray", **changes))
+
+
+@pytest.fixture(autouse=True)
+def _cluster_of_our_own(monkeypatch):
+    """Make a cluster where no address is given, whatever else runs on this machine."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +264,22 @@ def test_what_raises_fails_with_its_place_and_the_others_finish(tmp_path, monkey
     assert f"(on {socket.gethostname()})" in reason
     assert not found[events.Failed].outside
     assert found[events.Finished].run.startswith("none-cross_entropy")
+
+
+def test_needs_that_no_machine_meets_and_gpus_that_stay_idle_are_told(tmp_path):
+    ray.init("local", num_cpus=2, num_gpus=2, log_to_driver=False, logging_level=40)  # it takes our word
+    try:
+        happened = stream({tmp_path / "study": on_ray(plan(seeds=(0,)), cpus=64)})
+        notices = (e.text for e in happened if isinstance(e, events.Notice))
+        said = list(itertools.islice(notices, 2))
+        happened.close()
+    finally:
+        ray.shutdown()
+    assert [text.partition(":")[0] for text in said] == [
+        "waiting for a machine with room for a run",
+        "the machines have 2 GPUs, and runs use none of them",
+    ]
+    assert "64, 0 and any, but the machines of the cluster have 2, 2 and" in said[0]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def disagreement(theirs: Mapping[str, str], ours: Mapping[str, str], host: str) 
 
     Example:
         >>> disagreement({"torch": "2.6.0"}, {"torch": "2.7.0"}, "node7")
-        "node7 has torch 2.6.0, but this machine has 2.7.0; install the same versions on both"
+        'node7 has torch 2.6.0, but this machine has 2.7.0; install the same versions on both'
     """
     for name in _MUST_AGREE:
         one, other = theirs.get(name), ours.get(name)

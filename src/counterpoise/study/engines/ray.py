@@ -123,7 +123,7 @@ class _Driver:
     def events(self) -> Iterator[OfRun | Notice]:
         """Submit the runs as there is room, and yield what happens to them."""
         yield from self._gather()
-        if said := self._too_much():
+        for said in filter(None, (self._too_much(), self._idle_gpus())):
             yield Notice(said)
         while self.waiting or self.flying:
             for _ in range(self._window() - self.tasks):
@@ -169,6 +169,16 @@ class _Driver:
             f"{e.cpus:g}, {e.gpus:g} and {e.memory or 'any'}, but the machines of the cluster have "
             f"{most['CPU']:g}, {most['GPU']:g} and {most['memory'] / 1e9:.1f}GB at most; if none "
             "will come, stop this and ask for less"
+        )
+
+    def _idle_gpus(self) -> str:
+        """Say that the machines have GPUs which no run uses; "" otherwise."""
+        have = ray.cluster_resources().get("GPU", 0)
+        if self.engine.gpus or not have:
+            return ""
+        return (
+            f"the machines have {have:g} GPUs, and runs use none of them: set engine.gpus = 1 in "
+            "the plan, or 0.25 so that four runs share one"
         )
 
     def _gather(self) -> Iterator[OfRun]:
