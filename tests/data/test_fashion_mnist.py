@@ -122,7 +122,8 @@ class Server:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Path], Server]]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Server]]:
+    monkeypatch.setattr(mirrors_module, "ANSWER_SECONDS", 60.0)  # this machine may be busy
     servers: list[Server] = []
 
     def start(folder: Path) -> Server:
