@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -267,14 +268,17 @@ def test_what_raises_fails_with_its_place_and_the_others_finish(tmp_path, monkey
 
 
 def test_needs_that_no_machine_meets_and_gpus_that_stay_idle_are_told(tmp_path):
-    ray.init("local", num_cpus=2, num_gpus=2, log_to_driver=False, logging_level=40)  # it takes our word
+    ray.init(
+        "local", num_cpus=2, num_gpus=2, log_to_driver=False, logging_level=40
+    )  # it takes our word
     try:
         happened = stream({tmp_path / "study": on_ray(plan(seeds=(0,)), cpus=64)})
         notices = (e.text for e in happened if isinstance(e, events.Notice))
-        said = list(itertools.islice(notices, 2))
+        where, *said = list(itertools.islice(notices, 3))
         happened.close()
     finally:
         ray.shutdown()
+    assert re.fullmatch(r"Ray at .+:\d+: 1 machine with 2 CPUs and 2 GPUs", where)
     assert [text.partition(":")[0] for text in said] == [
         "waiting for a machine with room for a run",
         "the machines have 2 GPUs, and runs use none of them",

@@ -42,8 +42,11 @@ def test_what_is_done_runs_failed_and_is_left_is_told(half_done):
     assert run.words == f"{row['label']} · seed {row['seed']}"
     assert (run.host, run.share, run.epoch, run.lost) == ("node7", 0.25, 1, False)
     assert run.seconds == pytest.approx(30, abs=2)
-    # A quarter of a run took 30 s; three quarters of it are left, and one that failed.
-    assert state.seconds_left == pytest.approx(7 * 30, rel=0.1)
+    assert state.seconds_left is None  # nothing is known to have been done since it began
+    note.on_event(Progress(names[3], 0.75))
+    note.write()
+    # Half of it took 30 s; a quarter is left.
+    assert state_of(str(folder)).seconds_left == pytest.approx(15, rel=0.1)
     assert not state.finished
 
 

@@ -75,7 +75,7 @@ def compare(
     engine: str | None = None,
     address: str | None = None,
     storage: str | None = None,
-    dry_run: Annotated[bool, also("Print the script for slurm, and submit nothing")] = False,
+    dry_run: Flag = False,
     quiet: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -141,6 +141,8 @@ def compare(
         Of a Ray cluster [default: the one that is there, or one on this machine].
     storage
         A folder or s3://... to which workers on ray write [default: back to this machine].
+    dry_run
+        Print the script for slurm, and submit nothing.
     quiet
         Print the results only.
     json

@@ -49,6 +49,8 @@ def _line(state: State) -> str:
         words.append(f"{len(state.running):,} running on {where}")
     if lost := sum(run.lost for run in state.running):
         words.append(f"{lost:,} of these not heard of for a minute")
+    if not state.running and not state.finished:
+        words.append("none running now: counterpoise compare with the same plan goes on")
     if state.seconds_left is not None:
         words.append(f"about {duration(max(1.0, state.seconds_left))} left")
     return ", ".join(words)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
-from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, bytes_of, seconds_of
+from counterpoise.study._check_engine import check_engine
+from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, seconds_of
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def check_plan(plan: "Plan") -> None:
     _check_imbalance(plan)
     _check_test(plan)
     _check_training(plan)
-    _check_engine(plan)
+    check_engine(plan.engine)
 
 
 def _check_classical(variant: Variant) -> None:
@@ -243,31 +244,6 @@ def _check_devices(plan: "Plan") -> None:
         raise ValueError(
             f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but training.devices = "
             f"{t.devices!r} needs a whole one for each device; set engine.gpus = 1"
-        )
-
-
-def _check_engine(plan: "Plan") -> None:
-    """Refuse an engine that is none, and needs that nothing can meet."""
-    e = plan.engine
-    _word("engine.name", e.name, ("local", "ray", "slurm"), imports=False)
-    for name, value, low in (
-        ("workers", e.workers, 0),
-        ("cpus", e.cpus, 0.01),
-        ("gpus", e.gpus, 0),
-        ("retries", e.retries, 0),
-        ("chunk", e.chunk, 0),
-    ):
-        if not low <= value <= 100_000:
-            raise ValueError(f"engine.{name} must be within {low} .. 100000, but got {value}")
-    for name, text, parse in (("time", e.time, seconds_of), ("memory", e.memory, bytes_of)):
-        try:
-            parse(text or "1")
-        except ValueError as error:
-            raise ValueError(f"engine.{name}: {error}") from error
-    if e.storage and e.name != "ray":
-        raise ValueError(
-            f"engine.storage is for the engine ray, but the engine is {e.name}, whose runs write "
-            "into the study's folder (--out); leave storage out"
         )
 
 

@@ -55,6 +55,12 @@ def count_devices(devices: int | str) -> int:
             f"training.devices = {number} needs as many GPUs, but here are {gpus}; set "
             'training.devices = "all" for those that there are'
         )
+    cores = os.cpu_count() or 1
+    if not gpus and number > cores:
+        raise ValueError(
+            f"training.devices = {number} starts as many processes, but here are {cores} cores and "
+            "no GPU; set it to a smaller number, or leave it out"
+        )
     return number
 
 

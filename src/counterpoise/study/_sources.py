@@ -48,7 +48,14 @@ def files_of(word: str) -> dict[str, bytes]:
         )
     for top in {name.partition(".")[0]: None for name in modules}:
         start = _own(top) or modules.get(top)
-        if start is None or owner(str(start)) != "user":
+        if start is None:  # a package without __init__.py: the modules that are named
+            found |= {
+                _file_name(name, path): path.read_bytes()
+                for name, path in modules.items()
+                if name.partition(".")[0] == top and owner(str(path)) == "user"
+            }
+            continue
+        if owner(str(start)) != "user":
             continue
         below = [start] if start.name != "__init__.py" else _whole(start.parent)
         found |= {p.relative_to(_root(start)).as_posix(): p.read_bytes() for p in below}
@@ -58,6 +65,12 @@ def files_of(word: str) -> dict[str, bytes]:
             f"machines, but has {size:,}; install it on every machine, or take data out of it"
         )
     return found
+
+
+def _file_name(module: str, path: Path) -> str:
+    """Return the path of a module's file below the folder that is to be on the import path."""
+    parts = module.replace(".", "/")
+    return f"{parts}/__init__.py" if path.name == "__init__.py" else f"{parts}{path.suffix}"
 
 
 def _root(start: Path) -> Path:

@@ -13,7 +13,14 @@ from counterpoise.study._prepared import FILE, gather, keep, with_test
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
-from counterpoise.study.engines import opened, remove_unfinished, run_jobs, tidy
+from counterpoise.study.engines import (
+    forget,
+    opened,
+    remove_unfinished,
+    run_jobs,
+    show_to_others,
+    tidy,
+)
 from counterpoise.study.environment import (
     differences,
     reference_environment,
@@ -80,7 +87,8 @@ def stream(
         _check_place(folder, Path(plan.data.source))
     with ExitStack() as locks:
         for plan in list(plans.values())[:1]:  # studies side by side share an engine
-            locks.enter_context(opened(plan.engine))
+            if said := locks.enter_context(opened(plan.engine)):
+                yield Notice(said)
         ready = {
             folder: prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
             for folder, plan in plans.items()
@@ -231,6 +239,7 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
     for work in works:
         try:
             work.save()
+            show_to_others(work.plan.engine, work.folder)
         except OSError as error:  # the records are what counts; they are whole or not there
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
 
@@ -258,6 +267,7 @@ def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:
             kept[name] = differences(run["environment"], here)
             if kept[name] and work.plan.on_other_environment == "rerun":
                 files.remove(folder / record.RUN)
+                forget(work.plan.engine, name)
                 del kept[name]
     return kept
 

@@ -82,46 +82,52 @@ def state_of(where: str) -> State:
     """
     storage = Storage(where)
     try:
-        content = storage.read("study.json")
-        kept = json.loads(content or b"")
-        plan, rows = read(kept["plan"]), kept["runs"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        kept = json.loads(storage.read("study.json") or b"")
+        plan, rows = read(kept["plan"]), dict(kept["runs"])
+        failed = {name: str(why) for name, why in dict(kept["failed"]).items()}
+        for row in rows.values():
+            _words(row)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{where} must be the folder or the storage of a study, but has no study.json that can "
             f"be read ({type(error).__name__}); it is written when the data have been read"
         ) from error
     there = storage.tree("runs")
     done = {name for name in rows if f"{name}/{record.RUN}" in there}
-    failed = {name: why for name, why in kept["failed"].items() if name not in done}
+    failed = {name: why for name, why in failed.items() if name not in done}
     notes = _notes(storage, there, rows)
     running = {name: note for name, note in notes.items() if name not in done}
     now = time.time()
     return State(
         len(done),
-        _whole(plan, rows),
+        len(rows) + _to_come(plan, rows, failed),
         tuple(_running(rows[name], note, now) for name, note in sorted(running.items())),
         {_words(rows[name]): why for name, why in failed.items() if name in rows},
-        _seconds_left(plan, rows, done, running, now),
+        _seconds_left(plan, rows, done, failed, running, now),
     )
 
 
 def _notes(storage: Storage, there: set[str], rows: Mapping[str, RunRow]) -> dict[str, Any]:
     """Return the notes of the runs that are being done, by name."""
     found: dict[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError):
         found |= json.loads(storage.read(record.NOTE) or b"{}")
     for name in rows:
         if f"{name}/{record.NOTE}" in there:
             with suppress(ValueError):  # it has just been removed
                 found[name] = json.loads(storage.read(f"runs/{name}/{record.NOTE}") or b"")
-    fields = ("host", "share", "epoch", "began", "now")
-    return {k: n for k, n in found.items() if k in rows and all(field in n for field in fields)}
+    return {name: note for name, note in found.items() if name in rows and _is_note(note)}
+
+
+def _is_note(value: object) -> bool:
+    numbers = ("share", "epoch", "began", "now", "resumed")
+    return isinstance(value, dict) and all(isinstance(value.get(k), int | float) for k in numbers)
 
 
 def _running(row: RunRow, note: Mapping[str, Any], now: float) -> Running:
     return Running(
         _words(row),
-        str(note["host"]),
+        str(note.get("host")),
         float(note["share"]),
         int(note["epoch"]),
         now - note["began"],
@@ -133,30 +139,34 @@ def _words(row: RunRow) -> str:
     return f"{row['label']} · {run_words(row)}"
 
 
-def _whole(plan: Plan, rows: Mapping[str, RunRow]) -> int:
-    final = [name for name, row in rows.items() if row["stage"] == "final"]
-    expected = len(plan.labels) * (len(plan.seeds) or SEEDS)
-    return len(rows) + (0 if final else expected)
+def _to_come(plan: Plan, rows: Mapping[str, RunRow], failed: Mapping[str, str]) -> int:
+    """Return the runs of the last stage, before they are listed: none of what did not train."""
+    if any(row["stage"] == "final" for row in rows.values()):
+        return 0
+    tuned = {row["label"] for row in rows.values() if row["stage"] == "tuning"}
+    works = {r["label"] for k, r in rows.items() if r["stage"] == "tuning" and k not in failed}
+    return (len(plan.labels) - len(tuned - works)) * (len(plan.seeds) or SEEDS)
 
 
 def _seconds_left(
     plan: Plan,
     rows: Mapping[str, RunRow],
     done: set[str],
+    failed: Mapping[str, str],
     running: Mapping[str, Any],
     now: float,
 ) -> float | None:
-    """Estimate by how long those that are being done have taken for what they have done."""
-    begun = {k: n for k, n in running.items() if n["share"] > _ENOUGH}
+    """Estimate by how long those that are being done took for what they did since they began."""
+    cost = {name: _cost(plan, row) for name, row in rows.items()}
+    gained = {k: n["share"] - n["resumed"] for k, n in running.items()}
+    begun = {k: gain for k, gain in gained.items() if gain > _ENOUGH}
     if not begun:
         return None
-    cost = {name: _cost(plan, row) for name, row in rows.items()}
-    spent = sum(now - n["began"] for n in begun.values())
-    worth = sum(n["share"] * cost[k] for k, n in begun.items())
-    left = sum(c for name, c in cost.items() if name not in done)
+    spent = sum(running[k]["now"] - running[k]["began"] for k in begun)
+    worth = sum(gain * cost[k] for k, gain in begun.items())
+    left = sum(c for name, c in cost.items() if name not in done and name not in failed)
     left -= sum(n["share"] * cost[k] for k, n in running.items())
-    if not any(row["stage"] == "final" for row in rows.values()):
-        left += plan.training.epochs * len(plan.labels) * (len(plan.seeds) or SEEDS)
+    left += (plan.training.epochs or 1) * _to_come(plan, rows, failed)
     return left * spent / worth / len(running)
 
 

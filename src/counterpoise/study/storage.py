@@ -109,6 +109,26 @@ class Storage:
             ) from error
 
 
+def absolute(where: str) -> str:
+    """Return a path as an absolute one, which all machines understand alike; a URL as it is."""
+    return where if "://" in where or not where else str(Path(where).expanduser().resolve())
+
+
+def share(where: str, study: Path) -> None:
+    """Copy what is known of a study into a storage: `study.json`, and records that are not there.
+
+    Raises:
+        OSError: the storage cannot be written.
+    """
+    storage = Storage(where)
+    there = storage.tree("runs")
+    for run in sorted((study / "runs").glob(f"*/{record.RUN}")):
+        name = run.parent.name
+        if f"{name}/{record.RUN}" not in there:
+            StoredRun(storage, name).place(record.collect(run.parent))
+    storage.write("study.json", files.read(study / "study.json"))
+
+
 class StoredRun:
     """A run's folder in a storage.
 

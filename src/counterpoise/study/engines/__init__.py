@@ -22,6 +22,7 @@ from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import Job, RunSpec
+from counterpoise.study.storage import Storage, StoredRun, absolute, share
 
 _LONGEST_WRITING = 600.0  # seconds that a file takes
 
@@ -35,6 +36,18 @@ def remove_unfinished(study: Path) -> None:
     files.remove_unfinished(study, older_than=_LONGEST_WRITING if queued else 0.0)
 
 
+def forget(engine: Engine, run: str) -> None:
+    """Let a run be done again although its record may be in a storage."""
+    if engine.storage:
+        StoredRun(Storage(absolute(engine.storage)), run).forget()
+
+
+def show_to_others(engine: Engine, study: Path) -> None:
+    """Copy what is known of a study to where other machines look, if it is not its folder."""
+    if engine.storage:
+        share(absolute(engine.storage), study)
+
+
 def tidy(study: Path, engine: Engine) -> None:
     """Remove what an engine keeps in a study's folder, now that its runs have ended."""
     if engine.name == "slurm" and (study / "slurm").is_dir():  # its driver was killed late
@@ -44,8 +57,11 @@ def tidy(study: Path, engine: Engine) -> None:
 
 
 @contextmanager
-def opened(engine: Engine) -> Iterator[None]:
+def opened(engine: Engine) -> Iterator[str]:
     """Connect to where an engine does runs; of those that need no connection, do nothing.
+
+    Yields:
+        A sentence on what it is connected to, or "".
 
     Raises:
         ValueError: it is not installed, does not answer, or has machines that do not fit.
@@ -55,12 +71,12 @@ def opened(engine: Engine) -> Iterator[None]:
 
         check(engine)
     if engine.name != "ray":
-        yield
+        yield ""
         return
     from counterpoise.study.engines._ray_cluster import connected  # an extra's
 
-    with connected(engine):
-        yield
+    with connected(replace(engine, storage=absolute(engine.storage))) as said:
+        yield said
 
 
 def run_jobs(
@@ -78,6 +94,7 @@ def run_jobs(
     """
     workers, devices = workers or engine.workers or None, _devices(jobs, engine)
     engine = replace(engine, cpus=engine.cpus * devices, gpus=engine.gpus * devices)
+    engine = replace(engine, storage=absolute(engine.storage))
     if engine.name == "ray":
         from counterpoise.study.engines.ray import run_all as run_on_ray
 

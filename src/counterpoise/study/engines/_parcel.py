@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import platform
+import re
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study._prepared import FILE
 from counterpoise.study._sources import digest_of, files_of
+from counterpoise.study.engines import local
 from counterpoise.study.engines.worker import do, ending
 from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Failed, Finished, OfRun
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _PAUSE, _RATE = 2.0, 1e7  # of checkpoints: seconds at least between two, and bytes a second
+_CODE = "code"  # the folder of the user's code
 _THREADS = 1  # of torch in each run, as in the engine `local`
 _MUST_AGREE = ("counterpoise", "torch", "python", "kernels")
 
@@ -92,11 +94,13 @@ class Result:
         end: of the run.
         contents: its files, as `record.collect` returns them; none where a storage has them.
         seconds: that it took.
+        events: of the run that were not sent before.
     """
 
     end: Finished | Failed
     contents: Mapping[str, bytes]
     seconds: float = 0.0
+    events: tuple[OfRun, ...] = ()
 
 
 class LacksSamples(Exception):
@@ -242,31 +246,29 @@ def _quiet(done: int, whole: int) -> None:
     """Report nothing."""
 
 
-@cache
-def _home(splits: str, code: str) -> Path:
-    """Return a folder of this process for the study of such splits and code."""
-    folder = Path(tempfile.mkdtemp(prefix="counterpoise-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+@contextmanager
+def unpacked(parcel: Parcel) -> Iterator[Path]:
+    """Write what runs need into a new folder, which is removed at the end; yield the folder.
 
-
-def _unpack(parcel: Parcel) -> Path:
-    """Write splits and code into a folder of this process, once, and make the code importable."""
-    home = _home(hashlib.sha256(parcel.splits.data).hexdigest(), parcel.key)
-    if not (home / FILE).exists():
+    Those of killed processes are removed as well.
+    """
+    ours = f"counterpoise-{socket.gethostname()}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{ours}*"):
+        number = left.name.removeprefix(ours).partition("-")[0]
+        if number.isdecimal() and not Path("/proc", number).exists() and Path("/proc").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-") as folder:
+        home = Path(folder)
         for name, content in parcel.code.items():
-            path = home / "code" / name
-            files.make_folder(path.parent)
-            files.write(path, content, lasting=False)
-        if parcel.code:
-            use_folder(home / "code")
-        tune_process(_THREADS)
-        files.write(home / FILE, parcel.splits.tobytes())
-    return home
+            files.make_folder((home / _CODE / name).parent)
+            files.write(home / _CODE / name, content, lasting=False)
+        files.write(home / FILE, parcel.splits.tobytes(), lasting=False)
+        yield home
 
 
 def do_there(
     parcel: Parcel,
+    home: Path,
     job: Job,
     checkpoint: bytes | None,
     fetch: Fetch | None,
@@ -275,8 +277,11 @@ def do_there(
 ) -> Result:
     """Do a run on the machine that this process is on.
 
+    One with code of the user's has a process of its own, as with the local engine.
+
     Args:
         parcel: of the study.
+        home: of `unpacked`.
         job: the run, with the paths of the machine that sent it.
         checkpoint: to resume from.
         fetch: called for the samples where this machine has not got them; None if they were not
@@ -290,8 +295,8 @@ def do_there(
     host, name, begun = socket.gethostname(), job.folder.name, time.monotonic()
     contents: dict[str, bytes] = {}
     try:
-        _check_same(parcel, job, host)
-        home = _unpack(parcel)
+        if said := disagreement(identity(), parcel.identity, host):
+            raise OSError(said)
         samples = _take_samples(parcel.samples, fetch)
         here = replace(job, folder=home / "runs" / name, study=home, samples=samples)
         if not parcel.storage:
@@ -306,36 +311,46 @@ def do_there(
     except OSError as error:
         end = Failed(name, error.strerror or str(error), outside=True)
     if isinstance(end, Failed):
-        end = replace(end, reason=f"{end.reason} (on {host})")
+        reason = re.sub(rf"/?{re.escape(str(home / _CODE).lstrip('/'))}/", "", end.reason)
+        end = replace(end, reason=f"{reason} (on {host})")
     return Result(end, contents, time.monotonic() - begun)
-
-
-def _check_same(parcel: Parcel, job: Job, host: str) -> None:
-    """Refuse to do runs that could not be compared with those of the machine that sent them.
-
-    Raises:
-        OSError: this machine has other versions, or other code of the user's.
-    """
-    if said := disagreement(identity(), parcel.identity, host):
-        raise OSError(said)
-    _unpack(parcel)
-    for word, digest in _sources(job).items():
-        if digest_of(word) != digest:
-            raise OSError(f"{host} has another version of {word}; install the same everywhere")
 
 
 def _do_here(
     job: Job, checkpoint: bytes | None, emit: Emit, send_checkpoint: Callable[[bytes], None]
 ) -> tuple[Finished | Failed, dict[str, bytes]]:
     """Do a run in a folder of this process; return how it ended, and its files."""
+    name = job.folder.name
     files.make_folder(job.folder)
     if checkpoint is not None:
         files.write(job.folder / record.CHECKPOINT, checkpoint, lasting=False)
     sender = _Sender(job.folder, emit, send_checkpoint)
-    end = ending(job.folder.name, lambda: do(job, sender.on_event))
+    if not _sources(job):
+        tune_process(_THREADS)
+        end = ending(name, lambda: do(job, sender.on_event))
+    else:
+        end = Failed(name, "its process did not say how it ended", outside=True)
+        for event in local.run_all(_do_with_code, {name: job}, workers=1, place=False):
+            if isinstance(event, Finished | Failed):
+                end = event
+            else:
+                sender.on_event(event)
     contents = record.collect(job.folder)
     shutil.rmtree(job.folder, ignore_errors=True)
     return end, contents
+
+
+def _do_with_code(job: Job, emit: Emit) -> None:
+    """Do a run with code that was sent, in its own process.
+
+    Raises:
+        OSError: what this machine imports by these names is other code.
+    """
+    use_folder(job.study / _CODE)
+    for word, digest in _sources(job).items():
+        if digest_of(word) != digest:
+            raise OSError(f"another version of {word} is here; install the same everywhere")
+    do(job, emit)
 
 
 class _Sender:

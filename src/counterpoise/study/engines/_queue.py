@@ -52,7 +52,8 @@ def call(*words: str, given: str | None = None) -> str:
         raise ValueError(f"{words[0]} does not answer: {error}") from error
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["it failed without a word"]
-        said = lines[-1].removeprefix(f"{words[0]}: ").removeprefix("error: ")
+        told = [x for x in lines if not x.startswith("Try ") and 'Try "' not in x] or lines
+        said = told[-1].removeprefix(f"{words[0]}: ").removeprefix("error: ")
         raise ValueError(f"{words[0]}: {said}")
     return done.stdout
 

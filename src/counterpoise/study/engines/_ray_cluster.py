@@ -1,7 +1,11 @@
 """The Ray cluster that the engine `ray` runs on: found or made, and checked."""
 
 import logging
+import os
+import re
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +17,10 @@ from counterpoise.user_code import raised
 try:
     import ray
     from ray import exceptions
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available as allow_tokens,
+    )
+    from ray._private.services import find_bootstrap_address
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 except ImportError as error:
     raise ValueError(
@@ -24,8 +32,11 @@ _GONE = (exceptions.TaskUnschedulableError, exceptions.NodeDiedError)
 
 
 @contextmanager
-def connected(engine: Engine) -> Iterator[None]:
+def connected(engine: Engine) -> Iterator[str]:
     """Connect to a cluster, or make one on this machine, and see that its machines fit.
+
+    Yields:
+        A sentence on the cluster.
 
     Raises:
         ValueError: there is none that answers, or one of its machines has other versions.
@@ -34,10 +45,16 @@ def connected(engine: Engine) -> Iterator[None]:
         Storage(engine.storage).check()
     ours = not ray.is_initialized()
     if ours:
-        _connect(engine.address)
+        with _same_signals():
+            _connect(engine.address)
     try:
-        _check_machines(engine)
-        yield
+        machines = _check_machines(engine)
+        have = ray.cluster_resources()
+        gpus = f" and {have['GPU']:g} GPUs" if have.get("GPU") else ""
+        yield (
+            f"Ray at {ray.get_runtime_context().gcs_address}: {machines} "
+            f"{'machine' if machines == 1 else 'machines'} with {have.get('CPU', 0):g} CPUs{gpus}"
+        )
     finally:
         if ours:
             ray.shutdown()
@@ -50,21 +67,67 @@ def _connect(address: str) -> None:
             f"{address}; to run from outside: ray job submit --address http://HEAD:8265 -- "
             "counterpoise compare ..."
         )
+    place = address or os.environ.get("RAY_ADDRESS") or _last_started() or "local"
+    if place not in ("local", "auto") and not re.fullmatch(r".+:\d+", place):
+        raise ValueError(f"the address of a Ray cluster must be like 10.0.0.1:6379, got {place}")
+    before = os.environ.pop("RAY_ADDRESS", None)  # Ray would take it for more than an argument
     try:
-        host, colon, port = address.rpartition(":")
-        if colon:  # Ray itself would try for minutes
-            socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
-        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
+        if place not in ("local", "auto"):
+            _reach(place)  # Ray itself would try for minutes
+            allow_tokens(warn_if_disabled=False)  # as `ray start` does
+        ray.init(place, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises whatever comes
         said = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"a Ray cluster must answer at {address or 'its usual address'}, but: {said}; see that "
-            "it runs (ray status), or leave --address out for one on this machine"
+            f"a Ray cluster must answer at {place}, but: {said}; see that it runs (ray status), "
+            "set RAY_AUTH_MODE=token if it asks for one, or give --address local for one here"
         ) from error
+    finally:
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before
 
 
-def _check_machines(engine: Engine) -> None:
-    """Refuse a cluster in which a machine has other versions than this one, or no storage."""
+def _last_started() -> str:
+    """Return the address of the cluster that `ray start` made this machine part of; "" if gone."""
+    place = find_bootstrap_address(None)
+    try:
+        _reach(place or "")
+    except (OSError, ValueError):
+        return ""
+    return place or ""
+
+
+def _reach(place: str) -> None:
+    """Open a connection, and close it.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: it is no address.
+    """
+    host, _, port = place.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
+
+
+@contextmanager
+def _same_signals() -> Iterator[None]:
+    """Keep what is done when somebody ends this process, which Ray would take over."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_machines(engine: Engine) -> int:
+    """Refuse a cluster in which a machine has other versions than this one, or no storage.
+
+    Returns:
+        The number of machines.
+    """
     ours, storage = _parcel.identity(), engine.storage
 
     def look() -> dict[str, str]:  # goes as code: on a machine without counterpoise it works, too
@@ -103,6 +166,7 @@ def _check_machines(engine: Engine) -> None:
             raise ValueError(said)
     if not fit:
         raise ValueError(f"a machine of the cluster must answer, but none does ({why})")
+    return fit
 
 
 def first_line(error: BaseException) -> str:

@@ -17,10 +17,10 @@ import queue
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,6 @@ _NOTED_EVERY = 10.0  # seconds, in a storage
 _WAITING = 2  # tasks that are submitted ahead, times those that there is room for
 _TASK, _MOST_RUNS = 2.0, 32  # seconds of a task of short runs, and its most runs
 
-STUDY = "study.json"
-
 Heard = tuple[tuple[str, ...], Any, BaseException | None]
 """Runs of a task, their `Result`s or ends, or why there are none; of no run: the mailbox's."""
 
@@ -68,10 +66,10 @@ def run_all(
             yield from driver.events()
         finally:
             driver.close()
-    except exceptions.RayError as error:
+    except (exceptions.RayError, OSError) as error:
         raise ValueError(
-            f"the Ray cluster must go on, but: {first_line(error)}; the same command goes on with "
-            "what is finished"
+            f"the Ray cluster and the storage must answer, but: {first_line(error)}; the same "
+            "command goes on with what is finished"
         ) from error
 
 
@@ -94,8 +92,6 @@ class _Driver:
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
         self.storage = Storage(engine.storage) if engine.storage else None
-        for study in {job.study for job in jobs.values()} if self.storage else ():
-            self.storage.write(STUDY, files.read(study / STUDY))  # type: ignore[union-attr]
         self.parcels, self.samples, self.blocks, self.code = {}, {}, {}, ""
         for study in dict.fromkeys(job.study for job in jobs.values()):
             of_study = {name: job for name, job in jobs.items() if job.study == study}
@@ -103,7 +99,7 @@ class _Driver:
             self.parcels[study], self.samples[study] = ray.put(parcel), parcel.samples
             self.code += parcel.key if parcel.code else ""
         here = OnNode(ray.get_runtime_context().get_node_id(), soft=True)
-        options = {"num_cpus": 0, "scheduling_strategy": here}
+        options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1}
         self.mailbox: Any = ray.remote(_Mailbox).options(**options).remote()
         self.task = self._task()
         self.counted = self.noted = self.next = 0.0
@@ -145,6 +141,9 @@ class _Driver:
         for flight in self.flying.values():
             if flight.note is not None:
                 flight.note.remove()
+        if self.storage is not None and self.noted:
+            with suppress(OSError):
+                self.storage.remove(record.NOTE)
 
     def _window(self) -> int:
         """Return how many tasks may be submitted and not ended."""
@@ -187,6 +186,8 @@ class _Driver:
             return
         there = set(self.storage.names("runs"))
         for name in [name for name in self.waiting if name in there]:
+            if not StoredRun(self.storage, name).finished():
+                continue
             if self._fetch(name):
                 self.waiting.remove(name)
                 yield Finished(name)
@@ -202,8 +203,11 @@ class _Driver:
         number = int(_TASK / self.each) if self.each else 1
         number = min(number, _MOST_RUNS, len(self.waiting) // (2 * self.room) + 1)
         names = [first]
-        while self.waiting and len(names) < number and not self.losses:
-            if self.jobs[self.waiting[0]].study != self.jobs[first].study:
+        while self.waiting and len(names) < number:
+            more = self.waiting[0]
+            if self.losses.keys() & {first, more}:
+                break
+            if self.jobs[more].study != self.jobs[first].study:
                 break
             names.append(self.waiting.popleft())
         return tuple(names)
@@ -230,9 +234,9 @@ class _Driver:
         self, names: tuple[str, ...], found: Any, error: BaseException | None
     ) -> Iterator[OfRun]:
         """Take the end of a task: write the records of its runs, or submit them again."""
-        if error is None and isinstance(found[0], Finished | Failed):  # the records are written
-            for end in found:
-                yield from self._ended(end)
+        if error is None and isinstance(found[0], tuple):  # the records are written
+            for end, events in found:
+                yield from self._ended(end, events)
             return
         self.tasks -= 1
         if error is None:
@@ -245,24 +249,30 @@ class _Driver:
             for name in names:
                 yield from self._on_loss(name, error)
 
-    def _ended(self, end: Finished | Failed) -> Iterator[OfRun]:
+    def _ended(self, end: Finished | Failed, events: Sequence[OfRun] = ()) -> Iterator[OfRun]:
         flight = self.flying.pop(end.run)
         if flight.note is None:
             yield Started(end.run)
         else:
             flight.note.remove()
+        yield from events
         yield end
 
     def _write(self, names: tuple[str, ...], results: list[_parcel.Result]) -> None:
         """Write what came back, in a thread, and say that it is there."""
-        ends = [self._written(name, found) for name, found in zip(names, results, strict=True)]
+        pairs = zip(names, results, strict=True)
+        ends = [(self._written(name, found), found.events) for name, found in pairs]
         self.heard.put((names, ends, None))
 
     def _written(self, name: str, result: _parcel.Result) -> Finished | Failed:
         try:
+            folder = self.jobs[name].folder
             if self.storage is None:
-                record.place(self.jobs[name].folder, result.contents)
-            elif isinstance(result.end, Finished) and not self._fetch(name):
+                record.place(folder, result.contents)
+            elif isinstance(result.end, Failed):
+                why = self.storage.read(f"runs/{name}/{record.ERROR}")
+                record.place(folder, {record.ERROR: why} if why else {})
+            elif not self._fetch(name):
                 return Failed(name, f"its record in {self.storage.where} is not whole", True)
         except (OSError, record.Damaged) as error:
             return Failed(name, f"its record cannot be written: {error}", outside=True)
@@ -378,7 +388,10 @@ def _do(
     def fetch(first: int) -> np.ndarray:
         return ray.get(blocks[first])  # type: ignore[index]
 
-    return [
-        _parcel.do_there(parcel, job, checkpoint, fetch if blocks else None, emit, send_checkpoint)
-        for job, checkpoint in todo
-    ]
+    results, given = [], fetch if blocks else None
+    with _parcel.unpacked(parcel) as home:
+        for job, checkpoint in todo:
+            done = _parcel.do_there(parcel, home, job, checkpoint, given, emit, send_checkpoint)
+            results.append(replace(done, events=tuple(pending)))
+            pending.clear()
+    return results

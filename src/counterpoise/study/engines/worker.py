@@ -67,7 +67,8 @@ class Note:
     def __init__(self, folder: Path, host: str = "") -> None:
         self.folder = folder
         where: dict[str, object] = {"host": host or socket.gethostname(), "began": time.time()}
-        self.content = {**where, "now": time.time(), "share": 0.0, "epoch": 0}
+        self.content = {**where, "now": time.time(), "share": 0.0, "epoch": 0, "resumed": 0.0}
+        self.begun = False
         self.written = 0.0
 
     def on_event(self, event: OfRun) -> None:
@@ -76,6 +77,8 @@ class Note:
         match event:
             case Progress(_, share):
                 self.content["share"] = share
+                if not self.begun:  # a resumed run begins with what is done
+                    self.content["resumed"], self.begun = share, True
             case Epoch(_, row):
                 self.content["epoch"] = row.get("epoch") or 0
         if time.monotonic() - self.written > _NOTED_EVERY:

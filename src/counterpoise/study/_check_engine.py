@@ -1,0 +1,41 @@
+"""Checks of where a plan's runs happen."""
+
+from counterpoise.registry import unknown
+from counterpoise.study.settings import Engine, bytes_of, seconds_of
+
+_ENGINES = ("local", "ray", "slurm")
+
+
+def check_engine(e: Engine) -> None:
+    """Refuse an engine that is none, and needs that nothing can meet.
+
+    Raises:
+        ValueError: any of these.
+    """
+    if e.name not in _ENGINES:
+        raise ValueError(unknown("engine.name", e.name, _ENGINES))
+    for name, value, low in (
+        ("workers", e.workers, 0),
+        ("cpus", e.cpus, 0.01),
+        ("gpus", e.gpus, 0),
+        ("retries", e.retries, 0),
+        ("chunk", e.chunk, 0),
+    ):
+        if not low <= value <= 100_000:
+            raise ValueError(f"engine.{name} must be within {low} .. 100000, but got {value}")
+    for name, text, parse in (("time", e.time, seconds_of), ("memory", e.memory, bytes_of)):
+        try:
+            parse(text or "1")
+        except ValueError as error:
+            raise ValueError(f"engine.{name}: {error}") from error
+    if e.gpus > 1 and e.gpus != int(e.gpus):
+        raise ValueError(
+            f"engine.gpus must be a whole number, or below 1 to share one, but got {e.gpus}"
+        )
+    if e.memory and bytes_of(e.memory) < 10**6:
+        raise ValueError(f"engine.memory must be like 4GB, but got {e.memory!r}, in bytes")
+    if e.storage and e.name != "ray":
+        raise ValueError(
+            f"engine.storage is for the engine ray, but the engine is {e.name}, whose runs write "
+            "into the study's folder (--out); leave storage out"
+        )
