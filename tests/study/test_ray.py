@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tests.study.ray_cluster import SRC, Cluster, wait
 from tests.study.small import files, plan, run
 
 from counterpoise.study import Engine, events, stream
+from counterpoise.study import _stream as streaming
 from counterpoise.study.plan import write
 from counterpoise.study.settings import Training
 from counterpoise.study.state import state_of
@@ -187,6 +189,40 @@ def test_a_driver_that_is_killed_loses_nothing_that_is_finished(cluster, home, t
         [*words[:3], "show", str(records), "--watch"], env=env, capture_output=True, text=True
     )
     assert "6 of 6 runs done" in shown.stdout, shown.stderr
+
+
+@pytest.mark.slow
+def test_what_a_module_remembers_does_not_reach_the_next_run(tmp_path, monkeypatch):
+    """A package without __init__.py is sent, too; nothing of it stays behind."""
+    package = tmp_path / "nets"
+    package.mkdir()
+    (package / "growing.py").write_text(
+        "from torch import nn\nmade = 0\n"
+        "def make(norm, shape, num_classes):\n"
+        "    global made\n    made += 1\n"
+        "    first, last = nn.Linear(64, 8 + made), nn.Linear(8 + made, num_classes)\n"
+        "    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    made = plan(training=Training("nets.growing:make", epochs=1, lr=0.1, batch_size=64))
+    run(made, tmp_path / "here")
+    before = set(Path(tempfile.gettempdir()).glob("counterpoise-*"))
+    assert_all_finished(run(on_ray(made), tmp_path / "there", workers=1), 4)
+    assert files(tmp_path / "there" / "runs") == files(tmp_path / "here" / "runs")
+    assert set(Path(tempfile.gettempdir()).glob("counterpoise-*")) <= before
+
+
+@pytest.mark.slow
+def test_a_rerun_does_not_take_the_old_records_out_of_the_storage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = on_ray(plan(on_other_environment="rerun", seeds=(0,)), storage="store")
+    run(made, tmp_path / "study", workers=1)
+    assert len(list((tmp_path / "store" / "runs").glob("*/run.json"))) == 2
+    here = streaming.run_environment()
+    monkeypatch.setattr(streaming, "run_environment", lambda: {**here, "torch": "1.0"})
+    happened = run(made, tmp_path / "study", workers=1)
+    assert len({e.run for e in happened if isinstance(e, events.Started)}) == 2
+    assert state_of("store").finished
 
 
 @pytest.mark.slow

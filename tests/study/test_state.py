@@ -73,6 +73,34 @@ def test_runs_of_stages_to_come_count(tmp_path):
     assert state.seconds_left is None
 
 
+def test_a_study_of_which_no_tuning_worked_is_finished(tmp_path):
+    (tmp_path / "study").mkdir()
+    work = prepared(plan(training=Training("mlp", epochs=2, batch_size=64)), tmp_path / "study")
+    work.runs.clear()
+    work.add_tuning()
+    work.failed |= dict.fromkeys(work.runs, "RuntimeError: no")
+    work.save()
+    state = state_of(str(tmp_path / "study"))
+    assert (state.done, state.whole, state.finished) == (0, 8, True)
+
+
+@pytest.mark.parametrize("note", ["null", "[1]", "{", '{"share": "x"}', '{"began": null}'])
+def test_a_note_that_is_none_is_no_run(half_done, note):
+    folder, names, _ = half_done
+    (folder / "runs" / names[3] / "progress.json").write_text(note)
+    (folder / "progress.json").write_text(note)
+    assert state_of(str(folder)).running == ()
+
+
+@pytest.mark.parametrize("key", ["failed", "runs", "plan"])
+def test_a_damaged_study_is_told(half_done, key):
+    folder, *_ = half_done
+    kept = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**kept, key: None}))
+    with pytest.raises(ValueError, match=r"has no study.json that can be read"):
+        state_of(str(folder))
+
+
 def test_a_folder_without_a_study_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"must be the folder or the storage of a study"):
         state_of(str(tmp_path))

@@ -43,6 +43,7 @@ class Gathering:
         self.waiting, self.submit, self.logs, self.retries = dict(jobs), submit, logs, retries
         self.arrays = {array.name: array for array in saved(folder)}
         self.failed = False
+        self._told: set[str] = set()  # reasons for which tasks wait
         self._task: dict[str, Key] = {}  # that has a run
         self._notes: dict[Key, Note] = {}
         self._shares: dict[str, float] = {}  # of the runs that are being done
@@ -145,6 +146,12 @@ class Gathering:
         if found is None:
             return
         self._learn_numbers(found)
+        for why in sorted({task.stuck for task in found.values()} - {"", *self._told}):
+            self._told.add(why)
+            yield Notice(
+                f"tasks wait in SLURM's queue for the reason {why}, which may not pass: see "
+                "squeue -j and [engine] in the plan"
+            )
         gone = {key for key in keys if key not in found or found[key].ended}
         self._gone = {key: self._gone.get(key, now) for key in gone}
         lost = {key for key in gone if now - self._gone[key] >= GRACE}

@@ -17,6 +17,7 @@ _ENDED = {
     "REVOKED",
     "TIMEOUT",
 }
+_TURN = {"None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit"}  # it will come
 _USUAL_LARGEST = 1001
 
 Key = tuple[str, int]  # of a task: the name of its array job, and its number in it
@@ -27,6 +28,12 @@ class Task(NamedTuple):
 
     number: str  # such as 12_3
     state: str  # such as RUNNING, of `man squeue`
+    why: str = ""  # it waits, such as Priority
+
+    @property
+    def stuck(self) -> str:
+        """The reason for which it waits, where it may wait for ever."""
+        return self.why if self.state == "PENDING" and self.why not in _TURN else ""
 
     @property
     def ended(self) -> bool:
@@ -67,16 +74,16 @@ def tasks(names: Iterable[str]) -> dict[Key, Task] | None:
     Returns:
         The tasks; None where SLURM does not answer, which says nothing about them.
     """
-    names, form = set(names), "%j|%K|%i|%T"
+    names, form = set(names), "%j|%K|%i|%T|%r"
     try:
         printed = call("squeue", "-h", "-r", "-t", "all", "-n", ",".join(names), "-o", form)
     except ValueError:
         return None
     found: dict[Key, Task] = {}
     for line in printed.splitlines():
-        name, index, number, state = line.rsplit("|", 3)
+        name, index, number, state, why = line.rsplit("|", 4)
         if name in names:
-            found[name, int(index) if index.isdecimal() else 0] = Task(number, state)  # or N/A
+            found[name, int(index) if index.isdecimal() else 0] = Task(number, state, why)  # or N/A
     return found
 
 
