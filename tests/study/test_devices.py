@@ -201,6 +201,9 @@ def test_a_run_of_several_gpus_has_them_to_itself():
 
 def test_more_gpus_than_there_are_is_said(monkeypatch):
     assert [_ranks.count_devices(n) for n in (1, 3)] == [1, 3]
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"= 9999 starts as many processes, but here are"):
+            _ranks.count_devices(9999)
     assert _ranks.count_devices("all") == max(1, torch.cuda.device_count())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -33,6 +33,7 @@ _MOST_BYTES = 1500  # of a text: a pipe takes 4096 at once, with no other proces
 _SIGNALS = {
     getattr(signal, k) for k in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if k in dir(signal)
 }
+_CROWD = 4  # processes a core: more would be a slip
 _LINGER = 2.0  # seconds, in which a process that was killed is noticed before those it leaves
 
 
@@ -56,7 +57,7 @@ def count_devices(devices: int | str) -> int:
             'training.devices = "all" for those that there are'
         )
     cores = os.cpu_count() or 1
-    if not gpus and number > cores:
+    if not gpus and number > _CROWD * cores:
         raise ValueError(
             f"training.devices = {number} starts as many processes, but here are {cores} cores and "
             "no GPU; set it to a smaller number, or leave it out"
