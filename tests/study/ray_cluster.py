@@ -28,6 +28,7 @@ class Cluster:
         self.nodes: dict[str, subprocess.Popen] = {}
         self.env = {**os.environ, "PYTHONPATH": str(SRC), "RAY_DISABLE_MEMORY_MONITOR": "1"}
         os.environ["PYTHONPATH"] = str(SRC)  # of the head, whose tasks look at it
+        os.environ["RAY_health_check_timeout_ms"] = "60000"  # noqa: SIM112 as Ray spells it
         self.head = Simulated(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
         )
@@ -113,14 +114,15 @@ def why_not() -> str:
     return "" if done.returncode == 0 else "unshare is not allowed here"
 
 
-def worker_processes() -> list[int]:
-    """The processes that do a run just now."""
+def worker_processes(root: Path) -> list[int]:
+    """The processes of a cluster that do a run just now; other tests may have one, too."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
+            ours = command and f"={root}/" in (entry / "environ").read_text(errors="replace")
         except OSError:
             continue
-        if command.startswith(b"ray::_do"):
+        if command.startswith(b"ray::_do") and ours:
             found.append(int(entry.name))
     return found

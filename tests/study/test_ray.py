@@ -137,8 +137,10 @@ def test_what_dies_is_done_again_and_no_byte_is_another(cluster, home):
 
     def kill() -> None:
         for _ in range(3):
-            wait(lambda: checkpoints() and ray_cluster.worker_processes(), "a checkpoint")
-            killed.append(draws.choice(ray_cluster.worker_processes()))
+            wait(
+                lambda: checkpoints() and ray_cluster.worker_processes(cluster.root), "a checkpoint"
+            )
+            killed.append(draws.choice(ray_cluster.worker_processes(cluster.root)))
             os.kill(killed[-1], signal.SIGKILL)
             time.sleep(1.5)
         cluster.kill("node3")

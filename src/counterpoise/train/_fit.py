@@ -269,6 +269,7 @@ class _Steps:
             y = train.targets.index_select(0, own)
             if self.augment is not None:
                 x = self.augment(x, draws)
+            together.begin_batch(index)
             logits = together.net(to_net_input(x, device))
             value = together.part(self.loss, logits, y.to(device), train.targets, index)
             for p in self.parameters:  # as zero_grad, which takes ten times as long

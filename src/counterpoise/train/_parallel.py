@@ -92,12 +92,14 @@ class Processes:
         A batch with fewer than two samples a process is computed whole by each of them, without
         synchronising batch norms: no process is without samples, nor a batch norm with one alone.
         """
-        if self.number == 1:
+        if self.number == 1 or self._is_whole(index):
             return index
-        alone = self._is_whole(index)
+        return index[self.rank :: self.number]
+
+    def begin_batch(self, index: Tensor) -> None:
+        """Let batch norms synchronise if the batch that comes now is shared."""
         for norm, group in self._norms:
-            norm.process_group = self._alone if alone else group
-        return index if alone else index[self.rank :: self.number]
+            norm.process_group = self._alone if self._is_whole(index) else group
 
     def part(
         self, loss: Loss, logits: Tensor, targets: Tensor, every: Tensor, index: Tensor

@@ -239,10 +239,13 @@ class _Driver:
                 yield from self._ended(end, events)
             return
         self.tasks -= 1
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, exceptions.OwnerDiedError):  # that is this process: it was cut off
+            raise cause
         if error is None:
             self.each = sum(result.seconds for result in found) / len(found)
             self.writer.submit(self._write, names, found)
-        elif isinstance(getattr(error, "cause", None), _parcel.LacksSamples):
+        elif isinstance(cause, _parcel.LacksSamples):
             self._send_samples(self.jobs[names[0]].study)
             self._submit(names)
         else:
