@@ -25,7 +25,7 @@ demo: $(VENV)/.stamp-run  ## run the exercise sheet on FashionMNIST
 	$(BIN)/counterpoise demo --apt $(ARGS)
 
 test: $(VENV)/.stamp-dev  ## run the tests, but for the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 faults: $(VENV)/.stamp-dev  ## let every operation on a file fail, and change every byte (40 min)
 	COUNTERPOISE_FAULTS=all $(BIN)/python -m pytest -n 2 tests/faults $(ARGS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ["RAY_AUTH_MODE"] = "disabled"  # before Ray is imported: all clusters alike
 RAY = Path(sys.executable).with_name("ray")
 SRC = Path(__file__).parents[2] / "src"
 
@@ -26,9 +27,9 @@ class Cluster:
         self.root, self.hidden = root, root / "driver"
         self.hidden.mkdir(parents=True)
         self.nodes: dict[str, subprocess.Popen] = {}
-        self.env = {**os.environ, "PYTHONPATH": str(SRC), "RAY_DISABLE_MEMORY_MONITOR": "1"}
         os.environ["PYTHONPATH"] = str(SRC)  # of the head, whose tasks look at it
         os.environ["RAY_health_check_timeout_ms"] = "60000"  # noqa: SIM112 as Ray spells it
+        self.env = {**os.environ, "RAY_DISABLE_MEMORY_MONITOR": "1"}
         self.head = Simulated(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
         )

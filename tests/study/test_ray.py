@@ -27,6 +27,7 @@ from counterpoise.study.settings import Training
 from counterpoise.study.state import state_of
 
 ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("ray")  # two clusters at a time starve each other
 
 NET = """
 import time

@@ -98,7 +98,7 @@ class Processes:
 
     def begin_batch(self, index: Tensor) -> None:
         """Let batch norms synchronise if the batch that comes now is shared."""
-        for norm, group in self._norms:
+        for norm, group in self._norms if self.number > 1 else ():
             norm.process_group = self._alone if self._is_whole(index) else group
 
     def part(

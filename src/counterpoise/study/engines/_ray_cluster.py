@@ -74,7 +74,8 @@ def _connect(address: str) -> None:
     try:
         if place not in ("local", "auto"):
             _reach(place)  # Ray itself would try for minutes
-            allow_tokens(warn_if_disabled=False)  # as `ray start` does
+        if place == find_bootstrap_address(None):  # `ray start` made it, with tokens if it could
+            allow_tokens(warn_if_disabled=False)
         ray.init(place, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises whatever comes
         said = " ".join(str(error).split())[:300]
