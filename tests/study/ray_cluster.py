@@ -98,7 +98,7 @@ class connected:
             ray.shutdown()
 
 
-def wait(condition, what: str, seconds: float = 60) -> None:
+def wait(condition, what: str, seconds: float = 240) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

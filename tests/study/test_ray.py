@@ -176,7 +176,7 @@ def test_a_driver_that_is_killed_loses_nothing_that_is_finished(cluster, home, t
     )
     records = storage if stored else home / "there"
     try:
-        wait(lambda: len(list(records.glob("runs/*/run.json"))) > 1, "two records", 90)
+        wait(lambda: len(list(records.glob("runs/*/run.json"))) > 1, "two records", 300)
     finally:
         driver.kill()
         driver.communicate()
