@@ -274,13 +274,13 @@ unfit = dict
 
 
 def test_anything_with_the_interface_of_scikit_learn_is_fitted(tmp_path, monkeypatch):
-    (tmp_path / "my_models.py").write_text(OWN)
+    (tmp_path / "my_classical.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "my_models", raising=False)
+    monkeypatch.delitem(sys.modules, "my_classical", raising=False)
     variants = (
-        Variant(model="my_models:Nearest", settings={"power": [0.5, 1.0]}),
-        Variant(model="my_models:ready", settings={"sgdclassifier__alpha": 0.01}),
+        Variant(model="my_classical:Nearest", settings={"power": [0.5, 1.0]}),
+        Variant(model="my_classical:ready", settings={"sgdclassifier__alpha": 0.01}),
     )
     made = small(losses=(), variant=variants)
     with tiny.in_this_process():
@@ -291,7 +291,7 @@ def test_anything_with_the_interface_of_scikit_learn_is_fitted(tmp_path, monkeyp
     assert found.choices[found.labels[0]] in (0.5, 1.0)
     assert min(r.run["test"]["balanced_accuracy"] for r in found.records) > 0.5  # of 3 classes
     x = torch.randn(60, 5)
-    seeded = [classical.make("my_models:ready", {}, seed) for seed in (3, 3, 4)]
+    seeded = [classical.make("my_classical:ready", {}, seed) for seed in (3, 3, 4)]
     for model in seeded:
         classical.fit(model, x, torch.arange(60) % 3)
     one, same, other = (classical.log_probabilities(m, x, 3) for m in seeded)
@@ -308,12 +308,12 @@ def test_anything_with_the_interface_of_scikit_learn_is_fitted(tmp_path, monkeyp
     ],
 )
 def test_what_has_not_that_interface_is_told(tmp_path, monkeypatch, name, said):
-    (tmp_path / "my_models.py").write_text(OWN)
+    (tmp_path / "my_classical.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "my_models", raising=False)
+    monkeypatch.delitem(sys.modules, "my_classical", raising=False)
     with pytest.raises(ValueError, match=re.escape(said)):
-        classical.make(f"my_models:{name}", {})
+        classical.make(f"my_classical:{name}", {})
 
 
 def test_a_class_without_a_training_sample_gets_a_probability_near_0():
