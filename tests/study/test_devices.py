@@ -212,6 +212,14 @@ def test_more_gpus_than_there_are_is_said(monkeypatch):
         _ranks.count_devices(3)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="processes without GPUs are counted")
+def test_too_many_processes_are_refused_before_anything_is_written(tmp_path):
+    made = plan(training=Training("mlp", epochs=1, lr=0.1, devices=1000), references=True)
+    with pytest.raises(ValueError, match="= 1000 starts as many processes"):
+        run(made, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.parametrize("devices", [0, -1, 2.0, "two", True, 10**9])
 def test_a_number_of_devices_that_is_none_is_refused(devices):
     with pytest.raises(ValueError, match="devices must be"):

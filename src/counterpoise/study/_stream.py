@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from counterpoise import files
 from counterpoise.study import _schema, record
 from counterpoise.study._prepared import FILE, gather, keep, with_test
+from counterpoise.study._ranks import count_devices
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
@@ -86,6 +87,9 @@ def stream(
     for folder, plan in plans.items():
         _check_place(folder, Path(plan.data.source))
     with ExitStack() as locks:
+        for plan in plans.values():
+            if plan.engine.name == "local":  # a cluster's machines have devices of their own
+                count_devices(plan.training.devices)
         for plan in list(plans.values())[:1]:  # studies side by side share an engine
             if said := locks.enter_context(opened(plan.engine)):
                 yield Notice(said)

@@ -127,7 +127,7 @@ def finish(
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """Return the files of a run by their names: of a finished one its record, else what is left."""
+    """Return the files of a run by their names: its record, or else checkpoint and error."""
     names = (*sorted(FILES), TIMING, RUN)
     if not (folder / RUN).exists():
         names = (CHECKPOINT, ERROR)

@@ -115,7 +115,7 @@ def absolute(where: str) -> str:
 
 
 def share(where: str, study: Path) -> None:
-    """Copy what is known of a study into a storage: `study.json`, and records that are not there.
+    """Copy `study.json` and the records that a storage lacks into it.
 
     Raises:
         OSError: the storage cannot be written.

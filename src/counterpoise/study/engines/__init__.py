@@ -43,7 +43,7 @@ def forget(engine: Engine, run: str) -> None:
 
 
 def show_to_others(engine: Engine, study: Path) -> None:
-    """Copy what is known of a study to where other machines look, if it is not its folder."""
+    """Copy a study's state and records into its storage, if it has one."""
     if engine.storage:
         share(absolute(engine.storage), study)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -76,14 +75,6 @@ class Parcel:
     code: Mapping[str, bytes]
     identity: Mapping[str, str]
     storage: str
-
-    @property
-    def key(self) -> str:
-        """A digest of the code, by which processes with other code are told apart."""
-        whole = hashlib.sha256()
-        for name, content in sorted(self.code.items()):
-            whole.update(f"{name} {len(content)} ".encode() + content)
-        return whole.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -185,11 +176,6 @@ def blocks(samples: Samples) -> Iterator[tuple[int, np.ndarray]]:
     for first, end in kept.block_bounds(entry.shape, getattr(torch, entry.dtype)):
         part = entry.samples[first:end].contiguous().view(-1).view(torch.uint8)
         yield first, part.numpy()
-
-
-def has_samples(samples: Samples) -> bool:
-    """Return whether this machine has the samples in its cache."""
-    return _found(samples) is not None
 
 
 def _found(samples: Samples) -> Path | None:

@@ -92,12 +92,11 @@ class _Driver:
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
         self.storage = Storage(engine.storage) if engine.storage else None
-        self.parcels, self.samples, self.blocks, self.code = {}, {}, {}, ""
+        self.parcels, self.samples, self.blocks = {}, {}, {}
         for study in dict.fromkeys(job.study for job in jobs.values()):
             of_study = {name: job for name, job in jobs.items() if job.study == study}
             parcel = _parcel.pack(of_study, engine.storage)
             self.parcels[study], self.samples[study] = ray.put(parcel), parcel.samples
-            self.code += parcel.key if parcel.code else ""
         here = OnNode(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1}
         self.mailbox: Any = ray.remote(_Mailbox).options(**options).remote()
@@ -112,9 +111,7 @@ class _Driver:
         needs: dict[str, Any] = {"num_cpus": e.cpus, "num_gpus": e.gpus}
         if e.memory:
             needs["memory"] = bytes_of(e.memory)
-        # Processes that have imported other code of the user's are not taken.
-        apart = {"env_vars": {"COUNTERPOISE_CODE": self.code}} if self.code else None
-        return ray.remote(_do).options(max_retries=0, runtime_env=apart, **needs)
+        return ray.remote(_do).options(max_retries=0, **needs)
 
     def events(self) -> Iterator[OfRun | Notice]:
         """Submit the runs as there is room, and yield what happens to them."""
