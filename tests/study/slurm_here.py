@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -124,3 +125,22 @@ def wait_for(said, seconds=120):
     while not said():
         assert time.monotonic() < until, "it did not come in time"
         time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def watched():
+    """Yield a list to which what waits and runs in SLURM's queue is added, five times a second."""
+    seen, over = [], threading.Event()
+
+    def look():
+        while not over.wait(0.2):
+            words = ("-r", "-t", "PENDING,RUNNING", "-o", "%j %T")
+            seen.append(call("squeue", "-h", *words, check=False))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        looking.join()
