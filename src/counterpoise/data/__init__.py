@@ -13,7 +13,7 @@ from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
-from counterpoise.data._standardizer import standardizer
+from counterpoise.data._standardizer import Standardizer
 from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
@@ -27,6 +27,7 @@ __all__ = [
     "Samples",
     "Split",
     "Splits",
+    "Standardizer",
     "TableEncoder",
     "Unstored",
     "as_split",
@@ -44,5 +45,4 @@ __all__ = [
     "make_imbalanced",
     "open_unstored",
     "split_validation",
-    "standardizer",
 ]

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
+from counterpoise.net import build, check_logits, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
 from counterpoise.study._following import Following
 from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
-from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
@@ -118,6 +118,7 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     }
     kept, scores = _score(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
+    found["link"] = {"approximate": f"no formula is known for {spec.variant.model}"}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
@@ -131,7 +132,7 @@ class _Read(NamedTuple):
         splits: with the features of a table in place of its cells.
         rows: where the seed draws the test split, "test_rows": the positions of its samples among
             those kept to train on and, after them, those kept to test on.
-        features: of a table, "features.json" for the record: how its features are made.
+        features: "features.json" for the record, where samples are scaled: how they are.
     """
 
     splits: dict[str, data.Split]
@@ -155,10 +156,11 @@ def _read_data(job: Job, validation: float) -> _Read:
         splits |= dict(zip(("train", "validation"), pair, strict=True))
     columns = load_columns(job.study)
     if columns is None:
-        scale = data.standardizer(splits["train"].inputs)
+        scale = data.Standardizer.fit(splits["train"].inputs)
     else:
         scale = data.TableEncoder.fit(splits["train"].inputs, columns)
-        features["features.json"] = record.to_json(scale.to_json())
+    if content := scale.to_json():
+        features["features.json"] = record.to_json(content)
     scaled = {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
     return _Read(scaled, rows, features)
 
@@ -321,6 +323,7 @@ class _Training:
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
             "seen_counts": self.seen_counts.tolist(),
+            "link": self._link(),
             **scores,
         }
         if not final:
@@ -330,6 +333,20 @@ class _Training:
             "weights.safetensors": record.tensors(train.full_state(self.net)),
             **self.features,
         }, found
+
+    def _link(self) -> record.Content:
+        """Return the parameters of `probabilities.Link` for the logits of `_logits`."""
+        loss = self.loss.inner if isinstance(self.loss, Following) else self.loss
+        found = losses.link_parameters(loss)
+        if isinstance(loss, losses.LDAMLoss):
+            found.pop("scale", None)  # which `_logits` applies
+        changing = [
+            "the class weights set in late" * self.spec.variant.deferred,
+            "the sampler changed the shares" * (self.spec.variant.sampler == "progressive"),
+        ]
+        for why in filter(None, changing):
+            found.setdefault("approximate", why)
+        return found
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""

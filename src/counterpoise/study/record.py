@@ -8,7 +8,7 @@ A run's folder holds, once it is finished:
                          seed drew that, the positions of its samples (test_rows)
     weights.safetensors  the trained net
     probe.json           what reached each layer before the first step
-    features.json        of a table, how its cells became the numbers that the net was given
+    features.json        of a table or of numbers, how they became what the net was given
     timing.json          how long it took: the only file that differs between two equal runs
 
 and before that a `checkpoint.safetensors`, from which the run is resumed, and `progress.json`, a
