@@ -81,7 +81,7 @@ def test_answers_and_scores_are_those_of_the_libraries(tmp_path):
         right = kept["test_logits"].argmax(1) == kept["test_targets"]
         assert found["test"]["accuracy"] == pytest.approx(right.mean())
         assert found["adjusted"]["accuracy"] > 0.3
-        assert found["files"].keys() == {"predictions.npz"}
+        assert found["files"].keys() == {"features.json", "predictions.npz"}
 
 
 @pytest.fixture(scope="module")
