@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, cast
 
@@ -43,6 +44,7 @@ Floats = npt.NDArray[np.float64]
 Word = str | Callable[..., Any]
 Columns = tuple[data.Column, ...]
 _DECISIONS = ("balanced", "probable")
+_ONE_AT_A_TIME = threading.RLock()  # torch's random numbers are those of the process
 _USUAL = 1  # of an optimizer's learning rates, from the lowest up
 
 
@@ -184,10 +186,11 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"y must hold two classes at least, but got one class, {self.classes_[0]!r}"
             )
-        every = data.Split(inputs[kept], torch.from_numpy(targets.astype(np.int64)))
+        every = data.Split(inputs[kept], torch.from_numpy(targets))
         weights = torch.from_numpy(found[kept] / found[kept].mean())
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with (
+            _ONE_AT_A_TIME,
             torch.random.fork_rng(list(range(torch.cuda.device_count()))),
             torch.backends.cudnn.flags(enabled=True, deterministic=True),
         ):

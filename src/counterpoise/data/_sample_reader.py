@@ -15,6 +15,7 @@ from counterpoise.data import _dates
 from counterpoise.data._column_kinds import (
     RawColumn,
     ReadColumn,
+    _text,
     find_decimal_commas,
     raw_column,
     read_column,
@@ -33,7 +34,7 @@ _APART = (0.0, 11356.55)  # two times, beside which no part is left out for neve
 
 @dataclass(frozen=True)
 class _Way:
-    """How a column is read.
+    """Decisions on how a column is read.
 
     Attributes:
         kind: "number", "date", "category" or "text"; "empty" without a value.
@@ -119,7 +120,7 @@ class SampleReader:
             )
         if self._ways:
             table = _table(samples)
-            found = [_read_as(raw_column(table, k), way) for k, way in enumerate(self._ways)]
+            found = [_read_as(table, k, way) for k, way in enumerate(self._ways)]
             cells = torch.from_numpy(np.concatenate([cells for cells, _ in found], 1))
             return cells, tuple(column for _, columns in found for column in columns)
         tensor = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
@@ -163,12 +164,12 @@ def _way(raw: RawColumn, read: ReadColumn | None) -> _Way:
     return _Way(read.kind, columns, comma, form)
 
 
-def _read_as(raw: RawColumn, way: _Way) -> tuple[np.ndarray, Sequence[Column]]:
-    """Return the cells of a column, read as one was before, and what they hold.
-
-    The one place that knows; `data.read_unseen` is to take it.
-    """
-    first = way.columns[0]
+def _read_as(table: Table, k: int, way: _Way) -> tuple[np.ndarray, Sequence[Column]]:
+    """Return the cells of column k, read as one was before, and what they hold."""
+    first, numbers = way.columns[0], table.numbers(k)
+    if way.kind == "number" and numbers is not None:
+        return numbers[:, None], way.columns
+    raw = raw_column(table, k)
     if way.kind == "category":
         place = {value: k for k, value in enumerate(first.values)}
         values = [*first.values, *(w for w in raw.words if w not in place)]
@@ -176,8 +177,6 @@ def _read_as(raw: RawColumn, way: _Way) -> tuple[np.ndarray, Sequence[Column]]:
         cells = np.array([*(place[w] for w in raw.words), np.nan])[raw.index]
         return cells[:, None], (Column(first.name, "category", tuple(values)),)
     if way.kind == "text":
-        from counterpoise.data._column_kinds import _text
-
         if raw.words:
             return _text(raw, Remarks(_FRAME)).cells, way.columns
         return np.zeros((len(raw.index), len(way.columns))), way.columns
@@ -185,8 +184,6 @@ def _read_as(raw: RawColumn, way: _Way) -> tuple[np.ndarray, Sequence[Column]]:
         return _dates_as(raw, way), way.columns
     if way.kind == "empty":
         return np.full((len(raw.index), 1), np.nan), way.columns
-    if raw.numbers is not None:
-        return raw.numbers[:, None], way.columns
     if first.name != raw.name:  # in hours
         hours = [_dates.read_hours([word]) for word in raw.words]
         values = np.array([np.nan if h is None else h[0] for h in hours] + [np.nan])
