@@ -105,7 +105,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         >>> from counterpoise.sklearn import BalancedClassifier
         >>> X, y = make_classification(600, weights=[0.95], class_sep=2, random_state=0)
         >>> model = BalancedClassifier(epochs=5, random_state=0).fit(X, y)
-        >>> model.predict(X).mean() > y.mean(), model.predict_proba(X).shape
+        >>> bool(model.predict(X).mean() > y.mean()), model.predict_proba(X).shape
         (True, (600, 2))
     """
 
