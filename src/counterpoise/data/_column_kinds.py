@@ -129,9 +129,7 @@ def find_decimal_commas(columns: list[RawColumn], separator: str) -> bool:
     if votes == 0:
         for column in in_doubt:
             assert column.read is not None
-            column.read = replace(
-                column.read, continental=None, grouped=False, points=True
-            )
+            column.read = replace(column.read, continental=None, grouped=False, points=True)
     return votes > 0 or (votes == 0 and separator == ";")
 
 
@@ -268,9 +266,14 @@ def _date(raw: RawColumn, found: _dates.Dates, rows: np.ndarray, remarks: Remark
     _say_gaps(raw, np.isfinite(found.days), "dates", rows, remarks)
     _dates.say_doubts(raw.name, raw.words, found, remarks)
     made = _dates.parts(np.append(found.days, np.nan)[raw.index])
-    how = {"name": raw.name, "read": "date", "form": found.pattern}
-    how |= {"past": found.past, "earlier": found.earlier}
-    how["parts"] = [part for part in made if part != _dates.IN_DAYS]
+    how = {
+        "name": raw.name,
+        "read": "date",
+        "form": found.pattern,
+        "past": found.past,
+        "earlier": found.earlier,
+        "parts": [part for part in made if part != _dates.IN_DAYS],
+    }
     columns = [Column(f"{raw.name} {part}", "number") for part in made]
     return ReadColumn(raw.name, "date", columns, np.stack(list(made.values()), 1), how)
 

@@ -38,7 +38,7 @@ _FIRST, _LAST = 1e8, 4.2e9  # seconds since 1970 that a time may be: from 1973 t
 _SAMPLE = 200
 _ENOUGH = 0.95  # of the cells
 _COUNTED = re.compile(r"\d{9,19}(\.\d*)?")  # since 1970
-_PARTS = ("year", "month", "day of month", "weekday", "hour")
+PARTS = ("year", "month", "day of month", "weekday", "hour")
 _SECONDS = 86400.0
 IN_DAYS = "in days"
 _YEAR = 366.0  # days
@@ -228,7 +228,7 @@ def parts(days: np.ndarray, kept: Sequence[str] | None = None) -> dict[str, np.n
     found = (times.year, times.month, times.day, times.day_of_week, times.hour)
     every = {
         part: np.where(np.isfinite(days), np.asarray(values, np.float64), np.nan)
-        for part, values in zip(_PARTS, found, strict=True)
+        for part, values in zip(PARTS, found, strict=True)
     }
     if kept is None:
         kept = [part for part, cells in every.items() if np.nanmin(cells) < np.nanmax(cells)]

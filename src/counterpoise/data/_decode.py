@@ -129,9 +129,9 @@ def _opened(image: Encoded) -> Iterator[Image.Image]:
     if isinstance(image, Image.Image):
         yield image.copy()
         return
-    with io.BytesIO(image) if isinstance(image, bytes) else open_ordinary(image) as file:
-        with _open(file) as found:
-            yield found
+    raw = io.BytesIO(image) if isinstance(image, bytes) else open_ordinary(image)
+    with raw as file, _open(file) as found:
+        yield found
 
 
 def _explained(image: Encoded, work: Callable[[], object]) -> object:

@@ -115,6 +115,7 @@ def read_file(path: Path, like: Like | None = None) -> Table:
         header, frame = _typed_file.read_typed(path, notes)
         blank = frame.isna().all(axis=1).to_numpy() if header else np.zeros(len(frame), bool)
         rows = np.arange(len(frame)) + 2
+        _say_blank(blank, like, notes)
         table = Table(path, header, frame[~blank], rows[~blank], "", notes, True)
     else:
         table = _read_text(path, like)
@@ -179,8 +180,15 @@ def _read_text(path: Path, like: Like | None) -> Table:
             "left out",
             stacklevel=5,
         )
+    _say_blank(np.asarray(blank), like, notes)
     kept = ~(blank | again)
     return Table(path, header, frame[kept], rows[kept], separator, notes, quotes=not bare)
+
+
+def _say_blank(blank: np.ndarray, like: Like | None, notes: list[str]) -> None:
+    """Note how many rows without a cell are left out, where somebody waits for each of them."""
+    if like is not None and blank.any():
+        notes.append(f"{blank.sum():,} empty row{'s' * (blank.sum() > 1)}: not read")
 
 
 def _makes(like: Like, path: Path, text: str) -> bool:
