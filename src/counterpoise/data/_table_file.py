@@ -187,8 +187,9 @@ def _read_text(path: Path, like: Like | None) -> Table:
 
 def _say_blank(blank: np.ndarray, like: Like | None, notes: list[str]) -> None:
     """Note how many rows without a cell are left out, where somebody waits for each of them."""
-    if like is not None and blank.any():
-        notes.append(f"{blank.sum():,} empty row{'s' * (blank.sum() > 1)}: not read")
+    number = int(blank.sum())
+    if like is not None and number:
+        notes.append(f"{number:,} empty row{'' if number == 1 else 's'}: not read")
 
 
 def _makes(like: Like, path: Path, text: str) -> bool:

@@ -119,7 +119,8 @@ def _in_folder(root: Path, class_names: Collection[str]) -> NewImages:
             f"{printable(root)} must be a folder that can be read, but {printable(error.filename)}:"
             f" {error.strerror}"
         ) from error
-    said = listed(f"{n:,} {printable(ending)}" for ending, n in endings.most_common())
+    by_number = sorted(endings.items(), key=lambda pair: (-pair[1], pair[0]))
+    said = listed(f"{n:,} {printable(ending)}" for ending, n in by_number)
     if not images:
         raise ValueError(
             f"{printable(root)} must hold images ({', '.join(sorted(SUFFIXES))}) at any depth, but "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def _table(
     source: Any, reading: Mapping[str, Any], wanted: Sequence[str]
 ) -> tuple[Table, list[str]]:
     """Return the table, and what there is to say of how it was read."""
-    if isinstance(source, str | Path):
+    if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
         if not path.is_file() or not is_table(path):
             raise ValueError(
