@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,22 @@ def test_a_cell_is_the_same_number_whatever_stands_around_it(tmp_path, kind):
     check_table(path, data)
 
 
+def test_years_of_two_digits_stay_what_they_were_in_years_to_come(tmp_path, monkeypatch):
+    data = load(write(tmp_path / "a.csv", TABLES["dates"]))
+    later = time.time() + 40 * 365 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    check_same(read(tmp_path / "a.csv", data)[0], trained(data))
+
+
+def test_a_new_cell_takes_commas_as_its_column_or_else_its_file_did(tmp_path):
+    data = load(write(tmp_path / "a.csv", TABLES["commas;"], ";"))
+    cells = {"whole": "3,5", "both": "8.125", "grouped": "1.000", "sure": "8.1", "many": "2"}
+    found, _ = read(cells | {"doubtful": "1.000,5", "dotted": "-1.000"}, data)
+    wanted = {"sure": np.nan, "doubtful": 1000.5, "dotted": -1000, "grouped": 1000, "both": 8.125}
+    wanted |= {"whole": 3.5, "many": 2}
+    np.testing.assert_array_equal(found["row 0"], list(wanted.values()))
+
+
 def test_a_stray_quote_and_a_doubtful_separator_are_read_as_in_training(tmp_path):
     rows = [[f"{k / 8}", "xy"[k % 2] * (1 + k % 3), "ab"[k % 2]] for k in range(300)]
     rows[18][1], rows[218][1] = '"Weird Al', '"The" band'
@@ -202,6 +219,19 @@ def test_times_by_type_are_known_to_a_model_whose_dates_were_text(tmp_path):
     found, _ = read(pd.DataFrame({"day": when.normalize(), "x": 1}), data)
     wanted = {f"row {k}": trained(data)[f"row {k + 2}"][:-1] for k in range(N)}
     check_same({name: cells[:-1] for name, cells in found.items()}, wanted)
+    to_come = pd.Timestamp("2090-01-01")
+    found, _ = read(pd.DataFrame({"day": [to_come], "x": 1}), data)
+    assert found["row 0"][-2] == to_come.timestamp() / 86400
+
+
+def test_a_date_of_another_form_or_unit_is_missing(tmp_path):
+    data = load(write(tmp_path / "a.csv", TABLES["dates"]))
+    cells = {name: cells[0] for name, cells in TABLES["dates"].items()}
+    cells |= {"timestamp": "1700000000000", "compact_date": "2024011", "month/day": "31/12/2024"}
+    found, new = read(cells, data)
+    names = {c.name for c, x in zip(data.columns, found["row 0"], strict=True) if np.isnan(x)}
+    assert {name.partition(" ")[0] for name in names} == {"timestamp", "compact_date", "month/day"}
+    assert sum("held dates in training" in note for note in new.notes) == 3
 
 
 def small(tmp_path, separator=","):
@@ -330,6 +360,9 @@ def test_images_are_the_same_in_any_folder_or_list(tmp_path):
     check_same(
         read(paths, data)[0], wanted, {str(p): n for p, n in zip(paths, names[::-1], strict=True)}
     )
+    sideways = Image.open(paths[-1])
+    assert len(read(sideways, data)[0]) == 1
+    assert (sideways.size, sideways.mode) == ((90, 60), "RGB")  # it is nobody's but the caller's
     opened = [Image.open(p) for p in paths if p.suffix == ".png"]
     check_same(read(opened, data)[0], wanted, {f"image {k}": n for k, n in enumerate(names[:7:-1])})
 
