@@ -15,6 +15,7 @@ from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
 from counterpoise.data._sample_reader import SampleReader
 from counterpoise.data._standardizer import Standardizer
+from counterpoise.data._unseen import Batch, Unseen, read_unseen
 from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
@@ -22,6 +23,7 @@ from counterpoise.labels import count_classes
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
+    "Batch",
     "Column",
     "DataNotFound",
     "Rows",
@@ -31,6 +33,7 @@ __all__ = [
     "Splits",
     "Standardizer",
     "TableEncoder",
+    "Unseen",
     "Unstored",
     "as_split",
     "check_apart",
@@ -46,5 +49,6 @@ __all__ = [
     "load",
     "make_imbalanced",
     "open_unstored",
+    "read_unseen",
     "split_validation",
 ]
