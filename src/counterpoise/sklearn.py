@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +40,10 @@ except ImportError:  # before scikit-learn 1.6
         return estimator._validate_data(X, reset=reset, **how)
 
 
+Decision = Literal["balanced", "probable"]
 Floats = npt.NDArray[np.float64]
 Word = str | Callable[..., Any]
-Columns = tuple[data.Column, ...]
-_DECISIONS = ("balanced", "probable")
 _ONE_AT_A_TIME = threading.RLock()  # torch's random numbers are those of the process
-_USUAL = 1  # of an optimizer's learning rates, from the lowest up
 
 
 class BalancedClassifier(ClassifierMixin, BaseEstimator):
@@ -130,7 +128,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         augment: str = "auto",
         validation: float = 0.1,
         calibration: str = "auto",
-        decision: Literal["balanced", "probable"] = "balanced",
+        decision: Decision = "balanced",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.model = model
@@ -220,23 +218,19 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         found = self.predict_log_proba(X) if self.decision == "probable" else self._logits(X)
         return found[:, 1] - found[:, 0] if len(self.classes_) == 2 else found
 
-    def _train(
-        self, every: data.Split, columns: Columns | None, weights: Tensor, seed: int
-    ) -> None:
+    def _train(self, every: data.Split, columns: Any, weights: Tensor, seed: int) -> None:
         t, norm, variant = self._settings(every)
         counts = data.count_classes(every.targets)
         places, classes = torch.arange(len(every)), len(counts)
         rest, held = places, places[:0]
         if t.validation and counts.max() > 1:
-            pair = data.split_validation(
-                data.Split(places.double(), every.targets), t.validation, seed
-            )
+            numbered = data.Split(places.double(), every.targets)
+            pair = data.split_validation(numbered, t.validation, seed)
             rest, held = (split.inputs[:].long() for split in pair)
         given = every.inputs[rest]
+        table = columns is not None
         self.features_: Any = (
-            data.Standardizer.fit(given)
-            if columns is None
-            else data.TableEncoder.fit(given, columns)
+            data.TableEncoder.fit(given, columns) if table else data.Standardizer.fit(given)
         )
         split, on = (
             data.Split(self.features_(every.inputs[k]), every.targets[k]) for k in (rest, held)
@@ -259,8 +253,8 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
             changing=self.sampler == "progressive",
         )
         torch.manual_seed(seed)
-        model, shape = self.model if callable(self.model) else t.model, split.inputs.shape[1:]
-        net = build(model, norm, tuple(shape), classes)
+        model = self.model if callable(self.model) else t.model
+        net = build(model, norm, tuple(split.inputs.shape[1:]), classes)
         net = with_cosine_head(net) if made.needs_cosine_head else net
         check_logits(net, split.inputs[:2].float(), classes)
         how = {"lr": float(t.lr), "momentum": t.momentum, "weight_decay": t.weight_decay}
@@ -296,16 +290,15 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
 
     def _settings(self, every: data.Split) -> tuple[Training, Word, Variant]:
         """Return the settings with what the data decide; norm and variant as well."""
-        for name, known in (("decision", _DECISIONS), ("calibration", METHODS)):
+        for name, known in {"decision": get_args(Decision), "calibration": METHODS}.items():
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, getattr(self, name), known))
-
         usual = {"norm": "auto", "loss": "cross_entropy", "sampler": "shuffle", "model": "auto"}
         asked: dict[str, Any] = self.get_params(deep=False) | {
             k: v for k, v in usual.items() if callable(getattr(self, k))
         }
         if isinstance(self.lr, str) and self.lr == "auto":
-            asked["lr"] = GRIDS.get(self.optimizer, GRIDS["sgd"])[_USUAL]
+            asked["lr"] = GRIDS.get(self.optimizer, GRIDS["sgd"])[1]  # the second lowest
         words = {k: asked[k] for k in ("norm", "loss", "sampler")}
         variant = Variant(**words, settings=dict(self.loss_settings or {}))
         fields = {k: v for k, v in asked.items() if k in Training.__dataclass_fields__}
@@ -316,7 +309,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         norm = self.norm if callable(self.norm) else plan.variant[0].norm
         return plan.training, norm, plan.variant[0]
 
-    def _read(self, X: Any, *, reset: bool) -> tuple[Tensor, Columns | None]:
+    def _read(self, X: Any, *, reset: bool) -> tuple[Tensor, Any]:
         """Return cells, float64 (N, columns), and what they hold; or images (N, C, H, W), None."""
         if hasattr(X, "iloc") and X.ndim == 2 and (reset or self._reader.of_frames):
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -336,7 +329,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> Floats:
         check_is_fitted(self)
         read, columns = self._read(X, reset=False)
-        known = () if columns is None else (columns,)
+        known = [] if columns is None else [columns]
         return self._logits_of(self.features_(read, *known))
 
     def _logits_of(self, inputs: Any) -> Floats:
