@@ -89,11 +89,10 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: the labels, sorted, (C).
         n_features_in_, feature_names_in_: of a table; for images, their channels.
-        n_iter_: epochs of the training.
         net_: the trained `torch.nn.Module`, on the CPU.
         posterior_: from its logits to log-probabilities.
         prior_: samples of each class, by their weights, (C).
-        history_: a row an epoch: loss, and scores of the validation split.
+        n_iter_, history_: epochs, and a row for each: loss, and scores of the validation split.
 
     Raises:
         ValueError: settings that cannot be, fewer than two classes, data of another kind.
