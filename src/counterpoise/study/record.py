@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise import files
 from counterpoise.sealed import Content, Damaged, digest_of, finite, to_json
+from counterpoise.sealed import OtherFormat as OtherFormat
 from counterpoise.sealed import seal as _seal
 from counterpoise.sealed import unseal as _unseal
 
