@@ -134,6 +134,16 @@ class Posterior:
             log_p = np.log(p / p.sum(1, keepdims=True))
         return log_p if prior is None else move_prior(log_p, self.train_counts, prior)
 
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Return a and b, (C) each, if the probabilities are softmax(a z + b); None if not."""
+        link, classes = self.link, len(self.train_counts)
+        if any(link.gamma) or link.poly or any(link.margin) or self.curves:
+            return None
+        b = log_shares(self.train_counts, classes) - log_shares(self.seen_counts, classes)
+        for values, sign in ((link.offset, 1), (np.log(link.weight), -1), (self.bias, 1)):
+            b = b + sign * np.array(values) if len(values) else b
+        return np.array(link.scale or np.ones(classes)) / self.temperature, b
+
     def _log_p(self, logits: npt.ArrayLike) -> Floats:
         log_p = self.link.log_posterior(logits, self.temperature)
         log_p = move_prior(log_p, self.seen_counts, _filled(self.train_counts))
