@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from counterpoise.data import Splits
 
 __all__ = [
+    "STUDY",
     "Again",
     "Data",
     "Engine",
