@@ -14,6 +14,7 @@ from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
 from counterpoise.data._standardizer import Standardizer
+from counterpoise.data._unseen import Batch, Unseen, read_unseen
 from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
@@ -21,6 +22,7 @@ from counterpoise.labels import count_classes
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
+    "Batch",
     "Column",
     "DataNotFound",
     "Rows",
@@ -29,6 +31,7 @@ __all__ = [
     "Splits",
     "Standardizer",
     "TableEncoder",
+    "Unseen",
     "Unstored",
     "as_split",
     "check_apart",
@@ -45,5 +48,6 @@ __all__ = [
     "load",
     "make_imbalanced",
     "open_unstored",
+    "read_unseen",
     "split_validation",
 ]

@@ -44,6 +44,8 @@ def check_study(path: Path, kept: Content) -> None:
         "left_out": _list(_text),
         "cautions": _list(_text),
     }
+    if "reading" in data:  # studies of earlier versions have none
+        wanted["reading"] = _mapping()
     _need(path, data, wanted)
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
     _need(path, kept, {"failed": _mapping(_text)})
