@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # typing is not imported: Ctrl-C is not answered yet
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from counterpoise import (
         data,
+        decisions,
         doctor,
         exercise,
         findings,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "compare",
     "data",
+    "decisions",
     "diagnose",
     "doctor",
     "exercise",
