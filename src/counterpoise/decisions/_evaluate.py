@@ -71,7 +71,8 @@ def evaluate_rule(
     the exponential distribution, which is the Bayesian bootstrap. A sample has the same weight in
     all seeds that test on it: where seeds share a test split, its luck is theirs together and does
     not average out; where each draws its own, that holds of the samples common to them (`rows`).
-    Of one seed the interval is for new samples alone.
+    Of one seed the interval is for new samples alone; of several it is conservative, as what
+    differs by seed and sample together is counted with both.
 
     Shares get two samples more, one for and one against, so that eight right of eight are no
     certainty: of one seed, the interval is then that of a Beta(k + 1, n - k + 1) distribution.

@@ -87,12 +87,12 @@ def _is_reference(record: Record) -> bool:
 
 def _of_reference(record: Record) -> Posterior:
     kept, counts = record.predictions, record.run["train_counts"]
-    seen = counts if record.label == IGNORANT else [float(n > 0) for n in counts]
+    known = record.label == IGNORANT
     return Posterior.fit(
         kept.get("validation_logits", np.zeros((0, len(counts)))),
         kept.get("validation_targets", np.zeros(0, np.int64)),
-        link=Link(approximate=f"no formula is known for {record.label}"),
-        seen_counts=seen,
+        link=Link(approximate="" if known else f"no formula is known for {record.label}"),
+        seen_counts=counts if known else [float(n > 0) for n in counts],
         train_counts=counts,
     )
 

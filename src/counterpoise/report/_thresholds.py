@@ -57,6 +57,7 @@ def section(
     variant: int,
     runs: Sequence[RunProbabilities],
     beside: Sequence[RunProbabilities],
+    name: str,
     chosen: Sequence[float],
 ) -> dict[str, object]:
     """Return ROC, precision-recall and cost curves, with their numbers and the chosen point.
@@ -66,6 +67,7 @@ def section(
         variant: index of the one that is shown.
         runs: its runs.
         beside: those of another, drawn dashed; may be none.
+        name: label of that.
         chosen: thresholds of the runs; none without a validation split.
     """
     rare = rare_class(study)
@@ -78,7 +80,7 @@ def section(
         ("precision", "recall", "precision", "average precision", (recall, precision)),
     ):
         said = f"{area} {mean([c[area] for c in own]):.3f}"
-        said += f", beside {mean([c[area] for c in other]):.3f}" if other else ""
+        said += f", {name} {mean([c[area] for c in other]):.3f}" if other else ""
         lines = np.array([c[key] for c in own]), np.array([c[key] for c in other])
         point = at if len(points) else None
         words = (x, f"{y} by {x}", said)
