@@ -13,7 +13,7 @@ from counterpoise.study import Record, Study
 
 @dataclass(frozen=True)
 class Choice:
-    """What is exported, and why.
+    """The variant and the runs that are exported, and why.
 
     Attributes:
         label: of the variant.
@@ -124,11 +124,12 @@ def _optimism(study: Study) -> float | None:
                 {r.seed: r.run["test"][study.plan.metric] for r in side}
                 for side in zip(*pairs, strict=True)
             ]
-            found = stats.compare_paired(*scores, test_to_train=study.test_to_train)
-            errors.append((found.sd or 0.0) * math.sqrt(1 / found.n + study.test_to_train))
+            pair = stats.compare_paired(*scores, test_to_train=study.test_to_train)
+            errors.append((pair.sd or 0.0) * math.sqrt(1 / pair.n + study.test_to_train))
             continue
-        right = [
-            [(r.answers[0] == r.answers[1]) for r in side] for side in zip(*pairs, strict=True)
-        ]
-        errors.append(stats.noise_sources(*right, pairs[0][0].answers[1]).total_se or 0.0)
+        before, after = (
+            [r.answers[0] == r.answers[1] for r in side] for side in zip(*pairs, strict=True)
+        )
+        noise = stats.noise_sources(before, after, pairs[0][0].answers[1])
+        errors.append(noise.total_se or 0.0)
     return max(errors) * math.sqrt(math.log(len(study.labels))) if errors else None

@@ -159,7 +159,7 @@ def _net(
         return part
     scaling = Standardizer.from_json({} if table else trained.features)
     affine = posterior.affine()
-    ab = None if affine is None else tuple(map(torch.from_numpy, affine))
+    ab = None if affine is None else (torch.from_numpy(affine[0]), torch.from_numpy(affine[1]))
     whole = Deployed(net, scale, scaling.mean, scaling.std, ab).eval().requires_grad_(False)
     inputs, recorded = _checked_samples(study, record, trained.features if table else None, shape)
     if not refitted and recorded is not None:

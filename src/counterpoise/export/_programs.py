@@ -29,6 +29,9 @@ class Deployed(nn.Module):
         affine: a and b, (C) each; None for logits alone.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         net: nn.Module,
@@ -101,7 +104,7 @@ def as_onnx(net: nn.Module, inputs: Tensor) -> tuple[bytes, float]:
             raise ValueError(f"ONNX has no such net: {_first_line(error)}") from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     found = session.run(names, {"input": inputs.numpy()})
-    return content, _compare(net(inputs)[0].numpy(), found[0], "ONNX")
+    return content, _compare(net(inputs)[0].numpy(), np.asarray(found[0]), "ONNX")
 
 
 def _program(net: nn.Module, inputs: Tensor) -> Any:

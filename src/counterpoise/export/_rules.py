@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -145,7 +146,7 @@ def _measured(
         [t[0] for t in tested],
         [t[1] for t in tested],
         scores=[t[2] for t in tested],
-        rows=[r.test_rows for r in records] if study.resampled else None,
+        rows=[cast(Ints, r.test_rows) for r in records] if study.resampled else None,
         shares=records[0].run["train_counts"],
     )
     over = f"{len(records)} seeds, {found.samples:,} test samples, at the training data's shares"

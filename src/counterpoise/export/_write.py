@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported.
+    """An export that was written.
 
     Attributes:
         folder: of the model.

@@ -90,7 +90,7 @@ def _onnx(folder: Path, content: Content, member: Content) -> Callable[[torch.Te
     session = onnxruntime.InferenceSession(
         files.read(folder / member["onnx"]), providers=["CPUExecutionProvider"]
     )
-    return lambda inputs: session.run(["logits"], {"input": inputs.numpy()})[0]
+    return lambda inputs: np.asarray(session.run(["logits"], {"input": inputs.numpy()})[0])
 
 
 def _classical(

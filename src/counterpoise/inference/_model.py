@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model says of some samples.
+    """Answers of a model for some samples.
 
     Attributes:
         names: of the samples: files, or rows.
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def columns(self) -> tuple[Column, ...] | None:
-        """What the cells of a table hold; None for other data."""
+        """The columns of a table, and what their cells hold; None for other data."""
         from counterpoise.data import Column
 
         rows = self.about["columns"]

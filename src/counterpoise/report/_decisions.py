@@ -63,7 +63,9 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         "metric": METRICS[_thresholds.chosen_by(study)].label,
         "rest": _said_of_rest(scores),
         "risk": _risk(best, own, beside),
-        "two": _thresholds.section(study, best.index, own, beside, other.label, chosen) if two else None,
+        "two": _thresholds.section(study, best.index, own, beside, other.label, chosen)
+        if two
+        else None,
     }
 
 

@@ -370,8 +370,9 @@ class _Training:
 
     def _cosine_scale(self) -> float:
         """Return what LDAM multiplies the logits of a cosine head with; 1 for other losses."""
-        ours = isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None
-        return float(self.loss.scale[0]) if ours else 1.0
+        if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
+            return float(self.loss.scale[0])
+        return 1.0
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:
