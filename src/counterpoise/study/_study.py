@@ -113,7 +113,7 @@ class Study:
 
     @property
     def columns(self) -> "tuple[Column, ...] | None":
-        """What the cells of a table hold; None for other data."""
+        """The columns of a table, and what their cells hold; None for other data."""
         return None if self.data_file is None else load_columns(self.folder)
 
     def samples(self, split: str) -> Kept | None:
