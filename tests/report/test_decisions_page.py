@@ -29,9 +29,7 @@ def section(path, name):
     tables = re.sub("<svg.*?</svg>", "", raw[0], flags=re.S)
     rows = [
         [re.sub(r"<[^>]*>", " ", c).strip() for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        for row in re.findall(
-            r"<tr[^>]*>(.*?)</tr>", re.sub("<svg.*?</svg>", "", raw[0], flags=re.S)
-        )
+        for row in re.findall(r"<tr[^>]*>(.*?)</tr>", tables)
     ]
     return re.sub(r"<[^>]*>", "", raw[0]), rows
 

@@ -254,17 +254,22 @@ def _said(label: str, by_seed: dict[int, _Scores], shares_alone: float) -> str:
         heat = float(np.mean([np.log(s.posterior.temperature) for s in by_seed.values()]))
         why = _reason(posterior, np.exp(heat))
         said = f"Take {label}'s probabilities {what}: as the net gives them, {why}; {change}"
-    elif after > (1 + _GAIN) * given:
+    elif (low := _compared(by_seed).difference.low) is not None and low > 0:
         least, state = min((corrected, "corrected alone"), (given, "as the net gives them"))
-        said = (
-            f"Take {label}'s probabilities {state} (log-loss {_nats(least)}): {what}, they are no "
-        )
-        said += f"better here, {change}"
+        said = f"Take {label}'s probabilities {state} (log-loss {_nats(least)}): {what}, they are "
+        said += f"worse here, {change}"
     else:
-        said = f"{label}'s probabilities may be taken as the net gives them: {what}, {change}"
+        said = f"{label}'s probabilities may be taken as the net gives them: {what}, {change}, "
+        said += "which is no more than seeds differ by"
     if min(given, corrected, after) >= shares_alone:
         said += f". The class shares alone, without looking at a sample, give {_nats(shares_alone)}"
     return f"{said}."
+
+
+def _compared(by_seed: dict[int, _Scores]) -> stats.PairedComparison:
+    """Compare the log-loss after correction and calibration with that before, seed by seed."""
+    before, after = ({seed: s.losses[k] for seed, s in by_seed.items()} for k in (0, 2))
+    return stats.compare_paired(before, after, higher_is_better=False)
 
 
 def _reason(posterior: Posterior, hot: float) -> str:
