@@ -173,7 +173,9 @@ def _said_of_rest(scores: dict[str, RuleScores]) -> str:
         f"At the probability below which {_LEFT_OUT:.0%} of the validation samples are, "
         f"{_share(sure.abstained)} of the test samples get none, and the error of the others is "
         f"{_share(sure.error)} {'instead of' if gains else 'and no less than the'} "
-        f"{_share(probable.error)}{'' if gains else ' of all'}."
+        f"{_share(probable.error)}{'' if gains else ' of all'}; of a class on average "
+        f"{_share(sure.balanced_accuracy)} still get theirs, instead of "
+        f"{_share(probable.balanced_accuracy)}."
     )
 
 
