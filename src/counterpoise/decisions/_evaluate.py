@@ -1,4 +1,4 @@
-"""What a rule comes to on test data, with intervals over seeds and samples."""
+"""Scores of a rule on test data, with intervals over seeds and samples."""
 
 from __future__ import annotations
 

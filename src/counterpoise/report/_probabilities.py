@@ -159,7 +159,8 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
         k: [percent(mean([s.errors[j] for s in by_seed.values()])) for j in (0, 1)]
         for k, by_seed in shown.items()
     }
-    scale = across([x for three in losses.values() for x in three if np.isfinite(x)], low=0.0)
+    known = [x for three in losses.values() for x in three if np.isfinite(x)]
+    scale = across(known, low=0.0, width=240)
     base = found[study.labels[0]]
     others = max(len(shown) - bool(base), 1)
     rows = []
