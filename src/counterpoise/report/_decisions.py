@@ -73,6 +73,7 @@ def section(
         "rare": None if rare is None else study.data["class_names"][rare],
         "sets": _said_of_sets(study, scores[_PROBABLE], rules[_PROBABLE]) if fitted else "",
         "fitted": fitted,
+        "alone": len(own) == 1,
         "seeds": len(own) if len(own) < len(best.records) else 0,
         "metric": METRICS[_thresholds.chosen_by(study)].label,
         "rest": _said_of_rest(scores),
@@ -158,8 +159,11 @@ def _said(study: Study, scores: dict[str, RuleScores], rare: int | None) -> str:
         said = (
             f"Choose the threshold of {name} by what a missed one costs: the most probable class "
             f"finds {_share(probable.recall[rare])} of them; {how} {_share(other[0].recall[rare])} "
-            f"are found, and {_share(other[0].precision[rare])} of the samples called {name} are."
+            f"are found"
         )
+        if precision := other[0].precision[rare]:
+            said += f", and {_share(precision)} of the samples called {name} are"
+        said += "."
     return said
 
 
