@@ -89,7 +89,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
         shape: of a sample.
         **what: missing (how many of the last runs are not there yet), failed (label, seed) -> why,
             collapsed (label, seed), test_each (test samples a class), facts (more of the data),
-            older (without what logits stand for).
+            older (without what logits stand for), held (whether there is a validation split).
     """
     plan = plan if plan.seeds else dataclasses.replace(plan, seeds=(0, 1, 2, 3, 4))
     folder.mkdir(exist_ok=True)
@@ -115,8 +115,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
             work.failed[name] = what["failed"][key]
         else:
             skill = 0.0 if key in what.get("collapsed", ()) else 1.0
-            older = what.get("older", False)
-            record.finish(*_run(work, name, plan, run, counts, targets, skill, older))
+            older, held = what.get("older", False), what.get("held", True)
+            record.finish(*_run(work, name, plan, run, counts, targets, skill, older, held))
     work.save()
     return folder
 
@@ -166,7 +166,7 @@ def _samples(targets, shape, rng):
     return np.repeat(noisy.astype(np.uint8)[:, None], shape[0], 1)
 
 
-def _run(work, name, plan, run, counts, targets, skill, older):
+def _run(work, name, plan, run, counts, targets, skill, older, held=False):
     """What `record.finish` takes: a folder, files and the scores."""
     folder = work.folder / streaming.RUNS / name
     folder.mkdir(exist_ok=True)
@@ -205,9 +205,10 @@ def _run(work, name, plan, run, counts, targets, skill, older):
     if not older:
         offset = np.log(counts).tolist() if run.variant.plain_loss == "logit_adjusted" else []
         found["link"] = {"offset": offset} if offset else {}
-        held = np.repeat(np.arange(len(counts)), counts // 8 + 1)
-        kept["validation_logits"] = _logits(run.variant, held, len(counts), skill, rng)
-        kept["validation_targets"] = held
+    if held and not older:
+        true = np.repeat(np.arange(len(counts)), counts // 8 + 1)
+        kept["validation_logits"] = _logits(run.variant, true, len(counts), skill, rng)
+        kept["validation_targets"] = true
     contents = {
         "history.jsonl": record.to_jsonl(history),
         "predictions.npz": record.npz(**kept),

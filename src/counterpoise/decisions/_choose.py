@@ -20,7 +20,7 @@ def threshold_for_recall(p: npt.ArrayLike, targets: npt.ArrayLike, k: int, recal
     higher with a probability of at least m / (n + 1), so that r holds on average over validation
     splits on new samples, also where the class occurs more or less often. On one split it scatters
     about it, with the standard deviation :math:`\sqrt{r (1 - r) / (n + 2)}`. In a `Rule` it holds
-    for a class that is the only one with a threshold.
+    for a class that is the only one with a threshold, without `abstain`.
 
     Source: the order statistic of split conformal prediction, Vovk 2012, arXiv 1209.2673, section
     2.

@@ -103,8 +103,8 @@ def reliability(
     Example:
         >>> import numpy as np
         >>> count, sure, right = reliability(np.array([[0.9, 0.1], [0.94, 0.06]]), np.array([0, 1]))
-        >>> count[13:].tolist(), sure[13], right[13]
-        ([1.0, 1.0], 0.9, 1.0)
+        >>> count[13:].tolist(), float(sure[13]), float(right[14])
+        ([1.0, 1.0], 0.9, 0.0)
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
     w = np.ones(len(right)) if weights is None else weights

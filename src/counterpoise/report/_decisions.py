@@ -1,6 +1,6 @@
 """The section on decisions: rules for a class, sets, and what leaving samples out gains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from counterpoise.decisions import (
     samples_needed,
 )
 from counterpoise.findings import best_variant
+from counterpoise.probabilities import Posterior
 from counterpoise.registry import METRICS
 from counterpoise.report import _thresholds
 from counterpoise.report._numbers import NONE, percent
@@ -25,9 +26,11 @@ from counterpoise.study import Study
 from counterpoise.text import listed
 
 Floats = npt.NDArray[np.float64]
+Posteriors = Mapping[str, Mapping[int, Posterior]]
 _COVERAGE = 0.9  # of the sets
 _LEFT_OUT = 0.1  # of the samples, by the rule that leaves some out
 _RESAMPLES = 500
+_MOST = 50_000_000  # probabilities of a variant's seeds: of more, the first seeds are taken
 _KEPT = np.linspace(0.02, 1, 50)
 _KEPT_IN_TABLE = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _ROUNDING = 1e-9
@@ -35,20 +38,30 @@ _STUDY, _PROBABLE = "highest score, by which the variants were compared", "most 
 _SURE = f"most probable class, none for the least certain {_LEFT_OUT:.0%}"
 
 
-def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None:
-    """Return the section on the variant to use, beside another; None where nothing is known."""
+def section(
+    study: Study, variants: Sequence[Entry], posteriors: Posteriors
+) -> dict[str, object] | None:
+    """Return the section on the variant to use, beside another; None where nothing is known.
+
+    Args:
+        study: the study.
+        variants: all of them.
+        posteriors: by label and seed, those of `_probabilities.section`.
+    """
     by_label = {v.label: v for v in variants}
     best, other = by_label[best_variant(study)], variants[0]
     if other is best and study.best:
         other = by_label[study.best]
-    own, beside = ([m for r in v.records if (m := of_run(r)) is not None] for v in (best, other))
+    values = sum(study.data["test_counts"]) * len(study.data["class_names"])
+    most = max(1, _MOST // values)
+    own = _read(best, posteriors, most)
     if not own:
         return None
-    beside = [] if other is best else beside
+    beside = [] if other is best else _read(other, posteriors, most)
     two, fitted = len(study.data["class_names"]) == 2, all(len(m.held) for m in own)
     chosen = [_thresholds.choose_threshold(study, m) for m in own] if two and fitted else []
     rules = _rules(study, own, chosen, fitted)
-    drawn = [r.test_rows for r in best.records if r.test_rows is not None]
+    drawn = [m.rows for m in own if m.rows is not None]
     rows = drawn if study.resampled else None
     scores = {words: _evaluated(each, own, rows) for words, each in rules.items()}
     rare = _thresholds.rare_class(study) if two else None
@@ -60,6 +73,8 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         "rare": None if rare is None else study.data["class_names"][rare],
         "sets": _said_of_sets(study, scores[_PROBABLE], rules[_PROBABLE]) if fitted else "",
         "fitted": fitted,
+        "alone": len(own) == 1,
+        "seeds": len(own) if len(own) < len(best.records) else 0,
         "metric": METRICS[_thresholds.chosen_by(study)].label,
         "rest": _said_of_rest(scores),
         "risk": _risk(best, own, beside),
@@ -67,6 +82,12 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         if two
         else None,
     }
+
+
+def _read(variant: Entry, posteriors: Posteriors, most: int) -> list[RunProbabilities]:
+    known = posteriors.get(variant.label, {})
+    records = [r for r in variant.records if r.seed in known][:most]
+    return [m for r in records if (m := of_run(r, known[r.seed])) is not None]
 
 
 def _rules(
@@ -138,8 +159,11 @@ def _said(study: Study, scores: dict[str, RuleScores], rare: int | None) -> str:
         said = (
             f"Choose the threshold of {name} by what a missed one costs: the most probable class "
             f"finds {_share(probable.recall[rare])} of them; {how} {_share(other[0].recall[rare])} "
-            f"are found, and {_share(other[0].precision[rare])} of the samples called {name} are."
+            f"are found"
         )
+        if precision := other[0].precision[rare]:
+            said += f", and {_share(precision)} of the samples called {name} are"
+        said += "."
     return said
 
 
@@ -153,7 +177,9 @@ def _said_of_rest(scores: dict[str, RuleScores]) -> str:
         f"At the probability below which {_LEFT_OUT:.0%} of the validation samples are, "
         f"{_share(sure.abstained)} of the test samples get none, and the error of the others is "
         f"{_share(sure.error)} {'instead of' if gains else 'and no less than the'} "
-        f"{_share(probable.error)}{'' if gains else ' of all'}."
+        f"{_share(probable.error)}{'' if gains else ' of all'}; of a class on average "
+        f"{_share(sure.balanced_accuracy)} still get theirs, instead of "
+        f"{_share(probable.balanced_accuracy)}."
     )
 
 

@@ -72,7 +72,7 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
         histories = {v.label: rows for v in ran if all(rows := [r.history for r in v.records])}
         yield f"training_{key}", plots.training_curves(histories, key, ylabel=words)
     yield "reliability", plots.reliability({v.label: pooled_bins(v) for v in ran})
-    calibrated = {v.label: bins for v in ran if (bins := calibrated_bins(v))}
+    calibrated = {v.label: bins for v in ran if (bins := calibrated_bins(v, len(ran)))}
     if calibrated:
         yield "reliability_calibrated", plots.reliability(calibrated)
     for v in ran:

@@ -122,7 +122,8 @@ def _sections(
         "curves": _learning.curves(variants, study.plan.metric),
         "reliability": [] if probabilities else _learning.reliability(variants),
         "probabilities": probabilities,
-        "decisions": _decisions.section(study, variants) if probabilities else None,
+        "decisions": probabilities
+        and _decisions.section(study, variants, probabilities["posteriors"]),
         "older": _probabilities.OLDER,
         "adjustment": _story.adjustment(study, variants),
         "flow": _learning.flow(variants),

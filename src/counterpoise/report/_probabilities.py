@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from counterpoise import metrics, stats
 from counterpoise.findings import IGNORANT, best_variant
-from counterpoise.probabilities import Link, Method, Posterior
+from counterpoise.probabilities import Link, Posterior
 from counterpoise.report._numbers import MINUS, NONE, count, mean, percent, short
 from counterpoise.report._panels import calibration
 from counterpoise.report._strips import across, axis, change
@@ -19,6 +20,7 @@ from counterpoise.study import Record, Study
 Floats = npt.NDArray[np.float64]
 Bins = tuple[Floats, Floats, Floats, Floats]
 _FEWEST = 10  # samples of a bin: with fewer its accuracy is too uncertain
+_MOST = 60_000_000  # logits of validation splits to fit posteriors on
 _GAIN = 0.01  # of the log-loss: less is none
 _OFF = 0.01  # of a class's share: less is none
 _LOG = 0.1  # of an offset
@@ -40,14 +42,16 @@ class RunProbabilities:
         weights: with which the test samples have the training data's class shares, (N).
         validation_logits: the same of the validation split; of no samples where there is none.
         validation_targets: the same.
+        rows: positions of the test samples, as in `Record.predictions`, or None.
     """
 
     posterior: Posterior
-    logits: Floats
+    logits: npt.NDArray[np.floating]
     targets: npt.NDArray[np.int64]
     weights: Floats
-    validation_logits: Floats
+    validation_logits: npt.NDArray[np.floating]
     validation_targets: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64] | None
 
     @cached_property
     def p(self) -> Floats:
@@ -60,24 +64,29 @@ class RunProbabilities:
         return np.exp(self.posterior(self.validation_logits))
 
 
-def of_run(record: Record, method: Method = "auto") -> RunProbabilities | None:
+def of_run(record: Record, posterior: Posterior | None = None) -> RunProbabilities | None:
     """Return a run's probabilities, which nobody keeps but the caller; None of an older version.
 
-    A reference weighs its classes to be balanced; no formula is known for more.
+    Args:
+        record: the run; a reference weighs its classes to be balanced, and no formula is known for
+            more.
+        posterior: of the run, where it is known; None to fit it.
     """
     once = replace(record)  # what it reads is let go of with it
-    posterior = _of_reference(once) if _is_reference(record) else once.posterior(method)
+    if posterior is None:
+        posterior = _of_reference(once) if _is_reference(record) else once.posterior()
     if posterior is None:
         return None
     kept, train = once.predictions, posterior.train_counts
     targets = kept["test_targets"].astype(np.int64)
     return RunProbabilities(
         posterior,
-        kept["test_logits"].astype(np.float64),
+        kept["test_logits"],
         targets,
         metrics.share_weights(targets, train),
-        kept.get("validation_logits", np.zeros((0, len(train)))).astype(np.float64),
+        kept.get("validation_logits", np.zeros((0, len(train)))),
         kept.get("validation_targets", np.zeros(0)).astype(np.int64),
+        kept.get("test_rows"),
     )
 
 
@@ -132,14 +141,17 @@ def _binned(p: Floats, made: RunProbabilities) -> Bins:
     return *metrics.reliability(p, made.targets, made.weights), samples
 
 
-def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None:
-    """Return the section; None where no run has what it needs."""
+def section(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return the section; None where no run has what it needs.
+
+    "posteriors" are by label and seed those that were fitted.
+    """
     by_label = {v.label: v.records for v in variants}
-    found = {label: _scores(records) for label, records in by_label.items()}
-    if not any(found.values()):
-        return None
     for label in study.reference_labels:
-        found[label] = _scores([r for r in study.references if r.label == label])
+        by_label[label] = tuple(r for r in study.references if r.label == label)
+    found = {label: _scores(few(records, len(by_label))) for label, records in by_label.items()}
+    if not any(found[v.label] for v in variants):
+        return None
     shown = {label: by_seed for label, by_seed in found.items() if by_seed}
     index = {v.label: v for v in variants}
     losses = {k: [_mean(by_seed, j) for j in range(3)] for k, by_seed in shown.items()}
@@ -147,7 +159,8 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         k: [percent(mean([s.errors[j] for s in by_seed.values()])) for j in (0, 1)]
         for k, by_seed in shown.items()
     }
-    scale = across([x for three in losses.values() for x in three if np.isfinite(x)], low=0.0)
+    known = [x for three in losses.values() for x in three if np.isfinite(x)]
+    scale = across(known, low=0.0, width=240)
     base = found[study.labels[0]]
     others = max(len(shown) - bool(base), 1)
     rows = []
@@ -180,8 +193,18 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         ],
         "same": _same_shares(study),
         "together": others > 1,
-        "fitted_on": _fitted_on([s for by_seed in shown.values() for s in by_seed.values()]),
+        "fitted_on": _fitted_on(study, found[wanted] or next(iter(shown.values()))),
+        "posteriors": {
+            label: {seed: s.posterior for seed, s in by_seed.items()}
+            for label, by_seed in found.items()
+        },
     }
+
+
+def few(records: Sequence[Record], rows: int) -> Sequence[Record]:
+    """Return the runs whose posteriors can be fitted in minutes: of ever so many classes, two."""
+    held = (records[0].run.get("validation") or {}).get("support", ()) if records else ()
+    return records[: max(2, _MOST // max(rows * sum(held) * len(held), 1))]
 
 
 def _scores(records: Sequence[Record]) -> dict[int, _Scores]:
@@ -232,17 +255,22 @@ def _said(label: str, by_seed: dict[int, _Scores], shares_alone: float) -> str:
         heat = float(np.mean([np.log(s.posterior.temperature) for s in by_seed.values()]))
         why = _reason(posterior, np.exp(heat))
         said = f"Take {label}'s probabilities {what}: as the net gives them, {why}; {change}"
-    elif after > (1 + _GAIN) * given:
+    elif (low := _compared(by_seed).difference.low) is not None and low > 0:
         least, state = min((corrected, "corrected alone"), (given, "as the net gives them"))
-        said = (
-            f"Take {label}'s probabilities {state} (log-loss {_nats(least)}): {what}, they are no "
-        )
-        said += f"better here, {change}"
+        said = f"Take {label}'s probabilities {state} (log-loss {_nats(least)}): {what}, they are "
+        said += f"worse here, {change}"
     else:
-        said = f"{label}'s probabilities may be taken as the net gives them: {what}, {change}"
+        said = f"{label}'s probabilities may be taken as the net gives them: {what}, {change}, "
+        said += "which is no more than seeds differ by"
     if min(given, corrected, after) >= shares_alone:
         said += f". The class shares alone, without looking at a sample, give {_nats(shares_alone)}"
     return f"{said}."
+
+
+def _compared(by_seed: dict[int, _Scores]) -> stats.PairedComparison:
+    """Compare the log-loss after correction and calibration with that before, seed by seed."""
+    before, after = ({seed: s.losses[k] for seed, s in by_seed.items()} for k in (0, 2))
+    return stats.compare_paired(before, after, higher_is_better=False)
 
 
 def _reason(posterior: Posterior, hot: float) -> str:
@@ -273,11 +301,14 @@ def _same_shares(study: Study) -> bool:
     return bool(np.abs(train / train.sum() - test / test.sum()).max() < _OFF)
 
 
-def _fitted_on(scores: Sequence[_Scores]) -> str:
-    fitted = sorted({s.posterior.samples for s in scores})
-    if not fitted[-1]:
-        return "Without a validation split to calibrate on, calibrated is corrected alone."
-    return f"Calibrated on {count(fitted[-1], 'validation sample')} of each seed."
+def _fitted_on(study: Study, by_seed: dict[int, _Scores]) -> str:
+    fitted = max(s.posterior.samples for s in by_seed.values())
+    said = "Without a validation split to calibrate on, calibrated is corrected alone."
+    if fitted:
+        said = f"Calibrated on {count(fitted, 'validation sample')} of each seed."
+    if len(by_seed) < len(study.plan.seeds) and study.finished:
+        said += f" Of so many classes, the first {len(by_seed)} seeds are looked at."
+    return said
 
 
 def _pooled(by_seed: dict[int, _Scores], which: int) -> Bins:
@@ -291,9 +322,9 @@ def _pooled(by_seed: dict[int, _Scores], which: int) -> Bins:
     return total, confidence, right, samples.sum(0)
 
 
-def calibrated_bins(variant: Entry) -> tuple[Floats, Floats, Floats] | None:
+def calibrated_bins(variant: Entry, rows: int) -> tuple[Floats, Floats, Floats] | None:
     """Return samples, confidence and accuracy of each bin after calibration; None without."""
-    by_seed = _scores(variant.records)
+    by_seed = _scores(few(variant.records, rows))
     if not by_seed:
         return None
     _, confidence, right, samples = _pooled(by_seed, 1)
