@@ -228,3 +228,14 @@ def test_wrong_use_is_told():
         move_prior(np.zeros((1, 2)), [1, 1], [1, 1, 1])
     with pytest.raises(ValueError, match="without gamma and poly"):
         Link(margin=(1.0,), gamma=(1.0,))
+
+
+def test_what_is_affine_is_the_same_as_softmax():
+    z, t, _ = drawn(300)
+    link = Link(scale=(1.0, 0.5, 0.2), offset=(0.0, 1.0, 2.0), weight=(1.0, 2.0, 3.0))
+    made = Posterior.fit(
+        z, t, link=link, seen_counts=[1, 1, 1], train_counts=[9, 5, 0], method="vector"
+    )
+    a, b = made.affine()
+    np.testing.assert_allclose(log_softmax(a * z + b, axis=1), made(z), atol=1e-12)
+    assert Posterior(Link(gamma=(2.0,)), (1.0, 1.0), (1.0, 1.0)).affine() is None

@@ -185,6 +185,7 @@ def test_images_are_read_as_they_were(monkeypatch):
     ("settings", "words"),
     [
         ({"loss": "ldam+drw"}, "margins"),
+        ({"loss": "ldam", "sampler": "progressive"}, "margins"),
         ({"loss": "focal", "loss_settings": {"gamma": 2}}, ""),
         ({"loss": lambda counts: nn.CrossEntropyLoss()}, ""),
         ({"sampler": "progressive", "loss": "weighted"}, "changed"),
@@ -193,13 +194,15 @@ def test_images_are_read_as_they_were(monkeypatch):
     ],
 )
 def test_every_kind_of_setting_trains(rare, settings, words):
-    X, y = rare[0][1400:], rare[1][1400:]
+    X, y = rare[0][1000:], rare[1][1000:]
     model = BalancedClassifier(**QUICK | {"epochs": 8} | settings).fit(X, y)
     assert words in model.posterior_.link.approximate
     assert bool(model.posterior_.link.approximate) == bool(words)
     assert (model.posterior_.samples > 0) == ("validation" not in settings)
     assert log_loss(y, model.predict_proba(X)) < log_loss(y, np.full(len(y), y.mean()))
     assert len(model.history_) == model.n_iter_ + 1 == 9
+    cosines = any(type(m).__name__ == "NormedLinear" for m in model.net_.modules())
+    assert cosines == str(settings.get("loss")).startswith("ldam")
 
 
 @pytest.mark.parametrize(

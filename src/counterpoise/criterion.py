@@ -77,14 +77,15 @@ class Criterion:
         """Whether the net's last layer must give cosines (`net.with_cosine_head`)."""
         return isinstance(self.inner, losses.LDAMLoss)
 
-    def scaled(self, logits: Tensor) -> Tensor:
-        """Return logits on the scale on which they are log-probabilities, (N, C)."""
+    @property
+    def cosine_scale(self) -> float:
+        """The factor that makes log-probabilities of a cosine head's logits; 1 for other heads."""
         if self.needs_cosine_head and self.inner.scale is not None:
-            return logits * self.inner.scale.cpu()
-        return logits
+            return float(self.inner.scale[0])
+        return 1.0
 
     def link(self) -> dict[str, Any]:
-        """Return the parameters of `probabilities.Link` for logits that are `scaled`."""
+        """Return the parameters of `probabilities.Link` for logits times `cosine_scale`."""
         found = losses.link_parameters(self.inner)
         if self.needs_cosine_head:
             found.pop("scale", None)

@@ -58,7 +58,8 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
     validation split,
 
     .. math::
-        \log p(y \mid x) = \ell_y(z / T) + \log \pi_y - \log \pi^\text{seen}_y + b_y + \text{const}
+        \log p(y \mid x) = \ell_y(z / T)
+        + \kappa \, (\log \pi_y - \log \pi^\text{seen}_y - \log w_y) + b_y + \text{const}
 
     `predict` is the class with the largest logit. Under a loss that balances, as the default does,
     it is the class that is probable if all occurred equally often, so that rare ones are found. The
@@ -277,7 +278,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         self.history_ = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         self.prior_ = torch.bincount(every.targets, weights, minlength=classes).numpy()
         self._ours = all(isinstance(w, str) and ":" not in w for w in (self.model, self.norm))
-        self._scale = made.scaled(torch.ones(1, classes)).numpy().astype(np.float64)
+        self._scale = made.cosine_scale
         self.posterior_ = Posterior.fit(
             self._logits_of(on.inputs) if len(on) else np.empty((0, classes)),
             on.targets.numpy(),

@@ -8,7 +8,7 @@ from counterpoise.data._encoder import TableEncoder, encoded
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
-from counterpoise.data._hold_out import draw_test, split_validation
+from counterpoise.data._hold_out import draw_test, joined, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
@@ -46,6 +46,7 @@ __all__ = [
     "groups_of",
     "imbalance_counts",
     "install_debian_package",
+    "joined",
     "load",
     "make_imbalanced",
     "open_unstored",

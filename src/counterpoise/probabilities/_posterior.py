@@ -20,7 +20,8 @@ Method = Literal["auto", "temperature", "vector", "isotonic", "none"]
 METHODS: tuple[str, ...] = get_args(Method)
 _LEAST = 1e-6  # of a probability after isotonic regression, which may be 0
 _HOTTEST = 5.0  # of |log temperature|
-_STEP = 1e-4  # of it, for its derivative
+_WIDTHS = (0.25, 1.0)  # of the priors of log temperature and κ
+_STEP = 1e-4  # of log temperature, for its derivative
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,21 @@ class Posterior:
     r"""Probabilities of the classes, from the logits of a net.
 
     .. math::
-        \log p(y \mid x) = \ell_y(z / T) + \log \pi_y - \log \pi^\text{seen}_y + b_y + \text{const}
+        \log p(y \mid x) = \ell_y(z / T)
+        + \kappa \, (\log \pi_y - \log \pi^\text{seen}_y - \log w_y) + b_y + \text{const}
 
-    with the logits z, the log-posterior ℓ of the loss (`Link`), the class shares π of the training
-    data, those that the sampler showed the loss, and temperature T and biases b, which are fitted
-    on validation data (`fit`).
+    with the logits z, the log-posterior ℓ of the loss (`Link`) without its class weights w, the
+    class shares π of the training data, and those that the sampler showed the loss. κ = 1 undoes
+    weights and sampler, as is exact where the net minimizes the expected loss; one that separates
+    its training samples answers as if there were none, κ = 0 (Byrd and Lipton 2019, arXiv
+    1812.03372). Temperature T, κ and biases b are fitted on validation data (`fit`).
 
     Attributes:
         link: what the loss makes the logits stand for.
         seen_counts: samples of each class as the loss saw them, (C).
         train_counts: samples of each class in the training data, (C): the prior of the result.
         temperature: T.
+        undone: κ.
         bias: b, (C); empty for none.
         curves: of isotonic regression, for each class the probabilities before and after; empty for
             none.
@@ -58,6 +63,7 @@ class Posterior:
     seen_counts: tuple[float, ...]
     train_counts: tuple[float, ...]
     temperature: float = 1.0
+    undone: float = 1.0
     bias: tuple[float, ...] = ()
     curves: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = field(default=(), repr=False)
     method: str = "none"
@@ -74,17 +80,20 @@ class Posterior:
         train_counts: Counts,
         method: Method = "auto",
     ) -> Posterior:
-        r"""Fit temperature and biases on validation data, by maximum posterior likelihood.
+        r"""Fit temperature, κ and biases on validation data, by maximum a posteriori likelihood.
 
         .. math::
-            \min_{T, b} \; -\sum_i \log p(t_i \mid x_i) + \tfrac12 (\log T)^2
-            + \tfrac12 \sum_y b_y^2
+            \min_{T, \kappa, b} \; -\sum_i \log p(t_i \mid x_i) + 8 \, (\log T)^2
+            + \tfrac12 (1 - \kappa)^2 + \tfrac12 \sum_y b_y^2, \qquad 0 \le \kappa \le 1
 
-        The two last terms keep T near 1 and b near 0 where a class has a few samples only.
+        The last terms are normal priors, of the standard deviation ¼ for log T and 1 for the
+        others, which keep T and κ near 1 and b near 0 where there are few samples, and a net
+        without an error on them from being called certain.
 
         Sources: temperature and vector scaling, Guo et al. 2017, arXiv 1706.04599; biases beside a
         temperature, Alexandari et al. 2020, arXiv 1901.06852; isotonic regression of one class
-        against the rest, Zadrozny and Elkan 2002, with scikit-learn.
+        against the rest, Zadrozny and Elkan 2002, with scikit-learn. The priors' widths are those
+        of the lowest log-loss in benchmarks/probabilities.py.
 
         Args:
             logits: of validation data that were not trained on, (N, C); N may be 0.
@@ -92,7 +101,7 @@ class Posterior:
             link: of the loss.
             seen_counts: samples of each class as the loss saw them, (C): the sampler's.
             train_counts: samples of each class in the training data, (C).
-            method: "temperature"; "vector" for biases as well; "isotonic", a curve
+            method: "temperature", for T and κ; "vector" for biases as well; "isotonic", a curve
                 for each class, which needs hundreds of samples of it; "none"; or "auto",
                 "temperature" for an exact link and else "vector".
 
@@ -134,10 +143,26 @@ class Posterior:
             log_p = np.log(p / p.sum(1, keepdims=True))
         return log_p if prior is None else move_prior(log_p, self.train_counts, prior)
 
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Return a and b, (C) each, if the probabilities are softmax(a z + b); None if not."""
+        link, classes = self.link, len(self.train_counts)
+        if any(link.gamma) or link.poly or any(link.margin) or self.curves:
+            return None
+        b = self.undone * self._effect()
+        for values in filter(len, (link.offset, self.bias)):
+            b = b + np.array(values)
+        return np.array(link.scale or np.ones(classes)) / self.temperature, b
+
     def _log_p(self, logits: npt.ArrayLike) -> Floats:
-        log_p = self.link.log_posterior(logits, self.temperature)
-        log_p = move_prior(log_p, self.seen_counts, _filled(self.train_counts))
-        return log_softmax(log_p + np.array(self.bias), axis=1) if self.bias else log_p
+        log_p = replace(self.link, weight=()).log_posterior(logits, self.temperature)
+        bias = np.array(self.bias) if self.bias else 0.0
+        return log_softmax(log_p + self.undone * self._effect() + bias, axis=1)
+
+    def _effect(self) -> Floats:
+        """Return what is to be added to undo weights and sampler, (C)."""
+        classes = len(self.train_counts)
+        found = log_shares(self.train_counts, classes) - log_shares(self.seen_counts, classes)
+        return found - np.log(self.link.weight) if self.link.weight else found
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Posterior:
@@ -151,6 +176,7 @@ class Posterior:
             seen,
             train,
             float(content["temperature"]),
+            float(content["undone"]),
             bias,
             curves,
             str(content["method"]),
@@ -162,30 +188,27 @@ class Posterior:
         return {**vars(self), "link": self.link.to_json()}
 
 
-def _filled(counts: tuple[float, ...]) -> Floats:
-    """Return counts in which an empty class counts as the rarest of the others."""
-    return np.exp(log_shares(counts, len(counts)))
-
-
 def _scaled(plain: Posterior, z: Floats, t: npt.NDArray[np.int64], biases: bool) -> Posterior:
-    """Return a posterior with the temperature and biases that fit best."""
-    row, classes = np.arange(len(t)), z.shape[1]
+    """Return a posterior with the temperature, κ and biases that fit best."""
+    effect, row, classes = plain._effect(), np.arange(len(t)), z.shape[1]
+    width = np.r_[_WIDTHS, np.ones(classes * biases)]
 
     def at(x: Floats) -> Posterior:
-        bias = tuple(x[1:].tolist()) if biases else ()
-        return replace(plain, temperature=float(np.exp(x[0])), bias=bias)
+        bias = tuple(x[2:].tolist()) if biases else ()
+        return replace(plain, temperature=float(np.exp(x[0])), undone=1 + float(x[1]), bias=bias)
 
     def cost(x: Floats) -> tuple[float, Floats]:
         log_p, slope, step = at(x)._log_p(z), np.zeros_like(x), np.zeros_like(x)
         step[0] = _STEP
         up, down = (-at(x + e)._log_p(z)[row, t].sum() for e in (step, -step))
-        slope[0] = (up - down) / (2 * _STEP)
-        if biases:
-            slope[1:] = np.exp(log_p).sum(0) - np.bincount(t, minlength=classes)
-        return float(-log_p[row, t].sum() + 0.5 * (x**2).sum()), slope + x
+        off = np.exp(log_p).sum(0) - np.bincount(t, minlength=classes)
+        slope[0], slope[1] = (up - down) / (2 * _STEP), off @ effect
+        slope[2:] = off if biases else 0
+        prior = 0.5 * ((x / width) ** 2).sum()
+        return float(prior - log_p[row, t].sum()), slope + x / width**2
 
-    bounds = [(-_HOTTEST, _HOTTEST), *[(None, None)] * (classes * biases)]
-    found = minimize(cost, np.zeros(1 + classes * biases), jac=True, bounds=bounds)
+    bounds = [(-_HOTTEST, _HOTTEST), (-1, 0), *[(None, None)] * (classes * biases)]
+    found = minimize(cost, np.zeros(len(bounds)), jac=True, bounds=bounds)
     return at(found.x)
 
 

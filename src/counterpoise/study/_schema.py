@@ -80,6 +80,8 @@ def check_run(path: Path, run: Content, classes: int) -> None:
             _need(path, run[kind], _of_scores(classes))
     if "devices" in run:
         _need(path, run, {"devices": _list(_count)})
+    if "cosine_scale" in run:
+        _need(path, run, {"cosine_scale": _number})
     if "link" in run:
         _need(path, run, {"link": _mapping()})
     if run.get("tau") is not None:

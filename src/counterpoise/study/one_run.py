@@ -100,14 +100,12 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     skops would write it without pickle, but as other bytes each time, and asks to trust types that
     it does not know; a fit takes seconds, and the record says all that it was made with.
     """
-    from counterpoise import classical  # no other run needs what it imports
+    from counterpoise import classical
 
     begin, final = time.perf_counter(), spec.stage == "final"
-    model = classical.make(spec.variant.model, spec.settings, spec.seed)
-    read = _read_data(job, spec.validation)
-    splits, train = read.splits, read.splits["train"]
-    classical.fit(model, train.inputs, train.targets)
-    counts = torch.bincount(train.targets, minlength=job.num_classes)
+    model, read = fit_classical(job, spec)
+    splits = read.splits
+    counts = torch.bincount(splits["train"].targets, minlength=job.num_classes)
     wanted = ("validation", "test") if final else ("validation",)
     logits = {
         name: classical.log_probabilities(model, splits[name].inputs, job.num_classes)
@@ -121,6 +119,16 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
+
+
+def fit_classical(job: Job, spec: ClassicalSpec) -> "tuple[object, _Read]":
+    """Return a fitted classical model, and the data that it was fitted on."""
+    from counterpoise import classical  # no other run needs what it imports
+
+    model, read = classical.make(spec.variant.model, spec.settings, spec.seed), None
+    read = _read_data(job, spec.validation)
+    classical.fit(model, read.splits["train"].inputs, read.splits["train"].targets)
+    return model, read
 
 
 class _Read(NamedTuple):
@@ -147,6 +155,8 @@ def _read_data(job: Job, validation: float) -> _Read:
         train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
         splits |= {"train": train, "test": test}
         rows["test_rows"] = positions.numpy()
+    if job.spec.stage == "refit" and "validation" in splits:
+        splits["train"] = data.joined(splits["train"], splits.pop("validation"))
     if validation and "validation" not in splits:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
@@ -308,8 +318,12 @@ class _Training:
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test split is for the final runs."""
         counts = torch.bincount(self.splits["train"].targets, minlength=self.num_classes).tolist()
-        wanted = ("validation", "test") if final else ("validation",)
-        logits = {name: self._logits(name).numpy() for name in wanted if name in self.splits}
+        wanted = {"final": ("validation", "test"), "tuning": ("validation",), "refit": ()}
+        logits = {
+            name: self._logits(name).numpy()
+            for name in wanted[self.spec.stage]
+            if name in self.splits
+        }
         kept, scores = _score(self.splits, logits, counts, self.seen_counts)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
@@ -318,19 +332,19 @@ class _Training:
             "link": self.criterion.link(),
             **scores,
         }
-        if not final:
+        if self.criterion.needs_cosine_head:
+            found["cosine_scale"] = self.criterion.cosine_scale
+        if self.spec.stage == "tuning":
             return {}, found
-        return {
-            "predictions.npz": record.npz(**kept, **self.rows),
-            "weights.safetensors": record.tensors(train.full_state(self.net)),
-            **self.features,
-        }, found
+        weights = {"weights.safetensors": record.tensors(train.full_state(self.net))}
+        predicted = {"predictions.npz": record.npz(**kept, **self.rows)} if final else {}
+        return {**predicted, **weights, **self.features}, found
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
         inputs = self.splits[name].inputs
         logits = train.predict_logits(self.net, inputs, shared=self.number > 1).float()
-        return self.criterion.scaled(logits)
+        return logits * self.criterion.cosine_scale
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:
