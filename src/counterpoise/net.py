@@ -1,5 +1,8 @@
 """The net of a run, made by the plan's names of model and norm."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +12,10 @@ from counterpoise.registry import resolve
 _NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.ALL
 
 
-def build(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+Word = str | Callable[..., Any]  # or the function that makes it
+
+
+def build(model: Word, norm: Word, shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """Return the net that a plan's words mean, for samples of a shape."""
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"

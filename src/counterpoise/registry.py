@@ -6,7 +6,7 @@ and one row here. Whatever has no row can be named as `package.module:name`.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -318,12 +318,13 @@ METRICS: dict[str, Metric] = {
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.margin)  # a plan's `metric`
 
 
-def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """Return the entry of a table, or the object that `package.module:name` names.
+def resolve(kind: str, name: str | Callable[..., Any], table: Mapping[str, Any]) -> Any:
+    """Return the entry of a table, the object that `package.module:name` names, or a callable.
 
     Args:
         kind: the kind of object, for the error message, such as "loss".
-        name: a key of the table, or `package.module:name`; modules in the current folder count.
+        name: a key of the table, or `package.module:name`; modules in the current folder count;
+            or a callable, which is returned itself.
         table: the entries by name.
 
     Raises:
@@ -335,6 +336,8 @@ def resolve(kind: str, name: str, table: Mapping[str, Any]) -> Any:
         >>> resolve("number", "math:pi", {}) > 3
         True
     """
+    if not isinstance(name, str) and callable(name):
+        return name
     if name in table:
         return table[name]
     if ":" in name:

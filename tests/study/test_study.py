@@ -234,7 +234,7 @@ def test_deferred_weights_set_in_after_the_planned_share_of_the_epochs(tmp_path)
     )
     work = prepared(late, tmp_path)
     made = one_run._Training(work.job(work.names("final")[0]))
-    (schedule,) = made.each_epoch
+    (schedule,) = made.criterion.each_epoch
     for epoch in range(10):
         schedule.set_epoch(epoch)
         weight = effective_number_weights(made.seen_counts) if epoch >= 6 else torch.ones(10)

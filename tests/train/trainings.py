@@ -72,6 +72,11 @@ def drw(loss):
 # 70 samples in batches of 17 end with one of 2; of 16, with one of 6.
 TRAININGS = {
     "focal": {"loss": losses.FocalLoss(2.0, alpha=WEIGHT), "size": 17, "clip_norm": 0.1},
+    "weighted samples": {
+        "loss": losses.FocalLoss(2.0, alpha=WEIGHT),
+        "size": 17,
+        "sample_weight": torch.linspace(0.1, 3, 70),
+    },
     "ignored": {
         "loss": losses.AdjustedCrossEntropyLoss(weight=WEIGHT, ignore_index=1),
         "size": 5,

@@ -13,6 +13,7 @@ from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
+from counterpoise.data._sample_reader import SampleReader
 from counterpoise.data._standardizer import Standardizer
 from counterpoise.data._unseen import Batch, Unseen, read_unseen
 from counterpoise.data._unstored import Unstored
@@ -26,6 +27,7 @@ __all__ = [
     "Column",
     "DataNotFound",
     "Rows",
+    "SampleReader",
     "Samples",
     "Split",
     "Splits",

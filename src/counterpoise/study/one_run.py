@@ -14,16 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoise import data, files, losses, probe, samplers, train
+from counterpoise import criterion, data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
 from counterpoise.net import build, check_logits, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
-from counterpoise.study._following import Following
 from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Progress, Waiting
-from counterpoise.study.settings import Variant
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
@@ -219,8 +217,17 @@ class _Training:
             seed=spec.seed,
             num_classes=self.num_classes,
         )
-        self.each_epoch: list[train.HasEpoch] = []
-        self.loss = self._make_loss(spec.variant)
+        variant = spec.variant
+        self.criterion = criterion.build(
+            variant.plain_loss,
+            variant.settings,
+            self.sampler.seen_counts,
+            epochs=t.epochs,
+            device=self.device,
+            deferred=t.deferred if variant.deferred else None,
+            changing=variant.sampler == "progressive",
+        )
+        self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm, t.model).to(self.device)
         if ":" in t.model:
@@ -268,7 +275,7 @@ class _Training:
             seed=self.spec.seed,
             sampler=self.sampler,
             augment=resolve("augment", t.augment, train.AUGMENTS),
-            each_epoch=self.each_epoch,
+            each_epoch=self.criterion.each_epoch,
             watch={split: self.splits[split] for split in t.watch},
             state=state or None,
             on_epoch=lambda row: emit(Epoch(name, row)),
@@ -292,25 +299,10 @@ class _Training:
         }
         record.finish(folder, contents, run, timing)
 
-    def _make_loss(self, variant: Variant) -> nn.Module:
-        """Build the loss from the counts that it will see."""
-        t, settings = self.spec.training, variant.settings
-        make = resolve("loss", variant.plain_loss, losses.ALL)
-        self.seen_counts = self.sampler.seen_counts(t.epochs - 1)
-        loss = make(self.seen_counts, **settings)
-        if variant.deferred:
-            weight = losses.effective_number_weights(self.seen_counts)
-            start = int(t.deferred * t.epochs)
-            self.each_epoch.append(losses.DeferredReweighting(loss, weight, start))
-        elif variant.sampler == "progressive":
-            loss = Following(lambda counts: make(counts, **settings), self.sampler, self.device)
-            self.each_epoch.append(loss)
-        return loss.to(self.device) if isinstance(loss, nn.Module) else loss
-
     def _make_net(self, norm: str, model: str) -> nn.Module:
         shape = tuple(self.splits["train"].inputs.shape[1:])
         net = build(model, norm, shape, self.num_classes)
-        return with_cosine_head(net) if isinstance(self.loss, losses.LDAMLoss) else net
+        return with_cosine_head(net) if self.criterion.needs_cosine_head else net
 
     def _first_step(self) -> list[probe.LayerRow]:
         split = self.splits["train"]
@@ -337,42 +329,23 @@ class _Training:
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
             "seen_counts": self.seen_counts.tolist(),
-            "link": self._link(),
+            "link": self.criterion.link(),
             **scores,
         }
-        if isinstance(self.loss, losses.LDAMLoss):
-            found["cosine_scale"] = self._cosine_scale()
+        if self.criterion.needs_cosine_head:
+            ones = torch.ones(1, self.num_classes)
+            found["cosine_scale"] = float(self.criterion.scaled(ones)[0, 0])
         if self.spec.stage == "tuning":
             return {}, found
         weights = {"weights.safetensors": record.tensors(train.full_state(self.net))}
         predicted = {"predictions.npz": record.npz(**kept, **self.rows)} if final else {}
         return {**predicted, **weights, **self.features}, found
 
-    def _link(self) -> record.Content:
-        """Return the parameters of `probabilities.Link` for the logits of `_logits`."""
-        loss = self.loss.inner if isinstance(self.loss, Following) else self.loss
-        found = losses.link_parameters(loss)
-        if isinstance(loss, losses.LDAMLoss):
-            found.pop("scale", None)  # which `_logits` applies
-        changing = [
-            "the class weights set in late" * self.spec.variant.deferred,
-            "the sampler changed the shares" * (self.spec.variant.sampler == "progressive"),
-        ]
-        for why in filter(None, changing):
-            found.setdefault("approximate", why)
-        return found
-
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
         inputs = self.splits[name].inputs
         logits = train.predict_logits(self.net, inputs, shared=self.number > 1).float()
-        return logits * self._cosine_scale()
-
-    def _cosine_scale(self) -> float:
-        """Return what LDAM multiplies the logits of a cosine head with; 1 for other losses."""
-        if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
-            return float(self.loss.scale[0])
-        return 1.0
+        return self.criterion.scaled(logits)
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,6 +62,7 @@ def fit(
     sampler: Sampler | None = None,
     augment: Augment | None = None,
     each_epoch: Iterable[HasEpoch] = (),
+    sample_weight: Tensor | None = None,
     watch: Mapping[str, Samples] | None = None,
     state: State | None = None,
     on_epoch: Callable[[Row], None] | None = None,
@@ -106,6 +108,9 @@ def fit(
             `train.AUGMENTS["flip"]`; the generator is seeded anew in each epoch.
         each_epoch: `set_epoch` of each is called before an epoch, such as
             `losses.DeferredReweighting`.
+        sample_weight: of each training sample, (N), given to the loss with each batch as
+            `sample_weight`, which all losses of this package take; None for a call without it. In
+            several processes the loss must have a `normalizer`.
         watch: the splits to evaluate, by the prefix of their columns; None for
             {"train": train, "test": test}.
         state: the state that `on_state` was called with, to resume from it; None to begin.
@@ -125,7 +130,8 @@ def fit(
         TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
         ValueError: epochs < 0 or batch_size < 1 or an empty split, or a net that answers with
             other than one logit a class, two classes at least; a sampler that shares its samples
-            among processes, or a net in DistributedDataParallel.
+            among processes, or a net in DistributedDataParallel; a loss that takes no
+            sample_weight.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -147,6 +153,8 @@ def fit(
             f"fit needs epochs >= 0, batch_size >= 1 and samples in every split, but got {epochs}, "
             f"{batch_size} and {sizes}"
         )
+    if sample_weight is not None:
+        _check_weights(sample_weight, loss, len(train))
     if sampler is None:
         sampler = ShuffleSampler(train.targets, seed=seed, num_replicas=1, rank=0)
     processes = Processes(net, sampler)
@@ -158,6 +166,7 @@ def fit(
         schedule,
         clip_norm,
         augment,
+        sample_weight,
         total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
     )
     evaluated = sum(len(split) for split in watched.values())
@@ -191,6 +200,25 @@ def fit(
             if on_state is not None:
                 on_state(made)
     return rows
+
+
+def _check_weights(weights: Tensor, loss: Loss, samples: int) -> None:
+    """Refuse weights that are not one a sample, or that the loss does not take."""
+    if weights.shape != (samples,):
+        raise ValueError(
+            f"sample_weight must be one number a training sample, ({samples},), but got "
+            f"{tuple(weights.shape)}"
+        )
+    kinds = {p.name: p.kind for p in inspect.signature(_forward(loss)).parameters.values()}
+    if "sample_weight" not in kinds and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+        raise ValueError(
+            "sample_weight needs a loss that is called as loss(logits, targets, sample_weight=...),"
+            f" as all of counterpoise.losses are, but {type(loss).__name__} takes none"
+        )
+
+
+def _forward(loss: Loss) -> Callable[..., Tensor]:
+    return loss.forward if isinstance(loss, nn.Module) else loss
 
 
 def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
@@ -247,8 +275,10 @@ class _Steps:
         schedule: Schedule | None,
         clip_norm: float | None,
         augment: Augment | None,
+        sample_weight: Tensor | None,
         total: int,
     ) -> None:
+        self.weights = sample_weight
         self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
         self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -271,7 +301,9 @@ class _Steps:
                 x = self.augment(x, draws)
             together.begin_batch(index)
             logits = together.net(to_net_input(x, device))
-            value = together.part(self.loss, logits, y.to(device), train.targets, index)
+            value = together.part(
+                self.loss, logits, y.to(device), train.targets, index, self.weights
+            )
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
             (value * together.number if together.number > 1 else value).backward()

@@ -6,6 +6,7 @@ average gradients, so each part is multiplied by the number of processes.
 """
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,13 @@ class Processes:
             norm.process_group = self._alone if self._is_whole(index) else group
 
     def part(
-        self, loss: Loss, logits: Tensor, targets: Tensor, every: Tensor, index: Tensor
+        self,
+        loss: Loss,
+        logits: Tensor,
+        targets: Tensor,
+        every: Tensor,
+        index: Tensor,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Return this process's part of a batch's loss; over the processes they add up to it.
 
@@ -113,18 +120,31 @@ class Processes:
             targets: theirs.
             every: the targets of all training samples.
             index: those of the whole batch.
+            weights: of all training samples, where the loss takes them.
+
+        Raises:
+            ValueError: weights for a loss of whose mean over a batch they make no known parts.
         """
+        weigh: Any = loss  # of this process's samples
+        if weights is not None:
+            own = weights[self.share(index)].to(logits)
+            weigh = functools.partial(weigh, sample_weight=own)
         if self.number == 1:
-            return loss(logits, targets)
+            return weigh(logits, targets)
         if self._is_whole(index):
-            return loss(logits, targets) / self.number
+            return weigh(logits, targets) / self.number
         batch = every[index].to(logits.device)
         reduction, normalizer = (getattr(loss, k, None) for k in ("reduction", "normalizer"))
         if reduction == "sum":
-            return loss(logits, targets)
+            return weigh(logits, targets)
         if callable(normalizer):
-            of_batch: Any = loss
-            return of_batch(logits, targets, normalizer=normalizer(batch))
+            of_batch = [batch] if weights is None else [batch, weights[index].to(logits)]
+            return weigh(logits, targets, normalizer=normalizer(*of_batch))
+        if weights is not None:
+            raise ValueError(
+                "sample_weight in several processes needs a loss with a normalizer, as those of "
+                f"counterpoise.losses have, but {type(loss).__name__} has none"
+            )
         if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss):
             return _mean_of_torch(loss, logits, targets, batch)
         return loss(logits, targets) * (len(targets) / len(batch))
