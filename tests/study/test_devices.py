@@ -37,6 +37,8 @@ class Net(nn.Module):
     def __init__(self, classes):
         super().__init__()
         self.last, self.calls = nn.Linear(64, classes), 0
+        if os.environ.get("RANK") == "1" and AFTER < 0:
+            act()
 
     def forward(self, x):
         self.calls += self.training
@@ -51,7 +53,7 @@ def net(norm, shape, classes):
 
 
 def own_net(folder, monkeypatch, act, after=0, **training):
-    """Act in the second process, after so many steps since it began."""
+    """Act in the second process, after so many steps since it began; -1: as the net is made."""
     (folder / "acting.py").write_text(f"{NET}AFTER = {after}\ndef act():\n{act}")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
@@ -124,7 +126,16 @@ def test_an_error_of_a_process_is_the_runs(tmp_path, monkeypatch, capfd, act, sa
     assert capfd.readouterr().err == ""
     if not outside:
         (folder,) = (tmp_path / "study" / "runs").iterdir()
-        assert "line 14, in forward" in (folder / "error.txt").read_text()
+        assert "line 16, in forward" in (folder / "error.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [-1, 0])
+def test_a_process_that_ends_before_it_is_done_is_not_waited_for(tmp_path, monkeypatch, after):
+    events = run(own_net(tmp_path, monkeypatch, "    os._exit(0)\n", after), tmp_path / "study")
+    (end,) = ends(events)
+    assert end.reason == "process 1 of its 2 (0 to 1) ended (exit code 0) before the run was done"
+    assert not end.outside
 
 
 @pytest.mark.slow

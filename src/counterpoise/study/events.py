@@ -75,6 +75,16 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Joining:
+    """The first node of a run on several begins its processes, and the others are to begin theirs.
+
+    Engines act on it; `stream` does not yield it.
+    """
+
+    run: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A run's record is there; `kept` if it was there already."""
 
@@ -219,6 +229,6 @@ class Unsaved:
     reason: str
 
 
-OfRun = Started | Progress | Epoch | Waiting | Finished | Failed
+OfRun = Started | Progress | Epoch | Waiting | Joining | Finished | Failed
 Event = OfRun | Prepared | Foreseen | Planned | Chosen | Notice | Unsaved
 Emit = Callable[[OfRun], None]

@@ -21,7 +21,7 @@ from counterpoise.study import _ranks, record
 from counterpoise.study._following import Following
 from counterpoise.study._prepared import load_columns, load_splits
 from counterpoise.study.environment import reference_environment, run_environment
-from counterpoise.study.events import Emit, Epoch, Progress, Waiting
+from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
 from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
@@ -35,11 +35,14 @@ def train_run(job: Job, emit: Emit) -> None:
     """Train by a job's spec, or fit a reference, and write its record to the job's folder.
 
     Args:
-        job: the run.
+        job: the run; of several nodes, the first one alone writes.
         emit: called with `Progress`, `Epoch` and, while a worker that is left from a killed study
-            holds the run, with `Waiting`.
+            holds the run, with `Waiting`; on several nodes with `Joining`.
     """
     folder = job.folder
+    if job.nodes.rank:
+        _launch(job, emit)
+        return
     files.make_folder(folder)
     waits = itertools.count()
 
@@ -55,19 +58,28 @@ def train_run(job: Job, emit: Emit) -> None:
                 _fit_reference(job, job.spec)
             elif isinstance(job.spec, ClassicalSpec):
                 _fit(job, job.spec)
-            elif (number := _ranks.count_devices(job.spec.training.devices)) == 1:
-                _Training(job).run(folder, emit)
+            elif job.nodes.number > 1:
+                emit(Joining(folder.name))
+                _launch(job, emit)
+            elif _ranks.count_devices(job.spec.training.devices) > 1:
+                _launch(job, emit)
             else:
-                _ranks.launch(_train_together, job, number, emit)
+                _Training(job).run(folder, emit)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
 
 
+def _launch(job: Job, emit: Emit) -> None:
+    number = _ranks.count_devices(cast(RunSpec, job.spec).training.devices)
+    _ranks.launch(_train_together, job, number, emit, job.nodes)
+
+
 def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:
     """Train by a job's spec, in one of the processes that do so together; the first one writes."""
     _Training(job, rank, number).run(job.folder, emit)
+    torch.distributed.barrier()  # if the first one fails to write, all are still there to try again
     torch.distributed.destroy_process_group()
 
 
@@ -242,8 +254,10 @@ class _Training:
         if self.number > 1:
             self._join()
         t, name = self.spec.training, folder.name
-        state = record.load_checkpoint(folder, self.environment) or {}
-        devices = _devices(state.pop("devices", []), self.number) if t.devices != 1 else {}
+        state = self._load_checkpoint(folder)
+        devices = _devices(state.pop("devices", [1] * bool(state)), self.number)
+        if t.devices == 1 and devices["devices"] == [1]:
+            devices = {}
         rows = train.fit(
             self.net,
             self.loss,
@@ -279,6 +293,15 @@ class _Training:
             "peak_memory_mb": _peak_memory_mb(),
         }
         record.finish(folder, contents, run, timing)
+
+    def _load_checkpoint(self, folder: Path) -> record.Content:
+        """Return the first process's; on other nodes there may be none, or an older one."""
+        state = None if self.rank else record.load_checkpoint(folder, self.environment)
+        if self.number > 1:
+            content = b"" if state is None else files.read(folder / record.CHECKPOINT)
+            content = _ranks.of_first(content, self.device)
+            state = record.unpack_checkpoint(content)[0] if content else None
+        return state or {}
 
     def _make_loss(self, variant: Variant) -> nn.Module:
         """Build the loss from the counts that it will see."""

@@ -167,6 +167,21 @@ def run_words(row: RunRow) -> str:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """The nodes that train a run together, as one of them sees them.
+
+    Attributes:
+        number: of nodes.
+        rank: of this one; the first one, 0, writes the record and sends the events.
+        endpoint: host and port of the first one, where they meet; with port 0 on one node alone.
+    """
+
+    number: int = 1
+    rank: int = 0
+    endpoint: str = "localhost:0"
+
+
+@dataclass(frozen=True)
 class Job:
     """All that a worker needs to do a run.
 
@@ -178,6 +193,7 @@ class Job:
             from anew each time.
         num_classes: of the data.
         readers: processes that read such samples.
+        nodes: that do it.
     """
 
     spec: AnySpec
@@ -186,6 +202,7 @@ class Job:
     samples: Path | str
     num_classes: int
     readers: int = 1
+    nodes: Nodes = Nodes()
 
 
 def run_id(spec: Content) -> str:
