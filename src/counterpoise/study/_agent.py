@@ -22,13 +22,11 @@ class Failure:
     """Why an attempt at a run failed.
 
     Attributes:
-        rank: of the process.
         outside: the system was the reason.
         text: a line.
         where: a traceback.
     """
 
-    rank: int
     outside: bool
     text: str
     where: str = ""
@@ -53,7 +51,7 @@ class Board:
             wait_for_workers=False,
             multi_tenant=True,
         )
-        self.endpoint = f"{host}:{server.port}"
+        self.port: int = server.port
         self._store = PrefixStore("counterpoise", server)
 
     def tell(self, attempt: int, failure: Failure) -> None:
@@ -73,13 +71,31 @@ class Board:
         """Return how often a node has said so."""
         return self._store.add(f"alive {node}", 0)
 
+    def gather(self, nodes: int, seconds: float) -> Failure | None:
+        """Wait until all nodes have said that they are alive; return why one cannot take part.
+
+        Raises:
+            ConnectionError: one of them is not there in time.
+        """
+        until = time.monotonic() + seconds
+        while missing := [node for node in range(1, nodes) if not self.lives(node)]:
+            if failure := self.failure(0):
+                return failure
+            if time.monotonic() > until:
+                raise ConnectionError(
+                    f"node {missing[0]} of its {nodes} (0 to {nodes - 1}) was not there in "
+                    f"{seconds:.0f} seconds"
+                )
+            time.sleep(0.1)
+        return None
+
 
 class Agent(LocalElasticAgent):
-    """torch's agent, which beside what it does by itself notices
+    """torch's agent, which also notices more.
 
-    - a process that ends with exit code 0 before its work is done, which it would wait for;
-    - why an attempt failed on any node: then it fails here;
-    - a node that is silent.
+    - A process that ends with exit code 0 before its work is done, which it would wait for.
+    - Why an attempt failed on any node: then it fails here.
+    - A node that is silent.
 
     Args:
         board: of the nodes.
@@ -114,7 +130,7 @@ class Agent(LocalElasticAgent):
             text = f"{which} died {self.attempt + 1} times (exit code {code})"
             if code == 0:
                 text = f"{which} ended (exit code 0) before the run was done"
-            self.board.tell(self.attempt, Failure(rank, code != 0, text))
+            self.board.tell(self.attempt, Failure(code != 0, text))
         return result
 
     def _ended_early(self, worker_group: WorkerGroup) -> dict[int, ProcessFailure]:

@@ -5,11 +5,11 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -43,6 +43,10 @@ _CROWD = 4  # processes a core: more would be a slip
 _LINGER = 2.0  # seconds, in which a process that was killed is noticed before those it leaves
 
 
+def _ignore(said: object) -> None:
+    """Say nothing."""
+
+
 def count_devices(devices: int | str) -> int:
     """Return the number of processes that `training.devices` stands for here.
 
@@ -72,7 +76,12 @@ def count_devices(devices: int | str) -> int:
 
 
 def launch(
-    target: Target[Payload], payload: Payload, number: int, emit: Emit, nodes: Nodes = _ALONE
+    target: Target[Payload],
+    payload: Payload,
+    number: int,
+    emit: Emit,
+    nodes: Nodes = _ALONE,
+    on_open: Callable[[int], None] = _ignore,
 ) -> None:
     """Call target(payload, emit, rank, size) in each of `number` processes, on each node.
 
@@ -85,6 +94,7 @@ def launch(
         number: of processes on this node, a GPU each where there are any.
         emit: called with the events of the first process, on the first node.
         nodes: of the run.
+        on_open: called on the first of several nodes with the port where it waits for the others.
 
     Raises:
         RaisedElsewhere: what one of them raised; the text says it, and a note has its traceback.
@@ -111,10 +121,14 @@ def launch(
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # ours stay; torch 2.6 does not ask
     failed = None
     try:
-        host, _, port = nodes.endpoint.rpartition(":")
-        board = Board(host, int(port), first=nodes.rank == 0)
+        board = Board(nodes.host, nodes.port, first=nodes.rank == 0)
+        if nodes.rank:
+            board.live(nodes.rank)
+        elif nodes.number > 1:
+            on_open(board.port)
+            failed = board.gather(nodes.number, _GATHERED)
         meeting = RendezvousParameters(
-            *("static", board.endpoint, "counterpoise", nodes.number, nodes.number),
+            *("static", f"{nodes.host}:{board.port}", "counterpoise", nodes.number, nodes.number),
             rank=nodes.rank,
             timeout=_GATHERED,
         )
@@ -126,8 +140,8 @@ def launch(
             rdzv_handler=create_rdzv_handler(meeting),
             max_restarts=_RESTARTS,
             monitor_interval=0.1,
-            master_addr=host,
-            master_port=int(board.endpoint.rpartition(":")[2]),
+            master_addr=nodes.host,
+            master_port=board.port,
         )
         logs = DefaultLogsSpecs(log_dir=os.devnull)
         agent = Agent(board, nodes, spec=spec, logs_specs=logs, start_method=method)
@@ -138,11 +152,11 @@ def launch(
             without_main(),
             without_current_folder(),
         ):
-            if agent.run().is_failed():
+            if failed is None and agent.run().is_failed():
                 failed = board.failure(agent.attempt)
     except DistError as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConnectionError(f"the {nodes.number} nodes of the run must meet, but: {said}") from error
+        said = f"the nodes of the run must meet, but: {' '.join(str(error).split())[:200]}"
+        raise ConnectionError(said) from error
     finally:
         there.send(None)  # the last that is read
         reader.join()
@@ -150,6 +164,18 @@ def launch(
         raise _error(failed)
     if refused:
         raise refused[0]
+
+
+@contextlib.contextmanager
+def told(nodes: Nodes) -> Iterator[None]:
+    """Tell the first node of a run what is raised on another one before its processes begin."""
+    try:
+        yield
+    except BaseException as error:
+        if nodes.rank:
+            with contextlib.suppress(RuntimeError):  # that node may have ended the run
+                _tell(error, nodes.host, nodes.port)
+        raise
 
 
 def join(backend: str) -> None:
@@ -183,7 +209,7 @@ def _error(failure: "Failure") -> Exception:
     if not failure.where:
         return (ChildProcessError if failure.outside else RaisedElsewhere)(failure.text)
     error = (RaisedOutside if failure.outside else RaisedElsewhere)(failure.text)
-    error.add_note(f"in process {failure.rank}:\n{failure.where}")
+    error.add_note(failure.where)
     return error
 
 
@@ -212,22 +238,18 @@ def _work(target: Target[Any], payload: Any, there: Connection, threads: int) ->
     except BaseException as error:
         time.sleep(_LINGER * isinstance(error, RuntimeError))  # perhaps another one was killed
         with contextlib.suppress(RuntimeError):
-            _tell(error, rank)
+            _tell(error, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
         os._exit(1)
 
 
-def _tell(error: BaseException, rank: int) -> None:
+def _tell(error: BaseException, host: str, port: int) -> None:
     """Say what was raised in this process, before the agent sees that it has ended."""
     from counterpoise.study._agent import Board, Failure
 
     outside, where = isinstance(error, OSError), "".join(traceback.format_exception(error))
-    board = Board(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), seconds=10)
-    attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-    board.tell(attempt, Failure(rank, outside, raised(error), where))
-
-
-def _ignore(event: object) -> None:
-    """Say nothing: the first process does."""
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    where = f"on {socket.gethostname()}, in process {os.environ.get('RANK', '?')}:\n{where}"
+    Board(host, port, seconds=10).tell(attempt, Failure(outside, raised(error), where))
 
 
 @contextlib.contextmanager

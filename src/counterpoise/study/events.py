@@ -76,12 +76,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Joining:
-    """The first node of a run on several begins its processes, and the others are to begin theirs.
-
-    Engines act on it; `stream` does not yield it.
-    """
+    """The first node of a run on several waits for the others at a port; for engines alone."""
 
     run: str
+    port: int
 
 
 @dataclass(frozen=True)

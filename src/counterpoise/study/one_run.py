@@ -58,10 +58,7 @@ def train_run(job: Job, emit: Emit) -> None:
                 _fit_reference(job, job.spec)
             elif isinstance(job.spec, ClassicalSpec):
                 _fit(job, job.spec)
-            elif job.nodes.number > 1:
-                emit(Joining(folder.name))
-                _launch(job, emit)
-            elif _ranks.count_devices(job.spec.training.devices) > 1:
+            elif job.nodes.number > 1 or _ranks.count_devices(job.spec.training.devices) > 1:
                 _launch(job, emit)
             else:
                 _Training(job).run(folder, emit)
@@ -72,8 +69,13 @@ def train_run(job: Job, emit: Emit) -> None:
 
 
 def _launch(job: Job, emit: Emit) -> None:
+    """Start the processes of a run on this node; they train together with those on others."""
     number = _ranks.count_devices(cast(RunSpec, job.spec).training.devices)
-    _ranks.launch(_train_together, job, number, emit, job.nodes)
+
+    def on_open(port: int) -> None:
+        emit(Joining(job.folder.name, port))
+
+    _ranks.launch(_train_together, job, number, emit, job.nodes, on_open)
 
 
 def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:

@@ -221,7 +221,7 @@ class Training:
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )
     devices: int | str = setting(
-        1, "GPUs, or processes on a CPU, that train one run together, in one node; or all"
+        1, "GPUs, or processes on a CPU, that train one run together, of each node; or all"
     )
     sync_batch_norm: bool = setting(
         True, "of several devices: batch norms take their statistics over the whole batch"
@@ -257,6 +257,7 @@ class Engine:
     cpus: float = setting(1.0, "of a run, or of each of its devices, on ray and slurm")
     gpus: float = setting(0.0, "the same; 0.25: four share one, on ray")
     memory: str = setting("", "of a run, such as 4GB, on ray and slurm")
+    nodes: int = setting(1, "machines that train one run together, on ray and slurm")
     time: str = setting(
         "", "of a task on slurm; empty: 2h; what takes longer is resumed in another"
     )

@@ -173,12 +173,14 @@ class Nodes:
     Attributes:
         number: of nodes.
         rank: of this one; the first one, 0, writes the record and sends the events.
-        endpoint: host and port of the first one, where they meet; with port 0 on one node alone.
+        host: of the first one.
+        port: where they meet there; 0 on the first one, which opens one.
     """
 
     number: int = 1
     rank: int = 0
-    endpoint: str = "localhost:0"
+    host: str = "localhost"
+    port: int = 0
 
 
 @dataclass(frozen=True)
