@@ -23,6 +23,7 @@ from counterpoise.study import (
     one_run,
     open_study,
 )
+from counterpoise.study._runs import final_runs, reference_runs
 from counterpoise.study.engines._gpus import Gpus
 from counterpoise.study.events import Epoch, Failed, Finished
 from counterpoise.study.settings import Engine
@@ -262,6 +263,33 @@ def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, dev
     engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0))
     (found,) = asked
     assert found == needs[0] if name == "local" else (found.cpus, found.gpus) == needs[1:]
+
+
+def test_several_nodes_are_for_nets_alone():
+    made = plan(references=True)
+    nets, others = final_runs(made, "data", dict.fromkeys(made.labels, 0.1)), reference_runs(
+        made, "data", (1, 8, 8)
+    )  # fmt: skip
+    engine = Engine("slurm", nodes=3)
+    assert [engines.for_runs(engine, runs)[0].nodes for runs in (nets, others)] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("engine", "training", "said"),
+    [
+        (Engine(nodes=2), Training(), r"the engine is local; set engine.name = \"ray\" or"),
+        (Engine("slurm", nodes=0), Training(), "engine.nodes must be within 1"),
+        (
+            Engine("ray", nodes=2),
+            Training(sync_batch_norm=False),
+            "each node; set it to 'all'",
+        ),
+        (Engine("ray", nodes=2, gpus=0.5), Training(), "a whole one; set engine.gpus = 1"),
+    ],
+)
+def test_several_nodes_are_for_engines_that_have_them(engine, training, said):
+    with pytest.raises(ValueError, match=said):
+        Plan("digits", engine=engine, training=training)
 
 
 def test_one_device_cannot_be_shared_among():

@@ -213,6 +213,36 @@ def test_what_fails_on_another_node_is_the_runs(two_nodes, place):
     assert "on node2, in process 1:" in (folder / "error.txt").read_text()
 
 
+@pytest.mark.slow
+def test_a_task_that_loses_a_node_is_submitted_again(two_nodes, place, monkeypatch):
+    """The processes on the other node die with SLURM's own there, after an epoch."""
+    monkeypatch.setattr(_gather, "GRACE", 1.0)
+    dies = (
+        "def net(norm, shape, classes):\n"
+        "    from counterpoise.study import record\n"
+        "    begun = list(HERE.glob('study/runs/*/' + record.CHECKPOINT))\n"
+        "    if os.environ.get('GROUP_RANK') == '1' and not begun:\n"
+        "        import threading\n        threading.Thread(target=die, daemon=True).start()\n"
+    )
+    die = (
+        "def die():\n"
+        "    while not list(HERE.glob('study/runs/*/checkpoint.safetensors')):\n"
+        "        time.sleep(0.02)\n"
+        "    (HERE / 'lost').touch()\n"
+        "    os.kill(int(os.environ['SLURM_TASK_PID']), signal.SIGKILL)\n"
+    )
+    code = CODE.format(pause=0.05).replace("def net(norm, shape, classes):\n", dies)
+    (place / "mine.py").write_text(code + die)
+    training = Training("mine:net", epochs=6, lr=0.1, batch_size=64)
+    engine = Engine("slurm", nodes=2)
+    events = run(
+        plan(losses=("focal",), seeds=(0,), training=training, engine=engine), place / "study"
+    )
+    assert (place / "lost").exists()
+    assert [type(e) for e in ends(events)] == [Finished]
+    assert sum(isinstance(e, Notice) for e in events) == 2  # it was submitted twice
+
+
 def test_a_dry_run_is_of_slurm_alone(tmp_path):
     with pytest.raises(ValueError, match="the engine is local; add --engine slurm"):
         next(dry_run(tmp_path / "study", plan()))

@@ -250,7 +250,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Engine:
-    """Where runs happen, and what each of them may use; nothing of it changes their bytes."""
+    """Where runs happen, and what each of them may use; nothing but nodes changes their bytes."""
 
     name: str = setting("local", "local, ray or slurm: where runs happen")
     workers: int = setting(0, "runs at a time; 0: as many as there is room for")
