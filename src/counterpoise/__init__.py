@@ -4,7 +4,7 @@ Subpackages are imported on first use, so that `import counterpoise` is fast and
 
     from counterpoise import data, losses, metrics, models, norms, samplers, train
 
-The most used functions are available here: `compare`, `open_study`, `diagnose`, `watch`.
+The most used functions are available here: `compare`, `open_study`, `load`, `diagnose`, `watch`.
 """
 
 import importlib
@@ -13,14 +13,18 @@ TYPE_CHECKING = False  # typing is not imported: Ctrl-C is not answered yet
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from counterpoise import (
         data,
+        decisions,
         doctor,
         exercise,
+        export,
         findings,
+        inference,
         losses,
         metrics,
         models,
         norms,
         plots,
+        probabilities,
         probe,
         report,
         samplers,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
         train,
     )
     from counterpoise.doctor import diagnose
+    from counterpoise.inference import load
     from counterpoise.probe import watch
     from counterpoise.study import compare, open_study
 
@@ -37,16 +42,21 @@ __version__ = "0.1.0"
 __all__ = [
     "compare",
     "data",
+    "decisions",
     "diagnose",
     "doctor",
     "exercise",
+    "export",
     "findings",
+    "inference",
+    "load",
     "losses",
     "metrics",
     "models",
     "norms",
     "open_study",
     "plots",
+    "probabilities",
     "probe",
     "report",
     "samplers",
@@ -55,7 +65,13 @@ __all__ = [
     "train",
     "watch",
 ]
-_NAMES = {"compare": "study", "diagnose": "doctor", "open_study": "study", "watch": "probe"}
+_NAMES = {
+    "compare": "study",
+    "diagnose": "doctor",
+    "load": "inference",
+    "open_study": "study",
+    "watch": "probe",
+}
 
 
 def __getattr__(name: str) -> object:

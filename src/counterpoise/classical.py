@@ -40,6 +40,16 @@ _BLOCK = 2**21  # values of images that are averaged at a time
 _FLOOR = 1e-6  # of a probability, so that its logarithm is finite
 _RANDOM = re.compile("(^|__)random_state$")
 _STEPS = 1000  # of logistic regression, at most
+KEPT = frozenset(  # types that these models hold and skops does not know
+    (
+        "imblearn.ensemble._forest.BalancedRandomForestClassifier",
+        "imblearn.ensemble._weight_boosting.RUSBoostClassifier",
+        "imblearn.pipeline.Pipeline",
+        "imblearn.under_sampling._prototype_selection._random_under_sampler.RandomUnderSampler",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    )
+)
 
 
 def logistic_regression(**settings: Any) -> Any:

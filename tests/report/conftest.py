@@ -88,7 +88,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
         names: of the classes, the first the largest.
         shape: of a sample.
         **what: missing (how many of the last runs are not there yet), failed (label, seed) -> why,
-            collapsed (label, seed), test_each (test samples a class), facts (more of the data).
+            collapsed (label, seed), test_each (test samples a class), facts (more of the data),
+            older (without what logits stand for).
     """
     plan = plan if plan.seeds else dataclasses.replace(plan, seeds=(0, 1, 2, 3, 4))
     folder.mkdir(exist_ok=True)
@@ -100,7 +101,7 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
     work.add_tuning()
     for name in work.names("tuning"):
         run = work.specs[name]
-        made = _run(work, name, plan, run, counts, targets, skill=1 - abs(np.log10(run.lr / 0.1)))
+        made = _run(work, name, plan, run, counts, targets, 1 - abs(np.log10(run.lr / 0.1)), True)
         record.finish(*made)
     labels = {plan.label(v): v for v in plan.variants}
     rates = dict(zip(labels, (0.1, 0.1, 0.03, 0.1, 0.3, 0.1), strict=False))
@@ -114,7 +115,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
             work.failed[name] = what["failed"][key]
         else:
             skill = 0.0 if key in what.get("collapsed", ()) else 1.0
-            record.finish(*_run(work, name, plan, run, counts, targets, skill))
+            older = what.get("older", False)
+            record.finish(*_run(work, name, plan, run, counts, targets, skill, older))
     work.save()
     return folder
 
@@ -164,7 +166,7 @@ def _samples(targets, shape, rng):
     return np.repeat(noisy.astype(np.uint8)[:, None], shape[0], 1)
 
 
-def _run(work, name, plan, run, counts, targets, skill):
+def _run(work, name, plan, run, counts, targets, skill, older):
     """What `record.finish` takes: a folder, files and the scores."""
     folder = work.folder / streaming.RUNS / name
     folder.mkdir(exist_ok=True)
@@ -199,9 +201,16 @@ def _run(work, name, plan, run, counts, targets, skill):
     ]
     seconds = 40 + 12 * (run.variant.norm != "none") + rng.normal()
     timing = {"seconds": seconds, "epochs_seconds": [], "peak_memory_mb": 410.0}
+    kept = {"test_logits": logits, "test_targets": targets}
+    if not older:
+        offset = np.log(counts).tolist() if run.variant.plain_loss == "logit_adjusted" else []
+        found["link"] = {"offset": offset} if offset else {}
+        held = np.repeat(np.arange(len(counts)), counts // 8 + 1)
+        kept["validation_logits"] = _logits(run.variant, held, len(counts), skill, rng)
+        kept["validation_targets"] = held
     contents = {
         "history.jsonl": record.to_jsonl(history),
-        "predictions.npz": record.npz(test_logits=logits, test_targets=targets),
+        "predictions.npz": record.npz(**kept),
         "probe.json": record.to_json(_flow(run.variant)),
     }
     return folder, contents, found, timing

@@ -185,6 +185,18 @@ def test_a_study_that_lacks_what_is_said_of_its_data_is_written_again(finished, 
     assert files(folder) == files(finished)
 
 
+def test_a_study_of_before_readings_were_kept_opens_and_gets_one(finished, tmp_path):
+    assert open_study(finished).data["reading"]["shape"] == [1, 8, 8]
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    content = record.unseal(folder / "study.json")
+    del content["data"]["reading"]
+    (folder / "study.json").write_text(record.seal(content))
+    assert open_study(folder).data["reading"] == {}
+    run(plan(), folder)
+    assert files(folder) == files(finished)
+
+
 @pytest.mark.parametrize("name", ["../../victim", "/etc", "a/b", ".", ".."])
 def test_runs_have_plain_names(finished, tmp_path, name):
     folder = tmp_path / "study"

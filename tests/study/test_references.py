@@ -79,7 +79,7 @@ def test_on_a_table_the_answers_are_those_of_scikit_learn(tmp_path):
     found = fitted(tmp_path, given)
     assert found.keys() == {*TABLE, "always_the_largest_class"}
     train, validation = data.split_validation(given.train, 0.1, 1)
-    scale = data.standardizer(train.inputs)  # as the nets get them
+    scale = data.Standardizer.fit(train.inputs)  # as the nets get them
     x, held, test = (scale(p.inputs).numpy() for p in (train, validation, given.test))
     for word in TABLE:
         run, kept = found[word]

@@ -60,9 +60,9 @@ def doctor(
     from counterpoise import losses
     from counterpoise.data import count_classes, encoded, load
     from counterpoise.doctor import diagnose
+    from counterpoise.net import check_logits
     from counterpoise.probe.nested import scale_images
     from counterpoise.registry import resolve
-    from counterpoise.study.net import check_logits
     from counterpoise.study.record import to_json
     from counterpoise.user_code import raised
 
@@ -100,8 +100,8 @@ def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -
     """Return the net of a registered name, or the user's own, made where it is not one yet."""
     from torch import nn
 
+    from counterpoise.net import build
     from counterpoise.registry import resolve
-    from counterpoise.study.net import build
 
     if ":" not in model:
         return build(model, norm, shape, num_classes)
@@ -149,7 +149,7 @@ def _samples(inputs: "Tensor | Rows", targets: "Tensor") -> tuple["Tensor", "Ten
     """Return a few batches, evenly spaced over the samples and scaled as a training scales them."""
     import torch
 
-    from counterpoise.data import standardizer
+    from counterpoise.data import Standardizer
 
     index = torch.arange(0, len(inputs), max(1, len(inputs) // _SAMPLES))[:_SAMPLES]
-    return standardizer(inputs)(inputs[index])[:], targets[index]
+    return Standardizer.fit(inputs)(inputs[index])[:], targets[index]

@@ -2,15 +2,17 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.text import Text
 
 from counterpoise.text import printable, printable_json
 
-_PATIENCE = 1.5  # seconds without a word
+_PATIENCE, _PAUSE = 1.5, 10.0  # seconds without a word: at the beginning, and later
 
 
 class Output(Console):
@@ -51,6 +53,28 @@ def waiting(what: str) -> Iterator[None]:
         yield
     finally:
         late.cancel()
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told how many of how many are done: a bar in a terminal, else now and then."""
+    console, last = Output(stderr=True), time.monotonic()
+    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console)
+    task = bar.add_task(what, total=None)
+
+    def tell(done: int, whole: int) -> None:
+        nonlocal last
+        bar.update(task, completed=done, total=whole)
+        if not console.is_terminal and time.monotonic() - last > _PAUSE:
+            last = time.monotonic()
+            sys.stderr.write(f"{what}: {done:,} of {whole:,}\n")
+
+    if not console.is_terminal:
+        with waiting(what):
+            yield tell
+        return
+    with bar:
+        yield tell
 
 
 def write(text: str) -> None:

@@ -8,12 +8,13 @@ from counterpoise.data._encoder import TableEncoder, encoded
 from counterpoise.data._fashion_mnist import DataNotFound, fashion_mnist
 from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
-from counterpoise.data._hold_out import draw_test, split_validation
+from counterpoise.data._hold_out import draw_test, joined, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
 from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
-from counterpoise.data._standardizer import standardizer
+from counterpoise.data._standardizer import Standardizer
+from counterpoise.data._unseen import Batch, Unseen, read_unseen
 from counterpoise.data._unstored import Unstored
 from counterpoise.data.splits import Split, Splits
 from counterpoise.labels import count_classes
@@ -21,13 +22,16 @@ from counterpoise.labels import count_classes
 __all__ = [
     "DEBIAN_FOLDER",
     "MIRRORS",
+    "Batch",
     "Column",
     "DataNotFound",
     "Rows",
     "Samples",
     "Split",
     "Splits",
+    "Standardizer",
     "TableEncoder",
+    "Unseen",
     "Unstored",
     "as_split",
     "check_apart",
@@ -40,9 +44,10 @@ __all__ = [
     "groups_of",
     "imbalance_counts",
     "install_debian_package",
+    "joined",
     "load",
     "make_imbalanced",
     "open_unstored",
+    "read_unseen",
     "split_validation",
-    "standardizer",
 ]

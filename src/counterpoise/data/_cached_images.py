@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import torch
@@ -46,7 +46,7 @@ class Images:
     def decoded(self, stamps: Iterable[str], options: Options) -> cache.Entry:
         """Return the cache's entry of these images; what is not in it yet is decoded.
 
-        Those that cannot be read are warned of.
+        Its `about["reading"]` is that of `data.Splits`. Those that cannot be read are warned of.
 
         Args:
             stamps: texts that are others when the images are.
@@ -75,6 +75,14 @@ class Images:
                     f"{math.prod(shape) / 2**30:,.1f} GiB, but: {error.strerror or error}; --cache "
                     "names another folder, and a smaller --image-size needs less"
                 ) from error
+        reading = {
+            "kind": "images",
+            "shape": list(form.shape),
+            "resize": form.resize,
+            "low": form.low if found.wide else None,
+            "high": form.high if found.wide else None,
+        }
+        entry = replace(entry, about={**entry.about, "reading": reading})
         if entry.unread:
             self._check_any(entry.unread)
             warnings.warn(f"{self._broken(entry.unread)}; they were left out", stacklevel=4)

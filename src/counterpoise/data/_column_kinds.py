@@ -14,6 +14,7 @@ from counterpoise.data._encoder import MOST_VALUES
 from counterpoise.data._numbers import (
     MOST,
     Numbers,
+    has_points,
     is_beyond_float,
     is_code,
     is_infinite,
@@ -28,6 +29,7 @@ _FEW_WORDS, _HALF, _MANY_NUMBERS = 3, 0.5, 20  # of one with words such as "unkn
 _CODES = 0.005  # of the cells begin with a 0 as codes do
 _REPEATS = 10  # times that a value of a category occurs on average, where there are many values
 TEXT_COLUMNS = 32
+IN_HOURS = " in hours"
 _LONGEST = 60  # characters of a cell in a message
 
 
@@ -72,12 +74,15 @@ class ReadColumn:
         kind: how it was read.
         columns: what the cells hold.
         cells: float64 (N, columns).
+        reading: all that was decided by looking at the whole column, by which `data.read_unseen`
+            reads single cells of others alike; for JSON.
     """
 
     name: str
     kind: Literal["number", "date", "category", "text"]
     columns: list[Column]
     cells: np.ndarray
+    reading: dict[str, Any]
 
 
 def raw_column(table: Table, k: int) -> RawColumn:
@@ -124,7 +129,7 @@ def find_decimal_commas(columns: list[RawColumn], separator: str) -> bool:
     if votes == 0:
         for column in in_doubt:
             assert column.read is not None
-            column.read = replace(column.read, continental=None, grouped=False)
+            column.read = replace(column.read, continental=None, grouped=False, points=True)
     return votes > 0 or (votes == 0 and separator == ";")
 
 
@@ -142,21 +147,23 @@ def read_column(
     Raises:
         ValueError: a number is infinite.
     """
-    cells = raw.numbers
+    cells, how = raw.numbers, {"name": raw.name, "read": "number", "comma": False, "points": False}
     if cells is not None:
         _check_finite(raw, np.array([float(word) for word in raw.words]), rows, remarks.path)
-    elif (values := _as_numbers(raw, decimal_comma, rows, remarks)) is not None:
-        cells = np.append(values, np.nan)[raw.index]
+    elif (known := _as_numbers(raw, decimal_comma, rows, remarks)) is not None:
+        cells = np.append(known[0], np.nan)[raw.index]
+        how |= known[1]
     if cells is None or all(word.isdigit() for word in raw.words):
         found = _dates.read_dates(raw.name, raw.words)
         if found is not None:
             return _date(raw, found, rows, remarks)
     if cells is None and (hours := _dates.read_hours(raw.words)) is not None:
         _say_gaps(raw, ~np.isnan(hours), "times", rows, remarks)
-        raw.name += " in hours"
-        return _number(raw, np.append(hours, np.nan)[raw.index])
+        how = {"name": raw.name, "read": "hours"}
+        raw.name += IN_HOURS
+        return _number(raw, np.append(hours, np.nan)[raw.index], how)
     if cells is not None and not _lose_digits(raw, remarks):
-        return _number(raw, cells)
+        return _number(raw, cells, how)
     if len(raw.words) <= MOST_VALUES or len(raw.words) * _REPEATS <= (raw.index >= 0).sum():
         return _category(raw, remarks)
     return _text(raw, remarks)
@@ -164,8 +171,8 @@ def read_column(
 
 def _as_numbers(
     raw: RawColumn, decimal_comma: bool, rows: np.ndarray, remarks: Remarks
-) -> np.ndarray | None:
-    """Return the words as numbers; None where too few of them are some."""
+) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Return the words as numbers, and how they were read; None where too few of them are some."""
     read = raw.read or read_numbers(raw.words)
     counts, values = raw.counts, read.english
     comma = False
@@ -196,7 +203,10 @@ def _as_numbers(
             k = next(k for k in np.flatnonzero(known) if values[k] != read.english[k])
         item = f"{raw.words[k]!r} is {values[k]:.15g} in {raw.name!r}"
         remarks.note("numbers that are not written plainly", item)
-    return values
+    points = has_points(raw.words)
+    # A column without a sign of its own takes commas as the rest of the file has them.
+    open_to_commas = read.continental is None and not (read.points or points) and decimal_comma
+    return values, {"comma": bool(comma) or open_to_commas, "points": bool(comma) and points}
 
 
 def _lose_digits(raw: RawColumn, remarks: Remarks) -> bool:
@@ -248,16 +258,24 @@ def _check_finite(raw: RawColumn, values: np.ndarray, rows: np.ndarray, path: Pa
         )
 
 
-def _number(raw: RawColumn, cells: np.ndarray) -> ReadColumn:
-    return ReadColumn(raw.name, "number", [Column(raw.name, "number")], cells[:, None])
+def _number(raw: RawColumn, cells: np.ndarray, how: dict[str, Any]) -> ReadColumn:
+    return ReadColumn(raw.name, "number", [Column(raw.name, "number")], cells[:, None], how)
 
 
 def _date(raw: RawColumn, found: _dates.Dates, rows: np.ndarray, remarks: Remarks) -> ReadColumn:
     _say_gaps(raw, np.isfinite(found.days), "dates", rows, remarks)
     _dates.say_doubts(raw.name, raw.words, found, remarks)
-    made = _dates.parts(raw.name, np.append(found.days, np.nan)[raw.index])
-    columns = [Column(name, "number") for name in made]
-    return ReadColumn(raw.name, "date", columns, np.stack(list(made.values()), 1))
+    made = _dates.parts(np.append(found.days, np.nan)[raw.index])
+    how = {
+        "name": raw.name,
+        "read": "date",
+        "form": found.pattern,
+        "past": found.past,
+        "earlier": found.earlier,
+        "parts": [part for part in made if part != _dates.IN_DAYS],
+    }
+    columns = [Column(f"{raw.name} {part}", "number") for part in made]
+    return ReadColumn(raw.name, "date", columns, np.stack(list(made.values()), 1), how)
 
 
 def _category(raw: RawColumn, remarks: Remarks) -> ReadColumn:
@@ -272,21 +290,34 @@ def _category(raw: RawColumn, remarks: Remarks) -> ReadColumn:
     place[order] = np.arange(len(order))
     cells = place[raw.index]
     columns = [Column(raw.name, "category", tuple(raw.words[k] for k in order))]
-    return ReadColumn(raw.name, "category", columns, cells[:, None])
+    how = {"name": raw.name, "read": "category"}
+    return ReadColumn(raw.name, "category", columns, cells[:, None], how)
 
 
 def _text(raw: RawColumn, remarks: Remarks) -> ReadColumn:
-    """Hash the pieces of words of three and four characters, so that no text needs a place."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 4), n_features=TEXT_COLUMNS)
-    hashed: Any = hashing.transform(raw.words)
-    by_word = np.vstack([hashed.toarray(), np.zeros(TEXT_COLUMNS)])  # the last one for a gap
+    """Read a column as text, so that no word of it needs a place."""
     remarks.doubt(
         f"text of too many kinds for a category, read as {TEXT_COLUMNS} columns of pieces of words",
         f"{raw.name!r} ({len(raw.words):,} kinds such as {raw.words[0][:_LONGEST]!r})",
     )
     if gaps := int((raw.index < 0).sum()):
         remarks.note("gaps in text, read as text without words", f"{raw.name} ({gaps:,})")
-    columns = [Column(f"{raw.name} text {k + 1}", "number") for k in range(TEXT_COLUMNS)]
-    return ReadColumn(raw.name, "text", columns, by_word[raw.index])
+    how = {"name": raw.name, "read": "text"}
+    return ReadColumn(raw.name, "text", text_columns(raw.name), hashed(raw), how)
+
+
+def text_columns(name: str) -> list[Column]:
+    """Return what a column of text becomes."""
+    return [Column(f"{name} text {k + 1}", "number") for k in range(TEXT_COLUMNS)]
+
+
+def hashed(raw: RawColumn) -> np.ndarray:
+    """Hash the pieces of words of three and four characters; of a gap there are none."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 4), n_features=TEXT_COLUMNS)
+    by_word = np.zeros((len(raw.words) + 1, TEXT_COLUMNS))  # the last one for a gap
+    if raw.words:
+        found: Any = hashing.transform(raw.words)
+        by_word[:-1] = found.toarray()
+    return by_word[raw.index]

@@ -30,14 +30,17 @@ _DAYS = (
 )  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M")
 _FORMATS = ("ISO8601", *map("".join, product(_DAYS, _TIMES)))
+_DIGITS = "%Y%m%d"
 _COMPACT = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _CLOCK = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:\.\d*)?))?")
 _EPOCHS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units a second
 _FIRST, _LAST = 1e8, 4.2e9  # seconds since 1970 that a time may be: from 1973 to 2103
 _SAMPLE = 200
 _ENOUGH = 0.95  # of the cells
-_PARTS = ("year", "month", "day of month", "weekday", "hour")
+_COUNTED = re.compile(r"\d{9,19}(\.\d*)?")  # since 1970
+PARTS = ("year", "month", "day of month", "weekday", "hour")
 _SECONDS = 86400.0
+IN_DAYS = "in days"
 _YEAR = 366.0  # days
 
 
@@ -50,12 +53,18 @@ class Dates:
         form: in words.
         doubtful: whether day and month could be the other way round in every cell.
         short: whether the years are of two digits.
+        pattern: the form as pandas takes it, or the unit of numbers since 1970.
+        past: whether dates of two-digit years that would be to come are a century earlier.
+        earlier: the first of those that are, in days since 1970 as if they were to come.
     """
 
     days: np.ndarray
     form: str
     doubtful: bool = False
     short: bool = False
+    pattern: str = "ISO8601"
+    past: bool = False
+    earlier: float | None = None
 
 
 def read_dates(name: str, words: Sequence[str]) -> Dates | None:
@@ -80,12 +89,48 @@ def read_dates(name: str, words: Sequence[str]) -> Dates | None:
         if form.startswith("%d.%m.%y") and _are_versions(name, words, np.isfinite(days)):
             return None
         short = "%y" in form
-        return Dates(_of_the_past(days) if short else days, _in_words(form), differ, short)
+        before = _brought_back(days) if short else days
+        past = short and bool(np.nanmax(before) * _SECONDS <= time.time())
+        if not past:
+            before = days
+        moved = days[before < days]
+        earlier = float(moved.min()) if len(moved) else None
+        return Dates(before, _in_words(form), differ, short, form, past, earlier)
     if _NAMED.search(name):
         if all(_COMPACT.fullmatch(w) for w in words):
-            return Dates(_parsed(words, "%Y%m%d"), "year, month, day")
+            return Dates(_parsed(words, _DIGITS), "year, month, day", pattern=_DIGITS)
         return _read_epoch(words)
     return None
+
+
+def read_dates_as(
+    words: Sequence[str], pattern: str, past: bool, earlier: float | None
+) -> np.ndarray:
+    """Read cells as dates in the form in which a column was read before, each by itself.
+
+    Args:
+        words: the cells.
+        pattern: of `Dates`.
+        past: of `Dates`.
+        earlier: of `Dates`.
+
+    Returns:
+        Days since 1970, float64 (N,), NaN where a cell is none.
+
+    Raises:
+        ValueError: there is no such form.
+    """
+    if pattern in _EPOCHS:
+        numbers = np.array([float(w) if _COUNTED.fullmatch(w) else math.nan for w in words])
+        return np.where(_is_epoch(numbers, _EPOCHS[pattern]), numbers, math.nan) / (
+            _EPOCHS[pattern] * _SECONDS
+        )
+    if pattern not in (*_FORMATS, _DIGITS):
+        raise ValueError(f"dates must be of a known form, got {pattern!r}")
+    if pattern == _DIGITS:
+        words = [w if _COMPACT.fullmatch(w) else "" for w in words]
+    days = _parsed(words, pattern)
+    return _brought_back(days, earlier) if past else days
 
 
 def say_doubts(name: str, words: Sequence[str], dates: Dates, remarks: Remarks) -> None:
@@ -108,19 +153,19 @@ def _years(days: np.ndarray) -> np.ndarray:
     ).astype(int)
 
 
-def _of_the_past(days: np.ndarray) -> np.ndarray:
-    """Return dates of two-digit years, those to come a century earlier if then all are past.
+def _brought_back(days: np.ndarray, earlier: float | None = None) -> np.ndarray:
+    """Return dates of two-digit years, those to come a century earlier.
 
-    A cell is to come where it is more than a year ahead.
+    A cell is to come where it is more than a year ahead, or from a day `earlier` on.
     """
-    now = time.time() / _SECONDS
-    ahead = np.flatnonzero(days > now + _YEAR)
+    latest = time.time() / _SECONDS + _YEAR
+    ahead = np.flatnonzero((days > latest) | (days >= (math.inf if earlier is None else earlier)))
     past = days.copy()
     whole = np.floor(days[ahead])
     dates = whole.astype("datetime64[D]").astype(object)
     before = [date.replace(year=date.year - 100) for date in dates]
     past[ahead] += np.array(before, "datetime64[D]").astype(np.float64) - whole
-    return past if len(ahead) and np.nanmax(past) <= now else days
+    return past
 
 
 def _are_versions(name: str, words: Sequence[str], known: np.ndarray) -> bool:
@@ -137,42 +182,57 @@ def _are_versions(name: str, words: Sequence[str], known: np.ndarray) -> bool:
 
 def read_hours(words: Sequence[str]) -> np.ndarray | None:
     """Read different cells as times of a day, or durations, in hours; None where they are none."""
+    found = read_hours_as(words)
+    return None if np.isfinite(found).sum() < _ENOUGH * len(words) else found
+
+
+def read_hours_as(words: Sequence[str]) -> np.ndarray:
+    """Return different cells in hours, NaN where one is no time."""
     found = [_CLOCK.fullmatch(word) for word in words]
-    if sum(match is not None for match in found) < _ENOUGH * len(words):
-        return None
     return np.array(
         [
             int(m[1]) + int(m[2]) / 60 + float(m[3] or 0) / 3600 if m is not None else np.nan
             for m in found
-        ]
+        ],
+        np.float64,
     )
 
 
 def _read_epoch(words: Sequence[str]) -> Dates | None:
     """Read whole numbers of seconds, or of thousandths, since 1970."""
-    if not all(re.fullmatch(r"\d{9,19}(\.\d*)?", w) for w in words):
+    if not all(_COUNTED.fullmatch(w) for w in words):
         return None
     numbers = np.array([float(w) for w in words])
     for unit, a_second in _EPOCHS.items():
-        if (numbers >= _FIRST * a_second).all() and (numbers <= _LAST * a_second).all():
-            return Dates(numbers / (a_second * _SECONDS), f"{unit} since 1970")
+        if _is_epoch(numbers, a_second).all():
+            return Dates(numbers / (a_second * _SECONDS), f"{unit} since 1970", pattern=unit)
     return None
 
 
-def parts(name: str, days: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a point in time as numbers, each of its own name; parts that never change are none."""
+def _is_epoch(numbers: np.ndarray, a_second: int) -> np.ndarray:
+    return (numbers >= _FIRST * a_second) & (numbers <= _LAST * a_second)
+
+
+def parts(days: np.ndarray, kept: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return a point in time as numbers by what they are of it, such as "month" or "in days".
+
+    Args:
+        days: since 1970, float64 (N,), NaN for a gap.
+        kept: those wanted, of the ones but "in days"; None for those that change.
+    """
     import pandas as pd
 
     with np.errstate(invalid="ignore"):
         micros = np.where(np.isfinite(days), np.round(days * _SECONDS * 1e6), 0).astype(np.int64)
     times = pd.DatetimeIndex(micros.view("datetime64[us]"))
     found = (times.year, times.month, times.day, times.day_of_week, times.hour)
-    kept = {
-        f"{name} {part}": np.where(np.isfinite(days), np.asarray(values, np.float64), np.nan)
-        for part, values in zip(_PARTS, found, strict=True)
+    every = {
+        part: np.where(np.isfinite(days), np.asarray(values, np.float64), np.nan)
+        for part, values in zip(PARTS, found, strict=True)
     }
-    kept = {part: cells for part, cells in kept.items() if np.nanmin(cells) < np.nanmax(cells)}
-    return {**kept, f"{name} in days": days}
+    if kept is None:
+        kept = [part for part, cells in every.items() if np.nanmin(cells) < np.nanmax(cells)]
+    return {**{part: every[part] for part in kept}, IN_DAYS: days}
 
 
 def as_days(times: pd.Series) -> np.ndarray:

@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -37,8 +38,8 @@ KEPT, SMALLEST, LARGEST = 64, 8, 32  # pixels a side, where no size is asked for
 _RESAMPLE = Image.Resampling.BILINEAR  # as torchvision; a third quicker than bicubic
 
 Resize = Literal["crop", "squash", "pad"]
-Encoded = Path | bytes
-"""An image file, or the content of one."""
+Encoded = Path | bytes | Image.Image
+"""An image file, the content of one, or an image that Pillow has opened."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Form:
     Attributes:
         shape: channels, height and width; 1 channel or 3.
         resize: how an image comes to height and width.
-        low: the value that becomes 0 in images with more than 8 bits.
+        low: the value that becomes 0 in images with more than 8 bits; NaN to refuse these.
         high: the value that becomes 255 there.
     """
 
@@ -122,8 +123,15 @@ class Decoder:
         give_back()
 
 
-def _opened(image: Encoded) -> BinaryIO:
-    return io.BytesIO(image) if isinstance(image, bytes) else open_ordinary(image)
+@contextmanager
+def _opened(image: Encoded) -> Iterator[Image.Image]:
+    """Open an image; of one that is open already give a copy, as it may be used elsewhere."""
+    if isinstance(image, Image.Image):
+        yield image.copy()
+        return
+    raw = io.BytesIO(image) if isinstance(image, bytes) else open_ordinary(image)
+    with raw as file, _open(file) as found:
+        yield found
 
 
 def _explained(image: Encoded, work: Callable[[], object]) -> object:
@@ -138,7 +146,7 @@ def _explained(image: Encoded, work: Callable[[], object]) -> object:
         return "no image of a known format"
     except OSError as error:
         if error.errno is not None and error.errno not in _LASTING:
-            name = "an image" if isinstance(image, bytes) else printable(image)
+            name = printable(image) if isinstance(image, Path) else "an image"
             raise ValueError(f"{name} cannot be read now: {error.strerror}") from error
         return error.strerror or one_line(error)
     except MemoryError:
@@ -149,7 +157,7 @@ def _explained(image: Encoded, work: Callable[[], object]) -> object:
 
 def _header(encoded: Encoded) -> Header | str:
     def work() -> Header:
-        with _opened(encoded) as file, _open(file) as image:
+        with _opened(encoded) as image:
             width, height = image.size
             if image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS:
                 width, height = height, width
@@ -175,7 +183,7 @@ def _decode(encoded: Encoded, form: Form, most: float) -> np.ndarray | str | Non
     channels, height, width = form.shape
 
     def work() -> np.ndarray | None:
-        with _opened(encoded) as file, _open(file) as image:
+        with _opened(encoded) as image:
             image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded no larger than needed
             if image.width * image.height > most:
                 return None
@@ -221,6 +229,11 @@ def _open(file: BinaryIO) -> Image.Image:
 def _plain(image: Image.Image, form: Form) -> Image.Image:
     """Return the image in mode L or RGB, transparent pixels as white."""
     if image.mode.startswith(_WIDE):
+        if math.isnan(form.low):
+            raise ValueError(
+                "more than 8 bits a pixel, as no image to train on had, so that nothing says which "
+                "value is white"
+            )
         scale = 255 / ((form.high - form.low) or 1.0)
         values = (_values(image).astype(np.float64) - form.low) * scale
         return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8))

@@ -95,7 +95,7 @@ def draw_test(train: Split, test: Split, seed: int) -> tuple[Split, Split, torch
         >>> test.targets.tolist(), rows.tolist()
         ([1, 0], [7, 8])
     """
-    pool = _together(train, test)
+    pool = joined(train, test)
     rest, held = _positions(pool, TEST_SHARE, seed)
     if not len(held):
         raise ValueError(
@@ -105,7 +105,7 @@ def draw_test(train: Split, test: Split, seed: int) -> tuple[Split, Split, torch
     return pool.take(rest), pool.take(held), held
 
 
-def _together(one: Split, other: Split) -> Split:
+def joined(one: Split, other: Split) -> Split:
     """Return the samples of two splits, in order; stored rows stay where they are stored."""
     first, second = one.inputs, other.inputs
     if isinstance(first, Rows) and isinstance(second, Rows) and first.stored is second.stored:

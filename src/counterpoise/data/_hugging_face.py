@@ -213,7 +213,8 @@ def _read_samples(
         *_note_on_validation(splits),
         *data.notes,
     )
-    data = replace(data, notes=notes, validation=splits.get("validation"))
+    reading = entry.about.get("reading", {})  # of images; of arrays the inputs say it
+    data = replace(data, notes=notes, validation=splits.get("validation"), reading=reading)
     check_apart(data)
     return data
 

@@ -81,6 +81,7 @@ def read_image_folder(root: Path, options: Options) -> Splits:
     data = replace(
         data,
         notes=notes,
+        reading=entry.about["reading"],
         validation=splits.get("validation"),
         cautions=(*data.cautions, *_alike(class_names)),
     )

@@ -59,6 +59,28 @@ def read_npz(path: Path, options: Options) -> Splits:
     return as_splits(path.stem, str(path), train, test, class_names, options.seed)
 
 
+def read_unlabelled(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Return inputs, targets if there are any, and the names of other arrays.
+
+    Inputs are called as in `read_npz`, or are the only array beside the targets.
+
+    Raises:
+        ValueError: it is no such file, or does not say which array holds the inputs.
+    """
+    with _opened(path) as archive:
+        names = _names(archive)
+        y = _find(names, _TARGETS, "")
+        others = [name for name in names if name != y]
+        x = _find(others, _INPUTS, "") or (others[0] if len(others) == 1 else None)
+        if x is None:
+            raise ValueError(
+                f"{path} must hold inputs as x (or inputs, data, images) or as its only array, but "
+                f"holds {_listing(list(names))}; rename the one that is meant"
+            )
+        arrays = _read(path, archive, [names[name] for name in (x, y) if name is not None])
+    return arrays[0], arrays[1] if y is not None else None, [n for n in others if n != x]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the archive, and turn every error into one line about the file."""

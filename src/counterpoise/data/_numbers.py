@@ -85,6 +85,35 @@ def read_numbers(words: Sequence[str]) -> Numbers:
     return Numbers(english, continental, not written, grouped)
 
 
+def read_numbers_as(words: Sequence[str], comma: bool, points: bool) -> np.ndarray:
+    """Read cells as numbers in the way that a column was read before, each by itself.
+
+    Args:
+        words: the cells.
+        comma: whether a comma is a decimal one.
+        points: whether a plain number such as 8.125 has a decimal point nevertheless.
+
+    Returns:
+        float64 (N,), NaN where a cell is none.
+    """
+    form, thousands = (_CONTINENTAL, ".") if comma else (_ENGLISH, ",")
+    found = np.full(len(words), math.nan)
+    for k, word in enumerate(words):
+        if _PLAIN.fullmatch(word) and (not comma or points or "." not in word):
+            found[k] = float(word)
+        else:
+            core, sign = _unwrapped(word)
+            found[k] = sign * _value(core, form, thousands)
+    return found
+
+
+def has_points(words: Sequence[str]) -> bool:
+    """Return whether plain numbers among cells have decimal points for sure, as 8.1 has."""
+    return any(
+        "." in w and _PLAIN.fullmatch(w) and not _GROUPED.fullmatch(w.lstrip("+-")) for w in words
+    )
+
+
 def _unwrapped(word: str) -> tuple[str, float]:
     """Return what is within currency, percent, sign and the brackets of a negative amount."""
     word = word.translate(_SPACES).strip()

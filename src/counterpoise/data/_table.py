@@ -124,6 +124,17 @@ def read_cells(table: Table, options: Options) -> Splits:
     by = f"column {options.group!r}" if options.group else ""
     data = as_splits(_name(path), source, train, test, class_names, options.seed, by)
     found = [column for one in read for column in one.columns]
+    used = {column.reading["name"] for column in read}
+    reading = {
+        "kind": "table",
+        "target": target,
+        "comma": bool(comma),
+        "typed": table.typed,
+        "separator": table.separator,
+        "quotes": table.quotes,
+        "columns": [column.reading for column in read],
+        "unused": [name for name in table.header if name not in used],
+    }
     notes = (
         f"{first:,} rows"
         + (f", and {len(labels) - first:,} of {options.test} to test on" * (first < len(labels)))
@@ -137,6 +148,7 @@ def read_cells(table: Table, options: Options) -> Splits:
         notes=(*notes, *data.notes),
         validation=validation,
         columns=tuple(found),
+        reading=reading,
         cautions=(*data.cautions, *remarks.all_cautions()),
     )
     check_apart(data)

@@ -43,6 +43,7 @@ class Table:
         separator: between cells of text; empty where the file has types.
         notes: sentences on how it was read.
         typed: whether cells may be other than text.
+        quotes: whether double quotes enclose cells, and are no characters of them.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Table:
     separator: str = ""
     notes: list[str] = field(default_factory=list)
     typed: bool = False
+    quotes: bool = True
 
     def text(self, k: int, strip: bool = True) -> np.ndarray:
         """Return column k's cells as text, empty where there is none; blanks around it or not."""
@@ -74,6 +76,21 @@ class Table:
         return column.to_numpy(np.float64, na_value=np.nan)
 
 
+@dataclass(frozen=True)
+class Like:
+    """A table that was read before, which another one is read like.
+
+    Attributes:
+        names: columns that both have.
+        separator: of `Table`; it is taken where it makes these columns.
+        quotes: of `Table`.
+    """
+
+    names: frozenset[str]
+    separator: str
+    quotes: bool
+
+
 def is_table(path: Path) -> bool:
     """Return whether a file's name is that of a table, packed or not."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
@@ -82,8 +99,12 @@ def is_table(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in TEXTS + TYPED
 
 
-def read_file(path: Path) -> Table:
+def read_file(path: Path, like: Like | None = None) -> Table:
     """Return the cells of a file of text, Parquet, Feather or Excel.
+
+    Args:
+        path: the file.
+        like: how another file of these columns was read; the caller then looks at the header.
 
     Raises:
         ValueError: it is no table, a row has more or fewer cells than the header, the names of the
@@ -94,16 +115,18 @@ def read_file(path: Path) -> Table:
         header, frame = _typed_file.read_typed(path, notes)
         blank = frame.isna().all(axis=1).to_numpy() if header else np.zeros(len(frame), bool)
         rows = np.arange(len(frame)) + 2
+        _say_blank(blank, like, notes)
         table = Table(path, header, frame[~blank], rows[~blank], "", notes, True)
     else:
-        table = _read_text(path)
-    _check_header(path, table.header, table.separator)
+        table = _read_text(path, like)
+    if like is None:
+        _check_header(path, table.header, table.separator)
     if not len(table.frame):
         raise ValueError(f"{path} must hold samples below its header, but holds none")
     return table
 
 
-def _read_text(path: Path) -> Table:
+def _read_text(path: Path, like: Like | None) -> Table:
     import pandas as pd
 
     notes: list[str] = []
@@ -112,13 +135,16 @@ def _read_text(path: Path) -> Table:
     body = text[first.end() :] if first else text
     text = body.lstrip("\r\n")
     above = body[: len(body) - len(text)].count("\n") + (1 if first else 0)  # the names
-    separator = first[1] if first else _separator(text, path, notes)
+    known = like.separator if like and _makes(like, path, text) else ""
+    separator = first[1] if first else known or _separator(text, path, notes)
     header = [name.strip() for name in next(records(path, text, separator), (0, []))[1]]
     width = len(header)
     frame, line = pd.DataFrame(columns=range(width + 1), dtype=str), 0
+    bare = bool(like and known and not like.quotes)
+    bare = bare and fits_without_quotes(path, text, separator, width)
     try:
-        frame = _frame(text, separator, width)
-        if len(frame) < text.count("\n"):
+        frame = _frame(text, separator, width, quotes=not bare)
+        if len(frame) < text.count("\n") and not bare:
             line = find_stray_quote(path, text, separator, width)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         line = find_stray_quote(path, text, separator, width)
@@ -138,8 +164,10 @@ def _read_text(path: Path) -> Table:
             f"double quotes read as characters of the cells, as behind the one in line "
             f"{line + above} whole rows would be one cell"
         )
+        frame, bare = _frame(text, separator, width, quotes=False), True
+    if bare:
         header = [_unquoted(name) for name in next(records(path, text, separator, quotes=False))[1]]
-        frame = _frame(text, separator, width, quotes=False).map(_unquoted)
+        frame = frame.map(_unquoted)
     empty = (frame == "").to_numpy()
     if not empty[:, width].all() or empty[1:, max(0, width - 1)].any():
         _check_widths(path, text, separator, width, above)  # pandas fills short rows up
@@ -152,8 +180,25 @@ def _read_text(path: Path) -> Table:
             "left out",
             stacklevel=5,
         )
+    _say_blank(np.asarray(blank), like, notes)
     kept = ~(blank | again)
-    return Table(path, header, frame[kept], rows[kept], separator, notes)
+    return Table(path, header, frame[kept], rows[kept], separator, notes, quotes=not bare)
+
+
+def _say_blank(blank: np.ndarray, like: Like | None, notes: list[str]) -> None:
+    """Note how many rows without a cell are left out, where somebody waits for each of them."""
+    number = int(blank.sum())
+    if like is not None and number:
+        notes.append(f"{number:,} empty row{'' if number == 1 else 's'}: not read")
+
+
+def _makes(like: Like, path: Path, text: str) -> bool:
+    """Return whether a table's separator makes its columns of another text."""
+    try:
+        found = next(records(path, text, like.separator), (0, []))[1] if like.separator else []
+    except ValueError:  # a cell longer than csv takes
+        return False
+    return like.names <= {name.strip() for name in found}
 
 
 def _frame(text: str, separator: str, width: int, quotes: bool = True) -> pd.DataFrame:

@@ -74,7 +74,8 @@ def joined(train: Table, test: Table, target: str) -> Table:
     names = [train.header[k] for k in kept]
     rows = np.concatenate([train.rows, test.rows])
     notes = [*train.notes, *(f"{test.path}: {note}" for note in test.notes)]
-    return Table(train.path, names, frame, rows, train.separator, notes, train.typed or test.typed)
+    typed, quotes = train.typed or test.typed, train.quotes
+    return Table(train.path, names, frame, rows, train.separator, notes, typed, quotes)
 
 
 def _differ(one: object, other: object) -> bool:

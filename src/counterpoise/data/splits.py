@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from counterpoise.data._rows import Rows
 from counterpoise.labels import count_classes
 from counterpoise.text import html_table
 
+_CHANNELS = (1, 3)  # of images
 _SHOWN = 20  # classes, in a table
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -102,6 +104,9 @@ class Splits:
         held_out: Whether `test` was held out of samples that had no test split of their own, so
             that another one can be drawn for each seed.
         cautions: Sentences on what may be wrong with them.
+        reading: How a sample becomes an input, for `data.read_unseen`: plain data, ready for
+            `json.dumps`. Left out, or where it does not fit the inputs, it says their shape and
+            dtype; of cells that were put together by hand it is empty.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -124,6 +129,7 @@ class Splits:
     columns: tuple[Column, ...] | None = None
     held_out: bool = False
     cautions: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for label, split in self.named().items():
@@ -132,6 +138,10 @@ class Splits:
         object.__setattr__(self, "class_names", _as_names(self.class_names))
         _check_text("name", self.name)
         _check_text("source", self.source)
+        if self.reading.get("kind") != "table":
+            plain = {} if self.columns is not None else _reading_of(self.train.inputs)
+            same = plain and all(self.reading.get(k) == plain[k] for k in ("kind", "shape"))
+            object.__setattr__(self, "reading", self.reading if same else plain)
         for label, split in self.named().items():
             highest = int(split.targets.max()) if len(split) else -1
             if highest >= self.num_classes:
@@ -160,6 +170,15 @@ class Splits:
         counts = (count_classes(s.targets, self.num_classes) for s in (self.train, self.test))
         rows = list(zip(self.class_names, *(n.tolist() for n in counts), strict=True))
         return html_table(repr(self), ("class", "train", "test"), _some_classes(rows))
+
+
+def _reading_of(inputs: torch.Tensor | Rows) -> dict[str, Any]:
+    """Return how a sample is read of which nothing is known but the inputs."""
+    shape = list(inputs.shape[1:])
+    if inputs.dtype == torch.uint8 and len(shape) == 3 and shape[0] in _CHANNELS:
+        return {"kind": "images", "shape": shape, "resize": "crop", "low": None, "high": None}
+    dtype = str(inputs.dtype).removeprefix("torch.")
+    return {"kind": "arrays", "shape": shape, "dtype": dtype}
 
 
 def _described(split: Split) -> str:

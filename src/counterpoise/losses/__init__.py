@@ -28,6 +28,7 @@ from counterpoise.losses._class_weights import (
 from counterpoise.losses._deferred import DeferredReweighting
 from counterpoise.losses._focal import FocalLoss
 from counterpoise.losses._ldam import LDAMLoss
+from counterpoise.losses._link import link_parameters
 from counterpoise.losses._logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from counterpoise.losses._poly import PolyLoss
 from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
@@ -60,6 +61,7 @@ __all__ = [
     "effective_number_weights",
     "explain",
     "inverse_weights",
+    "link_parameters",
     "median_frequency_weights",
 ]
 

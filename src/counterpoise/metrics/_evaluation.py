@@ -110,7 +110,7 @@ def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts
         nll=float(0 - log_p[np.arange(len(true)), true].mean()),
         brier=brier(p, true),
         expected_calibration_error=calibration_error(*bins),
-        bin_count=bins[0],
+        bin_count=bins[0].astype(np.int64),
         bin_confidence=bins[1],
         bin_accuracy=bins[2],
         average_precision=precision,

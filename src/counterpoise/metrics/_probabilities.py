@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from counterpoise.arguments import Counts, read_counts
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -23,25 +25,101 @@ def brier(probabilities: Floats, targets: Ints) -> float:
     return float((gap**2).sum(1).mean())
 
 
-def reliability(probabilities: Floats, targets: Ints) -> tuple[Ints, Floats, Floats]:
+def share_weights(targets: npt.ArrayLike, shares: Counts) -> Floats:
+    r"""Return weights with which samples stand for data of other class shares, of mean 1.
+
+    .. math::
+        w_i \propto \frac{\pi_{t_i}}{n_{t_i}}
+
+    with the shares π and the numbers n of the samples of each class.
+
+    Args:
+        targets: true class per sample, integers from 0 to C - 1, (N).
+        shares: shares or counts of the classes, (C); those of classes without samples are left out.
+
+    Raises:
+        ValueError: samples whose class has no share, or none at all.
+
+    Example:
+        >>> share_weights([0, 0, 0, 1], [1, 1]).round(3).tolist()
+        [0.667, 0.667, 0.667, 2.0]
+    """
+    t, pi = np.asarray(targets, np.int64), read_counts(shares, "shares")
+    n = np.bincount(t, minlength=len(pi))
+    if len(n) > len(pi) or not (pi[n > 0] > 0).any():
+        raise ValueError(
+            f"shares must be one number for each class of the targets, some of them above 0, but "
+            f"got {len(pi)} for {len(n)} classes"
+        )
+    weights = (pi / np.maximum(n, 1))[t]
+    return weights / weights.mean()
+
+
+def log_loss_at(log_p: npt.ArrayLike, targets: npt.ArrayLike, shares: Counts) -> float:
+    r"""Return the log-loss at given class shares, in nats.
+
+    .. math::
+        -\sum_y \pi_y \, \frac{1}{n_y} \sum_{i : t_i = y} \log p_{i,y}
+
+    the mean of the classes' mean log-losses, weighted by the shares π. Where the samples have these
+    shares themselves it is the mean over the samples. So probabilities at the training data's
+    shares can be judged on a test split that is balanced.
+
+    Args:
+        log_p: log-probabilities, (N, C).
+        targets: true class per sample, integers from 0 to C - 1, (N).
+        shares: shares or counts of the classes, (C); those of classes without samples are left out.
+
+    Raises:
+        ValueError: as `share_weights`.
+
+    Example:
+        >>> import numpy as np
+        >>> log_p = np.log([[0.9, 0.1], [0.8, 0.2], [0.5, 0.5]])
+        >>> round(log_loss_at(log_p, [0, 0, 1], [2, 1]), 4)  # the shares of the samples
+        0.3406
+        >>> round(log_loss_at(log_p, [0, 0, 1], [9, 1]), 4)
+        0.2171
+    """
+    t = np.asarray(targets, np.int64)
+    own = np.asarray(log_p, np.float64)[np.arange(len(t)), t]
+    return float(0 - (share_weights(t, shares) * own).mean())
+
+
+def reliability(
+    probabilities: Floats, targets: Ints, weights: Floats | None = None
+) -> tuple[Floats, Floats, Floats]:
     """Bin the predictions by confidence, into ((m - 1) / 15, m / 15].
 
+    Args:
+        probabilities: of the classes, (N, C).
+        targets: true class per sample, (N).
+        weights: of the samples, (N), as of `share_weights`; None for 1 each.
+
     Returns:
-        The number of samples, the mean confidence and the accuracy of each bin; the last two are
-        NaN where a bin is empty.
+        The weight of the samples (their number), the mean confidence and the accuracy of each bin,
+        float64 (15); the last two are NaN where a bin is empty.
+
+    Example:
+        >>> import numpy as np
+        >>> count, sure, right = reliability(np.array([[0.9, 0.1], [0.94, 0.06]]), np.array([0, 1]))
+        >>> count[13:].tolist(), sure[13], right[13]
+        ([1.0, 1.0], 0.9, 1.0)
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
-    index = np.searchsorted(np.linspace(0, 1, BINS + 1), confidence) - 1
+    w = np.ones(len(right)) if weights is None else weights
+    index = np.searchsorted(np.linspace(0, 1, BINS + 1), np.minimum(confidence, 1)) - 1
     count, sure, found = (
-        np.bincount(index, weights, minlength=BINS) for weights in (None, confidence, right)
+        np.bincount(index, w * x, minlength=BINS).astype(np.float64) for x in (1, confidence, right)
     )
     filled = np.where(count > 0, count, np.nan)
-    return count.astype(np.int64), sure / filled, found / filled
+    return count, sure / filled, found / filled
 
 
-def calibration_error(count: Ints, confidence: Floats, accuracy: Floats) -> float:
-    """Return the mean over the samples of |accuracy - confidence| of their bin."""
-    return float(np.nansum(count * np.abs(accuracy - confidence)) / count.sum())
+def calibration_error(count: npt.ArrayLike, confidence: Floats, accuracy: Floats) -> float:
+    """Return the mean over the samples of |accuracy - confidence| of their bin: `reliability`."""
+    n = np.asarray(count)
+    return float(np.nansum(n * np.abs(accuracy - confidence)) / n.sum())
 
 
 def average_precision(log_probabilities: Floats, targets: Ints) -> Floats:

@@ -7,6 +7,8 @@ script shows the values of cells and adds arrow keys. Contents by file:
     _classes.py     recall by class size, the data
     _confusion.py   confusion matrices and differences (_matrix.py), samples (_thumbnails.py)
     _learning.py    training curves, calibration, gradient flow
+    _probabilities.py   log-loss and reliability, corrected and calibrated
+    _decisions.py   rules, coverage and risk; of two classes curves and thresholds (_thresholds.py)
     _setting.py     plan, environment, learning rates
     _page.py        the page, from page.html.j2, style.css and script.js
     _output.py      checks of the file to write

@@ -8,6 +8,7 @@ import numpy as np
 
 from counterpoise.report._learning import pooled_bins, watched
 from counterpoise.report._matrix import confusions
+from counterpoise.report._probabilities import calibrated_bins
 from counterpoise.report._variants import Entry, entries
 from counterpoise.study import Study, open_study
 
@@ -24,7 +25,8 @@ def write_figures(study: Study | str | Path, folder: str | Path) -> list[Path]:
         folder: the folder to write to; it is made if missing.
 
     Returns:
-        The files: forest, recall_by_class_size, reliability, layer_flow, one of the training curves
+        The files: forest, recall_by_class_size, reliability and reliability_calibrated (where the
+        runs have what it needs), layer_flow, one of the training curves
         for each quantity that was watched, and one confusion matrix for each variant.
 
     Raises:
@@ -70,6 +72,9 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
         histories = {v.label: rows for v in ran if all(rows := [r.history for r in v.records])}
         yield f"training_{key}", plots.training_curves(histories, key, ylabel=words)
     yield "reliability", plots.reliability({v.label: pooled_bins(v) for v in ran})
+    calibrated = {v.label: bins for v in ran if (bins := calibrated_bins(v))}
+    if calibrated:
+        yield "reliability_calibrated", plots.reliability(calibrated)
     for v in ran:
         total = confusions(v.records).sum(0)
         title = f"{v.label}, {len(v.records)} seeds"

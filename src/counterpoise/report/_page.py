@@ -9,7 +9,15 @@ from markupsafe import Markup
 
 from counterpoise import files, findings
 from counterpoise.registry import METRICS
-from counterpoise.report import _classes, _confusion, _learning, _setting, _story
+from counterpoise.report import (
+    _classes,
+    _confusion,
+    _decisions,
+    _learning,
+    _probabilities,
+    _setting,
+    _story,
+)
 from counterpoise.report._html import policy, source, template
 from counterpoise.report._output import PAGE, check_output, write_page
 from counterpoise.report._variants import Entry, entries
@@ -25,6 +33,8 @@ _CONTENTS = {
     "confusion": "Confusion",
     "curves": "Training",
     "reliability": "Calibration",
+    "probabilities": "Probabilities",
+    "decisions": "Decisions",
     "adjustment": "Post-hoc adjustment",
     "flow": "Gradient flow",
     "data": "Data",
@@ -102,6 +112,7 @@ def _beginning(study: Study) -> dict[str, object]:
 def _sections(
     study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
 ) -> dict[str, object]:
+    probabilities = _probabilities.section(study, variants)
     return {
         "ranking": _story.ranking(study, variants, verdicts),
         "references": _story.references(study),
@@ -109,7 +120,10 @@ def _sections(
         "classes": _classes.recalls(study, variants),
         "confusion": _confusion.section(study, variants, verdicts),
         "curves": _learning.curves(variants, study.plan.metric),
-        "reliability": _learning.reliability(variants),
+        "reliability": [] if probabilities else _learning.reliability(variants),
+        "probabilities": probabilities,
+        "decisions": _decisions.section(study, variants) if probabilities else None,
+        "older": _probabilities.OLDER,
         "adjustment": _story.adjustment(study, variants),
         "flow": _learning.flow(variants),
         "sizes": _classes.sizes(study),

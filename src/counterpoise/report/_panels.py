@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from counterpoise.report._numbers import whole_percent
@@ -19,6 +21,7 @@ from counterpoise.report._svg import (
     text,
 )
 
+Floats = npt.NDArray[np.float64]
 Points = Sequence[tuple[float, float]]
 _RIGHT = 20  # room for half of the last tick
 
@@ -91,9 +94,16 @@ def lines_of_all(series: Mapping[int, Points], panel: Panel) -> None:
 
 
 def calibration(
-    variant: int, bins: Sequence[tuple[float, float, float]], title: str, description: str
+    variant: int,
+    bins: Sequence[tuple[float, float, float]],
+    title: str,
+    description: str,
+    before: Sequence[tuple[float, float, float]] = (),
 ) -> Markup:
-    """Return a reliability diagram of bins (confidence, accuracy, share of the samples)."""
+    """Return a reliability diagram of bins (confidence, accuracy, share of the samples).
+
+    Those of `before` are a thin dashed line.
+    """
     panel = Panel.of((0, 1), (0, 1), (290, 260))
     panel.axes("confidence", whole_percent, whole_percent)
     for confidence, _, share in bins:
@@ -101,6 +111,45 @@ def calibration(
         x = panel.x(confidence)
         panel.parts.append(rect(x - 4, panel.y.start - height, 8, round(height, 1), "weight"))
     panel.line([(0, 0), (1, 1)], "ideal")
+    panel.line([(confidence, right) for confidence, right, _ in before], "curve baseline")
     points = [(confidence, right) for confidence, right, _ in bins]
     lines_of_all({variant: points}, panel)
     return panel.picture(title, description)
+
+
+def banded(
+    variant: int,
+    x: Floats,
+    lines: tuple[Floats, Floats],
+    x_ends: tuple[float, float],
+    y_ends: tuple[float, float],
+    words: tuple[str, str, str],
+    point: tuple[float, float] | None = None,
+) -> Markup:
+    """Return a chart of a variant's mean and band over the seeds, and another's mean.
+
+    Args:
+        variant: its index, for the colour.
+        x: where the curves are known, (K).
+        lines: the variant's and the other's, a row a seed, (S, K); the latter may be empty.
+        x_ends: of the axis.
+        y_ends: of the axis.
+        words: names of the axis x and of the chart, and its description.
+        point: to be marked.
+    """
+    own, beside = (np.clip(a, *y_ends) for a in lines)
+    css = f"v{variant % STYLES}"
+    label: Callable[[float], str] = whole_percent if y_ends[1] <= 1 else "{:g}".format
+    panel = Panel.of(x_ends, y_ends, (330, 230))
+    panel.axes(words[0], whole_percent, label)
+    panel.band(points_of(x, own.min(0)), points_of(x, own.max(0)), f"band {css}")
+    if beside.size:
+        panel.line(points_of(x, beside.mean(0)), "curve baseline")
+    panel.line(points_of(x, own.mean(0)), f"curve {css}")
+    if point:
+        panel.dots(variant, [(point[0], min(point[1], y_ends[1]))], 5)
+    return panel.picture(words[1], words[2])
+
+
+def points_of(x: Floats, y: Floats) -> list[tuple[float, float]]:
+    return list(zip(x.tolist(), y.tolist(), strict=True))

@@ -24,7 +24,7 @@ from counterpoise.stats._interval import Interval, t_interval, wilson
 from counterpoise.stats._noise_sources import NoiseSources, noise_sources
 from counterpoise.stats._paired import PairedComparison, compare_paired
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_can_tell, seeds_needed
-from counterpoise.stats._two_way import two_way_bootstrap
+from counterpoise.stats._two_way import draw_seeds, two_way_bootstrap
 from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "collapsed",
     "compare_paired",
     "compare_variants",
+    "draw_seeds",
     "guessing_noise",
     "holm",
     "noise_sources",

@@ -71,15 +71,20 @@ def two_way_bootstrap(
             f"{len(d)} seeds and {by_class[0].shape[1]} samples; with one seed see noise_sources"
         )
     rng = np.random.default_rng(seed)
-    away = _draw_seeds(rng, len(d), resamples, confidence)
+    away = draw_seeds(rng, len(d), resamples, confidence)
     off = np.mean([_draw_samples(rng, part, away) for part in by_class], axis=0)
     estimate = float(np.mean([part.mean() for part in by_class]))
     low, high = estimate + np.quantile(off, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(max(float(low), -1.0), estimate, min(float(high), 1.0))
 
 
-def _draw_seeds(rng: np.random.Generator, seeds: int, resamples: int, confidence: float) -> Floats:
-    """Return each resample's weights of the seeds minus uniform weights, stretched."""
+def draw_seeds(rng: np.random.Generator, seeds: int, resamples: int, confidence: float) -> Floats:
+    """Return each resample's weights of the seeds minus uniform weights, (resamples, seeds).
+
+    They are stretched by t(S - 1) / z · √(S / (S - 1)), as in `two_way_bootstrap`; 0 of one seed.
+    """
+    if seeds < 2:
+        return np.zeros((resamples, seeds))
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
     stretch = quantile_t(seeds - 1, confidence) / ndtri(0.5 + confidence / 2)
     return (drawn - 1 / seeds) * stretch * np.sqrt(seeds / (seeds - 1))

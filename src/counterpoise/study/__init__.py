@@ -21,6 +21,7 @@ _work.py     its runs, done and to do
 _study.py    what is read back, without torch
 _finished.py one finished run of it
 _open.py     reading it
+_again.py    finished runs done once more, for an export
 _progress.py showing that it goes on, for callers in Python
 """
 
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
+from counterpoise.study._again import Again, fit_classical, refit
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._dry_run import dry_run
 from counterpoise.study._finished import Record
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from counterpoise.data import Splits
 
 __all__ = [
+    "STUDY",
+    "Again",
     "Data",
     "Engine",
     "Event",
@@ -62,8 +66,10 @@ __all__ = [
     "Variant",
     "compare",
     "dry_run",
+    "fit_classical",
     "gather",
     "open_study",
+    "refit",
     "stream",
 ]
 

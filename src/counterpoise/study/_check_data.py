@@ -6,9 +6,9 @@ from counterpoise import classical, losses, samplers, train
 from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
+from counterpoise.net import build
 from counterpoise.registry import resolve
 from counterpoise.study._check import shown
-from counterpoise.study.net import build
 from counterpoise.study.plan import Plan, write
 from counterpoise.study.settings import Variant
 from counterpoise.text import one_line

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise import files
+from counterpoise.probabilities import Link, Method, Posterior
 from counterpoise.study import _schema, record
 from counterpoise.study.settings import chosen_words
 
@@ -20,9 +21,9 @@ class Record:
         label: the variant's, or the reference's.
         seed: of the split, the order of the samples and the initial weights.
         lr: the learning rate; of a classical model the value of its `tuned`, 0 for none.
-        run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, tau,
-            and the scores (see `metrics.Evaluation`) of "validation", "test" and "adjusted" (the
-            test split after post-hoc logit adjustment).
+        run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, link
+            (parameters of `probabilities.Link`), tau, and the scores (see `metrics.Evaluation`) of
+            "validation", "test" and "adjusted" (the test split after post-hoc logit adjustment).
         folder: where the rest lies.
         tuned: "lr"; of a classical model the hyperparameter that was tuned, or "".
     """
@@ -60,6 +61,27 @@ class Record:
         those kept to train on are numbered from 0 on, and those kept to test on after them.
         """
         return self._read_predictions()
+
+    def posterior(self, method: Method = "auto") -> Posterior | None:
+        """Return what makes probabilities of its logits, fitted on its validation split.
+
+        Args:
+            method: of calibration: `probabilities.Posterior.fit`.
+
+        Returns:
+            None of a run that an older version did, whose link is not known.
+        """
+        if "link" not in self.run:
+            return None
+        kept, classes = self.predictions, len(self.run["train_counts"])
+        return Posterior.fit(
+            kept.get("validation_logits", np.zeros((0, classes))),
+            kept.get("validation_targets", np.zeros(0, np.int64)),
+            link=_link(self.folder / record.RUN, self.run["link"]),
+            seen_counts=self.run["seen_counts"],
+            train_counts=self.run["train_counts"],
+            method=method,
+        )
 
     @property
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,3 +124,10 @@ class Record:
         found = record.timing(self.folder)
         _schema.check_timing(self.folder / record.TIMING, found)
         return found
+
+
+def _link(path: Path, content: record.Content) -> Link:
+    try:
+        return Link.from_json(content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise record.Damaged(f"{path} holds a link that is none: {error}") from error

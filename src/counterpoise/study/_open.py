@@ -59,7 +59,7 @@ def open_study(folder: str | Path) -> Study:
     return Study(
         folder,
         plan,
-        kept["data"],
+        {"reading": {}, **kept["data"]},
         tuple(found["final"]),
         tuple(found["tuning"]),
         kept["choices"],

@@ -128,6 +128,7 @@ def keep(
         "left_out": list(left_out),
         "cautions": list(data.cautions),
         "fingerprint": fingerprint(data),
+        "reading": dict(data.reading),
     }
     same = known and {**facts, "entry": place}.items() <= known.items()
     if known and same and _is_whole(folder, known):

@@ -44,6 +44,8 @@ def check_study(path: Path, kept: Content) -> None:
         "left_out": _list(_text),
         "cautions": _list(_text),
     }
+    if "reading" in data:  # studies of earlier versions have none
+        wanted["reading"] = _mapping()
     _need(path, data, wanted)
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
     _need(path, kept, {"failed": _mapping(_text)})
@@ -78,6 +80,10 @@ def check_run(path: Path, run: Content, classes: int) -> None:
             _need(path, run[kind], _of_scores(classes))
     if "devices" in run:
         _need(path, run, {"devices": _list(_count)})
+    if "cosine_scale" in run:
+        _need(path, run, {"cosine_scale": _number})
+    if "link" in run:
+        _need(path, run, {"link": _mapping()})
     if run.get("tau") is not None:
         _need(path, run, {"tau": _number})
 

@@ -11,13 +11,22 @@ import counterpoise
 from counterpoise import stats
 from counterpoise.registry import METRICS, REFERENCES
 from counterpoise.study._finished import Record
-from counterpoise.study._prepared import Facts, Kept, find_kept, joined, read_kept, read_names
+from counterpoise.study._prepared import (
+    Facts,
+    Kept,
+    find_kept,
+    joined,
+    load_columns,
+    read_kept,
+    read_names,
+)
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, reference_label
 from counterpoise.study.spec import RunRow
 from counterpoise.text import html_table
 
 if TYPE_CHECKING:
+    from counterpoise.data import Column
     from counterpoise.report import Page
 
 
@@ -101,6 +110,11 @@ class Study:
         runs = [r.run for r in (*self.records, *self.references)] if self.resampled else []
         found = [sum(run["test"]["support"]) / max(1, sum(run["train_counts"])) for run in runs]
         return sum(found) / len(found) if found else 0.0
+
+    @property
+    def columns(self) -> "tuple[Column, ...] | None":
+        """What the cells of a table hold; None for other data."""
+        return None if self.data_file is None else load_columns(self.folder)
 
     def samples(self, split: str) -> Kept | None:
         """The samples of a split; None where they are no longer kept, or not in the cache.

@@ -138,7 +138,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     import torch
 
     from counterpoise.doctor import diagnose
-    from counterpoise.study.net import build
+    from counterpoise.net import build
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))

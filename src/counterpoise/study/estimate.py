@@ -67,8 +67,8 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
 
     from counterpoise import train
     from counterpoise.data import Rows, Split
+    from counterpoise.net import build
     from counterpoise.registry import resolve
-    from counterpoise.study.net import build
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

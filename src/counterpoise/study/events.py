@@ -13,7 +13,7 @@ A worker sends those of its run; whatever engine started it passes them on.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from counterpoise.study.settings import seconds_of
 from counterpoise.study.spec import RunRow
@@ -41,6 +41,7 @@ class DataFacts(TypedDict):
     left_out: list[str]  # what was said of what could not be
     cautions: list[str]  # what may be wrong with them
     fingerprint: str
+    reading: Mapping[str, Any]  # of a sample, as `data.Splits` has it; empty in older studies
 
 
 @dataclass(frozen=True)

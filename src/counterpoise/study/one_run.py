@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from counterpoise import data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
+from counterpoise.net import build, check_logits, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
 from counterpoise.study._following import Following
-from counterpoise.study._prepared import load_columns, load_splits
+from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
-from counterpoise.study.net import build, check_logits, with_cosine_head
 from counterpoise.study.settings import Variant
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
@@ -90,7 +90,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    read = _read_data(job, spec.validation)
+    read = read_data(job, spec.validation)
     splits = read.splits
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
@@ -116,14 +116,12 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     skops would write it without pickle, but as other bytes each time, and asks to trust types that
     it does not know; a fit takes seconds, and the record says all that it was made with.
     """
-    from counterpoise import classical  # no other run needs what it imports
+    from counterpoise import classical
 
     begin, final = time.perf_counter(), spec.stage == "final"
-    model = classical.make(spec.variant.model, spec.settings, spec.seed)
-    read = _read_data(job, spec.validation)
-    splits, train = read.splits, read.splits["train"]
-    classical.fit(model, train.inputs, train.targets)
-    counts = torch.bincount(train.targets, minlength=job.num_classes)
+    model, read = fit_classical(job, spec)
+    splits = read.splits
+    counts = torch.bincount(splits["train"].targets, minlength=job.num_classes)
     wanted = ("validation", "test") if final else ("validation",)
     logits = {
         name: classical.log_probabilities(model, splits[name].inputs, job.num_classes)
@@ -132,49 +130,21 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     }
     kept, scores = _score(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
+    found["link"] = {"approximate": f"no formula is known for {spec.variant.model}"}
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
 
 
-class _Read(NamedTuple):
-    """A run's data.
+def fit_classical(job: Job, spec: ClassicalSpec) -> tuple[object, RunData]:
+    """Return a fitted classical model, and the data that it was fitted on."""
+    from counterpoise import classical  # no other run needs what it imports
 
-    Attributes:
-        splits: with the features of a table in place of its cells.
-        rows: where the seed draws the test split, "test_rows": the positions of its samples among
-            those kept to train on and, after them, those kept to test on.
-        features: of a table, "features.json" for the record: how its features are made.
-    """
-
-    splits: dict[str, data.Split]
-    rows: dict[str, np.ndarray]
-    features: dict[str, bytes | str]
-
-
-def _read_data(job: Job, validation: float) -> _Read:
-    """Split by the seed, and make features by what the training split alone shows."""
-    splits, seed = load_splits(job.study, job.samples, job.readers), job.spec.seed
-    rows: dict[str, np.ndarray] = {}
-    features: dict[str, bytes | str] = {}
-    if job.spec.test == "per_seed":
-        train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
-        splits |= {"train": train, "test": test}
-        rows["test_rows"] = positions.numpy()
-    if validation and "validation" not in splits:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
-            pair = data.split_validation(splits["train"], validation, seed)
-        splits |= dict(zip(("train", "validation"), pair, strict=True))
-    columns = load_columns(job.study)
-    if columns is None:
-        scale = data.standardizer(splits["train"].inputs)
-    else:
-        scale = data.TableEncoder.fit(splits["train"].inputs, columns)
-        features["features.json"] = record.to_json(scale.to_json())
-    scaled = {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
-    return _Read(scaled, rows, features)
+    model, read = classical.make(spec.variant.model, spec.settings, spec.seed), None
+    read = read_data(job, spec.validation)
+    classical.fit(model, read.splits["train"].inputs, read.splits["train"].targets)
+    return model, read
 
 
 def _score(
@@ -213,7 +183,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        read = _read_data(job, t.validation)
+        read = read_data(job, t.validation)
         self.splits, self.rows, self.features = read
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
@@ -339,30 +309,52 @@ class _Training:
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test split is for the final runs."""
         counts = torch.bincount(self.splits["train"].targets, minlength=self.num_classes).tolist()
-        wanted = ("validation", "test") if final else ("validation",)
-        logits = {name: self._logits(name).numpy() for name in wanted if name in self.splits}
+        wanted = {"final": ("validation", "test"), "tuning": ("validation",), "refit": ()}
+        logits = {
+            name: self._logits(name).numpy()
+            for name in wanted[self.spec.stage]
+            if name in self.splits
+        }
         kept, scores = _score(self.splits, logits, counts, self.seen_counts)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
             "seen_counts": self.seen_counts.tolist(),
+            "link": self._link(),
             **scores,
         }
-        if not final:
+        if isinstance(self.loss, losses.LDAMLoss):
+            found["cosine_scale"] = self._cosine_scale()
+        if self.spec.stage == "tuning":
             return {}, found
-        return {
-            "predictions.npz": record.npz(**kept, **self.rows),
-            "weights.safetensors": record.tensors(train.full_state(self.net)),
-            **self.features,
-        }, found
+        weights = {"weights.safetensors": record.tensors(train.full_state(self.net))}
+        predicted = {"predictions.npz": record.npz(**kept, **self.rows)} if final else {}
+        return {**predicted, **weights, **self.features}, found
+
+    def _link(self) -> record.Content:
+        """Return the parameters of `probabilities.Link` for the logits of `_logits`."""
+        loss = self.loss.inner if isinstance(self.loss, Following) else self.loss
+        found = losses.link_parameters(loss)
+        if isinstance(loss, losses.LDAMLoss):
+            found.pop("scale", None)  # which `_logits` applies
+        changing = [
+            "the class weights set in late" * self.spec.variant.deferred,
+            "the sampler changed the shares" * (self.spec.variant.sampler == "progressive"),
+        ]
+        for why in filter(None, changing):
+            found.setdefault("approximate", why)
+        return found
 
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
         inputs = self.splits[name].inputs
         logits = train.predict_logits(self.net, inputs, shared=self.number > 1).float()
-        if isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None:
-            return logits * self.loss.scale.cpu()  # of a cosine head
-        return logits
+        return logits * self._cosine_scale()
+
+    def _cosine_scale(self) -> float:
+        """Return what LDAM multiplies the logits of a cosine head with; 1 for other losses."""
+        ours = isinstance(self.loss, losses.LDAMLoss) and self.loss.scale is not None
+        return float(self.loss.scale[0]) if ours else 1.0
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ A run's folder holds, once it is finished:
                          seed drew that, the positions of its samples (test_rows)
     weights.safetensors  the trained net
     probe.json           what reached each layer before the first step
-    features.json        of a table, how its cells became the numbers that the net was given
+    features.json        of a table or of numbers, how they became what the net was given
     timing.json          how long it took: the only file that differs between two equal runs
 
 and before that a `checkpoint.safetensors`, from which the run is resumed, and `progress.json`, a
@@ -19,23 +19,22 @@ and the study's own `study.json` hold a digest of their own content, too. Nothin
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import files
+from counterpoise.sealed import Content, Damaged, digest_of, finite, to_json
+from counterpoise.sealed import OtherFormat as OtherFormat
+from counterpoise.sealed import seal as _seal
+from counterpoise.sealed import unseal as _unseal
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-Content = dict[str, Any]  # of JSON, as it is read
 FORMAT = 1  # of study.json and run.json: another number is refused, not guessed at
-_MOST_BYTES = 2**28  # of a sealed file
-_NO_DIGEST = "0" * 64
-_SEAL = re.compile(r'^("sha256": ")[0-9a-f]{64}', re.MULTILINE)  # a line is a key of ours
 _MEND = "counterpoise compare with the same plan trains it again"
 
 FILES = {
@@ -54,52 +53,14 @@ RUN, CHECKPOINT, TIMING, ERROR, NOTE = (
 )
 
 
-class Damaged(ValueError):
-    """Files of a study or of a finished run that were changed or damaged."""
-
-
-class OtherFormat(Damaged):
-    """A file that is whole, but was written by another version."""
-
-
 def seal(content: Mapping[str, object]) -> str:
-    """Return JSON, a line a key, that holds the format and a digest of its own text.
-
-    The digest is taken with 64 zeros in its place.
-    """
-    text = to_json({**content, "format": FORMAT, "sha256": _NO_DIGEST})
-    return _SEAL.sub(rf"\g<1>{_digest(text)}", text, 1)
+    """Return JSON that holds the format and a digest of its own text: `sealed.seal`."""
+    return _seal(content, FORMAT)
 
 
 def unseal(path: Path) -> Content:
-    """Return the content of a file that `seal` made.
-
-    Raises:
-        OSError: there is none, or it cannot be read.
-        Damaged: its content has changed.
-        OtherFormat: another version wrote it.
-    """
-    try:
-        text = files.read(path, most=_MOST_BYTES).decode("utf-8", "replace")
-    except ValueError as error:
-        raise Damaged(str(error)) from error
-    sealed = _SEAL.search(text)
-    written = sealed[0][-64:] if sealed else None
-    if written != _digest(_SEAL.sub(rf"\g<1>{_NO_DIGEST}", text, 1)):
-        why = "its text has changed" if sealed else "an older version wrote it, or it has changed"
-        raise Damaged(f"{path} does not hold the digest of its own text: {why}")
-    try:
-        content = json.loads(text)
-        version = content.pop("format")
-        del content["sha256"]
-    except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
-        raise Damaged(f"{path} is not what counterpoise writes: {error}") from error
-    if version != FORMAT:
-        raise OtherFormat(
-            f"{path} is of format {version}, but this counterpoise reads {FORMAT}: use the version "
-            "that wrote it, or another folder"
-        )
-    return content
+    """Return the content of a file that `seal` made: `sealed.unseal`."""
+    return _unseal(path, FORMAT)
 
 
 def finish(
@@ -120,7 +81,7 @@ def finish(
     for name, content in contents.items():
         content = content.encode() if isinstance(content, str) else content
         files.write(folder / name, content)
-        written[name] = {"bytes": len(content), "sha256": _digest(content)}
+        written[name] = {"bytes": len(content), "sha256": digest_of(content)}
     files.write(folder / TIMING, seal({**timing, "run": folder.name}))
     files.write(folder / RUN, seal({**run, "files": written}))
     tidy(folder)
@@ -328,38 +289,9 @@ def _state_digest(text: str, tensors: "Mapping[str, torch.Tensor]") -> str:
     return found.hexdigest()
 
 
-def to_json(value: object) -> str:
-    """Return JSON with keys in order, the same for equal values; NaN and infinity become null.
-
-    A mapping gets a line a key, a list a line an item.
-    """
-    value = _finite(value)
-    if isinstance(value, dict):
-        lines = [f"{_line(str(k))}: {_line(value[k])}" for k in sorted(value)]
-        return "{\n" + ",\n".join(lines) + "\n}\n"
-    if isinstance(value, list):
-        return "[\n" + ",\n".join(map(_line, value)) + "\n]\n"
-    return _line(value) + "\n"
-
-
-def _line(value: object) -> str:
-    line = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", line)
-
-
 def to_jsonl(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows as JSON lines; NaN and infinity become null."""
-    return "".join(json.dumps(_finite(row), ensure_ascii=False) + "\n" for row in rows)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value
+    return "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _pack(value: object, tensors: "dict[str, torch.Tensor]") -> object:
@@ -393,8 +325,3 @@ def _plain(tensor: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def _digest(content: bytes | str) -> str:
-    content = content.encode() if isinstance(content, str) else content
-    return hashlib.sha256(content).hexdigest()

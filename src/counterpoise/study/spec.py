@@ -12,7 +12,7 @@ from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant, chosen_words
 
 DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
-Stage = Literal["reference", "tuning", "final"]
+Stage = Literal["reference", "tuning", "final", "refit"]
 TestSplit = Literal["fixed", "per_seed"]
 
 
@@ -25,7 +25,8 @@ class RunSpec:
     Attributes:
         variant: a norm, a loss and a sampler.
         seed: of the split, the order of the samples and the initial weights.
-        stage: whether it chooses a learning rate or is reported.
+        stage: whether it chooses a learning rate or is reported; or, with the validation samples
+            among those to train on, is neither and exported.
         metric: by which the learning rate is chosen.
         training: the plan's, with this run's learning rate and epochs.
         sources: a digest of the user's own code, by each `module:name` that is used.
@@ -73,7 +74,7 @@ class ClassicalSpec:
     Attributes:
         variant: with a `model`.
         seed: of the split, and of what the model draws.
-        stage: whether it chooses the value of what is tuned or is reported.
+        stage: as of a `RunSpec`.
         value: of the variant's `tuned`; 0 where nothing is.
         validation: share of the training split that choices are made on, as for the nets.
         sources: a digest of the user's own code, if the model is such.

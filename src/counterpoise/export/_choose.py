@@ -1,0 +1,134 @@
+"""The choice of what is exported: a variant by the verdicts, and seeds by the validation split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import mean
+
+from counterpoise import stats
+from counterpoise.registry import METRICS, unknown
+from counterpoise.study import Record, Study
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is exported, and why.
+
+    Attributes:
+        label: of the variant.
+        why: it was taken, in a sentence.
+        records: the runs whose nets are exported: that of one seed, or all of an ensemble.
+        seeds: which they are, in a sentence.
+        optimism: by how much at most the choice lifts the variant's test score on average; None
+            where it is not known.
+    """
+
+    label: str
+    why: str
+    records: tuple[Record, ...]
+    seeds: str
+    optimism: float | None
+
+
+def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
+    """Choose the variant and the seeds of it that are exported.
+
+    Args:
+        study: with a finished run at least.
+        label: of a variant; "" for the one that the verdicts are for.
+        ensemble: whether all seeds are taken.
+
+    Raises:
+        ValueError: no variant has that label, or it has no finished run.
+    """
+    why = "it was asked for"
+    if not label:
+        label, why = _by_verdicts(study)
+    elif label not in study.labels:
+        raise ValueError(unknown("--variant", label, study.labels))
+    records = study.of(label)
+    if not records:
+        raise ValueError(
+            f"{study.folder} must have a finished run of {label}, but has none; counterpoise "
+            "compare with the same plan goes on with it"
+        )
+    metric = study.plan.metric
+    seeds = f"all {len(records)} seeds, whose probabilities are averaged"
+    if not ensemble:
+        held = [r for r in records if r.run.get("validation")]
+        if held:
+            best = max(held, key=lambda r: r.run["validation"][metric])
+            score = best.run["validation"][metric]
+            seeds = (
+                f"seed {best.seed}, the one of {len(records)} with the best validation "
+                f"{METRICS[metric].label} ({score:.1%})"
+            )
+        else:
+            best = records[0]
+            seeds = f"seed {best.seed}, the first, as there is no validation split to choose on"
+        records = [best]
+    return Choice(label, why, tuple(records), seeds, _optimism(study))
+
+
+def _by_verdicts(study: Study) -> tuple[str, str]:
+    """Return the best variant, or the cheapest of those that differ from it by nothing."""
+    best = study.best
+    if best is None:
+        raise ValueError(
+            f"{study.folder} must have a finished run, but has none; counterpoise compare with the "
+            "same plan goes on with it"
+        )
+    label = METRICS[study.plan.metric].label
+    if len(study.labels) == 1:
+        return best, "it is the only variant"
+    verdicts = stats.compare_variants(
+        study.scores(), best, margin=study.plan.margin, test_to_train=study.test_to_train
+    )
+    alike = [v.variant for v in verdicts if v.verdict == "no difference that matters"]
+    if not alike:
+        return best, f"it has the best mean {label} on the test split"
+    seconds = {name: mean(r.timing["seconds"] for r in study.of(name)) for name in (best, *alike)}
+    cheapest = min(seconds, key=lambda name: (name != study.labels[0], seconds[name]))
+    if cheapest == best:
+        return best, f"it has the best mean {label} on the test split"
+    if cheapest == study.labels[0]:
+        return cheapest, "it is the baseline, and the best differs from it by nothing that matters"
+    return cheapest, (
+        "it trains the quickest of those from which the best differs by nothing that matters"
+    )
+
+
+def _optimism(study: Study) -> float | None:
+    r"""Return a bound on the mean by which choosing the best of k variants lifts its score.
+
+    .. math::
+        E[\max_j X_j] \le \sigma \sqrt{2 \ln k}
+
+    for k scores whose noise has the standard deviation σ and that are equally good in truth. σ is
+    1 / √2 of the standard error of a difference of two of them, for new seeds and test samples;
+    the largest of all pairs with the best one is taken.
+
+    Source: Boucheron, Lugosi, Massart 2013, "Concentration inequalities", theorem 2.5.
+    """
+    if len(study.labels) == 1:
+        return 0.0
+    best = {r.seed: r for r in study.of(study.best or "")}
+    errors = []
+    for label in study.labels:
+        pairs = [(best[r.seed], r) for r in study.of(label) if r.seed in best]
+        if label == study.best or len(pairs) < 2:
+            continue
+        if study.resampled:
+            scores = [
+                {r.seed: r.run["test"][study.plan.metric] for r in side}
+                for side in zip(*pairs, strict=True)
+            ]
+            found = stats.compare_paired(*scores, test_to_train=study.test_to_train)
+            errors.append((found.sd or 0.0) * math.sqrt(1 / found.n + study.test_to_train))
+            continue
+        right = [
+            [(r.answers[0] == r.answers[1]) for r in side] for side in zip(*pairs, strict=True)
+        ]
+        errors.append(stats.noise_sources(*right, pairs[0][0].answers[1]).total_se or 0.0)
+    return max(errors) * math.sqrt(math.log(len(study.labels))) if errors else None

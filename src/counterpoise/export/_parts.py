@@ -1,0 +1,235 @@
+"""One trained net, or classical model, as the files of an export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from counterpoise import files
+from counterpoise.classical import KEPT
+from counterpoise.export._programs import Deployed, as_onnx, as_program
+from counterpoise.probabilities import Posterior
+from counterpoise.sealed import Content
+from counterpoise.study import Again, Record, Study, fit_classical
+from counterpoise.study import refit as refit_run
+from counterpoise.study.events import Epoch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_CHECKED = 64  # samples on which programs are compared
+_OFF = 1e-3  # of the largest logit: another processor, or number of threads
+_EXTRA = "pip install 'counterpoise[export]'"
+
+
+@dataclass
+class Part:
+    """The files of one net.
+
+    Attributes:
+        net: what `model.json` says of the kind of net.
+        entry: what it says of this one.
+        files: by their names.
+        lines: sentences on how they were made and checked.
+    """
+
+    net: Content
+    entry: Content
+    files: dict[str, bytes] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, name: str, content: bytes) -> None:
+        """Add a file, which `model.json` names by its kind."""
+        self.files[name] = content
+        self.entry[kind] = name
+
+    def check(self, net: nn.Module, inputs: torch.Tensor, recorded: np.ndarray) -> None:
+        """Compare a net's logits with those that its run recorded.
+
+        Raises:
+            ValueError: they are others.
+        """
+        import torch
+
+        with torch.no_grad():
+            found = net(inputs)[0].numpy()
+        off = np.abs(found - recorded).max() / max(1.0, np.abs(recorded).max())
+        if not off <= _OFF:
+            raise ValueError(
+                f"the net must answer as in the study, but its logits differ by {off:.1e}; use the "
+                "versions that the study was run with (counterpoise show lists them)"
+            )
+        self.lines.append(f"Logits: within {off:.0e} of the study's on {len(inputs)} test samples")
+
+
+def part_of(
+    study: Study,
+    record: Record,
+    number: int,
+    posterior: Posterior,
+    refit: bool,
+    programs: bool,
+    say: Callable[[str], None],
+) -> Part:
+    """Return a net, or a classical model, of a finished run.
+
+    Args:
+        study: the run's.
+        record: the run.
+        number: of the net in the export.
+        posterior: of its logits.
+        refit: whether it is trained once more.
+        programs: whether there are a program and ONNX, too.
+        say: called with what is being done.
+
+    Raises:
+        ValueError: it cannot be exported.
+    """
+    if record.classical:
+        return _classical(study, record, number, refit, say)
+    weights, features = files.read(record.folder / "weights.safetensors"), _features(record)
+    if refit:
+        again = _refitted(study, record, say)
+        weights, features = again.weights, again.features
+    return _net(study, record, number, Again(weights, features), posterior, refit, programs, say)
+
+
+def _refitted(study: Study, record: Record, say: Callable[[str], None]) -> Again:
+    """Train a net once more, and say how far it is."""
+    epochs = record.run["spec"]["training"]["epochs"]
+
+    def on_event(event: object) -> None:
+        if isinstance(event, Epoch):
+            say(
+                f"training again on training and validation samples: epoch "
+                f"{(event.row.get('epoch') or 0) + 1} of {epochs}"
+            )
+
+    return refit_run(study, record, on_event)
+
+
+def _features(record: Record) -> Content:
+    if "features.json" not in record.run["files"]:
+        return {}
+    return json.loads(files.read(record.folder / "features.json"))
+
+
+def _net(
+    study: Study,
+    record: Record,
+    number: int,
+    trained: Again,
+    posterior: Posterior,
+    refitted: bool,
+    programs: bool,
+    say: Callable[[str], None],
+) -> Part:
+    import safetensors.torch
+    import torch
+
+    from counterpoise.data import Standardizer, TableEncoder
+    from counterpoise.net import build, with_cosine_head
+
+    spec, shape = record.run["spec"], tuple(study.data["shape"])
+    table = study.columns is not None
+    if table:
+        shape = (len(TableEncoder.from_json(trained.features).features),)
+    model, norm, classes = (
+        spec["training"]["model"],
+        spec["variant"]["norm"],
+        len(study.data["class_names"]),
+    )
+    cosine, scale = "cosine_scale" in record.run, record.run.get("cosine_scale", 1.0)
+    with torch.random.fork_rng(devices=[]):
+        net = build(model, norm, shape, classes)
+        net = with_cosine_head(net) if cosine else net
+    net.load_state_dict(safetensors.torch.load(trained.weights))
+    own = ":" in model or ":" in norm
+    words = {"kind": "onnx" if own else "net", "model": model, "norm": norm, "shape": list(shape)}
+    words |= {"classes": classes, "cosine": cosine, "scale": scale}
+    part = Part(words, {"features": trained.features})
+    if not own:
+        part.add("weights", f"weights-{number}.safetensors", trained.weights)
+    if not (programs or own):
+        return part
+    scaling = Standardizer.from_json({} if table else trained.features)
+    affine = posterior.affine()
+    ab = None if affine is None else tuple(map(torch.from_numpy, affine))
+    whole = Deployed(net, scale, scaling.mean, scaling.std, ab).eval().requires_grad_(False)
+    inputs, recorded = _checked_samples(study, record, trained.features if table else None, shape)
+    if not refitted and recorded is not None:
+        part.check(whole, inputs, recorded)
+    say("writing a program of torch.export and ONNX")
+    for kind, name, make in (
+        ("program", f"model-{number}.pt2", as_program),
+        ("onnx", f"model-{number}.onnx", as_onnx),
+    ):
+        try:
+            content, off = make(whole, inputs)
+        except (ValueError, ImportError) as error:
+            why = f"{error}; {_EXTRA}" if isinstance(error, ImportError) else str(error)
+            if own and kind == "onnx":
+                raise ValueError(
+                    f"the net {model} with norm {norm} is your own, and must be exported to ONNX "
+                    f"so that it runs without its code, but: {why}"
+                ) from error
+            part.lines.append(f"No {name}: {why}")
+            continue
+        part.add(kind, name, content)
+        part.lines.append(f"{name}: within {off:.0e} of the net on {len(inputs)} samples")
+    if own:
+        part.lines.append(
+            f"The net {model} is your own: predict runs {name} by onnxruntime, without its code"
+        )
+    return part
+
+
+def _checked_samples(
+    study: Study, record: Record, encoder: Content | None, shape: tuple[int, ...]
+) -> tuple[torch.Tensor, np.ndarray | None]:
+    """Return some samples as a deployed net gets them, and the logits that the run recorded.
+
+    Random ones, and None, where the study's are no longer in the cache.
+    """
+    import torch
+
+    from counterpoise.data import TableEncoder
+
+    rows = record.test_rows
+    kept = study.samples("test" if rows is None else "pool")
+    if kept is None:
+        return torch.rand(_CHECKED, *shape, generator=torch.Generator().manual_seed(0)), None
+    chosen = np.arange(len(kept.rows))[:_CHECKED] if rows is None else rows[:_CHECKED]
+    samples = torch.from_numpy(np.array(kept.inputs[kept.rows[chosen]]))
+    if encoder is not None:
+        samples = TableEncoder.from_json(encoder)(samples, study.columns)
+    return samples, record.predictions["test_logits"][:_CHECKED]
+
+
+def _classical(
+    study: Study, record: Record, number: int, whole: bool, say: Callable[[str], None]
+) -> Part:
+    """Fit a classical model once more, and keep it by skops, without pickle."""
+    try:
+        from skops import io
+    except ImportError as error:
+        raise ValueError(
+            f"{record.label} is a model of scikit-learn, which skops keeps, but: {error}; {_EXTRA}"
+        ) from error
+    say(f"fitting {record.label} again, as a study keeps no classical models")
+    again = fit_classical(study, record, whole)
+    content = io.dumps(again.model)
+    if other := sorted(set(io.get_untrusted_types(data=content)) - KEPT):
+        raise ValueError(
+            f"{record.label} must hold nothing but types that skops, or counterpoise, knows to be "
+            f"safe, but holds {', '.join(other[:3])}; export another variant"
+        )
+    net = {"kind": "classical", "model": record.label, "classes": len(study.data["class_names"])}
+    part = Part(net, {"features": again.features})
+    part.add("model", f"model-{number}.skops", content)
+    return part

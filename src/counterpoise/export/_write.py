@@ -1,0 +1,155 @@
+"""The folder of an exported model, out of a study's finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import counterpoise
+from counterpoise import files
+from counterpoise.decisions import Rule
+from counterpoise.export._card import card
+from counterpoise.export._choose import Choice, choose
+from counterpoise.export._parts import Part, part_of
+from counterpoise.export._rules import Wanted, rule_of
+from counterpoise.inference import FORMAT, MODEL
+from counterpoise.probabilities import Method, Posterior
+from counterpoise.sealed import Content, digest_of, seal
+from counterpoise.study import Study
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        folder: of the model.
+        label: of the variant.
+        lines: sentences on what was taken, why, and how its files were checked.
+    """
+
+    folder: Path
+    label: str
+    lines: tuple[str, ...]
+
+
+def export(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    variant: str = "",
+    ensemble: bool = False,
+    refit: bool = False,
+    calibration: Method = "auto",
+    wanted: Wanted = Wanted(),  # noqa: B008 it is frozen
+    programs: bool = True,
+    say: Say = lambda line: None,
+) -> Exported:
+    """Write the model of a study into a folder that works without the study.
+
+    Nothing is trained, but for `refit` and for classical models, which are not kept and take
+    seconds. An export that is there already is replaced.
+
+    Args:
+        study: finished, or with a finished run of the variant at least; or its folder.
+        out: the folder; None for `export` beside the study's own files.
+        variant: the label of one; "" for that with the best mean score on the test split, or the
+            cheapest of those from which it differs by nothing that matters: the baseline, or the
+            one that trains the quickest.
+        ensemble: True for the nets of all seeds, whose probabilities are averaged; else that of the
+            seed with the best validation score.
+        refit: True to train once more, on training and validation split together.
+        calibration: `probabilities.Posterior.fit`'s method.
+        wanted: of the rule by which classes are given; the study's own, the highest logit, unless
+            it says otherwise.
+        programs: whether a program of torch.export and ONNX are written, too.
+        say: called with what is being done.
+
+    Raises:
+        ValueError: no finished run, no such variant, a folder that holds other things, or a net
+            that runs nowhere without its code.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> from counterpoise import open_study
+        >>> export(open_study("studies/digits"), "digits-model")  # doctest: +SKIP
+    """
+    found = study if isinstance(study, Study) else counterpoise.open_study(study)
+    folder = found.folder / "export" if out is None else Path(out)
+    check_place(folder)
+    choice = choose(found, variant, ensemble)
+    say(f"{choice.label}: {choice.why}; {choice.seeds}")
+    rule, decided = rule_of(found, choice.records, wanted, calibration)
+    posteriors = [cast(Posterior, r.posterior(calibration)) for r in choice.records]
+    parts = [
+        part_of(found, r, k, posterior, refit, programs, say)
+        for k, (r, posterior) in enumerate(zip(choice.records, posteriors, strict=True))
+    ]
+    lines = [f"{choice.label}: {choice.why}", f"Weights: {choice.seeds}"]
+    lines += [*decided, *(line for part in parts for line in part.lines)]
+    content = _content(found, choice, parts, posteriors, rule)
+    contents = {name: data for part in parts for name, data in part.files.items()}
+    contents["README.md"] = card(found, choice, content, parts, refit, decided).encode()
+    known = {n: {"bytes": len(c), "sha256": digest_of(c)} for n, c in contents.items()}
+    _place(folder, contents, seal({**content, "files": known}, FORMAT))
+    return Exported(folder, choice.label, tuple(lines))
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds anything but an export.
+
+    Raises:
+        ValueError: it does.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out must be a folder, but {folder} is a file; choose another")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).exists():
+        raise ValueError(
+            f"--out must be a new folder, or one that holds an export, but {folder} holds other "
+            "things; choose another"
+        )
+
+
+def _content(
+    study: Study,
+    choice: Choice,
+    parts: Sequence[Part],
+    posteriors: Sequence[Posterior],
+    rule: Rule,
+) -> Content:
+    """Return what `model.json` holds, but for the files."""
+    members = [
+        {"seed": r.seed, "posterior": posterior.to_json(), **part.entry}
+        for r, part, posterior in zip(choice.records, parts, posteriors, strict=True)
+    ]
+    return {
+        "counterpoise": counterpoise.__version__,
+        "variant": choice.label,
+        "study": study.data["name"],
+        "fingerprint": study.data["fingerprint"],
+        "class_names": list(study.data["class_names"]),
+        "train_counts": list(choice.records[0].run["train_counts"]),
+        "metric": study.plan.metric,
+        "reading": dict(study.data.get("reading", {})),
+        "columns": [asdict(c) for c in study.columns or ()],
+        "net": parts[0].net,
+        "members": members,
+        "rule": rule.to_json(),
+        "affine": posteriors[0].affine() is not None,
+    }
+
+
+def _place(folder: Path, contents: Mapping[str, bytes], sealed: str) -> None:
+    """Write the files, `model.json` last; a folder that was killed half-way is no export."""
+    files.make_folder(folder)
+    files.remove(folder / MODEL)
+    for path in list(folder.iterdir()):
+        if path.is_file() and path.name not in contents:
+            files.remove(path)
+    for name, content in contents.items():
+        files.write(folder / name, content)
+    files.write(folder / MODEL, sealed)

@@ -1,0 +1,118 @@
+"""The nets, and classical models, of an exported model: one for each seed that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from counterpoise import files
+from counterpoise.probabilities import Posterior
+from counterpoise.sealed import Content, Damaged
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained net of a model.
+
+    Attributes:
+        prepare: returns what the net is given for samples as they were read.
+        logits: returns its logits, float (N, C).
+        posterior: makes log-probabilities of them.
+    """
+
+    prepare: Callable[[torch.Tensor, Any], torch.Tensor]
+    logits: Callable[[torch.Tensor], np.ndarray]
+    posterior: Posterior
+
+
+def open_member(folder: Path, content: Content, member: Content) -> Member:
+    """Return one of the nets that `model.json` lists.
+
+    Args:
+        folder: of the model.
+        content: of its `model.json`.
+        member: the entry of the net.
+
+    Raises:
+        ValueError: a package is missing that it needs.
+        Damaged: its files do not fit together.
+    """
+    try:
+        answer = _KINDS[content["net"]["kind"]](folder, content, member)
+        return Member(_preparer(content, member), answer, Posterior.from_json(member["posterior"]))
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise Damaged(f"{folder} holds parts that do not fit together: {error}") from error
+
+
+def _preparer(content: Content, member: Content) -> Callable[[torch.Tensor, Any], torch.Tensor]:
+    from counterpoise.data import Standardizer, TableEncoder
+
+    if content["columns"]:
+        encode = TableEncoder.from_json(member["features"])
+        return lambda cells, columns: encode(cells, columns)
+    scale = Standardizer.from_json(member["features"])
+    return lambda inputs, columns: cast("torch.Tensor", scale(inputs))
+
+
+def _net(folder: Path, content: Content, member: Content) -> Callable[[torch.Tensor], np.ndarray]:
+    """Return the logits of a net of the registry, built from its words and its weights."""
+    import safetensors.torch
+    import torch
+
+    from counterpoise.net import build, with_cosine_head
+    from counterpoise.train import predict_logits
+
+    words = content["net"]
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
+        net = build(words["model"], words["norm"], tuple(words["shape"]), words["classes"])
+        net = with_cosine_head(net) if words["cosine"] else net
+    net.load_state_dict(safetensors.torch.load(files.read(folder / member["weights"])))
+    net = net.to("cuda" if torch.cuda.is_available() else "cpu")
+    return lambda inputs: predict_logits(net, inputs).float().numpy() * words["scale"]
+
+
+def _onnx(folder: Path, content: Content, member: Content) -> Callable[[torch.Tensor], np.ndarray]:
+    """Return the logits of a net of the user's own, whose code need not be here."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            f"the net of {folder} was the user's own ({content['net']['model']}) and runs by "
+            f"onnxruntime, but: {error}; pip install 'counterpoise[export]'"
+        ) from error
+    session = onnxruntime.InferenceSession(
+        files.read(folder / member["onnx"]), providers=["CPUExecutionProvider"]
+    )
+    return lambda inputs: session.run(["logits"], {"input": inputs.numpy()})[0]
+
+
+def _classical(
+    folder: Path, content: Content, member: Content
+) -> Callable[[torch.Tensor], np.ndarray]:
+    """Return the log-probabilities of a classical model, as skops keeps it."""
+    try:
+        from skops import io
+    except ImportError as error:
+        raise ValueError(
+            f"the model of {folder} is one of scikit-learn, kept by skops, but: {error}; pip "
+            "install 'counterpoise[export]'"
+        ) from error
+    from counterpoise import classical
+
+    kept = files.read(folder / member["model"])
+    unknown = io.get_untrusted_types(data=kept)
+    if other := sorted(set(unknown) - classical.KEPT):
+        raise Damaged(f"{folder / member['model']} holds types that no classifier has: {other[:3]}")
+    model = io.loads(kept, trusted=unknown)
+    classes = content["net"]["classes"]
+    return lambda inputs: classical.log_probabilities(model, inputs, classes)
+
+
+_KINDS = {"net": _net, "onnx": _onnx, "classical": _classical}

@@ -1,0 +1,107 @@
+"""Finished runs, done once more for what a record does not keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from counterpoise import files
+from counterpoise.study import record
+from counterpoise.study._finished import Record
+from counterpoise.study._runs import final_runs
+from counterpoise.study._study import Study
+from counterpoise.study.engines import local
+from counterpoise.study.engines.worker import do
+from counterpoise.study.events import Failed, OfRun
+from counterpoise.study.spec import ClassicalSpec, Job, RunSpec, run_id
+
+_FOLDER = "refits"
+
+
+@dataclass(frozen=True)
+class Again:
+    """A training, or a fit, that was done once more.
+
+    Attributes:
+        weights: the content of `weights.safetensors`; empty of a classical model.
+        features: how samples are scaled or encoded, as `features.json` has it; {} for not at all.
+        model: the fitted classical model; None of a net.
+    """
+
+    weights: bytes
+    features: record.Content
+    model: Any = None
+
+
+def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> Again:
+    """Train a run's net once more, on its training and validation samples together.
+
+    It goes on where it was, if it was killed, and is not trained again, once it is finished.
+
+    Args:
+        study: the run's.
+        finished: the run, of a net.
+        on_event: called with the training's events.
+
+    Raises:
+        ValueError: code, or a sample, that is no longer what it was; or the training failed.
+    """
+    spec = _spec(study, finished)
+    assert isinstance(spec, RunSpec)
+    training = replace(spec.training, validation=0.0, watch=())
+    spec = replace(spec, stage="refit", training=training)
+    job = _job(study, spec, study.folder / _FOLDER / run_id(spec.to_json()))
+    for event in local.run_all(do, {job.folder.name: job}, workers=1):
+        on_event(event)
+        if isinstance(event, Failed):
+            raise ValueError(f"the refit must train to its end, but: {event.reason}")
+    kept = job.folder / "features.json"
+    features = json.loads(files.read(kept)) if kept.exists() else {}
+    return Again(files.read(job.folder / "weights.safetensors"), features)
+
+
+def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
+    """Fit a run's classical model, which its record does not keep.
+
+    Args:
+        study: the run's.
+        finished: the run.
+        whole: whether the validation samples are among those to fit it on.
+
+    Raises:
+        ValueError: code, or a sample, that is no longer what it was.
+    """
+    from counterpoise.study import one_run
+
+    spec = _spec(study, finished)
+    assert isinstance(spec, ClassicalSpec)
+    if whole:
+        spec = replace(spec, stage="refit", validation=0.0)
+    try:
+        model, read = one_run.fit_classical(_job(study, spec, finished.folder), spec)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+    features = read.features.get("features.json")
+    return Again(b"", json.loads(features) if features else {}, model)
+
+
+def _spec(study: Study, finished: Record) -> RunSpec | ClassicalSpec:
+    """Return what a run was asked for."""
+    specs = final_runs(study.plan, study.data["fingerprint"], study.choices)
+    for spec in specs:
+        if run_id(spec.to_json()) == finished.folder.name:
+            return spec
+    raise ValueError(
+        f"the code of {finished.label} must be what it was, but has changed since "
+        f"{finished.folder} was trained; counterpoise compare with the same plan trains it again"
+    )
+
+
+def _job(study: Study, spec: RunSpec | ClassicalSpec, folder: Path) -> Job:
+    entry = study.data["entry"]
+    samples = Path(entry).resolve() if entry else study.data["source"]
+    classes = len(study.data["class_names"])
+    return Job(spec, folder.resolve(), study.folder.resolve(), samples, classes)
