@@ -370,6 +370,24 @@ def test_needs_that_no_machine_meets_and_gpus_that_stay_idle_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (1, ""),
+        (2, "waiting for more machines: engine.nodes asks for 2 with room for a run, and"),
+    ],
+)
+def test_fewer_machines_than_a_run_needs_are_told(monkeypatch, nodes, said):
+    from counterpoise.study.engines._ray_cluster import too_much
+
+    small, large = ({"CPU": k, "memory": 1e9} for k in (1.0, 8.0))
+    there = [{"Alive": True, "Resources": r} for r in (small, large)]
+    monkeypatch.setattr(ray, "nodes", lambda: [*there, {"Alive": False, "Resources": large}])
+    found = too_much(Engine("ray", cpus=4, nodes=nodes))
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(
     ("engine", "says"),
     [
         (Engine("ray", address="127.0.0.1:1"), r"a Ray cluster must answer at 127.0.0.1:1, but"),

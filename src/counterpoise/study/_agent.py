@@ -19,7 +19,7 @@ _LOOKED_EVERY = 1.0  # seconds, at what other nodes say
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt at a run failed.
+    """The reason for which an attempt at a run failed.
 
     Attributes:
         outside: the system was the reason.
@@ -33,7 +33,7 @@ class Failure:
 
 
 class Board:
-    """What all nodes of a run see of each other, in torch's store on the first one.
+    """Notes of the nodes of a run to each other, in torch's store on the first one.
 
     Args:
         host: of the first node.

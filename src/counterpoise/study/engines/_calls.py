@@ -1,4 +1,4 @@
-"""How the first node of a task on SLURM has the others take part in its runs.
+"""Calls of the first node of a task on SLURM to the others, to take part in its runs.
 
 They wait at torch's store on the first one, at a port that follows from the task's number: for a
 run, and the port where its processes meet, or for the end. If the first one dies, so do they.
