@@ -1,4 +1,4 @@
-"""A SLURM of one machine, started and stopped by tests."""
+"""A SLURM of one machine, or of two in name, started and stopped by tests."""
 
 import contextlib
 import os
@@ -19,14 +19,13 @@ SlurmctldHost=localhost
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket,cred_expire=10
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -38,8 +37,13 @@ KillWait=2
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
-NodeName=localhost CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+NODE = "NodeName={name} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 State=UNKNOWN\n"
+# In a namespace of its own a node has the name by which it and the others find it.
+NAMED = """\
+hostname {name} && sed 's/localhost/localhost {names}/' /etc/hosts > hosts-{name} &&
+mount --bind hosts-{name} /etc/hosts && exec /usr/sbin/slurmd -D -N {name}
 """
 
 
@@ -60,13 +64,18 @@ def _port():
 
 
 @contextlib.contextmanager
-def running():
-    """Set SLURM_CONF to that of a SLURM with one node of two CPUs, while it runs."""
+def running(*nodes):
+    """Set SLURM_CONF to that of a SLURM with nodes of two CPUs, while it runs.
+
+    Without names of nodes there is one, localhost.
+    """
     if reason := why_not():
         pytest.skip(reason)
+    if nodes and subprocess.run(["unshare", "-m", "-u", "true"], capture_output=True).returncode:
+        pytest.skip("several nodes on a machine need unshare")
     folder = Path(tempfile.mkdtemp(prefix="counterpoise-slurm-"))
     folder.chmod(0o755)  # munged is another user
-    for name in ("state", "spool", "munge"):
+    for name in ("state", "munge"):
         (folder / name).mkdir()
     user = pwd.getpwnam("munge")
     key = folder / "munge" / "key"
@@ -75,7 +84,10 @@ def running():
     for path in (key.parent, key):
         os.chown(path, user.pw_uid, user.pw_gid)
     conf = folder / "slurm.conf"
-    conf.write_text(CONFIGURATION.format(folder=folder, ports=(_port(), _port())))
+    named = "".join(NODE.format(name=node, port=_port()) for node in nodes or ["localhost"])
+    conf.write_text(
+        CONFIGURATION.format(folder=folder, port=_port()).replace("Part", f"{named}Part")
+    )
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(conf)
     munged = [
@@ -95,8 +107,17 @@ def running():
         start("munged", munged, user=user.pw_uid, group=user.pw_gid, extra_groups=[])
         wait_for(lambda: (key.parent / "socket").exists())
         start("slurmctld", ["/usr/sbin/slurmctld", "-D", "-c"])
-        start("slurmd", ["/usr/sbin/slurmd", "-D", "-N", "localhost"])
-        wait_for(lambda: "idle" in call("sinfo", "-h", "-o", "%T", check=False))
+        for node in nodes:
+            script = NAMED.format(name=node, names=" ".join(nodes))
+            start(node, ["unshare", "-m", "-u", "sh", "-c", script])
+        if not nodes:
+            start("slurmd", ["/usr/sbin/slurmd", "-D", "-N", "localhost"])
+        wait_for(
+            lambda: (
+                call("sinfo", "-h", "-N", "-o", "%T", check=False).split()
+                == ["idle"] * max(1, len(nodes))
+            )
+        )
         yield
     finally:
         call("scancel", "--user=root", check=False)
@@ -128,13 +149,13 @@ def wait_for(said, seconds=120):
 
 
 @contextlib.contextmanager
-def watched():
+def watched(said="%j %T"):
     """Yield a list to which what waits and runs in SLURM's queue is added, five times a second."""
     seen, over = [], threading.Event()
 
     def look():
         while not over.wait(0.2):
-            words = ("-r", "-t", "PENDING,RUNNING", "-o", "%j %T")
+            words = ("-r", "-t", "PENDING,RUNNING", "-o", said)
             seen.append(call("squeue", "-h", *words, check=False))
 
     looking = threading.Thread(target=look)

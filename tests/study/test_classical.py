@@ -19,6 +19,7 @@ from tests.study.small import plan as small
 from counterpoise import classical, data, findings, registry, report
 from counterpoise.cli._tables import results_json
 from counterpoise.study import Plan, Training, Tuning, Variant, compare, one_run, open_study, record
+from counterpoise.study._run_data import read_data
 from counterpoise.study._runs import final_runs, tuning_runs
 from counterpoise.study.defaults import fill
 from counterpoise.study.events import Chosen, Finished, Foreseen, Prepared
@@ -70,9 +71,8 @@ def test_answers_and_scores_are_those_of_the_libraries(tmp_path):
     for name in work.names("final"):
         job = work.job(name)
         one_run.train_run(job, lambda event: None)
-        splits = {
-            k: (p.inputs.numpy(), p.targets) for k, p in one_run._read_data(job, 0.1).splits.items()
-        }
+        splits = read_data(job, 0.1).splits
+        splits = {k: (p.inputs.numpy(), p.targets) for k, p in splits.items()}
         kept, found = record.arrays(job.folder), record.read(job.folder)
         for split in ("validation", "test"):
             wanted = directly(job.spec.variant, 1, *splits["train"], splits[split][0])

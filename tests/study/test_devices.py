@@ -23,6 +23,7 @@ from counterpoise.study import (
     one_run,
     open_study,
 )
+from counterpoise.study._runs import final_runs, reference_runs
 from counterpoise.study.engines._gpus import Gpus
 from counterpoise.study.events import Epoch, Failed, Finished
 from counterpoise.study.settings import Engine
@@ -37,6 +38,8 @@ class Net(nn.Module):
     def __init__(self, classes):
         super().__init__()
         self.last, self.calls = nn.Linear(64, classes), 0
+        if os.environ.get("RANK") == "1" and AFTER < 0:
+            act()
 
     def forward(self, x):
         self.calls += self.training
@@ -51,7 +54,7 @@ def net(norm, shape, classes):
 
 
 def own_net(folder, monkeypatch, act, after=0, **training):
-    """Act in the second process, after so many steps since it began."""
+    """Act in the second process, after so many steps since it began; -1: as the net is made."""
     (folder / "acting.py").write_text(f"{NET}AFTER = {after}\ndef act():\n{act}")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
@@ -124,7 +127,16 @@ def test_an_error_of_a_process_is_the_runs(tmp_path, monkeypatch, capfd, act, sa
     assert capfd.readouterr().err == ""
     if not outside:
         (folder,) = (tmp_path / "study" / "runs").iterdir()
-        assert "line 14, in forward" in (folder / "error.txt").read_text()
+        assert "line 16, in forward" in (folder / "error.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [-1, 0])
+def test_a_process_that_ends_before_it_is_done_is_not_waited_for(tmp_path, monkeypatch, after):
+    events = run(own_net(tmp_path, monkeypatch, "    os._exit(0)\n", after), tmp_path / "study")
+    (end,) = ends(events)
+    assert end.reason == "process 1 of its 2 (0 to 1) ended (exit code 0) before the run was done"
+    assert not end.outside
 
 
 @pytest.mark.slow
@@ -251,6 +263,33 @@ def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, dev
     engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0))
     (found,) = asked
     assert found == needs[0] if name == "local" else (found.cpus, found.gpus) == needs[1:]
+
+
+def test_several_nodes_are_for_nets_alone():
+    made = plan(references=True)
+    nets, others = final_runs(made, "data", dict.fromkeys(made.labels, 0.1)), reference_runs(
+        made, "data", (1, 8, 8)
+    )  # fmt: skip
+    engine = Engine("slurm", nodes=3)
+    assert [engines.for_runs(engine, runs)[0].nodes for runs in (nets, others)] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("engine", "training", "said"),
+    [
+        (Engine(nodes=2), Training(), r"the engine is local; set engine.name = \"ray\" or"),
+        (Engine("slurm", nodes=0), Training(), "engine.nodes must be within 1"),
+        (
+            Engine("ray", nodes=2),
+            Training(sync_batch_norm=False),
+            "each node; set it to 'all'",
+        ),
+        (Engine("ray", nodes=2, gpus=0.5), Training(), "a whole one; set engine.gpus = 1"),
+    ],
+)
+def test_several_nodes_are_for_engines_that_have_them(engine, training, said):
+    with pytest.raises(ValueError, match=said):
+        Plan("digits", engine=engine, training=training)
 
 
 def test_one_device_cannot_be_shared_among():

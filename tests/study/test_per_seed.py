@@ -14,7 +14,7 @@ from counterpoise.data import Split, Splits, digits, draw_test
 from counterpoise.data._hold_out import as_splits
 from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_predictions
-from counterpoise.study import Data, Imbalance, Training, one_run, open_study, record
+from counterpoise.study import Data, Imbalance, Training, _run_data, open_study, record
 from counterpoise.study.defaults import fill
 from counterpoise.study.plan import read_file
 from counterpoise.study.spec import run_id
@@ -58,7 +58,7 @@ def test_nothing_that_a_seed_tests_on_is_trained_or_chosen_on(tmp_path):
     work = prepared(drawn(), tmp_path, toy(100))
     names = work.names("final")
     for name in names:
-        splits, rows, _ = one_run._read_data(work.job(name), 0.1)
+        splits, rows, _ = _run_data.read_data(work.job(name), 0.1)
         kept = [set(map(tuple, s.inputs[:].tolist())) for s in splits.values()]
         assert set(splits) == {"train", "validation", "test"}
         assert sum(map(len, kept)) == len(set.union(*kept)) == 100

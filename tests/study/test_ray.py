@@ -20,7 +20,7 @@ from tests.study import ray_cluster
 from tests.study.ray_cluster import SRC, Cluster, wait
 from tests.study.small import files, plan, run
 
-from counterpoise.study import Engine, events, stream
+from counterpoise.study import Engine, events, open_study, stream
 from counterpoise.study import _stream as streaming
 from counterpoise.study.plan import write
 from counterpoise.study.settings import Training
@@ -158,6 +158,49 @@ def test_what_dies_is_done_again_and_no_byte_is_another(cluster, home):
     assert again
     epochs = [(e.run, e.row["epoch"]) for e in happened if isinstance(e, events.Epoch)]
     assert any(epochs.count((name, 0)) == 1 for name in again)  # one at least was resumed
+
+
+@pytest.mark.slow
+def test_a_run_on_two_machines_is_that_on_two_devices(cluster, home):
+    """The nets are ours, then the user's; samples get to both machines."""
+    for name, made in {
+        "ours": plan(seeds=(0,), training=Training("mlp", epochs=2, lr=0.1, batch_size=64)),
+        "own": slow_plan(home, pause=0, epochs=2, seeds=(0,)),
+    }.items():
+        on_one = replace(made, training=replace(made.training, devices=2))
+        run(on_one, home / f"{name}-here", workers=1)
+        happened = run(on_ray(made, address=cluster.address, nodes=2), home / f"{name}-there")
+        assert_all_finished(happened, 2)
+        here, there = (open_study(home / f"{name}-{k}").records for k in ("here", "there"))
+        for a, b in zip(there, here, strict=True):
+            assert a.run["devices"] == b.run["devices"] == [2]
+            for file in ("history.jsonl", "predictions.npz", "weights.safetensors"):
+                assert (a.folder / file).read_bytes() == (b.folder / file).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_ends_the_run_on_the_other_one_and_it_is_done_again(cluster, home):
+    """Once as it has begun; it goes on from its checkpoint when there are two machines again."""
+    made = slow_plan(home, pause=0.05, epochs=12, losses=("cross_entropy",), seeds=(0,))
+
+    def kill() -> None:
+        wait(lambda: list((home / "there" / "runs").glob("*/checkpoint.*")), "a checkpoint")
+        cluster.kill("node2")
+        cluster.add("node3")
+
+    murderer = threading.Thread(target=kill)
+    murderer.start()
+    try:
+        happened = run(on_ray(made, address=cluster.address, nodes=2), home / "there")
+    finally:
+        murderer.join()
+        cluster.kill("node3")
+        cluster.add("node2")
+    assert_all_finished(happened, 1)
+    assert len([e for e in happened if isinstance(e, events.Started)]) == 2
+    epochs = [e.row["epoch"] for e in happened if isinstance(e, events.Epoch)]
+    assert epochs.count(0) == 1
+    assert epochs[-1] == 12
 
 
 @pytest.mark.slow
@@ -324,6 +367,24 @@ def test_needs_that_no_machine_meets_and_gpus_that_stay_idle_are_told(tmp_path):
         "the machines have 2 GPUs, and runs use none of them",
     ]
     assert "64, 0 and any, but the machines of the cluster have 2, 2 and" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (1, ""),
+        (2, "waiting for more machines: engine.nodes asks for 2 with room for a run, and"),
+    ],
+)
+def test_fewer_machines_than_a_run_needs_are_told(monkeypatch, nodes, said):
+    from counterpoise.study.engines._ray_cluster import too_much
+
+    small, large = ({"CPU": k, "memory": 1e9} for k in (1.0, 8.0))
+    there = [{"Alive": True, "Resources": r} for r in (small, large)]
+    monkeypatch.setattr(ray, "nodes", lambda: [*there, {"Alive": False, "Resources": large}])
+    found = too_much(Engine("ray", cpus=4, nodes=nodes))
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.study import slurm_here
 from tests.study.slurm_here import call, wait_for
 from tests.study.small import files, plan, prepared, run
 
-from counterpoise.study import Engine, Training, Tuning, dry_run, record, stream
+from counterpoise.study import Engine, Training, Tuning, dry_run, open_study, record, stream
 from counterpoise.study.engines import _gather, _queue, opened
 from counterpoise.study.engines._arrays import Array, Note
 from counterpoise.study.engines._queue import Task as Queued
@@ -50,6 +51,12 @@ def kills(counts):
 @pytest.fixture(scope="session")
 def slurm():
     with slurm_here.running():
+        yield
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    with slurm_here.running("node1", "node2"):
         yield
 
 
@@ -169,6 +176,71 @@ def test_slurm_is_asked_before_anything_is_written(slurm, place):
     folder = "studies/digits"  # where no --out is given
     assert done.stdout.strip() == text.replace(str(place / "study"), str(place / folder)).strip()
     assert [p.name for p in place.iterdir()] == ["plan.toml"]
+
+
+@pytest.mark.slow
+def test_a_run_on_two_nodes_is_that_on_two_devices(two_nodes, place):
+    """Two runs of a task in turn; the references, which are no nets, need one node."""
+    training = Training("mlp", epochs=2, lr=0.1, batch_size=64)
+    one = replace(training, devices=2)
+    run(plan(seeds=(0,), training=one), place / "here", workers=1)
+    engine = Engine("slurm", nodes=2, chunk=2)
+    wanted = plan(seeds=(0,), training=training, engine=engine)
+    with slurm_here.watched("%j %T %D") as queued:
+        events = list(stream({place / "there": wanted}))
+    assert [e for e in events if isinstance(e, Failed)] == []
+    assert {line.split()[2] for text in queued for line in text.splitlines()} == {"2"}
+    for a, b in zip(*(open_study(place / k).records for k in ("there", "here")), strict=True):
+        assert a.run["devices"] == b.run["devices"] == [2]
+        for name in ("history.jsonl", "predictions.npz", "weights.safetensors"):
+            assert (a.folder / name).read_bytes() == (b.folder / name).read_bytes()
+    assert {p.name for p in place.iterdir()} == {"here", "there"}
+
+
+@pytest.mark.slow
+def test_what_fails_on_another_node_is_the_runs(two_nodes, place):
+    (place / "mine.py").write_text(CODE.format(pause=0).replace(
+        "def net(norm, shape, classes):\n",
+        "def net(norm, shape, classes):\n"
+        "    if os.environ.get('GROUP_RANK') == '1':\n        raise ValueError('no such net')\n",
+    ))  # fmt: skip
+    training = Training("mine:net", epochs=1, lr=0.1, batch_size=64)
+    made = plan(losses=("focal",), seeds=(0,), training=training, engine=Engine("slurm", nodes=2))
+    (end,) = ends(run(made, place / "study"))
+    assert "no such net" in end.reason
+    assert not end.outside
+    (folder,) = (place / "study" / "runs").iterdir()
+    assert "on node2, in process 1:" in (folder / "error.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_task_that_loses_a_node_is_submitted_again(two_nodes, place, monkeypatch):
+    """The processes on the other node die with SLURM's own there, after an epoch."""
+    monkeypatch.setattr(_gather, "GRACE", 1.0)
+    dies = (
+        "def net(norm, shape, classes):\n"
+        "    from counterpoise.study import record\n"
+        "    begun = list(HERE.glob('study/runs/*/' + record.CHECKPOINT))\n"
+        "    if os.environ.get('GROUP_RANK') == '1' and not begun:\n"
+        "        import threading\n        threading.Thread(target=die, daemon=True).start()\n"
+    )
+    die = (
+        "def die():\n"
+        "    while not list(HERE.glob('study/runs/*/checkpoint.safetensors')):\n"
+        "        time.sleep(0.02)\n"
+        "    (HERE / 'lost').touch()\n"
+        "    os.kill(int(os.environ['SLURM_TASK_PID']), signal.SIGKILL)\n"
+    )
+    code = CODE.format(pause=0.05).replace("def net(norm, shape, classes):\n", dies)
+    (place / "mine.py").write_text(code + die)
+    training = Training("mine:net", epochs=6, lr=0.1, batch_size=64)
+    engine = Engine("slurm", nodes=2)
+    events = run(
+        plan(losses=("focal",), seeds=(0,), training=training, engine=engine), place / "study"
+    )
+    assert (place / "lost").exists()
+    assert [type(e) for e in ends(events)] == [Finished]
+    assert sum(isinstance(e, Notice) for e in events) == 2  # it was submitted twice
 
 
 def test_a_dry_run_is_of_slurm_alone(tmp_path):

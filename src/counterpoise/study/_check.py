@@ -240,10 +240,15 @@ def _check_devices(plan: "Plan") -> None:
             "training.shard = true shares a net among devices, but training.devices is 1; set it "
             "to 2 or more, or to 'all'"
         )
-    if t.devices != 1 and 0 < plan.engine.gpus < 1:
+    if t.devices == 1 and plan.engine.nodes > 1 and not t.sync_batch_norm:
         raise ValueError(
-            f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but training.devices = "
-            f"{t.devices!r} needs a whole one for each device; set engine.gpus = 1"
+            "training.sync_batch_norm = false is of several devices, but training.devices is 1 on "
+            "each node; set it to 'all'"
+        )
+    if (t.devices != 1 or plan.engine.nodes > 1) and 0 < plan.engine.gpus < 1:
+        raise ValueError(
+            f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but each of the several "
+            "devices of a run needs a whole one; set engine.gpus = 1"
         )
 
 

@@ -18,6 +18,7 @@ def check_engine(e: Engine) -> None:
         ("workers", e.workers, 0),
         ("cpus", e.cpus, 0.01),
         ("gpus", e.gpus, 0),
+        ("nodes", e.nodes, 1),
         ("retries", e.retries, 0),
         ("chunk", e.chunk, 0),
     ):
@@ -34,6 +35,11 @@ def check_engine(e: Engine) -> None:
         )
     if e.memory and bytes_of(e.memory) < 10**6:
         raise ValueError(f"engine.memory must be like 4GB, but got {e.memory!r}, in bytes")
+    if e.nodes > 1 and e.name == "local":
+        raise ValueError(
+            f"engine.nodes = {e.nodes} trains a run on several machines, but the engine is local; "
+            'set engine.name = "ray" or "slurm", or training.devices for the GPUs of this one'
+        )
     if e.storage and e.name != "ray":
         raise ValueError(
             f"engine.storage is for the engine ray, but the engine is {e.name}, whose runs write "

@@ -8,7 +8,7 @@ from counterpoise.study import record
 from counterpoise.study._runs import final_runs, reference_runs, tuning_runs
 from counterpoise.study._stream import prepare
 from counterpoise.study._work import RUNS
-from counterpoise.study.engines import opened
+from counterpoise.study.engines import for_runs, opened
 from counterpoise.study.plan import Plan
 from counterpoise.study.spec import run_id
 
@@ -47,10 +47,11 @@ def dry_run(folder: Path, plan: Plan, *, workers: int | None = None) -> Iterator
         names = [run_id(spec.to_json()) for spec in specs]
         missing = [n for n in names if not os.path.exists(folder / RUNS / n / record.RUN)]
         if missing:
-            tasks = chunks(missing, plan.engine)
+            engine, _ = for_runs(plan.engine, specs)
+            tasks = chunks(missing, engine)
             size = max(map(len, tasks))
             yield (
                 f"# {stage}: {len(missing)} of {len(names)} runs in {len(tasks)} tasks, "
                 f"{'one' if size == 1 else f'up to {size}'} each\n"
-                + script(folder.resolve(), plan.engine, len(tasks), workers or plan.engine.workers)
+                + script(folder.resolve(), engine, len(tasks), workers or engine.workers)
             )

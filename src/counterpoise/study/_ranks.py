@@ -5,16 +5,15 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoise.study.events import Emit
 from counterpoise.study.process import (
@@ -23,18 +22,29 @@ from counterpoise.study.process import (
     without_current_folder,
     without_main,
 )
+from counterpoise.study.spec import Nodes
 from counterpoise.user_code import RaisedElsewhere, RaisedOutside, raised
+
+if TYPE_CHECKING:
+    import torch
+
+    from counterpoise.study._agent import Failure
 
 Payload = TypeVar("Payload")
 Target = Callable[[Payload, Emit, int, int], None]
+_ALONE = Nodes()
 
 _RESTARTS = 1  # of all processes of a run, when one of them was killed
-_MOST_BYTES = 1500  # of a text: a pipe takes 4096 at once, with no other process's in between
+_GATHERED = 300  # seconds, in which all nodes must be there
 _SIGNALS = {
     getattr(signal, k) for k in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if k in dir(signal)
 }
 _CROWD = 4  # processes a core: more would be a slip
 _LINGER = 2.0  # seconds, in which a process that was killed is noticed before those it leaves
+
+
+def _ignore(said: object) -> None:
+    """Say nothing."""
 
 
 def count_devices(devices: int | str) -> int:
@@ -65,51 +75,76 @@ def count_devices(devices: int | str) -> int:
     return number
 
 
-def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -> None:
-    """Call target(payload, emit, rank, number) in each of `number` processes.
+def launch(
+    target: Target[Payload],
+    payload: Payload,
+    number: int,
+    emit: Emit,
+    nodes: Nodes = _ALONE,
+    on_open: Callable[[int], None] = _ignore,
+) -> None:
+    """Call target(payload, emit, rank, size) in each of `number` processes, on each node.
 
     When one of them is killed, all are started once more; the target resumes from what it saved.
-    They end with this process.
+    They end with this process. Each node of a run calls this.
 
     Args:
         target: an importable function; it may `join` the others in torch.distributed.
         payload: what it is called with, picklable.
-        number: of processes, a GPU each where there are any.
-        emit: called here with the events of the first process.
+        number: of processes on this node, a GPU each where there are any.
+        emit: called with the events of the first process, on the first node.
+        nodes: of the run.
+        on_open: called on the first of several nodes with the port where it waits for the others.
 
     Raises:
         RaisedElsewhere: what one of them raised; the text says it, and a note has its traceback.
         ChildProcessError: one of them was killed again and again.
+        ConnectionError: a node is lost, or was not there in five minutes.
     """
     import torch
+    from torch.distributed import DistError
+    from torch.distributed.elastic.agent.server import WorkerSpec
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.elastic.rendezvous import RendezvousParameters
+    from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import create_rdzv_handler
+
+    from counterpoise.study._agent import Agent, Board
 
     method = "forkserver" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["counterpoise.study.one_run"])
     here, there = context.Pipe(duplex=False)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=number,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        max_restarts=_RESTARTS,
-        start_method=method,
-        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-    )
-    config.signals_to_handle = ""  # ours stay; torch 2.6 does not ask
-    errors: dict[int, _Error] = {}  # of the last try, by rank
     refused: list[Exception] = []
-    reader = threading.Thread(target=_pass_on, args=(here, emit, errors, refused), daemon=True)
+    reader = threading.Thread(target=_pass_on, args=(here, emit, refused), daemon=True)
     reader.start()
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # ours stay; torch 2.6 does not ask
     failed = None
     try:
+        board = Board(nodes.host, nodes.port, first=nodes.rank == 0)
+        if nodes.rank:
+            board.live(nodes.rank)
+        elif nodes.number > 1:
+            on_open(board.port)
+            failed = board.gather(nodes.number, _GATHERED)
+        meeting = RendezvousParameters(
+            *("static", f"{nodes.host}:{board.port}", "counterpoise", nodes.number, nodes.number),
+            rank=nodes.rank,
+            timeout=_GATHERED,
+        )
+        spec = WorkerSpec(
+            role="run",
+            local_world_size=number,
+            entrypoint=_work,
+            args=(target, payload, there, torch.get_num_threads()),
+            rdzv_handler=create_rdzv_handler(meeting),
+            max_restarts=_RESTARTS,
+            monitor_interval=0.1,
+            master_addr=nodes.host,
+            master_port=board.port,
+        )
+        logs = DefaultLogsSpecs(log_dir=os.devnull)
+        agent = Agent(board, nodes, spec=spec, logs_specs=logs, start_method=method)
         with (
             _may_have_children(),
             _in_silence(),
@@ -117,17 +152,30 @@ def launch(target: Target[Payload], payload: Payload, number: int, emit: Emit) -
             without_main(),
             without_current_folder(),
         ):
-            elastic_launch(config, _work)(target, payload, there, torch.get_num_threads())
-    except ChildFailedError as error:
-        failed = error.get_first_failure()
+            if failed is None and agent.run().is_failed():
+                failed = board.failure(agent.attempt)
+    except DistError as error:
+        said = f"the nodes of the run must meet, but: {' '.join(str(error).split())[:200]}"
+        raise ConnectionError(said) from error
     finally:
         there.send(None)  # the last that is read
         reader.join()
     if failed is not None:
-        rank, failure = failed
-        raise _error(rank, number, failure.exitcode, errors)
+        raise _error(failed)
     if refused:
         raise refused[0]
+
+
+@contextlib.contextmanager
+def told(nodes: Nodes) -> Iterator[None]:
+    """Tell the first node of a run what is raised on another one before its processes begin."""
+    try:
+        yield
+    except BaseException as error:
+        if nodes.rank:
+            with contextlib.suppress(RuntimeError):  # that node may have ended the run
+                _tell(error, nodes.host, nodes.port)
+        raise
 
 
 def join(backend: str) -> None:
@@ -142,38 +190,32 @@ def join(backend: str) -> None:
     dist.init_process_group(backend, store=ours, rank=rank, world_size=number)
 
 
-@dataclass(frozen=True)
-class _Error:
-    """An error of one of the processes."""
+def of_first(content: bytes, device: "torch.device") -> bytes:
+    """Return the bytes that the first process gives, in all that have joined."""
+    import torch
+    import torch.distributed as dist
 
-    rank: int
-    outside: bool
-    text: str
-    where: str  # its traceback
+    size = torch.tensor(len(content), device=device)
+    dist.broadcast(size, 0)
+    sent = torch.frombuffer(bytearray(content or 1), dtype=torch.uint8)
+    sent = (torch.empty(int(size), dtype=torch.uint8) if dist.get_rank() else sent).to(device)
+    if size:
+        dist.broadcast(sent, 0)
+    return sent.cpu().numpy().tobytes() if size else b""
 
 
-def _error(rank: int, number: int, exit_code: int, errors: dict[int, _Error]) -> Exception:
+def _error(failure: "Failure") -> Exception:
     """Return the error of the process that failed first."""
-    if exit_code < 0 or not errors:
-        return ChildProcessError(
-            f"process {rank} of its {number} (0 to {number - 1}) died {_RESTARTS + 1} times (exit "
-            f"code {exit_code})"
-        )
-    found = errors.get(rank) or next(iter(errors.values()))
-    error = (RaisedOutside if found.outside else RaisedElsewhere)(found.text)
-    error.add_note(f"in process {found.rank} of its {number}:\n{found.where}")
+    if not failure.where:
+        return (ChildProcessError if failure.outside else RaisedElsewhere)(failure.text)
+    error = (RaisedOutside if failure.outside else RaisedElsewhere)(failure.text)
+    error.add_note(failure.where)
     return error
 
 
-def _pass_on(
-    here: Connection, emit: Emit, errors: dict[int, _Error], refused: list[Exception]
-) -> None:
-    """Receive what the processes send, until None: they would wait for a reader."""
+def _pass_on(here: Connection, emit: Emit, refused: list[Exception]) -> None:
+    """Receive what the first process sends, until None: it would wait for a reader."""
     while (sent := here.recv()) is not None:
-        if isinstance(sent, _Error):
-            errors[sent.rank] = sent
-            continue
-        errors.clear()  # they are running again
         try:
             if not refused:
                 emit(sent)
@@ -194,16 +236,20 @@ def _work(target: Target[Any], payload: Any, there: Connection, threads: int) ->
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         target(payload, _ignore if rank else there.send, rank, number)
     except BaseException as error:
-        text, where = raised(error).encode("utf-8", "replace"), traceback.format_exc().encode()
-        sent = (b.decode("utf-8", "ignore") for b in (text[:_MOST_BYTES], where[-_MOST_BYTES:]))
-        with contextlib.suppress(OSError):
-            there.send(_Error(rank, isinstance(error, OSError), *sent))
         time.sleep(_LINGER * isinstance(error, RuntimeError))  # perhaps another one was killed
+        with contextlib.suppress(RuntimeError):
+            _tell(error, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
         os._exit(1)
 
 
-def _ignore(event: object) -> None:
-    """Say nothing: the first process does."""
+def _tell(error: BaseException, host: str, port: int) -> None:
+    """Say what was raised in this process, before the agent sees that it has ended."""
+    from counterpoise.study._agent import Board, Failure
+
+    outside, where = isinstance(error, OSError), "".join(traceback.format_exception(error))
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    where = f"on {socket.gethostname()}, in process {os.environ.get('RANK', '?')}:\n{where}"
+    Board(host, port, seconds=10).tell(attempt, Failure(outside, raised(error), where))
 
 
 @contextlib.contextmanager

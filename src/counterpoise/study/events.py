@@ -76,6 +76,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Joining:
+    """The first node of a run on several waits for the others at a port; for engines alone."""
+
+    run: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Finished:
     """A run's record is there; `kept` if it was there already."""
 
@@ -220,6 +228,6 @@ class Unsaved:
     reason: str
 
 
-OfRun = Started | Progress | Epoch | Waiting | Finished | Failed
+OfRun = Started | Progress | Epoch | Waiting | Joining | Finished | Failed
 Event = OfRun | Prepared | Foreseen | Planned | Chosen | Notice | Unsaved
 Emit = Callable[[OfRun], None]

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from counterpoise.metrics import adjust, evaluate
 from counterpoise.net import build, check_logits, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
-from counterpoise.study._prepared import load_columns, load_splits
+from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study.environment import reference_environment, run_environment
-from counterpoise.study.events import Emit, Epoch, Progress, Waiting
+from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
@@ -33,11 +33,14 @@ def train_run(job: Job, emit: Emit) -> None:
     """Train by a job's spec, or fit a reference, and write its record to the job's folder.
 
     Args:
-        job: the run.
+        job: the run; of several nodes, the first one alone writes.
         emit: called with `Progress`, `Epoch` and, while a worker that is left from a killed study
-            holds the run, with `Waiting`.
+            holds the run, with `Waiting`; on several nodes with `Joining`.
     """
     folder = job.folder
+    if job.nodes.rank:
+        _launch(job, emit)
+        return
     files.make_folder(folder)
     waits = itertools.count()
 
@@ -53,19 +56,30 @@ def train_run(job: Job, emit: Emit) -> None:
                 _fit_reference(job, job.spec)
             elif isinstance(job.spec, ClassicalSpec):
                 _fit(job, job.spec)
-            elif (number := _ranks.count_devices(job.spec.training.devices)) == 1:
-                _Training(job).run(folder, emit)
+            elif job.nodes.number > 1 or _ranks.count_devices(job.spec.training.devices) > 1:
+                _launch(job, emit)
             else:
-                _ranks.launch(_train_together, job, number, emit)
+                _Training(job).run(folder, emit)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 files.write(folder / record.ERROR, printable(traceback.format_exc()))
             raise
 
 
+def _launch(job: Job, emit: Emit) -> None:
+    """Start the processes of a run on this node; they train together with those on others."""
+    number = _ranks.count_devices(cast(RunSpec, job.spec).training.devices)
+
+    def on_open(port: int) -> None:
+        emit(Joining(job.folder.name, port))
+
+    _ranks.launch(_train_together, job, number, emit, job.nodes, on_open)
+
+
 def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:
     """Train by a job's spec, in one of the processes that do so together; the first one writes."""
     _Training(job, rank, number).run(job.folder, emit)
+    torch.distributed.barrier()  # if the first one fails to write, all are still there to try again
     torch.distributed.destroy_process_group()
 
 
@@ -74,7 +88,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     from counterpoise.references import Reference  # no other run needs what it imports
 
     begin = time.perf_counter()
-    read = _read_data(job, spec.validation)
+    read = read_data(job, spec.validation)
     splits = read.splits
     train = splits["train"]
     counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
@@ -121,56 +135,14 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     record.finish(job.folder, contents if final else {}, run, timing)
 
 
-def fit_classical(job: Job, spec: ClassicalSpec) -> "tuple[object, _Read]":
+def fit_classical(job: Job, spec: ClassicalSpec) -> tuple[object, RunData]:
     """Return a fitted classical model, and the data that it was fitted on."""
     from counterpoise import classical  # no other run needs what it imports
 
     model, read = classical.make(spec.variant.model, spec.settings, spec.seed), None
-    read = _read_data(job, spec.validation)
+    read = read_data(job, spec.validation)
     classical.fit(model, read.splits["train"].inputs, read.splits["train"].targets)
     return model, read
-
-
-class _Read(NamedTuple):
-    """A run's data.
-
-    Attributes:
-        splits: with the features of a table in place of its cells.
-        rows: where the seed draws the test split, "test_rows": the positions of its samples among
-            those kept to train on and, after them, those kept to test on.
-        features: "features.json" for the record, where samples are scaled: how they are.
-    """
-
-    splits: dict[str, data.Split]
-    rows: dict[str, np.ndarray]
-    features: dict[str, bytes | str]
-
-
-def _read_data(job: Job, validation: float) -> _Read:
-    """Split by the seed, and make features by what the training split alone shows."""
-    splits, seed = load_splits(job.study, job.samples, job.readers), job.spec.seed
-    rows: dict[str, np.ndarray] = {}
-    features: dict[str, bytes | str] = {}
-    if job.spec.test == "per_seed":
-        train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
-        splits |= {"train": train, "test": test}
-        rows["test_rows"] = positions.numpy()
-    if job.spec.stage == "refit" and "validation" in splits:
-        splits["train"] = data.joined(splits["train"], splits.pop("validation"))
-    if validation and "validation" not in splits:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of lacking classes: CP104 names them
-            pair = data.split_validation(splits["train"], validation, seed)
-        splits |= dict(zip(("train", "validation"), pair, strict=True))
-    columns = load_columns(job.study)
-    if columns is None:
-        scale = data.Standardizer.fit(splits["train"].inputs)
-    else:
-        scale = data.TableEncoder.fit(splits["train"].inputs, columns)
-    if content := scale.to_json():
-        features["features.json"] = record.to_json(content)
-    scaled = {k: data.Split(scale(p.inputs), p.targets) for k, p in splits.items()}
-    return _Read(scaled, rows, features)
 
 
 def _score(
@@ -209,7 +181,7 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        read = _read_data(job, t.validation)
+        read = read_data(job, t.validation)
         self.splits, self.rows, self.features = read
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
@@ -261,8 +233,10 @@ class _Training:
         if self.number > 1:
             self._join()
         t, name = self.spec.training, folder.name
-        state = record.load_checkpoint(folder, self.environment) or {}
-        devices = _devices(state.pop("devices", []), self.number) if t.devices != 1 else {}
+        state = self._load_checkpoint(folder)
+        devices = _devices(state.pop("devices", [1] * bool(state)), self.number)
+        if t.devices == 1 and devices["devices"] == [1]:
+            devices = {}
         rows = train.fit(
             self.net,
             self.loss,
@@ -298,6 +272,15 @@ class _Training:
             "peak_memory_mb": _peak_memory_mb(),
         }
         record.finish(folder, contents, run, timing)
+
+    def _load_checkpoint(self, folder: Path) -> record.Content:
+        """Return the first process's; on other nodes there may be none, or an older one."""
+        state = None if self.rank else record.load_checkpoint(folder, self.environment)
+        if self.number > 1:
+            content = b"" if state is None else files.read(folder / record.CHECKPOINT)
+            content = _ranks.of_first(content, self.device)
+            state = record.unpack_checkpoint(content)[0] if content else None
+        return state or {}
 
     def _make_net(self, norm: str, model: str) -> nn.Module:
         shape = tuple(self.splits["train"].inputs.shape[1:])

@@ -242,23 +242,32 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, environment: Mapping[str, str]) -> Content | None:
-    """Return the run's state that was saved last; None where none is whole.
-
-    That of another run or environment does not count.
-    """
+    """Return the run's state that was saved last in this environment; None where none is whole."""
     import safetensors
 
     try:
-        with safetensors.safe_open(folder / CHECKPOINT, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except (OSError, safetensors.SafetensorError):
+        state, made_in = unpack_checkpoint(files.read(folder / CHECKPOINT))
+    except (OSError, ValueError, safetensors.SafetensorError):
         return None
+    return state if made_in == [dict(environment), folder.name] else None
+
+
+def unpack_checkpoint(content: bytes) -> tuple[Content, list[object]]:
+    """Return the state in the bytes of a checkpoint, and of which environment and run it is.
+
+    Raises:
+        ValueError, SafetensorError: it is not whole.
+    """
+    import safetensors.torch
+
+    tensors = safetensors.torch.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header.get("__metadata__", {})
     text = metadata.get("state", "")
     if metadata.get("sha256") != _state_digest(text, tensors):
-        return None
+        raise ValueError("it is not whole")
     state, *made_in = json.loads(text)
-    return _unpack(state, tensors) if made_in == [dict(environment), folder.name] else None
+    return _unpack(state, tensors), made_in
 
 
 def checkpoint_time(folder: Path) -> int | None:

@@ -221,7 +221,7 @@ class Training:
         ("validation",), "evaluated after each epoch: train, validation, test (test: fixed lr only)"
     )
     devices: int | str = setting(
-        1, "GPUs, or processes on a CPU, that train one run together, in one node; or all"
+        1, "GPUs, or processes on a CPU, that train one run together, of each node; or all"
     )
     sync_batch_norm: bool = setting(
         True, "of several devices: batch norms take their statistics over the whole batch"
@@ -250,13 +250,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Engine:
-    """Where runs happen, and what each of them may use; nothing of it changes their bytes."""
+    """Where runs happen, and what each of them may use; nothing but nodes changes their bytes."""
 
     name: str = setting("local", "local, ray or slurm: where runs happen")
     workers: int = setting(0, "runs at a time; 0: as many as there is room for")
     cpus: float = setting(1.0, "of a run, or of each of its devices, on ray and slurm")
     gpus: float = setting(0.0, "the same; 0.25: four share one, on ray")
     memory: str = setting("", "of a run, such as 4GB, on ray and slurm")
+    nodes: int = setting(1, "machines that train one run together, on ray and slurm")
     time: str = setting(
         "", "of a task on slurm; empty: 2h; what takes longer is resumed in another"
     )

@@ -168,6 +168,23 @@ def run_words(row: RunRow) -> str:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """The nodes that train a run together, as one of them sees them.
+
+    Attributes:
+        number: of nodes.
+        rank: of this one; the first one, 0, writes the record and sends the events.
+        host: of the first one.
+        port: where they meet there; 0 on the first one, which opens one.
+    """
+
+    number: int = 1
+    rank: int = 0
+    host: str = "localhost"
+    port: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
     """All that a worker needs to do a run.
 
@@ -179,6 +196,7 @@ class Job:
             from anew each time.
         num_classes: of the data.
         readers: processes that read such samples.
+        nodes: that do it.
     """
 
     spec: AnySpec
@@ -187,6 +205,7 @@ class Job:
     samples: Path | str
     num_classes: int
     readers: int = 1
+    nodes: Nodes = Nodes()
 
 
 def run_id(spec: Content) -> str:

@@ -10,7 +10,7 @@ Each has `run_all(jobs, engine, ...)`, which yields the events of the runs; ever
 twice: at least once is enough.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from counterpoise.study.engines.local import run_all as run_here
 from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
-from counterpoise.study.spec import Job, RunSpec
+from counterpoise.study.spec import AnySpec, Job, RunSpec
 from counterpoise.study.storage import Storage, StoredRun, absolute, share
 
 _LONGEST_WRITING = 600.0  # seconds that a file takes
@@ -92,9 +92,8 @@ def run_jobs(
     Raises:
         ValueError: the engine is not there; nothing was started.
     """
-    workers, devices = workers or engine.workers or None, _devices(jobs, engine)
-    engine = replace(engine, cpus=engine.cpus * devices, gpus=engine.gpus * devices)
-    engine = replace(engine, storage=absolute(engine.storage))
+    workers = workers or engine.workers or None
+    engine, devices = for_runs(engine, [job.spec for job in jobs.values()])
     if engine.name == "ray":
         from counterpoise.study.engines.ray import run_all as run_on_ray
 
@@ -106,14 +105,19 @@ def run_jobs(
     return run_here(do, jobs, workers=workers, devices=devices)
 
 
-def _devices(jobs: Mapping[str, Job], engine: Engine) -> int:
-    """Return how many devices each run takes; "all" are those of this machine.
+def for_runs(engine: Engine, specs: Iterable[AnySpec]) -> tuple[Engine, int]:
+    """Return an engine with what all devices of a run need on a node, and how many these are.
+
+    "all" are those of this machine. Runs that train no net need one node.
 
     Raises:
         ValueError: this machine has fewer GPUs, and the runs are to be here.
     """
-    specs = [job.spec for job in jobs.values()]
     every = {spec.training.devices for spec in specs if isinstance(spec, RunSpec)}
     if engine.name == "local":
-        return max(map(count_devices, every), default=1)
-    return max((n for n in every if isinstance(n, int)), default=1)
+        devices = max(map(count_devices, every), default=1)
+    else:
+        devices = max((n for n in every if isinstance(n, int)), default=1)
+    needs = {"cpus": engine.cpus * devices, "gpus": engine.gpus * devices}
+    nodes = engine.nodes if every else 1
+    return replace(engine, **needs, nodes=nodes, storage=absolute(engine.storage)), devices

@@ -98,6 +98,10 @@ class LacksSamples(Exception):
     """Raised where a machine has not the samples, and they were not sent along."""
 
 
+class NodeLost(Exception):
+    """Raised where one of several machines of a run was lost."""
+
+
 def identity() -> dict[str, str]:
     """Return versions, and whether our kernels in C are there: what all machines must agree in."""
     here = run_environment()
@@ -195,6 +199,18 @@ def _own_place(samples: Samples) -> Path:
     return kept.folder() / kept.key("sent", samples.digest)
 
 
+def prepare(parcel: Parcel, fetch: Fetch | None) -> Path:
+    """See that this machine has the sender's versions, and take the samples; return their folder.
+
+    Raises:
+        LacksSamples: see `fetch` of `do_there`.
+        OSError: other versions, or the cache cannot be written.
+    """
+    if said := disagreement(identity(), parcel.identity, socket.gethostname()):
+        raise OSError(said)
+    return _take_samples(parcel.samples, fetch)
+
+
 def _take_samples(samples: Samples, fetch: Fetch | None) -> Path:
     """Return the samples' folder in the cache of this machine, filled once for all its processes.
 
@@ -281,9 +297,7 @@ def do_there(
     host, name, begun = socket.gethostname(), job.folder.name, time.monotonic()
     contents: dict[str, bytes] = {}
     try:
-        if said := disagreement(identity(), parcel.identity, host):
-            raise OSError(said)
-        samples = _take_samples(parcel.samples, fetch)
+        samples = prepare(parcel, fetch)
         here = replace(job, folder=home / "runs" / name, study=home, samples=samples)
         if not parcel.storage:
             end, contents = _do_here(here, checkpoint, emit, partial(send_checkpoint, name))

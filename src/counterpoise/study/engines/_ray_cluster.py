@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from counterpoise.study.engines import _parcel
-from counterpoise.study.settings import Engine
+from counterpoise.study.settings import Engine, bytes_of
 from counterpoise.study.storage import Storage
 from counterpoise.user_code import raised
 
@@ -168,6 +168,44 @@ def _check_machines(engine: Engine) -> int:
     if not fit:
         raise ValueError(f"a machine of the cluster must answer, but none does ({why})")
     return fit
+
+
+def needs_of(engine: Engine) -> dict[str, float]:
+    """Return what a run needs on a machine, in Ray's words."""
+    memory = bytes_of(engine.memory or "0")
+    return {"CPU": engine.cpus, "GPU": engine.gpus, "memory": memory}
+
+
+def too_much(engine: Engine) -> str:
+    """Say that too few machines have what a run needs; "" where enough have."""
+    e, needs = engine, needs_of(engine)
+    have = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    fit = sum(all(m.get(k, 0) >= least for k, least in needs.items()) for m in have)
+    if fit >= e.nodes:
+        return ""
+    if fit:
+        return (
+            f"waiting for more machines: engine.nodes asks for {e.nodes} with room for a run, and "
+            f"the cluster has {fit}; if none will come, stop this and ask for fewer"
+        )
+    most = {k: max(m.get(k, 0) for m in have) for k in needs}
+    return (
+        f"waiting for a machine with room for a run: engine.cpus, gpus and memory ask for "
+        f"{e.cpus:g}, {e.gpus:g} and {e.memory or 'any'}, but the machines of the cluster have "
+        f"{most['CPU']:g}, {most['GPU']:g} and {most['memory'] / 1e9:.1f}GB at most; if none "
+        "will come, stop this and ask for less"
+    )
+
+
+def idle_gpus(engine: Engine) -> str:
+    """Say that the machines have GPUs which no run uses; "" otherwise."""
+    have = ray.cluster_resources().get("GPU", 0)
+    if engine.gpus or not have:
+        return ""
+    return (
+        f"the machines have {have:g} GPUs, and runs use none of them: set engine.gpus = 1 in "
+        "the plan, or 0.25 so that four runs share one"
+    )
 
 
 def first_line(error: BaseException) -> str:

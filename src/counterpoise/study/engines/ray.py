@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import exceptions
@@ -30,16 +30,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnN
 
 from counterpoise import files
 from counterpoise.study import record
-from counterpoise.study.engines import _parcel
-from counterpoise.study.engines._ray_cluster import first_line
+from counterpoise.study.engines import _parcel, _ray_nodes
+from counterpoise.study.engines._ray_cluster import first_line, idle_gpus, needs_of, too_much
 from counterpoise.study.engines.worker import Note
-from counterpoise.study.events import Failed, Finished, Notice, OfRun, Started
-from counterpoise.study.settings import Engine, bytes_of
+from counterpoise.study.events import Failed, Finished, Joining, Notice, OfRun, Started
+from counterpoise.study.settings import Engine
 from counterpoise.study.spec import Job
 from counterpoise.study.storage import Storage, StoredRun
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _TAKEN_EVERY = 0.25  # seconds, from the mailbox
 _LOOKED_EVERY = 1.0  # seconds, where nothing happens
@@ -86,8 +83,10 @@ class _Driver:
 
     def __init__(self, jobs: Mapping[str, Job], engine: Engine, workers: int | None) -> None:
         self.jobs, self.engine, self.workers = jobs, engine, workers
+        self.needs = needs_of(engine)
         self.waiting, self.flying = deque(jobs), dict[str, _Flight]()
         self.losses: dict[str, int] = {}
+        self.groups: dict[tuple[str, ...], Any] = {}  # of machines, where a run needs several
         self.tasks, self.each = 0, 0.0  # that are submitted; seconds of a run, about
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.writer = ThreadPoolExecutor(1)
@@ -105,18 +104,16 @@ class _Driver:
         self.asked = False  # for news; the answer comes when there are some
         self.room = 1
 
-    def _task(self) -> Any:
+    def _task(self, **where: Any) -> Any:
         """Return the function that does a run there, with what it needs."""
-        e = self.engine
-        needs: dict[str, Any] = {"num_cpus": e.cpus, "num_gpus": e.gpus}
-        if e.memory:
-            needs["memory"] = bytes_of(e.memory)
-        return ray.remote(_do).options(max_retries=0, **needs)
+        needs = self.needs
+        options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "max_retries": 0}
+        return _REMOTE.options(memory=needs["memory"] or None, **options, **where)
 
     def events(self) -> Iterator[OfRun | Notice]:
         """Submit the runs as there is room, and yield what happens to them."""
         yield from self._gather()
-        for said in filter(None, (self._too_much(), self._idle_gpus())):
+        for said in filter(None, (too_much(self.engine), idle_gpus(self.engine))):
             yield Notice(said)
         while self.waiting or self.flying:
             for _ in range(self._window() - self.tasks):
@@ -134,6 +131,8 @@ class _Driver:
         with suppress(exceptions.RayError):
             for flight in self.flying.values():
                 ray.cancel(flight.task, force=True)
+            for group in self.groups.values():
+                _ray_nodes.release(group)
             ray.kill(self.mailbox)
         for flight in self.flying.values():
             if flight.note is not None:
@@ -149,33 +148,8 @@ class _Driver:
             e, have = self.engine, ray.cluster_resources()
             rooms = [have.get("CPU", 0) / e.cpus]
             rooms += [have.get("GPU", 0) / e.gpus] if e.gpus else []
-            self.room = max(1, int(min(rooms)))
+            self.room = max(1, int(min(rooms) / e.nodes))
         return self.workers or _WAITING * self.room + 1
-
-    def _too_much(self) -> str:
-        """Say that no machine has what a run needs; "" where one has."""
-        e, needs = self.engine, {"CPU": self.engine.cpus, "GPU": self.engine.gpus}
-        needs["memory"] = bytes_of(e.memory or "0")
-        have = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-        if any(all(m.get(k, 0) >= least for k, least in needs.items()) for m in have):
-            return ""
-        most = {k: max(m.get(k, 0) for m in have) for k in needs}
-        return (
-            f"waiting for a machine with room for a run: engine.cpus, gpus and memory ask for "
-            f"{e.cpus:g}, {e.gpus:g} and {e.memory or 'any'}, but the machines of the cluster have "
-            f"{most['CPU']:g}, {most['GPU']:g} and {most['memory'] / 1e9:.1f}GB at most; if none "
-            "will come, stop this and ask for less"
-        )
-
-    def _idle_gpus(self) -> str:
-        """Say that the machines have GPUs which no run uses; "" otherwise."""
-        have = ray.cluster_resources().get("GPU", 0)
-        if self.engine.gpus or not have:
-            return ""
-        return (
-            f"the machines have {have:g} GPUs, and runs use none of them: set engine.gpus = 1 in "
-            "the plan, or 0.25 so that four runs share one"
-        )
 
     def _gather(self) -> Iterator[OfRun]:
         """Take what an earlier driver's workers have left in the storage."""
@@ -199,6 +173,7 @@ class _Driver:
         first = self.waiting.popleft()
         number = int(_TASK / self.each) if self.each else 1
         number = min(number, _MOST_RUNS, len(self.waiting) // (2 * self.room) + 1)
+        number = 1 if self.engine.nodes > 1 else number
         names = [first]
         while self.waiting and len(names) < number:
             more = self.waiting[0]
@@ -216,8 +191,12 @@ class _Driver:
             with suppress(OSError):
                 checkpoint = files.read(self.jobs[name].folder / record.CHECKPOINT)
             todo.append((self.jobs[name], checkpoint))
-        blocks = self.blocks.get(study)
-        task = self.task.remote(self.parcels[study], todo, blocks, self.mailbox)
+        args, task, group = (self.parcels[study], todo, self.blocks.get(study)), self.task, None
+        if self.engine.nodes > 1:
+            needs = {k: least for k, least in self.needs.items() if least}
+            self.groups[names] = group = _ray_nodes.reserve(self.engine.nodes, needs)
+            task = self._task(scheduling_strategy=_ray_nodes.first_of(group))
+        task = task.remote(*args, self.mailbox, group)
         self.tasks += 1
         self.flying |= {name: _Flight(task) for name in names}
 
@@ -236,6 +215,8 @@ class _Driver:
                 yield from self._ended(end, events)
             return
         self.tasks -= 1
+        if group := self.groups.pop(names, None):
+            _ray_nodes.release(group)
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, exceptions.OwnerDiedError):  # that is this process: it was cut off
             raise cause
@@ -289,7 +270,9 @@ class _Driver:
 
     def _on_loss(self, name: str, error: BaseException) -> Iterator[OfRun]:
         self.losses[name] = self.losses.get(name, 0) + 1
-        again = not isinstance(error, exceptions.RayTaskError | exceptions.RuntimeEnvSetupError)
+        final = exceptions.RayTaskError | exceptions.RuntimeEnvSetupError
+        lost = isinstance(getattr(error, "cause", None), _parcel.NodeLost)
+        again = lost or not isinstance(error, final)
         if again and self.losses[name] <= self.engine.retries:
             flight = self.flying.pop(name)
             if flight.note is not None:
@@ -370,12 +353,24 @@ def _do(
     todo: list[tuple[Job, bytes | None]],
     blocks: Mapping[int, Any] | None,
     mailbox: Any,
+    group: Any = None,
 ) -> list[_parcel.Result]:
-    """Do runs one after another, in a worker; each comes with its checkpoint, if it has one."""
+    """Do runs one after another, in a worker; each comes with its checkpoint, if it has one.
+
+    On a group of machines there is one, which the others take part in.
+    """
+    others = _ray_nodes.Others(group, parcel, todo[0][0], blocks) if group else None
+    if others is not None:
+        others.prepare()
+        todo = [(others.job, todo[0][1])]
     host, pending, sent = socket.gethostname(), list[OfRun](), time.monotonic()
 
     def emit(event: OfRun) -> None:
         nonlocal sent
+        if isinstance(event, Joining):
+            if others is not None:
+                others.join(event)
+            return
         pending.append(event)
         if time.monotonic() - sent > _SENT_EVERY:
             mailbox.put.remote(host, list(pending))
@@ -385,13 +380,15 @@ def _do(
     def send_checkpoint(name: str, content: bytes) -> None:
         mailbox.put_checkpoint.remote(name, content)
 
-    def fetch(first: int) -> np.ndarray:
-        return ray.get(blocks[first])  # type: ignore[index]
-
-    results, given = [], fetch if blocks else None
+    results, given = [], _ray_nodes.fetching(blocks)
     with _parcel.unpacked(parcel) as home:
         for job, checkpoint in todo:
             done = _parcel.do_there(parcel, home, job, checkpoint, given, emit, send_checkpoint)
+            if others is not None and isinstance(done.end, Failed) and done.end.outside:
+                others.check()
             results.append(replace(done, events=tuple(pending)))
             pending.clear()
     return results
+
+
+_REMOTE: Any = ray.remote(_do)

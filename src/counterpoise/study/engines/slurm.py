@@ -20,26 +20,32 @@ import shutil
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import counterpoise
 from counterpoise import files
 from counterpoise.study import record
+from counterpoise.study._ranks import told
 from counterpoise.study._sources import digest_of
 from counterpoise.study.engines import _queue, local
 from counterpoise.study.engines._arrays import FOLDER, Array, Note
 from counterpoise.study.engines._gather import Gathering
 from counterpoise.study.engines._parcel import disagreement
 from counterpoise.study.engines.worker import do
-from counterpoise.study.events import Emit, Failed, Finished, Notice, OfRun, Started
+from counterpoise.study.events import Emit, Failed, Finished, Joining, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of, seconds_of
 from counterpoise.study.spec import Job
+
+if TYPE_CHECKING:
+    from counterpoise.study.engines._calls import Calls
 
 try:
     from submitit import SlurmExecutor, helpers
@@ -162,7 +168,7 @@ def _submit(
         with _outside_of_jobs(), redirect_stderr(StringIO()):
             submitted = made.submit_array(
                 [
-                    Task({run: jobs[run] for run in names}, array.note(k), engine.retries)
+                    Task({r: jobs[r] for r in names}, array.note(k), engine.retries, engine.nodes)
                     for k, names in enumerate(tasks)
                 ]
             )
@@ -242,6 +248,9 @@ def _executor(
         "srun_args": [f"--cpus-per-task={cpus}"],  # from 22.05 on srun does not take sbatch's
         "additional_parameters": usual | options,
     }
+    if engine.nodes > 1:
+        parameters |= {"nodes": engine.nodes, "ntasks_per_node": 1}
+        parameters["srun_args"] += ["--kill-on-bad-exit=1"]  # if a node is lost, on all of them
     if engine.memory:
         parameters["mem"] = f"{math.ceil(bytes_of(engine.memory) / 2**20)}M"
     if engine.gpus:
@@ -276,20 +285,40 @@ def versions() -> dict[str, str]:
 class Task:
     """A task of an array job: some runs, one after the other. submitit pickles it.
 
+    On several nodes each calls it; the first one does the runs, and the others take part in them.
+
     Args:
         jobs: the runs, by name.
         note: the file in which it says how they end.
         retries: how often it is requeued although no epoch was finished.
+        nodes: of each run.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], note: Path, retries: int) -> None:
-        self.jobs, self.path, self.retries = dict(jobs), note, retries
+    def __init__(self, jobs: Mapping[str, Job], note: Path, retries: int, nodes: int = 1) -> None:
+        self.jobs, self.path, self.retries, self.nodes = dict(jobs), note, retries, nodes
         self.versions = versions()  # of the driver
         self.note, self.ended_before, self.idle = Note(), 0, 0
         self.stamp: int | None = None  # of the checkpoint from which a run was begun
 
     def __call__(self) -> None:
-        """Do the runs that have not ended yet."""
+        """Do the runs that have not ended yet, or this node's part of them."""
+        if self.nodes == 1:
+            self._do_all()
+            return
+        from counterpoise.study.engines._calls import Calls  # with torch, which drivers need not
+
+        there = helpers.TorchDistributedEnvironment()
+        calls = Calls(there.master_addr, there.master_port, there.rank, there.world_size)
+        if there.rank == 0:
+            self._do_all(calls)
+            calls.end()
+            return
+        _start_server()
+        for run, nodes in calls:
+            job = replace(self.jobs[run], nodes=nodes)
+            deque(local.run_all(_do, {run: job}, workers=1, place=False), maxlen=0)
+
+    def _do_all(self, calls: "Calls | None" = None) -> None:
         self.note = Note.read(self.path)
         self.note.host = socket.gethostname()
         self.ended_before = len(self.note.ended)
@@ -298,9 +327,14 @@ class Task:
             self.note.ended |= dict.fromkeys(left, (reason, True))
             self.note.write(self.path)
             return
+        if calls is not None:
+            left = {run: replace(job, nodes=calls.here) for run, job in left.items()}
         _start_server()
         for event in local.run_all(_do, left, workers=1, place=False):
             match event:
+                case Joining(run, port) if calls is not None:
+                    calls.send(run, port)
+                    continue
                 case Started(run):
                     self.note.running = run
                     self.stamp = record.checkpoint_time(self.jobs[run].folder)
@@ -336,16 +370,17 @@ def _do(job: Job, emit: Emit) -> None:
         (job.study, "the study's folder", "--out"),
         (Path(job.samples), "the cache of its samples", "--cache"),
     )
-    for path, what, flag in places:
-        if not path.is_dir():
-            raise FileNotFoundError(
-                f"{what}, {path}, is not on {socket.gethostname()}: SLURM's machines must share "
-                f"the disk that it is on; choose such a place with {flag}"
-            )
-    for word, digest in getattr(job.spec, "sources", {}).items():
-        if digest_of(word) != digest:
-            raise OSError(f"{word} has changed since this was submitted; compare again")
-    do(job, emit)
+    with told(job.nodes):
+        for path, what, flag in places:
+            if not path.is_dir():
+                raise FileNotFoundError(
+                    f"{what}, {path}, is not on {socket.gethostname()}: SLURM's machines must "
+                    f"share the disk that it is on; choose such a place with {flag}"
+                )
+        for word, digest in getattr(job.spec, "sources", {}).items():
+            if digest_of(word) != digest:
+                raise OSError(f"{word} has changed since this was submitted; compare again")
+        do(job, emit)
 
 
 def _start_server() -> None:

@@ -29,6 +29,9 @@ def do(job: Job, emit: Emit) -> None:
     """
     from counterpoise.study.one_run import train_run  # the parent needs none of it
 
+    if job.nodes.rank:
+        train_run(job, emit)
+        return
     note = Note(job.folder)
 
     def tell(event: OfRun) -> None:
