@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.data import _dates
-from counterpoise.data._column_kinds import (
-    RawColumn,
-    ReadColumn,
-    _text,
-    find_decimal_commas,
-    raw_column,
-    read_column,
-)
+from counterpoise.data._column_kinds import find_decimal_commas, raw_column, read_column
 from counterpoise.data._columns import Column
-from counterpoise.data._numbers import read_numbers
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._table_file import Table
+from counterpoise.data._unseen_table import read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FRAME = Path("the DataFrame")
-_APART = (0.0, 11356.55)  # two times, beside which no part is left out for never changing
-
-
-@dataclass(frozen=True)
-class _Way:
-    """Decisions on how a column is read.
-
-    Attributes:
-        kind: "number", "date", "category" or "text"; "empty" without a value.
-        columns: what its cells hold.
-        comma: of numbers that are text, whether 1,5 is less than two.
-        form: of dates, as pandas takes it.
-    """
-
-    kind: str
-    columns: tuple[Column, ...]
-    comma: bool = False
-    form: str = ""
 
 
 class SampleReader:
@@ -77,52 +50,66 @@ class SampleReader:
         Warns:
             UserWarning: cells of a DataFrame that are no numbers or dates in columns of these.
         """
-        self._form = _form(samples)
-        self._ways: tuple[_Way, ...] = ()
+        self._form, self._columns = _form(samples), list[Column]()
+        self._reading: dict[str, Any] = {}
         if isinstance(samples, np.ndarray):
             return
         if not len(samples):
             raise ValueError("a DataFrame must have samples, but has 0 sample(s)")
-        table = _table(samples)
-        remarks = Remarks(_FRAME)
-        raw = [raw_column(table, k) for k in range(len(table.header))]
+        header = [str(name).strip() for name in samples.columns]
+        numbered = samples.set_axis(range(len(header)), axis=1)
+        table = Table(_FRAME, header, numbered, np.arange(len(samples)), typed=True)
+        remarks, known = Remarks(_FRAME), []
+        raw = [raw_column(table, k) for k in range(len(header))]
         comma = find_decimal_commas(raw, table.separator)
-        read = [None if c.is_empty() else read_column(c, comma, table.rows, remarks) for c in raw]
+        for column in raw:
+            if column.is_empty():
+                known.append({"name": column.name, "read": "number", "comma": False})
+                known[-1]["points"] = False
+                self._columns.append(Column(column.name, "number"))
+            else:
+                read = read_column(column, comma, table.rows, remarks)
+                known.append(read.reading)
+                self._columns += read.columns
         remarks.warn(stacklevel=4)
-        self._ways = tuple(_way(*pair) for pair in zip(raw, read, strict=True))
+        self._reading = {"target": "", "typed": True, "separator": "", "quotes": True}
+        self._reading["columns"] = known
 
     @property
     def of_frames(self) -> bool:
         """Whether the first samples were a DataFrame."""
-        return bool(self._ways)
+        return bool(self._reading)
 
     def __call__(
         self, samples: pd.DataFrame | np.ndarray
     ) -> tuple[Tensor, tuple[Column, ...] | None]:
         """Return samples as a tensor; and what its cells hold, None for images.
 
-        Columns are taken in order. A category's values that are new follow those that are known.
+        A category's values that are new follow those that are known.
 
         Args:
-            samples: as the first ones; an array of numbers in place of a DataFrame, too.
+            samples: as the first ones; in place of a DataFrame also an array of its columns.
 
         Returns:
             Cells, float64 (N, columns), for a `TableEncoder`; or images in their dtype.
 
         Raises:
             ValueError: samples of another form.
+
+        Warns:
+            UserWarning: cells that are none of what a column held, and are taken as missing.
         """
-        if _form(samples) != self._form and not (self._ways and _form(samples)[0] == self._form[0]):
+        if self._reading:
+            found = read_cells(samples, self._reading, self._columns, "")
+            for said in found.strays:
+                warnings.warn(said, stacklevel=5)
+            return found.cells, found.columns
+        if _form(samples) != self._form:
             shape, dtype = self._form
             raise ValueError(
                 f"samples must be {dtype} of {shape} as the first ones, but are "
                 f"{_form(samples)[1]} of {_form(samples)[0]}"
             )
-        if self._ways:
-            table = _table(samples)
-            found = [_read_as(table, k, way) for k, way in enumerate(self._ways)]
-            cells = torch.from_numpy(np.concatenate([cells for cells, _ in found], 1))
-            return cells, tuple(column for _, columns in found for column in columns)
         tensor = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
         if tensor.dim() != 2:
             return tensor, None
@@ -133,71 +120,3 @@ def _form(samples: pd.DataFrame | np.ndarray) -> tuple[tuple[int, ...], str]:
     """Return shape and kind of a sample; uint8 images are scaled otherwise than floating ones."""
     kind = str(samples.dtype) if isinstance(samples, np.ndarray) else "cells"
     return tuple(samples.shape[1:]), kind
-
-
-def _table(samples: pd.DataFrame | np.ndarray) -> Table:
-    import pandas as pd
-
-    frame = pd.DataFrame(samples)
-    header = [str(name).strip() for name in frame.columns]
-    numbered = frame.set_axis(range(len(header)), axis=1)
-    return Table(_FRAME, header, numbered, np.arange(len(frame)), typed=True)
-
-
-def _way(raw: RawColumn, read: ReadColumn | None) -> _Way:
-    """Return how a column was read."""
-    if read is None:
-        return _Way("empty", (Column(raw.name, "number"),))
-    columns, comma, form = tuple(read.columns), False, ""
-    if read.kind == "number" and raw.read is not None and raw.read.continental is not None:
-        english = np.append(raw.read.english, np.nan)[raw.index]
-        comma = not np.array_equal(english, read.cells[:, 0], equal_nan=True)
-    if read.kind == "date":
-        days = _dates.read_dates(raw.name, raw.words)
-        assert days is not None
-        same = (
-            f
-            for f in _dates._FORMATS
-            if np.array_equal(_dates._parsed(raw.words, f), days.days, equal_nan=True)
-        )
-        form = next(same, "")
-    return _Way(read.kind, columns, comma, form)
-
-
-def _read_as(table: Table, k: int, way: _Way) -> tuple[np.ndarray, Sequence[Column]]:
-    """Return the cells of column k, read as one was before, and what they hold."""
-    first, numbers = way.columns[0], table.numbers(k)
-    if way.kind == "number" and numbers is not None:
-        return numbers[:, None], way.columns
-    raw = raw_column(table, k)
-    if way.kind == "category":
-        place = {value: k for k, value in enumerate(first.values)}
-        values = [*first.values, *(w for w in raw.words if w not in place)]
-        place = {value: k for k, value in enumerate(values)}
-        cells = np.array([*(place[w] for w in raw.words), np.nan])[raw.index]
-        return cells[:, None], (Column(first.name, "category", tuple(values)),)
-    if way.kind == "text":
-        if raw.words:
-            return _text(raw, Remarks(_FRAME)).cells, way.columns
-        return np.zeros((len(raw.index), len(way.columns))), way.columns
-    if way.kind == "date":
-        return _dates_as(raw, way), way.columns
-    if way.kind == "empty":
-        return np.full((len(raw.index), 1), np.nan), way.columns
-    if first.name != raw.name:  # in hours
-        hours = [_dates.read_hours([word]) for word in raw.words]
-        values = np.array([np.nan if h is None else h[0] for h in hours] + [np.nan])
-        return values[raw.index][:, None], way.columns
-    read = read_numbers(raw.words)
-    plain = read.english if read.continental is None or not way.comma else read.continental
-    return np.append(plain, np.nan)[raw.index][:, None], way.columns
-
-
-def _dates_as(raw: RawColumn, way: _Way) -> np.ndarray:
-    if way.form:
-        days = _dates._parsed(raw.words, way.form)
-    else:
-        read = _dates.read_dates(raw.name, raw.words)
-        days = np.full(len(raw.words), np.nan) if read is None else read.days
-    made = _dates.parts(raw.name, np.append(np.append(days, np.nan)[raw.index], _APART))
-    return np.stack([made[column.name][:-2] for column in way.columns], 1)
