@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from counterpoise.data._column_kinds import find_decimal_commas, raw_column, rea
 from counterpoise.data._columns import Column
 from counterpoise.data._remarks import Remarks
 from counterpoise.data._table_file import Table
-from counterpoise.data._unseen import read_unseen
+from counterpoise.data._unseen_table import read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,8 @@ class SampleReader:
     """Reader of samples in memory: each becomes what it would have become among the first ones.
 
     In a DataFrame numbers, dates, categories and text are told apart as in files (`data.load`), by
-    a column's type where it has one; every column with a value is kept. An array (N, F) is a table
-    of numbers, and one of four axes is images.
+    a column's type where it has one; every column is kept, one without a value as gaps. An array
+    (N, F) is a table of numbers, and one of four axes is images.
 
     Example:
         >>> import pandas as pd
@@ -49,65 +50,66 @@ class SampleReader:
         Warns:
             UserWarning: cells of a DataFrame that are no numbers or dates in columns of these.
         """
-        self._form = _form(samples)
-        self._columns: tuple[Column, ...] = ()
-        self._names: list[str] = []
+        self._form, self._columns = _form(samples), list[Column]()
+        self._reading: dict[str, Any] = {}
         if isinstance(samples, np.ndarray):
             return
-        self._names = [str(name).strip() for name in samples.columns]
-        frame = samples.set_axis(range(len(self._names)), axis=1)
-        table = Table(_FRAME, self._names, frame, np.arange(len(frame)), typed=True)
-        remarks = Remarks(_FRAME)
-        raw = [raw_column(table, k) for k in range(len(self._names))]
+        if not len(samples):
+            raise ValueError("a DataFrame must have samples, but has 0 sample(s)")
+        header = [str(name).strip() for name in samples.columns]
+        numbered = samples.set_axis(range(len(header)), axis=1)
+        table = Table(_FRAME, header, numbered, np.arange(len(samples)), typed=True)
+        remarks, known = Remarks(_FRAME), []
+        raw = [raw_column(table, k) for k in range(len(header))]
         comma = find_decimal_commas(raw, table.separator)
-        read = [read_column(c, comma, table.rows, remarks) for c in raw if not c.is_empty()]
-        if not read:
-            raise ValueError("a DataFrame must have values, but has 0 sample(s) or gaps alone")
+        for column in raw:
+            if column.is_empty():
+                known.append({"name": column.name, "read": "number", "comma": False})
+                known[-1]["points"] = False
+                self._columns.append(Column(column.name, "number"))
+            else:
+                read = read_column(column, comma, table.rows, remarks)
+                known.append(read.reading)
+                self._columns += read.columns
         remarks.warn(stacklevel=4)
-        self._columns = tuple(column for one in read for column in one.columns)
-        self._reading = {
-            "kind": "table",
-            "target": "",
-            "comma": comma,
-            "typed": True,
-            "separator": "",
-            "quotes": True,
-            "columns": [column.reading for column in read],
-            "unused": self._names,
-        }
+        self._reading = {"target": "", "typed": True, "separator": "", "quotes": True}
+        self._reading["columns"] = known
 
     @property
     def of_frames(self) -> bool:
         """Whether the first samples were a DataFrame."""
-        return bool(self._names)
+        return bool(self._reading)
 
     def __call__(
         self, samples: pd.DataFrame | np.ndarray
     ) -> tuple[Tensor, tuple[Column, ...] | None]:
         """Return samples as a tensor; and what its cells hold, None for images.
 
-        Columns are taken in order. A category's values that are new follow those that are known.
+        A category's values that are new follow those that are known.
 
         Args:
-            samples: as the first ones; an array of numbers in place of a DataFrame, too.
+            samples: as the first ones; in place of a DataFrame also an array of its columns.
 
         Returns:
             Cells, float64 (N, columns), for a `TableEncoder`; or images in their dtype.
 
         Raises:
             ValueError: samples of another form.
-        """
-        form = _form(samples)
-        if form[0] != self._form[0] or (form != self._form and not self._names):
-            words = [f"{kind} of {shape}" for shape, kind in (self._form, form)]
-            raise ValueError(f"samples must be {words[0]} as the first ones, but are {words[1]}")
-        if self._names:
-            import pandas as pd
 
-            frame = pd.DataFrame(samples).set_axis(self._names, axis=1).reset_index(drop=True)
-            found = read_unseen(frame, self._reading, self._columns, batch_size=len(frame))
-            (batch,) = found.batches()
-            return batch.inputs, found.columns
+        Warns:
+            UserWarning: cells that are none of what a column held, and are taken as missing.
+        """
+        if self._reading:
+            found = read_cells(samples, self._reading, self._columns, "")
+            for said in found.strays:
+                warnings.warn(said, stacklevel=5)
+            return found.cells, found.columns
+        if _form(samples) != self._form:
+            shape, dtype = self._form
+            raise ValueError(
+                f"samples must be {dtype} of {shape} as the first ones, but are "
+                f"{_form(samples)[1]} of {_form(samples)[0]}"
+            )
         tensor = torch.from_numpy(np.require(samples, requirements=["C", "W"]))
         if tensor.dim() != 2:
             return tensor, None

@@ -58,6 +58,7 @@ class Cells:
         columns: what they hold; categories have the values of training first, then those of theirs.
         labels: the cells of the column of the classes, as text; None without one.
         notes: sentences on how they were read.
+        strays: those of them on cells that are none of what training held, and taken as missing.
     """
 
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Cells:
     columns: tuple[Column, ...]
     labels: list[str] | None
     notes: list[str]
+    strays: list[str]
 
 
 def read_cells(
@@ -124,6 +126,7 @@ def read_cells(
         tuple(found),
         labels,
         notes,
+        strays,
     )
 
 
