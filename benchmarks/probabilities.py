@@ -60,7 +60,7 @@ def run(name: str, seeds: int, folder: Path, small: bool) -> Study:
     elif name == "yeast":
         source, norm = table(folder), "none"
     else:
-        source, size = str(make_photos(folder / "photos")), 32
+        source, size = str(make_photos(folder / "photographs")), 32
     return compare(
         Data(source, small="drop"),
         seeds=seeds,

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from counterpoise.decisions import Rule
 from PIL import Image
 from tests.study.small import plan, run
 
 from counterpoise import data, load, open_study
+from counterpoise.decisions import Rule
 from counterpoise.export import Wanted, export
 from counterpoise.inference import MODEL, read_shares, scores_of
 from counterpoise.sealed import Damaged, OtherFormat, seal
