@@ -1,20 +1,24 @@
 """torch's elastic agent, which starts the processes of a run on one node and watches over them."""
 
 import json
+import signal
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from torch.distributed import PrefixStore, TCPStore
+from torch.distributed import DistError, PrefixStore, TCPStore
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from counterpoise.study.spec import Nodes
 
-_SILENT = 60.0  # seconds, from which on a node is taken for lost: torch stops processes in 30
-_LOOKED_EVERY = 1.0  # seconds, at what other nodes say
+_SILENT = 60.0  # seconds, from which on a node is taken for lost
+_SAID_EVERY = 1.0  # seconds, that a node is alive
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ class Board:
     def live(self, node: int) -> None:
         """Say that a node is alive."""
         self._store.add(f"alive {node}", 1)
+
+    def live_until(self, over: threading.Event, node: int) -> None:
+        """Say so every second, in a thread; without the first node there is nobody to tell."""
+        with suppress(DistError):
+            while not over.wait(_SAID_EVERY):
+                self.live(node)
 
     def lives(self, node: int) -> int:
         """Return how often a node has said so."""
@@ -120,7 +130,7 @@ class Agent(LocalElasticAgent):
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
         if result.state == WorkerState.HEALTHY:
-            self._look_at_nodes()
+            self._miss_nodes()
             failures = self._ended_early(worker_group)
             if failures or self.board.failure(self.attempt):
                 result = RunResult(state=WorkerState.FAILED, failures=failures)
@@ -142,14 +152,17 @@ class Agent(LocalElasticAgent):
             if process.exitcode == 0
         }
 
-    def _look_at_nodes(self) -> None:
-        """Show the other nodes that this one is there; the first one misses those that do not."""
+    def _shutdown(self, death_sig: signal.Signals = _KILL, timeout: int = 30) -> None:
+        """Kill the processes: where SLURM ends tasks they ignore SIGTERM, and it would wait."""
+        super()._shutdown(_KILL, timeout)
+
+    def _miss_nodes(self) -> None:
+        """Look at the other nodes' signs of life, on the first one."""
         now = time.monotonic()
-        if self.nodes.number == 1 or now < self._next:
+        if self.nodes.rank or now < self._next:
             return
-        self._next = now + _LOOKED_EVERY
-        self.board.live(self.nodes.rank)
-        for node in range(1, self.nodes.number) if self.nodes.rank == 0 else ():
+        self._next = now + _SAID_EVERY
+        for node in range(1, self.nodes.number):
             times = self.board.lives(node)
             before, when = self._heard.get(node, (-1, now))
             if times != before:

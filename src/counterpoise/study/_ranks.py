@@ -119,11 +119,13 @@ def launch(
     reader = threading.Thread(target=_pass_on, args=(here, emit, refused), daemon=True)
     reader.start()
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ""  # ours stay; torch 2.6 does not ask
-    failed = None
+    failed, over = None, threading.Event()
     try:
         board = Board(nodes.host, nodes.port, first=nodes.rank == 0)
         if nodes.rank:
             board.live(nodes.rank)
+            alive = Board(nodes.host, nodes.port).live_until
+            threading.Thread(target=alive, args=(over, nodes.rank), daemon=True).start()
         elif nodes.number > 1:
             on_open(board.port)
             failed = board.gather(nodes.number, _GATHERED)
@@ -158,6 +160,7 @@ def launch(
         said = f"the nodes of the run must meet, but: {' '.join(str(error).split())[:200]}"
         raise ConnectionError(said) from error
     finally:
+        over.set()
         there.send(None)  # the last that is read
         reader.join()
     if failed is not None:
