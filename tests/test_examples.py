@@ -18,16 +18,29 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore")  # the notebook machinery's own
-def test_example_runs(path, monkeypatch):
-    monkeypatch.setenv("COUNTERPOISE_SMALL", "1")
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # the notebook draws into its cells
-    notebook = jupytext.read(path)
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+def test_the_exercise_runs(monkeypatch):
+    outputs = outputs_of("exercise_7", monkeypatch)
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= 4
     assert any("CP301" in o.get("text", "") for o in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_becomes_predictions(monkeypatch):
+    text = "".join(o.get("text", "") for o in outputs_of("own_data", monkeypatch))
+    assert float(re.search(r"599 new images, balanced accuracy ([\d.]+)%", text)[1]) > 60
+    before, after = (float(x) for x in re.findall(r"log-loss ([\d.]+)", text))
+    assert after < before
+
+
+def outputs_of(name, monkeypatch):
+    """What the cells of an example print and draw."""
+    monkeypatch.setenv("COUNTERPOISE_SMALL", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the notebook draws into its cells
+    notebook = jupytext.read(ROOT / "examples" / f"{name}.py")
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    return [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +76,10 @@ def test_an_example_of_tables_runs(path, tmp_path):
     assert len(re.findall(r"^ +\d+\.\d% balanced accuracy  random_forest", done.stdout, re.M)) == 2
 
 
-def test_the_executed_notebook_has_the_same_cells():
-    source = jupytext.read(ROOT / "examples" / "exercise_7.py")
-    executed = jupytext.read(ROOT / "examples" / "exercise_7.ipynb")
+@pytest.mark.parametrize("name", ["exercise_7", "own_data"])
+def test_an_executed_notebook_has_the_same_cells(name):
+    source = jupytext.read(ROOT / "examples" / f"{name}.py")
+    executed = jupytext.read(ROOT / "examples" / f"{name}.ipynb")
     assert [c.source for c in executed.cells] == [c.source for c in source.cells]
     assert [c.source for c in source.cells if c.source.startswith(("%%", "# %%"))] == []
     code = [c for c in executed.cells if c.cell_type == "code"]
