@@ -13,8 +13,8 @@
 # %% [markdown]
 # # From a folder of images to predictions
 #
-# A folder with a folder a class is compared, the best model is exported, and it answers for new images
-# it has never seen. Put your own folder in the place of `photos`; the rest stays as it is.
+# A folder with a folder a class is compared, the best model is exported, and it answers for new
+# images. Put your own folder in the place of `photos`; the rest stays as it is.
 
 # %%
 import os
@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import counterpoise
@@ -33,14 +34,16 @@ SMALL = "COUNTERPOISE_SMALL" in os.environ
 home = Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# The folder: scikit-learn's digits as files, from 106 nines down to 8 zeros. Others are kept aside as
-# the new ones, as many of each.
+# The folder: scikit-learn's digits as files, from 100 nines down to 8 zeros. Others are kept aside
+# as the new ones, about as many of each.
 
 # %%
 digits = data.digits()
-sizes = data.imbalance_counts("exponential", 10, largest=106, factor=12)
-rare = data.make_imbalanced(digits.train, sizes)
-for split, folder in ((rare, "photos"), (digits.test, "new")):
+every = data.joined(digits.train, digits.test)
+order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
+sizes = data.imbalance_counts("exponential", 10, largest=100, factor=12)
+rare = data.make_imbalanced(every.take(order[:1200]), sizes)
+for split, folder in ((rare, "photos"), (every.take(order[1200:]), "new")):
     for k, (image, target) in enumerate(zip(split.inputs, split.targets, strict=True)):
         place = home / folder / digits.class_names[target]
         place.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,8 @@ for split, folder in ((rare, "photos"), (digits.test, "new")):
 # %% [markdown]
 # ## Compare
 #
-# Cross entropy with two losses for imbalanced classes, over some seeds; settings that are left out are
-# decided by the data.
+# Cross entropy with two losses for imbalanced classes, over some seeds; settings that are left out
+# are decided by the data.
 
 # %%
 study = counterpoise.compare(
@@ -61,7 +64,7 @@ study = counterpoise.compare(
     out=home / "study",
     progress=False,
 )
-study
+print(study)
 
 # %% [markdown]
 # `study.report()` writes the whole comparison as a page. Here is what there is to know first:
@@ -97,7 +100,8 @@ print(f"without an answer: {(given == 'no class').mean():.1%}")
 
 # %% [markdown]
 # The probabilities are those of the training data, in which zeros are rare. The new images have as
-# many zeros as nines. Nobody has told the model, but it can find out, as long as zeros look the same:
+# many zeros as nines. Nobody has told the model, but it can find out, as long as each digit looks
+# as in training:
 
 # %%
 print("in training:", (np.array(model.train_counts) / sum(model.train_counts)).round(3))
