@@ -64,7 +64,7 @@ study = counterpoise.compare(
     out=home / "study",
     progress=False,
 )
-print(study)
+print(*study.verdicts(), sep="\n")
 
 # %% [markdown]
 # `study.report()` writes the whole comparison as a page. Here is what there is to know first:
