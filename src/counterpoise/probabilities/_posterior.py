@@ -198,11 +198,18 @@ def _scaled(plain: Posterior, z: Floats, t: npt.NDArray[np.int64], biases: bool)
         return replace(plain, temperature=float(np.exp(x[0])), undone=1 + float(x[1]), bias=bias)
 
     def cost(x: Floats) -> tuple[float, Floats]:
-        log_p, slope, step = at(x)._log_p(z), np.zeros_like(x), np.zeros_like(x)
-        step[0] = _STEP
-        up, down = (-at(x + e)._log_p(z)[row, t].sum() for e in (step, -step))
-        off = np.exp(log_p).sum(0) - np.bincount(t, minlength=classes)
-        slope[0], slope[1] = (up - down) / (2 * _STEP), off @ effect
+        made, slope = at(x), np.zeros_like(x)
+        log_p = made._log_p(z)
+        p = np.exp(log_p)
+        if (affine := made.affine()) is not None:
+            a = affine[0] * z
+            slope[0] = a[row, t].sum() - (p * a).sum()
+        else:
+            step = _STEP * np.eye(1, len(x))[0]
+            up, down = (-at(x + e)._log_p(z)[row, t].sum() for e in (step, -step))
+            slope[0] = (up - down) / (2 * _STEP)
+        off = p.sum(0) - np.bincount(t, minlength=classes)
+        slope[1] = off @ effect
         slope[2:] = off if biases else 0
         prior = 0.5 * ((x / width) ** 2).sum()
         return float(prior - log_p[row, t].sum()), slope + x / width**2
