@@ -1,8 +1,10 @@
 """Classical models as exports: the references beside the nets, and weighted variants."""
 
 import dataclasses
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from imblearn.ensemble import BalancedRandomForestClassifier
 from scipy.special import log_softmax
@@ -15,6 +17,7 @@ from tests.study.test_references import table
 
 from counterpoise import classical, compare, data, load, open_study, references
 from counterpoise.export import Wanted, export
+from counterpoise.inference import MODEL
 from counterpoise.study import Training, Variant
 
 QUICK = Training("mlp", epochs=1, lr=0.1, batch_size=64)
@@ -38,22 +41,44 @@ def toy(tmp_path_factory):
     return compare(table(), variant=(BALANCED,), out=folder, **settings)
 
 
-def test_each_reference_answers_as_in_the_study_and_without_it(digits, toy, tmp_path):
-    table_inputs = table().test.inputs  # as the fixture's
-    for study, inputs in ((digits, data.digits().test.inputs), (toy, table_inputs)):
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A CSV of a number, and a category that is not always there."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(0)
+    y = rng.choice(["no", "yes"], 400, p=[0.8, 0.2])
+    size = rng.normal(size=400).round(3) + (y == "yes")
+    colour = np.where(y == "yes", "red", rng.choice(["red", "blue", ""], 400))
+    pd.DataFrame({"size": size, "colour": colour, "y": y}).to_csv(folder / "t.csv", index=False)
+    settings = {"losses": ["cross_entropy"], "seeds": 1, "training": QUICK, "progress": False}
+    return compare(folder / "t.csv", out=folder / "study", **settings)
+
+
+def test_each_reference_answers_as_in_the_study_and_without_it(digits, toy, mixed, tmp_path):
+    rows = pd.read_csv(mixed.folder.parent / "t.csv", dtype=str, keep_default_na=False)
+    kept = [int(name.split()[-1]) - 2 for name in mixed.sample_names("test")]  # under a header
+    for study, inputs in (
+        (digits, data.digits().test.inputs),
+        (toy, table().test.inputs),
+        (mixed, rows.iloc[kept].drop(columns="y")),
+    ):
         assert len(study.reference_labels) >= 2
         for label in (*study.reference_labels, *study.labels[1:]):
-            done = export(study, tmp_path / study.folder.parent.name / label, variant=label)
-            assert any(line.startswith("Fitted again: log-prob") for line in done.lines), done.lines
-            model = load(done.folder)
-            seed = model.about["members"][0]["seed"]
+            done = export(study, tmp_path / study.data["name"] / label, variant=label)
+            assert any(line.startswith("Fitted again: log-prob") for line in done.lines)
+            seed = json.loads((done.folder / MODEL).read_text())["members"][0]["seed"]
             (record,) = (r for r in study.of(label) if r.seed == seed)
-            logits = record.predictions["test_logits"]
-            wanted = np.exp(record.posterior()(logits))
-            np.testing.assert_allclose(np.exp(model.answers(inputs).log_p), wanted, atol=1e-6)
+            logits, posterior = record.predictions["test_logits"], record.posterior()
+            away = study.folder.rename(study.folder.with_name("away"))
+            model = load(done.folder)
+            np.testing.assert_allclose(
+                np.exp(model.answers(inputs).log_p), np.exp(posterior(logits)), atol=1e-6
+            )
             given = np.array(study.data["class_names"])[logits.argmax(1)]
             assert model.predict(inputs).tolist() == given.tolist()
-            assert f"| {label} |" in (done.folder / "README.md").read_text()
+            away.rename(study.folder)
+            if label in study.reference_labels:
+                assert f"| {label} |" in (done.folder / "README.md").read_text()
 
 
 def test_a_reference_may_be_an_ensemble_a_refit_and_have_a_rule(toy, tmp_path):
