@@ -174,6 +174,7 @@ def test_a_rule_is_chosen_on_validation_kept_and_applied(study, tmp_path):
     assert model.rule.kind == "thresholds"
     assert model.rule.thresholds[3] is not None
     assert any(line.startswith("3: recall ") for line in done.lines)
+    assert f"| 3 | {model.rule.thresholds[3]:.3g} |" in (done.folder / "README.md").read_text()
     inputs = data.digits().test.inputs
     answers = model.answers(inputs)
     given = model.decide(answers)
@@ -282,6 +283,14 @@ def test_the_prior_at_deployment_moves_probabilities(exported, tmp_path):
         file.write_text(wrong)
         with pytest.raises(ValueError, match=said):
             read_shares(file, model.classes)
+    by_name = {name: float(name == "3") for name in model.classes}
+    assert model.predict_proba(inputs, prior=by_name)[:, 3].min() == pytest.approx(1)
+    tried = {"before": 0.5, "after": 3.2, "said": "as it takes 2.1% of fraud for 0.0%"}
+    unable = dataclasses.replace(model, about={**model.about, "estimate": tried})
+    with pytest.raises(ValueError, match=r"from 0\.500 to 3\.200, as it takes 2\.1% of fraud"):
+        unable.predict_proba(inputs, prior="estimate")
+    file.write_text("\n".join(f"{c};{k},5" for k, c in enumerate(model.classes)))
+    assert read_shares(file, model.classes).tolist() == [k + 0.5 for k in range(10)]
     with pytest.raises(ValueError, match="uniform, estimate, or one number"):
         model.predict_proba(inputs, prior="flat")
 

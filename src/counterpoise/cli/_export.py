@@ -68,6 +68,9 @@ def export(
     found, console = open_study(study), Output()
     folder = out or study / "export"
     check_place(folder)
+    for option, share in (("--abstain", abstain), ("--sets", sets)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{option} must be a share from 0 to below 1, but got {share:g}")
     wanted = Wanted(
         probable,
         _costs(costs, found.data["class_names"]),
@@ -76,7 +79,7 @@ def export(
         abstain,
         sets,
     )
-    with writing(folder), waiting("exporting"):
+    with writing(folder), waiting("exporting") as say:
         done = write(
             found,
             folder,
@@ -85,6 +88,7 @@ def export(
             refit=refit,
             calibration=calibration,  # type: ignore[arg-type]
             wanted=wanted,
+            say=say,
         )
     if json:
         content = {"folder": str(done.folder), "variant": done.label, "lines": list(done.lines)}

@@ -12,6 +12,7 @@ from counterpoise import files
 from counterpoise.decisions import Rule
 from counterpoise.export._card import card
 from counterpoise.export._choose import Choice, choose
+from counterpoise.export._estimate import try_estimate
 from counterpoise.export._parts import Part, part_of
 from counterpoise.export._rules import Wanted, rule_of
 from counterpoise.inference import FORMAT, MODEL
@@ -92,6 +93,7 @@ def export(
     lines = [f"{choice.label}: {choice.why}", f"Weights: {choice.seeds}"]
     lines += [*decided, *(line for part in parts for line in part.lines)]
     content = _content(found, choice, parts, posteriors, rule)
+    content["estimate"] = try_estimate(choice.records, posteriors, content["class_names"])
     contents = {name: data for part in parts for name, data in part.files.items()}
     contents["README.md"] = card(found, choice, content, parts, refit, decided).encode()
     known = {n: {"bytes": len(c), "sha256": digest_of(c)} for n, c in contents.items()}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Prior = Counts | Literal["uniform", "estimate"] | None
 Progress = Callable[[int, int], None]
+_WORSE = 0.1  # of the log-loss, from which on shares are not estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +113,9 @@ class Model:
         Args:
             data: a folder of images, an image file, a table's file, or .npz or .npy; a DataFrame,
                 an array, a tensor, or a list of images: what `data.read_unseen` takes.
-            prior: how often each class occurs there, (C), as shares or counts; "uniform" for all
-                alike; "estimate" to estimate that from the data (`probabilities.estimate_prior`);
-                None for as often as in the training data.
+            prior: how often each class occurs there, (C) or by name, as shares or counts;
+                "uniform" for all alike; "estimate" to estimate that from the data
+                (`estimate_prior`); None for as often as in the training data.
 
         Raises:
             ValueError: data that are of another kind than those that it was trained on.
@@ -167,7 +168,19 @@ class Model:
         )
 
     def estimate_prior(self, answers: Answers) -> PriorEstimate:
-        """Estimate how often each class occurs in new data: `probabilities.estimate_prior`."""
+        """Estimate how often each class occurs in new data: `probabilities.estimate_prior`.
+
+        Raises:
+            ValueError: on the study's own test samples, whose shares are known, such an estimate
+                makes the probabilities worse; or none of the samples could be read.
+        """
+        tried = self.about.get("estimate")
+        if tried and tried["after"] > (1 + _WORSE) * tried["before"]:
+            raise ValueError(
+                "this model must not estimate how often classes occur: on the study's test samples "
+                f"it raises the log-loss from {tried['before']:.3f} to {tried['after']:.3f}, "
+                f"{tried['said']}; give counts"
+            )
         return estimate_prior(answers.log_p[answers.read], self.train_counts)
 
     def moved(self, answers: Answers, prior: Counts | None) -> Floats:
@@ -198,6 +211,8 @@ class Model:
             raise ValueError(
                 f"prior must be uniform, estimate, or one number per class, but got {prior!r}"
             )
+        if isinstance(prior, Mapping) and set(prior) == set(self.classes):
+            return [float(prior[name]) for name in self.classes]  # type: ignore[index]
         return prior
 
 
