@@ -120,5 +120,7 @@ def _by_class(option: str, words: tuple[str, ...] | None) -> dict[str, float]:
             value = -1.0
         if not name or not 0 < value < 1:
             raise ValueError(f"{option} must be like CLASS=0.3, from 0 to 1, but got {word!r}")
+        if name in found:
+            raise ValueError(f"{option} must name each class once, but names {name} twice")
         found[name] = value
     return found

@@ -65,6 +65,8 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
             f"{where} must hold finite numbers, but has {one_line(table.iat[i, j])!r} for true "
             f"{one_line(names[i])}, predicted {one_line(names[j])}"
         )
+    if not costs.any():
+        raise ValueError(f"{where} must hold a cost that is not 0, but holds none")
     less = np.argwhere(costs < costs.diagonal()[:, None])
     if len(less):
         i, j = less[0]

@@ -72,8 +72,8 @@ def _head(study: Study, choice: Choice, refitted: bool) -> str:
     return (
         f"# {_md(choice.label)}, trained on {_md(study.data['name'])}\n\n"
         f"A classifier of {len(study.data['class_names'])} classes, written by counterpoise "
-        f"{counterpoise.__version__} from a comparison of {len(study.labels)} variants over "
-        f"{len(study.plan.seeds)} seeds. Of these variants, {_md(choice.label)} was taken: "
+        f"{counterpoise.__version__} from a comparison of {_count(len(study.labels), 'variant')} "
+        f"over {_count(len(study.plan.seeds), 'seed')}. Of these, {_md(choice.label)} was taken: "
         f"{_md(choice.why)}. Weights: {_md(choice.seeds)}.{again}"
     )
 
@@ -120,8 +120,8 @@ def _scores(study: Study, choice: Choice, refitted: bool) -> str:
         rows.append(("log-loss of the probabilities, nats", *_mean(calibrated, 0, math.inf)))
     number = len(_values(study, choice.label, metric))
     text = (
-        f"## Scores\n\nOf {_md(choice.label)} {study.on_test}: means over {number} seeds, each "
-        "with one net, and 95% intervals for new seeds"
+        f"## Scores\n\nOf {_md(choice.label)} {study.on_test}: means over "
+        f"{_count(number, 'seed')}, each with one net, and 95% intervals for new seeds"
         + "; an estimate for this model, which has seen the validation samples, too"
         * refitted
         + ". The class is that of the highest logit; log-loss is at the training data's class "
@@ -299,6 +299,10 @@ def _table(head: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
     if len(rows) > _ROWS:
         lines.append([f"{len(rows) - _ROWS} more", *[""] * (len(head) - 1)])
     return "\n".join("| " + " | ".join(_md(cell) for cell in row) + " |" for row in lines)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def _md(value: object) -> str:

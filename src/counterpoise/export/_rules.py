@@ -78,6 +78,10 @@ def rule_of(
             "a rule must be of one kind: the most probable class, --costs, or thresholds "
             "(--threshold, --recall); leave the others out"
         )
+    if both := wanted.thresholds.keys() & wanted.recall.keys():
+        raise ValueError(
+            f"{min(both)} must have a threshold or a recall, but got both; leave one out"
+        )
     for name in (*wanted.thresholds, *wanted.recall):
         if name not in names:
             raise ValueError(unknown("a class", name, names))

@@ -15,10 +15,10 @@ from scipy.special import log_softmax, logsumexp
 from counterpoise.arguments import Counts
 from counterpoise.decisions import ABSTAINED, Rule
 from counterpoise.inference._folder import read_folder
-from counterpoise.inference._members import Member, open_member
+from counterpoise.inference._members import Lacking, Member, open_member
 from counterpoise.probabilities import PriorEstimate, estimate_prior, move_prior
 from counterpoise.sealed import Content, Damaged
-from counterpoise.text import html_table, listed
+from counterpoise.text import html_table, listed, one_line
 
 if TYPE_CHECKING:
     from counterpoise.data import Column
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Prior = Counts | Literal["uniform", "estimate"] | None
 Progress = Callable[[int, int], None]
+_LONGEST = 300  # characters of a message
 _WORSE = 0.1  # of the log-loss, from which on shares are not estimated
 
 
@@ -236,14 +237,28 @@ def load(folder: str | Path) -> Model:
     folder = Path(folder)
     content = read_folder(folder)
     try:
-        classes = tuple(map(str, content["class_names"]))
-        counts = tuple(map(int, content["train_counts"]))
-        rule = Rule.from_json(content["rule"])
-        members = tuple(open_member(folder, content, one) for one in content["members"])
-        fits = len(counts) == len(classes) and members and content["net"]["classes"] == len(classes)
-        content["reading"], content["columns"]
-    except (LookupError, TypeError) as error:
-        raise Damaged(f"{folder} holds a model.json that is none: {error}") from error
-    if not fits:
-        raise Damaged(f"{folder} holds a model.json whose parts do not fit together")
-    return Model(classes, counts, rule, content, folder, members)
+        return _model(folder, content)
+    except (Damaged, Lacking):
+        raise
+    except Exception as error:  # of whatever was put there, and the libraries that read it
+        raise Damaged(
+            f"{folder} holds parts that do not fit together: {one_line(error)[:_LONGEST]}; "
+            "counterpoise export writes the model again"
+        ) from error
+
+
+def _model(folder: Path, content: Content) -> Model:
+    classes = tuple(map(str, content["class_names"]))
+    counts = tuple(map(int, content["train_counts"]))
+    members = tuple(open_member(folder, content, one) for one in content["members"])
+    for what, sizes in (
+        ("classes", {len(classes), len(counts), content["net"]["classes"]}),
+        ("counts", {len(m.posterior.train_counts) for m in members}),
+    ):
+        if sizes != {len(classes)}:
+            raise Damaged(f"{folder} holds {what} of several sizes: {sorted(sizes)}")
+    rule = Rule.from_json(content["rule"])
+    made = Model(classes, counts, rule, content, folder, members)
+    if not isinstance(content["reading"], Mapping) or not isinstance(made.columns, tuple | None):
+        raise Damaged(f"{folder} does not say how data are read")
+    return made

@@ -116,8 +116,10 @@ def read_shares(path: Path, class_names: tuple[str, ...]) -> npt.NDArray[np.floa
         ValueError: another class, one that is missing or twice, or what is no count.
     """
     rows = list(read_csv(path).itertuples(index=False, name=None))
-    if rows and rows[0][0] not in class_names:
+    if rows and len(rows[0]) == 2 and _number(rows[0][1]) is None:  # a header
         rows = rows[1:]
+    names = {name.strip(): name for name in class_names}
+    rows = [(names.get(row[0], row[0]), *row[1:]) for row in rows]
     found: dict[str, float] = {}
     for row in rows:
         number = _number(row[1]) if len(row) == 2 else None
