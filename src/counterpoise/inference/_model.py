@@ -42,6 +42,7 @@ class Answers:
         labels: the class of each sample by name, where the data say it, else None.
         unread: why a sample could not be read, by its name.
         notes: sentences on what was found in the data, left out and interpreted.
+        strays: those of them on cells of a table that are taken as missing (`data.Unseen`).
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class Answers:
     labels: tuple[str | None, ...] | None = field(repr=False)
     unread: Mapping[str, str]
     notes: Sequence[str]
+    strays: Sequence[str] = ()
 
     @property
     def read(self) -> npt.NDArray[np.bool_]:
@@ -103,8 +105,15 @@ class Model:
         Args:
             data: as for `predict_proba`.
             prior: as for `predict_proba`; it changes what rules of costs and probabilities give.
+
+        Raises:
+            ValueError: as for `predict_proba`.
+
+        Warns:
+            UserWarning: images that could not be read: None; a table's cells taken as missing.
         """
         answers = self.answers(data)
+        _warn(answers)
         names = np.array([*self.classes, None], object)
         return names[self.decide(answers, self._prior(prior, answers))]
 
@@ -119,19 +128,14 @@ class Model:
                 (`estimate_prior`); None for as often as in the training data.
 
         Raises:
-            ValueError: data that are of another kind than those that it was trained on.
+            ValueError: data that are of another kind than those that it was trained on, or that
+                cannot be read (`data.read_unseen`).
 
         Warns:
-            UserWarning: images that could not be read: NaN.
+            UserWarning: images that could not be read: NaN; a table's cells taken as missing.
         """
         answers = self.answers(data)
-        if answers.unread:
-            broken = listed(f"{name} ({why})" for name, why in answers.unread.items())
-            warnings.warn(
-                f"{len(answers.unread)} of {len(answers.names)} samples cannot be read, and have "
-                f"no probabilities: {broken}",
-                stacklevel=2,
-            )
+        _warn(answers)
         return np.exp(self.moved(answers, self._prior(prior, answers)))
 
     def answers(
@@ -165,7 +169,13 @@ class Model:
             for whole, parts in zip((log_p, scores), zip(*found, strict=True), strict=True):
                 whole[batch.index.numpy()] = logsumexp(parts, axis=0) - np.log(len(parts))
         return Answers(
-            unseen.names, log_p, scores, unseen.labels, dict(unseen.unread), tuple(unseen.notes)
+            unseen.names,
+            log_p,
+            scores,
+            unseen.labels,
+            dict(unseen.unread),
+            tuple(unseen.notes),
+            tuple(unseen.strays),
         )
 
     def estimate_prior(self, answers: Answers) -> PriorEstimate:
@@ -215,6 +225,19 @@ class Model:
         if isinstance(prior, Mapping) and set(prior) == set(self.classes):
             return [float(prior[name]) for name in self.classes]  # type: ignore[index]
         return prior
+
+
+def _warn(answers: Answers) -> None:
+    """Warn whoever called a method of `Model` of samples and cells that were not read."""
+    if answers.unread:
+        broken = listed(f"{name} ({why})" for name, why in answers.unread.items())
+        warnings.warn(
+            f"{len(answers.unread):,} of {len(answers.names):,} samples cannot be read, and have "
+            f"no prediction: {broken}",
+            stacklevel=3,
+        )
+    for said in answers.strays:
+        warnings.warn(said, stacklevel=3)
 
 
 def load(folder: str | Path) -> Model:
