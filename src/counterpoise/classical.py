@@ -39,6 +39,8 @@ SIDE = 16
 _BLOCK = 2**21  # values of images that are averaged at a time
 _FLOOR = 1e-6  # of a probability, so that its logarithm is finite
 _RANDOM = re.compile("(^|__)random_state$")
+_WEIGHT = re.compile("(^|__)class_weight$")
+_EQUAL = ("all", "auto", "not minority")  # after them, classes are of one size
 _STEPS = 1000  # of logistic regression, at most
 KEPT = frozenset(  # types that these models hold and skops does not know
     (
@@ -171,6 +173,42 @@ def fit(model: Any, inputs: "Samples", targets: "Tensor") -> None:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(features(inputs), targets.numpy())
+
+
+def class_weights(model: Any, counts: Sequence[int]) -> tuple[float, ...]:
+    r"""Return the weights that a classifier gives the classes, as scikit-learn makes them.
+
+    .. math:: w_c = N / (C n_c)
+
+    for `class_weight="balanced"`, and as well for ensembles of imbalanced-learn, each of whose
+    members is fitted on as many samples of every class.
+
+    Args:
+        model: of `make`, fitted or not.
+        counts: samples of each class that it is fitted on, (C).
+
+    Returns:
+        (C), 1 for a class without a sample; empty where the model weighs all classes alike, or
+        leaves one out by a weight of 0.
+
+    Example:
+        >>> class_weights(make("logistic_regression", {"class_weight": "balanced"}), [6, 2])
+        (0.6666666666666666, 2.0)
+    """
+    settings = model.get_params() if hasattr(model, "get_params") else {}
+    n = np.asarray(counts)
+    there = n > 0
+    balanced = np.where(there, n.sum() / (there.sum() * np.maximum(n, 1)), 1.0)
+    weights = np.ones(len(n))
+    names = (k for k, v in settings.items() if _WEIGHT.search(k) and v is not None)
+    given = settings.get(min(names, key=len, default=""))
+    if isinstance(given, dict):
+        weights = np.array([float(given.get(c, 1)) for c in range(len(n))])
+    elif given in ("balanced", "balanced_subsample"):
+        weights = balanced
+    if settings.get("sampling_strategy") in _EQUAL:
+        weights = weights * balanced
+    return tuple(weights.tolist()) if np.ptp(weights) > 0 and weights.min() > 0 else ()
 
 
 def log_probabilities(model: Any, inputs: "Samples", num_classes: int) -> np.ndarray:

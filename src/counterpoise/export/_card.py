@@ -173,7 +173,8 @@ def _log_loss(record: Record) -> float | None:
 
 
 def _values(study: Study, label: str, metric: str) -> list[float]:
-    return [x for x in study.scores(metric)[label].values() if x is not None]
+    every = study.scores(metric) | study.reference_scores(metric)
+    return [x for x in every[label].values() if x is not None]
 
 
 def _probabilities(content: Content) -> str:

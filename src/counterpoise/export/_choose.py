@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from counterpoise import stats
+from counterpoise.findings import noun, reference_to_use
 from counterpoise.registry import METRICS, unknown
 from counterpoise.study import Record, Study
 
@@ -16,7 +17,7 @@ class Choice:
     """The variant and the runs that are exported, and why.
 
     Attributes:
-        label: of the variant.
+        label: of the variant, or of the reference.
         why: it was taken, in a sentence.
         records: the runs whose nets are exported: that of one seed, or all of an ensemble.
         seeds: which they are, in a sentence.
@@ -36,17 +37,22 @@ def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
 
     Args:
         study: with a finished run at least.
-        label: of a variant; "" for the one that the verdicts are for.
+        label: of a variant or of a reference; "" for the variant that the verdicts are for.
         ensemble: whether all seeds are taken.
 
     Raises:
-        ValueError: no variant has that label, or it has no finished run.
+        ValueError: no variant or reference has that label, or it has no finished run.
     """
-    why = "it was asked for"
+    why, every = "it was asked for", (*study.labels, *study.reference_labels)
     if not label:
         label, why = _by_verdicts(study)
-    elif label not in study.labels:
-        raise ValueError(unknown("--variant", label, study.labels))
+        if reference := reference_to_use(study):
+            why += (
+                f"; no {noun(study)} is shown to beat {reference}: --variant {reference!r} exports "
+                "that"
+            )
+    elif label not in every:
+        raise ValueError(unknown("--variant", label, every))
     records = study.of(label)
     if not records:
         raise ValueError(

@@ -236,4 +236,8 @@ def _classical(
     net = {"kind": "classical", "model": record.label, "classes": len(study.data["class_names"])}
     part = Part(net, {"features": again.features})
     part.add("model", f"model-{number}.skops", content)
+    if again.checked:
+        part.lines.append(
+            f"Fitted again: log-probabilities as in the study on {again.checked:,} held-out samples"
+        )
     return part

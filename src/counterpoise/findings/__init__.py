@@ -9,7 +9,13 @@ show them. A sentence is a template, and every number in it comes from `evidence
 (finding.py). Intervals are over the study's seeds; see `counterpoise.stats`.
 """
 
-from counterpoise.findings._answers import Answers, answers, best_and_reason, best_variant
+from counterpoise.findings._answers import (
+    Answers,
+    answers,
+    best_and_reason,
+    best_variant,
+    reference_to_use,
+)
 from counterpoise.findings._codes import CODES, Code
 from counterpoise.findings._collect import ALL_CHECKS, collect_findings
 from counterpoise.findings._paragraphs import Paragraph, paragraphs
@@ -30,4 +36,5 @@ __all__ = [
     "collect_findings",
     "noun",
     "paragraphs",
+    "reference_to_use",
 ]

@@ -83,6 +83,22 @@ def best_and_reason(study: Study) -> tuple[str, str]:
     return baseline, f"the baseline, {none}"
 
 
+def reference_to_use(study: Study) -> str:
+    """Return the label of the reference that a study says to use; "" where it says a variant."""
+    behind = _to_use(study) if study.of(study.labels[0]) else None
+    return str(behind.evidence["reference"]) if behind else ""
+
+
+def _to_use(study: Study) -> Finding | None:
+    """Return CP340, where its reference is what to use: not the baseline after adjustment."""
+    behind, shifted = _references.no_net_is_better(study), _adjusted(study)
+    if not behind:
+        return None
+    ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it
+    score = float(behind[0].evidence["score"])
+    return behind[0] if shifted is None or shifted < score + ahead else None
+
+
 def _use(study: Study) -> tuple[str, str]:
     """Return what to use with the reason, and what it takes."""
     label, baseline = best_variant(study), study.labels[0]
@@ -93,14 +109,12 @@ def _use(study: Study) -> tuple[str, str]:
         return f"Nothing yet: no run of {baseline}, the baseline, is finished.", ""
     noun = _references.noun(study)
     best = f"The {noun} with the best mean, {study.best}, has {_score(study, study.best)}."
-    behind, shifted = _references.no_net_is_better(study), _adjusted(study)
-    reference = float(behind[0].evidence["score"]) if behind else None
-    ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it
-    if reference is not None and (shifted is None or shifted < reference + ahead):
-        name = str(behind[0].evidence["reference"])
+    shifted = _adjusted(study)
+    if behind := _to_use(study):
+        name, reference = str(behind.evidence["reference"]), float(behind.evidence["score"])
         return (
             f"Use {name}: no {noun} is shown to beat its {reference:.1f}% of {measure}.",
-            f"{_price(study, name)} {best} {_outlook(study, behind[0])}".rstrip(),
+            f"{_price(study, name)} {best} {_outlook(study, behind)}".rstrip(),
         )
     if shifted is None and _references.nothing_learned(study):
         return (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from counterpoise import metrics, stats
 from counterpoise.findings import IGNORANT, best_variant
-from counterpoise.probabilities import Link, Posterior
+from counterpoise.probabilities import Posterior
 from counterpoise.report._numbers import MINUS, NONE, count, mean, percent, short
 from counterpoise.report._panels import calibration
 from counterpoise.report._strips import across, axis, change
@@ -68,13 +68,12 @@ def of_run(record: Record, posterior: Posterior | None = None) -> RunProbabiliti
     """Return a run's probabilities, which nobody keeps but the caller; None of an older version.
 
     Args:
-        record: the run; a reference weighs its classes to be balanced, and no formula is known for
-            more.
+        record: the run.
         posterior: of the run, where it is known; None to fit it.
     """
     once = replace(record)  # what it reads is let go of with it
     if posterior is None:
-        posterior = _of_reference(once) if _is_reference(record) else once.posterior()
+        posterior = once.posterior()
     if posterior is None:
         return None
     kept, train = once.predictions, posterior.train_counts
@@ -87,22 +86,6 @@ def of_run(record: Record, posterior: Posterior | None = None) -> RunProbabiliti
         kept.get("validation_logits", np.zeros((0, len(train)))),
         kept.get("validation_targets", np.zeros(0)).astype(np.int64),
         kept.get("test_rows"),
-    )
-
-
-def _is_reference(record: Record) -> bool:
-    return "reference" in record.run.get("spec", ())
-
-
-def _of_reference(record: Record) -> Posterior:
-    kept, counts = record.predictions, record.run["train_counts"]
-    known = record.label == IGNORANT
-    return Posterior.fit(
-        kept.get("validation_logits", np.zeros((0, len(counts)))),
-        kept.get("validation_targets", np.zeros(0, np.int64)),
-        link=Link(approximate="" if known else f"no formula is known for {record.label}"),
-        seen_counts=counts if known else [float(n > 0) for n in counts],
-        train_counts=counts,
     )
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study._finished import Record
-from counterpoise.study._runs import final_runs
+from counterpoise.study._runs import final_runs, reference_runs
 from counterpoise.study._study import Study
 from counterpoise.study.engines import local
 from counterpoise.study.engines.worker import do
 from counterpoise.study.events import Failed, OfRun
-from counterpoise.study.spec import ClassicalSpec, Job, RunSpec, run_id
+from counterpoise.study.spec import AnySpec, Job, ReferenceSpec, RunSpec, run_id
+
+if TYPE_CHECKING:
+    from counterpoise.data import Split
 
 _FOLDER = "refits"
+_OFF = 1e-3  # of log p: another processor
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,13 @@ class Again:
         weights: the content of `weights.safetensors`; empty of a classical model.
         features: how samples are scaled or encoded, as `features.json` has it; {} for not at all.
         model: the fitted classical model; None of a net.
+        checked: samples on which the model answers as its run recorded; 0 for none.
     """
 
     weights: bytes
     features: record.Content
     model: Any = None
+    checked: int = 0
 
 
 def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> Again:
@@ -64,34 +72,61 @@ def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> 
 
 
 def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
-    """Fit a run's classical model, which its record does not keep.
+    """Fit a run's classical model, a variant or a reference, which its record does not keep.
 
     Args:
         study: the run's.
         finished: the run.
-        whole: whether the validation samples are among those to fit it on.
+        whole: whether the validation samples are among those to fit it on; else it must answer as
+            the run recorded.
 
     Raises:
-        ValueError: code, or a sample, that is no longer what it was.
+        ValueError: code, or a sample, that is no longer what it was; or a model that answers
+            otherwise than it did.
     """
     from counterpoise.study import one_run
 
     spec = _spec(study, finished)
-    assert isinstance(spec, ClassicalSpec)
+    assert not isinstance(spec, RunSpec)
     if whole:
         spec = replace(spec, stage="refit", validation=0.0)
+    job = _job(study, spec, finished.folder)
     try:
-        model, read = one_run.fit_classical(_job(study, spec, finished.folder), spec)
+        if isinstance(spec, ReferenceSpec):
+            reference, read = one_run.fit_reference(job, spec)
+            model = reference.model
+        else:
+            model, read = one_run.fit_classical(job, spec)
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     features = read.features.get("features.json")
-    return Again(b"", json.loads(features) if features else {}, model)
+    checked = 0 if whole else _check(finished, model, read.splits)
+    return Again(b"", json.loads(features) if features else {}, model, checked)
 
 
-def _spec(study: Study, finished: Record) -> RunSpec | ClassicalSpec:
+def _check(finished: Record, model: Any, splits: Mapping[str, Split]) -> int:
+    """Compare a model's log-probabilities with those recorded; return on how many samples."""
+    from counterpoise import classical
+
+    name = "validation" if "validation" in splits else "test"
+    recorded = finished.predictions[f"{name}_logits"]
+    found = classical.log_probabilities(model, splits[name].inputs, recorded.shape[1])
+    if not np.allclose(found, recorded, atol=_OFF):
+        raise ValueError(
+            f"{finished.label}, fitted again, must answer as in the study, but its "
+            f"log-probabilities differ by up to {np.abs(found - recorded).max():.1e}; use the "
+            "versions that the study was run with (counterpoise show lists them)"
+        )
+    return len(recorded)
+
+
+def _spec(study: Study, finished: Record) -> AnySpec:
     """Return what a run was asked for."""
-    specs = final_runs(study.plan, study.data["fingerprint"], study.choices)
-    for spec in specs:
+    fingerprint = study.data["fingerprint"]
+    for spec in (
+        *final_runs(study.plan, fingerprint, study.choices),
+        *reference_runs(study.plan, fingerprint, study.data["shape"]),
+    ):
         if run_id(spec.to_json()) == finished.folder.name:
             return spec
     raise ValueError(
@@ -100,7 +135,7 @@ def _spec(study: Study, finished: Record) -> RunSpec | ClassicalSpec:
     )
 
 
-def _job(study: Study, spec: RunSpec | ClassicalSpec, folder: Path) -> Job:
+def _job(study: Study, spec: AnySpec, folder: Path) -> Job:
     entry = study.data["entry"]
     samples = Path(entry).resolve() if entry else study.data["source"]
     classes = len(study.data["class_names"])

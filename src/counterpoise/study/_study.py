@@ -177,8 +177,9 @@ class Study:
         return len(self.records) == len(self.labels) * len(self.plan.seeds)
 
     def of(self, label: str) -> list[Record]:
-        """The records of a variant, by seed."""
-        return sorted((r for r in self.records if r.label == label), key=lambda r: r.seed)
+        """The records of a variant, or of a reference, by seed."""
+        every = (*self.records, *self.references)
+        return sorted((r for r in every if r.label == label), key=lambda r: r.seed)
 
     def scores(
         self, metric: str | None = None, kind: str = "test"

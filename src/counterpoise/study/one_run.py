@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from counterpoise.study.environment import reference_environment, run_environmen
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
+
+if TYPE_CHECKING:
+    from counterpoise.references import Reference
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
 _PROBED, _MOST_VALUES = 64, 2**20  # samples of the look at the first step, and their pixels
@@ -85,16 +88,10 @@ def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:
 
 def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     """Fit a reference, and write its record."""
-    from counterpoise.references import Reference  # no other run needs what it imports
-
     begin = time.perf_counter()
-    read = read_data(job, spec.validation)
+    model, read = fit_reference(job, spec)
     splits = read.splits
-    train = splits["train"]
-    counts = torch.bincount(train.targets, minlength=job.num_classes).tolist()
-    model = Reference(
-        spec.reference, cast(Tensor, train.inputs), train.targets, job.num_classes, spec.seed
-    )
+    counts = torch.bincount(splits["train"].targets, minlength=job.num_classes).tolist()
     logits = {
         name: model.log_probabilities(cast(Tensor, splits[name].inputs))
         for name in ("validation", "test")
@@ -102,6 +99,9 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     }
     kept, scores = _score(splits, logits, counts, model.seen_counts)
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
+    known = spec.reference == "always_the_largest_class"  # which answers the class shares
+    word = spec.reference.replace("_", " ")
+    found["link"] = {} if known else _link(model.model, word, model.seen_counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
@@ -128,11 +128,30 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     }
     kept, scores = _score(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
-    found["link"] = {"approximate": f"no formula is known for {spec.variant.model}"}
+    found["link"] = _link(model, spec.variant.model, counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
+
+
+def fit_reference(job: Job, spec: ReferenceSpec) -> tuple["Reference", RunData]:
+    """Return a fitted reference, and the data that it was fitted on."""
+    from counterpoise.references import Reference  # no other run needs what it imports
+
+    read = read_data(job, spec.validation)
+    train = read.splits["train"]
+    inputs = cast(Tensor, train.inputs)
+    return Reference(spec.reference, inputs, train.targets, job.num_classes, spec.seed), read
+
+
+def _link(model: object, word: str, counts: Tensor) -> record.Content:
+    """Return what `run.json` says of a classical model's probabilities."""
+    from counterpoise import classical
+    from counterpoise.probabilities import Link
+
+    weight = classical.class_weights(model, counts.tolist())
+    return Link(weight=weight, approximate=f"no formula is known for {word}").to_json()
 
 
 def fit_classical(job: Job, spec: ClassicalSpec) -> tuple[object, RunData]:

@@ -63,7 +63,8 @@ class Variant:
 
     def __post_init__(self) -> None:
         if isinstance(self.settings, Mapping):
-            settled = {key: _plain(value) for key, value in self.settings.items()}
+            ordered = sorted(self.settings.items(), key=lambda item: str(item[0]))  # as in JSON
+            settled = {key: _plain(value) for key, value in ordered}
             settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
             object.__setattr__(self, "settings", settings)
 

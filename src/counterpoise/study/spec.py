@@ -122,6 +122,7 @@ class ReferenceSpec:
         seed: of the split, and of what the model draws.
         validation: share of the training split that is held out, as for the nets.
         data: the fingerprint of the data.
+        stage: "reference"; or "refit", with the validation samples among those to fit it on.
         test: as of a `RunSpec`.
     """
 
@@ -129,7 +130,7 @@ class ReferenceSpec:
     seed: int
     validation: float
     data: str
-    stage: Literal["reference"] = "reference"
+    stage: Literal["reference", "refit"] = "reference"
     test: TestSplit = "fixed"
 
     def to_json(self) -> Content:
