@@ -155,9 +155,10 @@ def test_the_temperature_is_that_of_scikit_learn():
             return X.argmax(1)
 
     z, t, _ = drawn()
+    n = np.bincount(t)
     theirs = CalibratedClassifierCV(FrozenEstimator(Fixed().fit(z, t)), method="temperature")
     theirs = theirs.fit(z, t).predict_proba(z)
-    ours = Posterior.fit(z, t, link=Link(), seen_counts=COUNTS, train_counts=COUNTS)
+    ours = Posterior.fit(z, t, link=Link(), seen_counts=n, train_counts=n)
     assert ours.temperature == pytest.approx(3, rel=0.02)
     np.testing.assert_allclose(np.exp(ours(z)), theirs, atol=1e-3)
 
@@ -165,9 +166,10 @@ def test_the_temperature_is_that_of_scikit_learn():
 @pytest.mark.parametrize("method", ["vector", "isotonic", "auto"])
 def test_what_no_formula_knows_is_fitted_on_validation_data(method):
     z, t, truth = drawn()
+    n = np.bincount(t)
     z = z + np.array([0.0, 2.0, 5.0])  # as a net answers that was pushed towards the rare classes
     link = Link(approximate="a loss of one's own")
-    fitted = Posterior.fit(z, t, link=link, seen_counts=COUNTS, train_counts=COUNTS, method=method)
+    fitted = Posterior.fit(z, t, link=link, seen_counts=n, train_counts=n, method=method)
     assert fitted.method == ("vector" if method == "auto" else method)
     new, targets, truth = drawn(seed=4)
     new = new + np.array([0.0, 2.0, 5.0])
@@ -239,3 +241,37 @@ def test_what_is_affine_is_the_same_as_softmax():
     a, b = made.affine()
     np.testing.assert_allclose(log_softmax(a * z + b, axis=1), made(z), atol=1e-12)
     assert Posterior(Link(gamma=(2.0,)), (1.0, 1.0), (1.0, 1.0)).affine() is None
+
+
+def test_validation_samples_of_other_class_shares_change_nothing():
+    """Logits that are ideal after a balanced sampler; validation has as many of each class."""
+    rng = np.random.default_rng(6)
+
+    def draw(counts):
+        t = np.repeat([0, 1], counts)
+        x = rng.normal(size=len(t)) + 2.0 * t
+        return np.stack([0 * x, 2 * x - 2], 1), t  # exact for equal shares
+
+    z = draw([900, 100])[0]
+    for held in ([2000, 2000], [3600, 400]):
+        for method in ("temperature", "vector", "isotonic"):
+            made = Posterior.fit(
+                *draw(held), link=Link(), seen_counts=[1, 1], train_counts=[900, 100], method=method
+            )
+            assert np.exp(made(z))[:, 1].mean() == pytest.approx(0.1, abs=0.025)
+
+
+def test_a_class_that_validation_lacks_keeps_its_probability():
+    z, t, _ = drawn(2000)
+    few, n = t != 2, np.bincount(t)
+    made = Posterior.fit(
+        z[few], t[few], link=Link(), seen_counts=n, train_counts=n, method="isotonic"
+    )
+    assert np.exp(made(z[t == 2]))[:, 2].mean() > 0.2  # 0.24 is exact
+
+
+def test_numbers_that_make_no_posterior_are_refused():
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        Posterior(Link(), (1.0, 1.0), (1.0, 1.0), temperature=0.0)
+    with pytest.raises(ValueError, match="must be finite"):
+        Link(offset=(np.nan, 0.0))

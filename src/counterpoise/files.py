@@ -193,6 +193,16 @@ def rename(folder: Path, place: Path) -> None:
     _sync(place.parent)
 
 
+def move(path: Path, place: Path) -> None:
+    """Put a file in the place of another one, or of none, in one step.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    os.replace(path, place)
+    _sync(place.parent)
+
+
 def touch(path: Path, when: float | None = None) -> None:
     """Set the time of a file's last change, to now unless it is given; ignored where it cannot."""
     with contextlib.suppress(OSError):

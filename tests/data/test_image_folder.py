@@ -45,7 +45,8 @@ def test_every_format_and_odd_names(tmp_path):
     (tmp_path / "rot" / "._0.jpg").write_bytes(b"\0")
     (tmp_path / "rot" / "Thumbs.db").write_bytes(b"\0")
     (tmp_path / "notes.txt").write_text("no class")
-    data = load(tmp_path, image_size=8)
+    with pytest.warns(UserWarning, match="1 file in .* not read: 1 .txt"):
+        data = load(tmp_path, image_size=8)
     assert data.class_names == ("grün 绿", "rot")
     assert data.train.inputs.shape == (14, 3, 8, 8)
     assert data.test.inputs.shape == (4, 3, 8, 8)

@@ -120,12 +120,19 @@ def test_what_is_not_read_is_counted_by_its_ending(write):
     root = write(*several("a", "b"))
     for k in range(5):
         (root / "a" / f"{k}.heic").write_bytes(b"x")
-    (root / "b" / "notes.txt").write_bytes(b"x")
+    (root / "notes.txt").write_bytes(b"x")
     write("loose")
     with (
         pytest.warns(UserWarning, match=r"6 files in .* were not read: 5 \.heic, 1 \.txt"),
         pytest.warns(UserWarning, match="outside of the class folders, were not read: 1"),
     ):
+        load(root)
+
+
+def test_what_lies_beside_the_folders_of_splits_is_counted(write):
+    root = write(*several("train/a", "train/b", "test/a", "test/b"))
+    (root / "LICENSE").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"1 file in .* was not read: 1 LICENSE"):
         load(root)
 
 

@@ -1,8 +1,12 @@
 """New data, read as those that a model was trained on."""
 
 import csv
+import datetime
 import json
+import re
 import time
+import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,18 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoise.data import Column, Split, Splits, TableEncoder, digits, load, read_unseen
+from counterpoise.data import (
+    Column,
+    SampleReader,
+    Split,
+    Splits,
+    TableEncoder,
+    digits,
+    load,
+    read_unseen,
+)
+from counterpoise.decisions import Rule
+from counterpoise.inference import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of what training leaves out
 N = 60
@@ -382,6 +397,144 @@ def test_images_of_more_bits_keep_the_range_of_training(tmp_path):
     assert not found
     assert len(new.unread) == 6
     assert "more than 8 bits a pixel, as no image to train on had" in new.unread["1.png"]
+
+
+def in_commas(tmp_path) -> Splits:
+    """Amounts with decimal commas, days and times of day, as text."""
+    columns = {
+        "amount": [f"{100 + k * k % 83},{k % 7}5" for k in range(N)],
+        "country": often("DE", "AT", "CH"),
+        "day": dates("%d.%m.%Y", step="3D"),
+        "clock": [f"{k % 24}:{k * 7 % 60:02d}" for k in range(N)],
+    }
+    return load(write(tmp_path / "commas.csv", columns, ";"))
+
+
+def test_cells_that_are_numbers_or_times_by_type_are_taken_as_they_are(tmp_path):
+    data = in_commas(tmp_path)
+    when = pd.Timestamp("2031-05-02 13:45")
+    frame = pd.DataFrame(
+        {
+            "amount": [150.03, 1.037, "1.037,5", 7, Decimal("2.5"), np.float64(-0.125), None],
+            "country": "DE",
+            "day": [when, "01.02.2024", when.date(), np.datetime64("2024-02-01"), pd.NaT, "", None],
+            "clock": [datetime.timedelta(hours=30), datetime.time(1, 30), "1:30", *[None] * 4],
+        },
+        dtype=object,
+    )
+    amounts = [150.03, 1.037, 1037.5, 7, 2.5, -0.125, np.nan]
+    days = [when.timestamp() / 86400, 19754, when.normalize().timestamp() / 86400, 19754]
+    frame.to_excel(tmp_path / "new.xlsx", index=False)
+    for source in (frame, frame.to_numpy(), frame.to_dict("records"), tmp_path / "new.xlsx"):
+        found, new = read(source, data)
+        cells = pd.DataFrame([*found.values()], columns=[c.name for c in new.columns])
+        np.testing.assert_array_equal(cells["amount"], amounts)
+        np.testing.assert_array_equal(cells["day in days"][:3], days[:3])
+        if source is frame:  # pandas writes durations to Excel as numbers
+            np.testing.assert_array_equal(cells["clock in hours"][:3], [30, 1.5, 1.5])
+            np.testing.assert_array_equal(cells["day in days"][3], days[3])
+            assert not new.strays
+    wrong = [True, "8.1", np.inf, 10**400, "NaN"]
+    _, new = read(pd.DataFrame({"amount": wrong, "country": "DE", "day": "", "clock": ""}), data)
+    (said,) = new.strays
+    assert "'True' in row 0, '8.1' in row 1, 'inf' in row 2 and 1 more are none" in said
+    _, new = read(pd.DataFrame({"amount": [np.inf], "country": "", "day": "", "clock": ""}), data)
+    assert "'inf' in row 0 is none" in new.strays[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            {"amount": ["n.v."]},
+            "column 'amount' of FILE must hold numbers as in training, with a decimal comma, such "
+            "as 1,5, but 21 of the 40 cells that are not empty hold none: 'n.v.' in row 2 and 20 "
+            "more; write them so, or leave cells without a value empty",
+        ),
+        ({"amount": ["3.25"]}, "with a decimal comma, such as 1,5, but 21 .*'3.25' in row 2"),
+        ({"day": ["2024-02-01"]}, "dates as in training, such as 31.12.2024, but 21 .*'2024-02-01"),
+        (
+            {"clock": ["noon"], "amount": ["x"], "day": ["1 May"]},
+            "column 'amount' .*; the same of 'day', 'clock'$",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_read_is_refused(tmp_path, cells, said):
+    data = in_commas(tmp_path)
+    path = tmp_path / "new.csv"
+    good = {"amount": "3,25", "country": "DE", "day": "01.02.2024", "clock": "12:30"}
+
+    def columns(bad: int, there: int):
+        some = {name: cells.get(name, [good[name]]) * bad for name in good}
+        return {n: [*c, *[good[n]] * (there - bad), "", "?"] for n, c in some.items()}
+
+    with pytest.raises(ValueError, match=said.replace("FILE", re.escape(str(path)))) as told:
+        read(write(path, columns(21, 40), ";"), data)
+    assert "\n" not in str(told.value)
+    for bad, there in ((20, 40), (19, 19)):
+        _, new = read(write(path, columns(bad, there), ";"), data)
+        assert len(new.strays) == len(cells)
+        assert set(new.strays) <= set(new.notes)
+
+
+def test_a_column_without_a_value_in_training_is_not_asked_for_numbers():
+    reader = SampleReader(pd.DataFrame({"x": range(N), "never": [None] * N}))
+    cells, _ = reader(pd.DataFrame({"x": [1.5] * N, "never": ["words"] * N}))
+    assert cells[:, 0].tolist() == [1.5] * N
+    assert cells[:, 1].isnan().all()
+
+
+def test_eight_columns_are_named_and_the_rest_counted(tmp_path):
+    names = [f"x{k}" for k in range(11)]
+    data = load(write(tmp_path / "a.csv", {n: [str(k * k) for k in range(N)] for n in names}))
+    _, new = read(dict.fromkeys(names, "abc"), data)
+    assert len(new.notes) == 9
+    assert new.notes[-1] == "the same of 3 more columns"
+
+
+class Even:
+    """A member of a model that finds all classes alike."""
+
+    def prepare(self, inputs, columns):
+        return inputs
+
+    def logits(self, inputs):
+        return np.zeros((len(inputs), 2))
+
+    def posterior(self, logits):
+        return logits - np.log(2)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_a_model_warns_of_what_it_did_not_read(tmp_path, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table, images = in_commas(tmp_path), load(pictures(tmp_path / "train"))
+    picture(tmp_path / "new" / "0.png", 0)
+    picture(tmp_path / "new" / "1.png", 1)
+    row = {"amount": "1,5", "country": "DE", "day": "01.02.2024", "clock": "12:30"}
+    (tmp_path / "new" / "1.png").write_bytes(b"")
+    for data, source, good, said in (
+        (images, tmp_path / "new", tmp_path / "new" / "0.png", "1 of 2 samples cannot be read"),
+        (table, row | {"amount": "8.1"}, row, "column 'amount' held numbers in training, but '8.1"),
+    ):
+        rows = [{"name": c.name, "kind": c.kind, "values": c.values} for c in data.columns or ()]
+        about = {"reading": data.reading, "columns": rows, "variant": "plain"}
+        model = Model(("a", "b"), (3, 3), Rule(), about, tmp_path, (Even(),))
+        with pytest.warns(UserWarning, match=said) as told:
+            getattr(model, method)(source)
+        assert [w.filename for w in told] == [__file__]
+        getattr(model, method)(good)
+
+
+def test_a_missing_column_is_not_taken_for_one_that_the_model_needs(tmp_path):
+    columns = {name: [str(k * k) for k in range(N)] for name in ("count", "country")}
+    data = load(write(tmp_path / "a.csv", columns))
+    for more, hint in (({}, ""), ({"county": 1}, r"; is 'count' called 'county' there\?")):
+        row = {"country": 1, "y": "a", **more}
+        with pytest.raises(ValueError, match="lacks 'count'; it begins with [^;]*" + hint + "$"):
+            read(row, data)
 
 
 def test_broken_images_are_named_as_they_are_met(tmp_path):

@@ -19,8 +19,8 @@ from counterpoise import data, load, open_study
 from counterpoise.decisions import Rule
 from counterpoise.export import Wanted, export
 from counterpoise.inference import MODEL, read_shares, scores_of
-from counterpoise.sealed import Damaged, OtherFormat, seal
-from counterpoise.study import Training, Variant
+from counterpoise.sealed import Damaged, OtherFormat, seal, unseal
+from counterpoise.study import Training, Variant, stream
 
 QUICK = Training("mlp", epochs=2, lr=0.1, batch_size=64)
 
@@ -174,6 +174,7 @@ def test_a_rule_is_chosen_on_validation_kept_and_applied(study, tmp_path):
     assert model.rule.kind == "thresholds"
     assert model.rule.thresholds[3] is not None
     assert any(line.startswith("3: recall ") for line in done.lines)
+    assert f"| 3 | {model.rule.thresholds[3]:.3g} |" in (done.folder / "README.md").read_text()
     inputs = data.digits().test.inputs
     answers = model.answers(inputs)
     given = model.decide(answers)
@@ -185,6 +186,58 @@ def test_a_rule_is_chosen_on_validation_kept_and_applied(study, tmp_path):
     with pytest.raises(ValueError, match="a class must be one of 0, 1"):
         export(study, tmp_path / "n", wanted=Wanted(thresholds={"x": 0.2}))
     assert not (tmp_path / "n").exists()
+
+
+def test_a_forged_model_imports_nothing_and_reads_no_other_file(exported, tmp_path):
+    def forged(change):
+        shutil.rmtree(tmp_path / "m", ignore_errors=True)
+        shutil.copytree(exported.folder, tmp_path / "m")
+        content = unseal(tmp_path / "m" / MODEL, 1)
+        change(content)
+        (tmp_path / "m" / MODEL).write_text(seal(content, 1))
+        return tmp_path / "m"
+
+    (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    changes = {
+        "a net of counterpoise, but names 'evil:x'": lambda c: c["net"].update(model="evil:x"),
+        "none of its files": lambda c: c["members"][0].update(weights="../m2/w.safetensors"),
+        "does not name its files": lambda c: c.update(files={"../x": {"bytes": 1, "sha256": ""}}),
+        "temperature must be": lambda c: c["members"][0]["posterior"].update(temperature=0),
+        "do not fit together": lambda c: c.update(rule=[]),
+        "say how data are read": lambda c: c.update(reading=[]),
+        "of several sizes": lambda c: c.update(train_counts=[1]),
+    }
+    for said, change in changes.items():
+        with pytest.raises(Damaged, match=said) as caught:
+            load(forged(change))
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_export_replaces_an_export_and_nothing_else(study, tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    export(study, folder, variant=study.labels[0], ensemble=True, programs=False)
+    (folder / "predictions.csv").write_text("mine")
+    before = load(folder).predict_proba(data.digits().test.inputs[:3])
+
+    def full(*words):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("counterpoise.files.write", full)
+        with pytest.raises(OSError, match="No space"):
+            export(study, folder, variant=study.labels[1], programs=False)
+    np.testing.assert_array_equal(load(folder).predict_proba(data.digits().test.inputs[:3]), before)
+    export(study, folder, variant=study.labels[1], programs=False)
+    there = {p.name for p in folder.iterdir()}
+    assert there == {"README.md", MODEL, "weights-0.safetensors", "predictions.csv"}
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / MODEL).write_text("{}")
+    with pytest.raises(ValueError, match="holds other things"):
+        export(study, tmp_path / "n")
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ValueError, match=r"thesis\.txt is a file"):
+        export(study, tmp_path / "thesis.txt" / "below")
 
 
 def test_a_folder_with_other_things_is_left_alone(study, tmp_path):
@@ -278,15 +331,24 @@ def test_the_prior_at_deployment_moves_probabilities(exported, tmp_path):
     file = tmp_path / "counts.csv"
     file.write_text("class,count\n" + "\n".join(f"{c},{k}" for k, c in enumerate(model.classes)))
     assert read_shares(file, model.classes).tolist() == list(range(10))
-    for wrong, said in (("0,x\n", "0,x"), ("0,1\n", "no row of '1'"), ("0,1\n0,2\n", "0,2")):
+    for wrong, said in (("0,1\n1,x\n", "1,x"), ("0,1\n", "no row of '1'"), ("0,1\n0,2\n", "0,2")):
         file.write_text(wrong)
         with pytest.raises(ValueError, match=said):
             read_shares(file, model.classes)
+    by_name = {name: float(name == "3") for name in model.classes}
+    assert model.predict_proba(inputs, prior=by_name)[:, 3].min() == pytest.approx(1)
+    tried = {"before": 0.5, "after": 3.2, "said": "as it takes 2.1% of fraud for 0.0%"}
+    unable = dataclasses.replace(model, about={**model.about, "estimate": tried})
+    with pytest.raises(ValueError, match=r"from 0\.500 to 3\.200, as it takes 2\.1% of fraud"):
+        unable.predict_proba(inputs, prior="estimate")
+    file.write_text("\n".join(f"{c};{k},5" for k, c in enumerate(model.classes)))
+    assert read_shares(file, model.classes).tolist() == [k + 0.5 for k in range(10)]
     with pytest.raises(ValueError, match="uniform, estimate, or one number"):
         model.predict_proba(inputs, prior="flat")
 
 
-def test_a_net_of_ones_own_runs_without_its_code(tmp_path, monkeypatch):
+@pytest.mark.parametrize("floating", [False, True])
+def test_a_net_of_ones_own_runs_without_its_code(floating, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     (tmp_path / "own_net.py").write_text(
         "from torch import nn\ndef make(norm, shape, classes):\n"
@@ -298,7 +360,13 @@ def test_a_net_of_ones_own_runs_without_its_code(tmp_path, monkeypatch):
         seeds=(0,),
         training=Training("own_net:make", epochs=1, lr=0.1, batch_size=64),
     )
-    run(made, tmp_path / "study")
+    digits = data.digits()
+    if floating:  # which is standardized
+        train, test = (
+            data.Split(s.inputs.float() * 3 + 7, s.targets) for s in (digits.train, digits.test)
+        )
+        digits = dataclasses.replace(digits, train=train, test=test)
+    list(stream({tmp_path / "study": made}, data={tmp_path / "study": digits}))
     study = open_study(tmp_path / "study")
     done = export(study, tmp_path / "model")
     assert any("own" in line for line in done.lines)

@@ -68,6 +68,9 @@ def export(
     found, console = open_study(study), Output()
     folder = out or study / "export"
     check_place(folder)
+    for option, share in (("--abstain", abstain), ("--sets", sets)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{option} must be a share from 0 to below 1, but got {share:g}")
     wanted = Wanted(
         probable,
         _costs(costs, found.data["class_names"]),
@@ -76,7 +79,7 @@ def export(
         abstain,
         sets,
     )
-    with writing(folder), waiting("exporting"):
+    with writing(folder), waiting("exporting") as say:
         done = write(
             found,
             folder,
@@ -85,6 +88,7 @@ def export(
             refit=refit,
             calibration=calibration,  # type: ignore[arg-type]
             wanted=wanted,
+            say=say,
         )
     if json:
         content = {"folder": str(done.folder), "variant": done.label, "lines": list(done.lines)}
@@ -116,5 +120,7 @@ def _by_class(option: str, words: tuple[str, ...] | None) -> dict[str, float]:
             value = -1.0
         if not name or not 0 < value < 1:
             raise ValueError(f"{option} must be like CLASS=0.3, from 0 to 1, but got {word!r}")
+        if name in found:
+            raise ValueError(f"{option} must name each class once, but names {name} twice")
         found[name] = value
     return found

@@ -66,7 +66,10 @@ def predict(
     if json:
         counts = table["predicted"].value_counts()
         content = {"samples": len(table), "unread": dict(answers.unread), "scores": scores}
-        content |= {"predicted": {str(k): int(n) for k, n in counts.items()}, "notes": [*words]}
+        content |= {
+            "predicted": {str(k): int(n) for k, n in counts.items()},
+            "notes": [*answers.notes, *words],
+        }
         write_json(to_json(content))
     else:
         _show(Output(), table, scores, [*answers.notes, *words])
@@ -89,6 +92,8 @@ def _check_out(out: Path | None, force: bool) -> None:
         return
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out must end in {' or '.join(SUFFIXES)}, but got {out}")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out must be in a folder that is there, but {out.parent} is not")
     if out.exists() and not force:
         raise ValueError(f"--out must be a new file, but {out} is there; --force replaces it")
 
@@ -129,6 +134,11 @@ def _shares(model: "Model", answers: "Answers", prior: str | None) -> tuple[Any,
             f"Class shares estimated from {estimate.samples:,} samples: "
             + ", ".join(f"{name} {share:.1%}" for name, share in largest)
             + "; right only where each class looks as in the training data"
+        )
+    elif not Path(prior).is_file():
+        raise ValueError(
+            "--prior must be uniform, estimate, or a CSV of classes and counts, but got "
+            f"{prior!r}, and there is no such file"
         )
     else:
         shares = read_shares(Path(prior), model.classes)

@@ -40,17 +40,20 @@ def shown(*parts: object) -> Text:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say on standard error what is being done: by a spinner in a terminal, else by a line."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done: by a spinner in a terminal, else by a line.
+
+    Yields a function that is told what is done next.
+    """
     console = Output(stderr=True)
     if console.is_terminal:
-        with console.status(shown(what)):
-            yield
+        with console.status(shown(what)) as status:
+            yield lambda text: status.update(shown(text))
         return
     late = threading.Timer(_PATIENCE, sys.stderr.write, [f"{what}\n"])
     late.start()
     try:
-        yield
+        yield lambda text: console.print(shown(text), soft_wrap=True)
     finally:
         late.cancel()
 

@@ -101,7 +101,7 @@ def raw_column(table: Table, k: int) -> RawColumn:
 
 
 def _number_text(x: float) -> str:
-    return str(int(x)) if x == int(x) and abs(x) < 2**53 else repr(float(x))
+    return str(int(x)) if abs(x) < 2**53 and x == int(x) else repr(float(x))
 
 
 def find_decimal_commas(columns: list[RawColumn], separator: str) -> bool:

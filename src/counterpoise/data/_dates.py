@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,13 @@ def read_dates_as(
         words = [w if _COMPACT.fullmatch(w) else "" for w in words]
     days = _parsed(words, pattern)
     return _brought_back(days, earlier) if past else days
+
+
+def written(when: datetime, pattern: str) -> str:
+    """Return a time as `read_dates_as` reads it."""
+    if pattern in _EPOCHS:
+        return str(int(when.replace(tzinfo=UTC).timestamp()) * _EPOCHS[pattern])
+    return when.strftime("%Y-%m-%d" if pattern == "ISO8601" else pattern)
 
 
 def say_doubts(name: str, words: Sequence[str], dates: Dates, remarks: Remarks) -> None:

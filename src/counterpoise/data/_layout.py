@@ -70,6 +70,8 @@ def read_layout(root: Path, options: Options) -> Layout:
     for split, folder in found.homes.items():
         _check_links(folder, root)
         found.files[split] = _of_split(folder, split, options, found)
+    if root not in found.homes.values():
+        _report_beside(root)
     for split in found.files.keys() - {"train"}:
         _check_classes(split, found)
     return found
@@ -176,9 +178,7 @@ def _of_split(folder: Path, split: str, options: Options, found: Layout) -> list
     by_class: dict[str, list[Path]] = {}
     for top in tops:
         by_class.setdefault(nfc(top.name), []).append(top)
-    loose = 0
-    with os.scandir(folder) as entries:
-        loose = sum(Path(e.name).suffix.lower() in SUFFIXES and e.is_file() for e in entries)
+    loose = _count_loose(folder, endings) if tops else 0
     for name in sorted(by_class):
         paths = (p for top in by_class[name] for p in walk(top, unread, found.stamps))
         for path in sorted(paths):
@@ -188,8 +188,26 @@ def _of_split(folder: Path, split: str, options: Options, found: Layout) -> list
                 endings[path.suffix.lower() or path.name] += 1
     if options.target == "parent":
         images.sort(key=lambda pair: pair[1])
-    _report_unread(folder, unread, endings, loose if tops else 0)
+    _report_unread(folder, unread, endings, loose)
     return images
+
+
+def _count_loose(folder: Path, endings: Counter[str]) -> int:
+    """Return how many images lie in a folder itself; count other files there by ending."""
+    loose = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file() and not ignored(entry.name):
+                ending = Path(entry.name).suffix.lower()
+                loose += ending in SUFFIXES
+                endings.update([ending or entry.name] * (ending not in SUFFIXES))
+    return loose
+
+
+def _report_beside(root: Path) -> None:
+    """Warn of files beside the folders of splits."""
+    endings: Counter[str] = Counter()
+    _report_unread(root, [], endings, _count_loose(root, endings))
 
 
 def _check_levels(folder: Path, tops: Sequence[Path]) -> None:

@@ -65,7 +65,7 @@ class SampleReader:
         for column in raw:
             if column.is_empty():
                 known.append({"name": column.name, "read": "number", "comma": False})
-                known[-1]["points"] = False
+                known[-1] |= {"points": False, "empty": True}
                 self._columns.append(Column(column.name, "number"))
             else:
                 read = read_column(column, comma, table.rows, remarks)
@@ -94,7 +94,8 @@ class SampleReader:
             Cells, float64 (N, columns), for a `TableEncoder`; or images in their dtype.
 
         Raises:
-            ValueError: samples of another form.
+            ValueError: samples of another form, or a column most of whose cells are none of what it
+                held.
 
         Warns:
             UserWarning: cells that are none of what a column held, and are taken as missing.

@@ -44,6 +44,8 @@ class Unseen:
         labels: the class of each sample, by name, where the data say it; None for one without, or
             of a class that the model has not; None for data without labels.
         notes: sentences on what was found, left out and interpreted.
+        strays: those of them on a table's cells that are none of what training held, such as words
+            among numbers, and are taken as missing.
         unread: why a sample could not be read, by its name; complete when `batches` has ended.
     """
 
@@ -51,6 +53,7 @@ class Unseen:
     columns: tuple[Column, ...] | None
     labels: tuple[str | None, ...] | None
     notes: list[str]
+    strays: list[str]
     _open: Callable[[], AbstractContextManager[_Read]]
     _batch_size: int
     _on_progress: Progress | None
@@ -96,7 +99,8 @@ def read_unseen(
             contents or of Pillow's images, which may differ from their large JPEG files by
             rounding. For images and arrays a .npz file (x, or its only array; y if it has
             labels), a .npy file, an array or a tensor, of samples or one sample. For tables a file
-            that `load` takes, a DataFrame, dictionaries, or an array of the same columns.
+            that `load` takes, a DataFrame, dictionaries, or an array of the same columns; cells
+            that are numbers or times by type are taken as these, however training wrote them.
         reading: `Splits.reading` of the data that were trained on.
         columns: `Splits.columns` of them; new values of a category come after theirs. None where
             they are not known: a category's cells are then positions in its values here.
@@ -109,8 +113,9 @@ def read_unseen(
         The samples, their names, and what there is to say of them.
 
     Raises:
-        ValueError: There is no such thing, nothing in it can be read, a column is missing, arrays
-            are of another shape, or the reading is empty, as in studies of earlier versions.
+        ValueError: There is no such thing, nothing in it can be read, a column is missing, of 20
+            cells or more of a column more than half are none of what training held, arrays are of
+            another shape, or the reading is empty, as in studies of earlier versions.
 
     Example:
         >>> import torch
@@ -131,17 +136,19 @@ def read_unseen(
     found, read = _opened(source, reading, columns, class_names, target)
     found.notes = list(found.notes)
     labels = _settled(found.labels, class_names, found.names, found.notes)
-    return Unseen(found.names, found.columns, labels, found.notes, read, batch_size, on_progress)
+    kept = found.names, found.columns, labels, found.notes, found.strays
+    return Unseen(*kept, read, batch_size, on_progress)
 
 
 @dataclass
 class _Found:
-    """Names, columns, labels and notes of what was found, as `Unseen` has them."""
+    """Names, columns, labels, notes and strays of what was found, as `Unseen` has them."""
 
     names: tuple[str, ...]
     columns: tuple[Column, ...] | None
     labels: Sequence[str] | None
     notes: list[str]
+    strays: list[str] = field(default_factory=list)
 
 
 def _opened(
@@ -158,7 +165,7 @@ def _opened(
 
         table = read_cells(source, reading, columns, target)
         cells = table.cells
-        found = _Found(table.names, table.columns, table.labels, table.notes)
+        found = _Found(table.names, table.columns, table.labels, table.notes, table.strays)
         return found, lambda: nullcontext(lambda first, end: (cells[first:end], {}))
     if target:
         raise ValueError(f"target is for tables, but got {target!r}; leave it out")

@@ -6,7 +6,7 @@ import datetime
 import difflib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,9 +23,9 @@ from counterpoise.data._column_kinds import (
     text_columns,
 )
 from counterpoise.data._columns import Column
-from counterpoise.data._numbers import MOST, read_numbers_as
 from counterpoise.data._table_file import TEXTS, TYPED, Like, Table, is_table, read_file
 from counterpoise.data._table_splits import check_names
+from counterpoise.data._unseen_cells import measured
 from counterpoise.data.memory import check_memory
 from counterpoise.text import listed, printable
 
@@ -42,9 +42,11 @@ _FIELDS: dict[str, dict[str, Any]] = {
 }
 _TOP = {"target": str, "typed": bool, "separator": str, "quotes": bool, "columns": list}
 _COPIES = 3  # of the cells
-_ISO = {"form": "ISO8601", "past": False}  # of cells that are times by type
 _SHOWN = 60  # characters of a cell in a message
-_NAMED = 3  # cells of a column, and columns
+_NAMED = 3  # cells of a column, and columns in an error
+_REMARKS = 8  # columns of which a note is made
+_ENOUGH = 20  # cells with a value, from which on a column is refused if most of them are none
+_EXAMPLE = datetime.datetime(2024, 12, 31, 12, 30)  # of a date as training had them
 _KINDS = {"number": "numbers", "hours": "times of a day", "date": "dates"}
 
 
@@ -81,12 +83,13 @@ def read_cells(
         target: the column of the classes; "" for that of training, if it is there.
 
     Raises:
-        ValueError: it cannot be read, or lacks a column.
+        ValueError: it cannot be read, lacks a column, or most cells of a column are none of what
+            training held.
     """
     _check_reading(reading, columns)
     wanted = [how["name"] for how in reading["columns"]]
     table, notes = _table(source, reading, wanted)
-    place = _places(table, wanted)
+    place = _places(table, wanted, {reading["target"], *reading.get("unused", ())})
     if target:
         check_names(table.path, [target], table.header)
     target = target or reading["target"]
@@ -101,6 +104,7 @@ def read_cells(
             f"in training: not read"
         )
     strays: list[str] = []
+    unreadable: dict[str, str] = {}
     others: list[str] = []
     found: list[Column] = []
     cells: list[np.ndarray] = []
@@ -114,12 +118,20 @@ def read_cells(
         elif how["read"] == "text":
             values = hashed(raw)
         else:
-            declared = not reading["typed"] and _declares_times(table, k)
-            values = _measured(raw, {**how, **_ISO} if declared else how, table, strays)
+            numbers = measured(raw, how, table, k)
+            _say_lost(raw, np.isnan(numbers), how, table, strays, unreadable)
+            values = numbers[:, None]
+            if how["read"] == "date":
+                values = np.stack(list(_dates.parts(numbers, how["parts"]).values()), 1)
         found += made
         cells.append(values)
+    if unreadable:
+        first, *more = unreadable
+        same = f"; the same of {listed(map(repr, more))}" if more else ""
+        raise ValueError(unreadable[first] + same)
     check_memory(table.path, _COPIES * 8 * len(found) * len(table.rows))
-    notes += [*_some(strays), *_some(others)]
+    strays = _some(strays)
+    notes += [*strays, *_some(others)]
     return Cells(
         tuple(f"row {row}" for row in table.rows.tolist()),
         torch.from_numpy(np.concatenate(cells, 1)),
@@ -223,15 +235,16 @@ def _from_objects(source: Any, wanted: Sequence[str]) -> tuple[Table, list[str]]
     rows = np.array([printable(label) for label in frame.index], object)
     if not len(rows):
         raise ValueError(f"{what} must hold samples, but holds none")
-    frame = frame.set_axis(range(len(header)), axis=1)
+    frame = frame.set_axis(range(len(header)), axis=1).infer_objects()
     return Table(what, header, frame, rows, typed=True), notes
 
 
-def _places(table: Table, wanted: Sequence[str]) -> dict[str, int]:
-    """Return the position of each column."""
+def _places(table: Table, wanted: Sequence[str], others: Collection[str]) -> dict[str, int]:
+    """Return the position of each column; `others` are those of training that are no features."""
     place = dict(zip(reversed(table.header), reversed(range(len(table.header))), strict=True))
     if missing := [name for name in wanted if name not in place]:
-        near = difflib.get_close_matches(missing[0], table.header, n=1)
+        new = [name for name in table.header if name not in {*wanted, *others}]
+        near = difflib.get_close_matches(missing[0], new, n=1)
         hint = f"; is {missing[0]!r} called {near[0]!r} there?" if near else ""
         raise ValueError(
             f"{table.path} must have the {len(wanted):,} columns that the model was trained on, "
@@ -249,41 +262,39 @@ def _places(table: Table, wanted: Sequence[str]) -> dict[str, int]:
     return place
 
 
-def _declares_times(table: Table, k: int) -> bool:
-    """Return whether a column's cells are times by type, which text in training was not."""
-    column = table.frame.iloc[:, k]
-    if not table.typed or column.dtype.kind not in "MO":
-        return False
-    there = column.dropna().tolist()
-    return bool(there) and all(isinstance(cell, datetime.date) for cell in there)
-
-
-def _measured(
-    raw: RawColumn, how: Mapping[str, Any], table: Table, strays: list[str]
-) -> np.ndarray:
-    """Return the cells of numbers, times or dates; say which of them are none."""
-    if how["read"] == "number":
-        values = read_numbers_as(raw.words, how["comma"], how["points"])
-        if raw.numbers is not None:
-            values = np.array([float(word) for word in raw.words], np.float64)
-        values = np.where(np.abs(values) <= MOST, values, np.nan)
-    elif how["read"] == "hours":
-        values = _dates.read_hours_as(raw.words)
-    else:
-        values = _dates.read_dates_as(raw.words, how["form"], how["past"], how["earlier"])
-    lost = np.isnan(values)
-    if lost.any():
-        some, one = _examples(raw, lost, table)
+def _say_lost(
+    raw: RawColumn,
+    missing: np.ndarray,
+    how: Mapping[str, Any],
+    table: Table,
+    strays: list[str],
+    unreadable: dict[str, str],
+) -> None:
+    """Say which cells with a value are none of what training held, or that most of them are."""
+    there = raw.index >= 0
+    lost = there & missing
+    if not lost.any() or how.get("empty"):
+        return
+    some, one = _examples(raw, lost, table)
+    kind, number = _KINDS[how["read"]], int(there.sum())
+    if number < _ENOUGH or 2 * lost.sum() <= number:
         strays.append(
-            f"column {raw.name!r} held {_KINDS[how['read']]} in training, but {some} "
+            f"column {raw.name!r} held {kind} in training, but {some} "
             f"{'is' if one else 'are'} none: taken as missing"
         )
-    cells = np.append(values, np.nan)[raw.index]
-    if raw.numbers is not None and how["read"] == "number":
-        cells = np.where(np.isnan(cells), np.nan, raw.numbers)  # where -0.0 has its sign
-    if how["read"] == "date":
-        return np.stack(list(_dates.parts(cells, how["parts"]).values()), 1)
-    return cells[:, None]
+        return
+    unreadable[raw.name] = (
+        f"column {raw.name!r} of {table.path} must hold {kind} as in training, {_written(how)}, "
+        f"but {lost.sum():,} of the {number:,} cells that are not empty hold none: {some}; write "
+        "them so, or leave cells without a value empty"
+    )
+
+
+def _written(how: Mapping[str, Any]) -> str:
+    """Return how training wrote a column, with an example."""
+    if how["read"] == "number":
+        return f"with a decimal {'comma, such as 1,5' if how['comma'] else 'point, such as 1.5'}"
+    return f"such as {_dates.written(_EXAMPLE, how['form']) if how['read'] == 'date' else '12:30'}"
 
 
 def _category(
@@ -293,7 +304,7 @@ def _category(
     known = dict.fromkeys(before or ())
     new = np.array([word not in known for word in raw.words], bool)
     if before is not None and new.any():
-        some, one = _examples(raw, new, table)
+        some, one = _examples(raw, np.append(new, False)[raw.index], table)
         others.append(
             f"column {raw.name!r} holds {some}, {'a value' if one else 'values'} that training had "
             "not: taken as other"
@@ -305,9 +316,8 @@ def _category(
 
 
 def _examples(raw: RawColumn, which: np.ndarray, table: Table) -> tuple[str, bool]:
-    """Name cells whose words are among some, each of another word; and whether it is one alone."""
-    flags = np.append(which, False)[raw.index]
-    at = np.flatnonzero(flags)
+    """Name some of the cells chosen, each of another word; and whether it is one alone."""
+    at = np.flatnonzero(which)
     _, first = np.unique(raw.index[at], return_index=True)
     chosen = [
         f"{raw.words[raw.index[k]][:_SHOWN]!r} in row {table.rows[k]}"
@@ -319,5 +329,5 @@ def _examples(raw: RawColumn, which: np.ndarray, table: Table) -> tuple[str, boo
 
 def _some(remarks: Sequence[str]) -> list[str]:
     """Return remarks on some columns, and on how many more there are such."""
-    more = len(remarks) - _NAMED
-    return [*remarks[:_NAMED], *([f"the same of {more:,} more columns"] if more > 0 else [])]
+    more = len(remarks) - _REMARKS
+    return [*remarks[:_REMARKS], *([f"the same of {more:,} more columns"] if more > 0 else [])]

@@ -11,7 +11,7 @@ from counterpoise.decisions._choose import (
     samples_needed,
     threshold_for_recall,
 )
-from counterpoise.decisions._costs import read_costs
+from counterpoise.decisions._costs import read_costs, read_csv
 from counterpoise.decisions._evaluate import RuleScores, evaluate_rule
 from counterpoise.decisions._rule import ABSTAINED, KINDS, Kind, Rule
 
@@ -25,6 +25,7 @@ __all__ = [
     "conformal_thresholds",
     "evaluate_rule",
     "read_costs",
+    "read_csv",
     "samples_needed",
     "threshold_for_recall",
 ]

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from counterpoise.text import listed, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[float, ...], ...]:
@@ -17,6 +21,8 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
         ,healthy,ill
         healthy,0,1
         ill,20,0
+
+    Semicolons between the cells, and then decimal commas, will do as well.
 
     Args:
         path: the file.
@@ -32,13 +38,7 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
     """
     import pandas as pd  # takes half a second that other rules do not need
 
-    where = one_line(path)
-    try:
-        cells = pd.read_csv(
-            Path(path), header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        ).map(str.strip)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where} cannot be read as CSV: {one_line(error)}") from None
+    where, cells = one_line(path), read_csv(path)
     names = [str(name) for name in class_names]
     predicted, true = cells.iloc[0, 1:].tolist(), cells.iloc[1:, 0].tolist()
     for what, found in (("first row", predicted), ("first column", true)):
@@ -56,7 +56,8 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
     cells.columns, cells.index = ["", *predicted], ["", *true]
     keys = [name.strip() for name in names]
     table = cells.loc[keys, keys]
-    costs = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    plain = table.map(lambda cell: cell.replace(",", "."))
+    costs = plain.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     bad = np.argwhere(~np.isfinite(costs))
     if len(bad):
         i, j = bad[0]
@@ -64,6 +65,8 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
             f"{where} must hold finite numbers, but has {one_line(table.iat[i, j])!r} for true "
             f"{one_line(names[i])}, predicted {one_line(names[j])}"
         )
+    if not costs.any():
+        raise ValueError(f"{where} must hold a cost that is not 0, but holds none")
     less = np.argwhere(costs < costs.diagonal()[:, None])
     if len(less):
         i, j = less[0]
@@ -73,3 +76,29 @@ def read_costs(path: str | Path, class_names: Sequence[str]) -> tuple[tuple[floa
             "true classes, and columns predicted ones"
         )
     return tuple(map(tuple, costs.tolist()))
+
+
+def read_csv(path: str | Path) -> "pd.DataFrame":
+    """Return the cells of a small CSV file as text, its columns numbered.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no CSV; in one line.
+    """
+    import pandas as pd
+
+    try:
+        with Path(path).open(encoding="utf-8-sig") as file:
+            first = file.readline()
+        separator = ";" if ";" in first and "," not in first else ","
+        cells = pd.read_csv(
+            Path(path),
+            sep=separator,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{one_line(path)} cannot be read as CSV: {one_line(error)}") from None
+    return cells.map(str.strip)

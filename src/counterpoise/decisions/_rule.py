@@ -26,11 +26,12 @@ class Rule:
         \text{probable} : \arg\max_y p_y \qquad
         \text{costs} : \arg\min_j \sum_y p_y \, c_{yj} \\
         \text{thresholds} &: \arg\max_{y : p_y \ge t_y} \frac{p_y}{t_y}, \quad \text{and where no
-        class reaches its threshold, } \arg\max_{y \text{ without } t_y} p_y
+        class reaches its threshold, } \arg\max_{y \text{ without } t_y} s_y
 
-    with the scores s by which a study's runs were judged, the probabilities p, costs c and
-    thresholds t. With a threshold t for one of two classes, it is given where its probability is t
-    or more, and the other class elsewhere. Where every class has a threshold and none is reached,
+    with the scores s by which a study's runs were judged (p where none are given), the
+    probabilities p, costs c and thresholds t. With a threshold t for one of two classes, it is
+    given where its probability is t or more, and the other class elsewhere. Where every class has a
+    threshold and none is reached,
     the largest p / t decides; so t and 1 - t for two classes are the same rule as t for one, and
     the same as costs with :math:`t = c_{01} / (c_{01} + c_{10})`.
 
@@ -118,8 +119,8 @@ class Rule:
 
         Args:
             p: probabilities, (N, C).
-            scores: of the kind "study", the net's own logits or any order-preserving function of
-                them, (N, C).
+            scores: of the kinds "study" and "thresholds", the net's own logits or any
+                order-preserving function of them, (N, C).
 
         Raises:
             ValueError: no scores for the kind "study", or another number of classes than it has.
@@ -135,7 +136,7 @@ class Rule:
         elif self.kind == "costs":
             found = (q @ np.array(self.costs)).argmin(1)
         elif self.kind == "thresholds":
-            found = self._by_threshold(q)
+            found = self._by_threshold(q, q if scores is None else np.asarray(scores))
         else:
             found = q.argmax(1)
         return np.where(q.max(1) < self.abstain, ABSTAINED, found).astype(np.int64)
@@ -158,12 +159,12 @@ class Rule:
             raise ValueError(f"p must be {classes}, but got {q.shape}")
         return q
 
-    def _by_threshold(self, q: Floats) -> Ints:
+    def _by_threshold(self, q: Floats, scores: Floats) -> Ints:
         given = np.array([t is not None for t in self.thresholds])
         least = np.array([t or 0.0 for t in self.thresholds])
         ratio = np.where(given, q / np.maximum(least, _TINY), -1.0)
         reached = given & (q >= least)
-        other = ratio if given.all() else np.where(given, -1.0, q)
+        other = ratio if given.all() else np.where(given, -np.inf, scores)
         chosen = np.where(reached, ratio, -1.0)
         return np.where(reached.any(1), chosen.argmax(1), other.argmax(1))
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from statistics import mean
+from typing import cast
+
+import numpy as np
+from scipy.special import softmax
 
 import counterpoise
 from counterpoise import stats
 from counterpoise.decisions import Rule
 from counterpoise.export._choose import Choice
 from counterpoise.export._parts import Part
+from counterpoise.metrics import balanced_accuracy, log_loss_at
 from counterpoise.probabilities import Posterior
-from counterpoise.registry import METRICS
+from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.sealed import Content
-from counterpoise.study import Study
-from counterpoise.text import printable
+from counterpoise.study import Record, Study
+from counterpoise.text import listed, printable
 
 _ROWS = 50  # of a table
+_FEW = 20  # test samples
 _RULES = {
     "study": "The class is that of the highest logit, as the study scored it. The probabilities "
     "are at the training data's class shares, so a rare class can be given although another one "
     "is more probable.",
     "probable": "The class is the most probable one.",
     "costs": "The class is that of the lowest expected cost.",
-    "thresholds": "A class with a threshold is given where its probability reaches it.",
+    "thresholds": "A class with a threshold is given where its probability, at the training data's "
+    "class shares, reaches it; elsewhere that of the others with the highest logit.",
 }
 
 
@@ -52,8 +60,8 @@ def card(
         _scores(study, choice, refitted),
         _probabilities(content),
         _decision(content, decided),
-        _data(study, choice),
-        _limits(study, choice, refitted),
+        _data(study, choice, refitted),
+        _limits(study, choice, content),
         _files(parts),
     ]
     return "\n\n".join(sections) + "\n"
@@ -64,8 +72,8 @@ def _head(study: Study, choice: Choice, refitted: bool) -> str:
     return (
         f"# {_md(choice.label)}, trained on {_md(study.data['name'])}\n\n"
         f"A classifier of {len(study.data['class_names'])} classes, written by counterpoise "
-        f"{counterpoise.__version__} from a comparison of {len(study.labels)} variants over "
-        f"{len(study.plan.seeds)} seeds. Of these variants, {_md(choice.label)} was taken: "
+        f"{counterpoise.__version__} from a comparison of {_count(len(study.labels), 'variant')} "
+        f"over {_count(len(study.plan.seeds), 'seed')}. Of these, {_md(choice.label)} was taken: "
         f"{_md(choice.why)}. Weights: {_md(choice.seeds)}.{again}"
     )
 
@@ -102,24 +110,26 @@ def _use(content: Content, parts: Sequence[Part]) -> str:
 
 def _scores(study: Study, choice: Choice, refitted: bool) -> str:
     metric = study.plan.metric
-    shown = [name for name in METRICS if _values(study, choice.label, name)]
     rows = []
-    for name in shown:
-        values = _values(study, choice.label, name)
-        found = stats.t_interval(values)
-        bounds = "–" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
-        label = METRICS[name].label + (" (the study's metric)" if name == metric else "")
-        rows.append((label, f"{mean(values):.3f}", bounds))
-    text = "## Scores\n\n" + (
-        f"Of {_md(choice.label)} {study.on_test}, over its seeds, with 95% intervals for new seeds"
-        + (
-            "; they are an estimate for this model, which has seen the validation samples, too"
-            if refitted
-            else ""
-        )
-        + ":\n\n"
+    for name in PRIMARY:
+        if values := _values(study, choice.label, name):
+            label = METRICS[name].label + (" (the study's metric)" if name == metric else "")
+            rows.append((label, *_mean(values, 0, 1)))
+    calibrated = [x for r in study.of(choice.label) if (x := _log_loss(r)) is not None]
+    if calibrated:
+        rows.append(("log-loss of the probabilities, nats", *_mean(calibrated, 0, math.inf)))
+    number = len(_values(study, choice.label, metric))
+    text = (
+        f"## Scores\n\nOf {_md(choice.label)} {study.on_test}: means over "
+        f"{_count(number, 'seed')}, each with one net, and 95% intervals for new seeds"
+        + "; an estimate for this model, which has seen the validation samples, too"
+        * refitted
+        + ". The class is that of the highest logit; log-loss is at the training data's class "
+        "shares.\n\n"
     )
     text += _table(("metric", "mean", "interval"), rows)
+    if len(choice.records) > 1 and not study.resampled:
+        text += f"\n\n{_together(choice.records)}"
     compared = [(label, _values(study, label, metric)) for label in study.labels]
     others = [
         (k, [x for x in v.values() if x is not None]) for k, v in study.reference_scores().items()
@@ -130,56 +140,118 @@ def _scores(study: Study, choice: Choice, refitted: bool) -> str:
     )
 
 
+def _together(records: Sequence[Record]) -> str:
+    """Return the scores of the average of nets that share a test split."""
+    targets = records[0].predictions["test_targets"]
+    logits = [r.predictions["test_logits"].astype(np.float64) for r in records]
+    mean_score = np.mean([softmax(z, axis=1) for z in logits], axis=0)
+    p = np.mean(
+        [np.exp(cast(Posterior, r.posterior())(z)) for r, z in zip(records, logits, strict=True)],
+        axis=0,
+    )
+    loss = log_loss_at(np.log(p), targets, records[0].run["train_counts"])
+    found = balanced_accuracy(targets, mean_score.argmax(1))
+    return (
+        f"The average of the {len(records)} nets, which is what this folder holds, has a balanced "
+        f"accuracy of {found:.3f} and a log-loss of {loss:.3f} there."
+    )
+
+
+def _mean(values: Sequence[float], least: float, most: float) -> tuple[str, str]:
+    found = stats.t_interval(values)
+    if found.low is None or found.high is None:
+        return f"{mean(values):.3f}", "–"
+    return f"{mean(values):.3f}", f"{max(found.low, least):.3f} to {min(found.high, most):.3f}"
+
+
+def _log_loss(record: Record) -> float | None:
+    posterior = record.posterior()
+    if posterior is None:
+        return None
+    log_p = posterior(record.predictions["test_logits"])
+    return log_loss_at(log_p, record.predictions["test_targets"], record.run["train_counts"])
+
+
 def _values(study: Study, label: str, metric: str) -> list[float]:
     every = study.scores(metric) | study.reference_scores(metric)
     return [x for x in every[label].values() if x is not None]
 
 
 def _probabilities(content: Content) -> str:
-    posterior = Posterior.from_json(content["members"][0]["posterior"])
+    every = [Posterior.from_json(member["posterior"]) for member in content["members"]]
+    first, hot = every[0], ", ".join(f"{p.temperature:.2f}" for p in every)
     how = {
         "none": "They are not calibrated.",
-        "temperature": f"They are calibrated by a temperature, {posterior.temperature:.2f}",
-        "vector": f"They are calibrated by a temperature, {posterior.temperature:.2f}, and a bias "
-        "for each class",
-        "isotonic": "They are calibrated by isotonic regression of each class",
-    }[posterior.method]
-    on = f", fitted on {posterior.samples:,} validation samples." if posterior.samples else ""
-    exact = (
-        f"The loss has no exact formula for them ({posterior.link.approximate}), so that they rest "
-        "on this fit."
-        if posterior.link.approximate
-        else "What loss and sampler do to them is undone exactly."
+        "temperature": f"They are calibrated by a temperature, {hot}",
+        "vector": f"They are calibrated by a temperature, {hot}, and a bias for each class",
+        "isotonic": f"They are calibrated by a temperature, {hot}, and isotonic regression",
+    }[first.method]
+    on = f", fitted on {first.samples:,} validation samples." if first.samples else ""
+    undone = (
+        f" Class weights and sampler are undone by {', '.join(f'{p.undone:.0%}' for p in every)}, "
+        "as the validation samples say."
+        if min(p.undone for p in every) < 1
+        else ""
     )
+    exact = (
+        f"The loss has no exact formula for them ({first.link.approximate}), so that they rest "
+        "on this fit."
+        if first.link.approximate
+        else "A formula undoes what the loss does to them."
+    )
+    tried = content["estimate"]
     return (
         "## Probabilities\n\nThey are for data whose classes occur as often as in the training "
-        f"data. {exact} {how}{on} `prior=` (`--prior`) moves them to other class shares."
+        f"data. {exact}{undone} {how}{on} `prior=` (`--prior`) moves them to other class shares. "
+        f"Shares estimated from the test samples change the log-loss there from "
+        f"{tried['before']:.3f} to {tried['after']:.3f}."
     )
 
 
 def _decision(content: Content, decided: Sequence[str]) -> str:
-    rule = Rule.from_json(content["rule"])
-    lines = [_RULES[rule.kind], *map(_md, decided)]
-    return "## Decision\n\n" + "\n\n".join(lines)
-
-
-def _data(study: Study, choice: Choice) -> str:
-    counts = choice.records[0].run
-    rows = [
-        (name, f"{n:,}", f"{m:,}")
-        for name, n, m in zip(
-            study.data["class_names"],
-            counts["train_counts"],
-            counts["test"]["support"],
-            strict=True,
+    rule, names = Rule.from_json(content["rule"]), content["class_names"]
+    lines = [_RULES[rule.kind]]
+    if rule.thresholds:
+        rows = [
+            (name, f"{t:.3g}")
+            for name, t in zip(names, rule.thresholds, strict=True)
+            if t is not None
+        ]
+        lines.append(_table(("class", "threshold"), rows))
+    if rule.costs:
+        rows = [
+            (name, *(f"{c:g}" for c in row)) for name, row in zip(names, rule.costs, strict=True)
+        ]
+        lines.append("Costs, true classes in rows:\n\n" + _table(("", *names), rows))
+    if rule.abstain:
+        lines.append(
+            f"No class is given where the largest probability is below {rule.abstain:.3g}."
         )
+    if rule.sets:
+        rows = [(name, f"{t:.3g}") for name, t in zip(names, rule.sets, strict=True)]
+        lines.append(
+            "A class is in the set from this probability on:\n\n" + _table(("class", ""), rows)
+        )
+    return "\n\n".join(["## Decision", *lines, *map(_md, decided)])
+
+
+def _data(study: Study, choice: Choice, refitted: bool) -> str:
+    run = choice.records[0].run
+    names, trained = study.data["class_names"], list(run["train_counts"])
+    held = (run.get("validation") or {}).get("support") or [0] * len(names)
+    if refitted:
+        trained, held = [a + b for a, b in zip(trained, held, strict=True)], [0] * len(names)
+    rows = [
+        (name, *(f"{n:,}" for n in counts))
+        for name, *counts in zip(names, trained, held, run["test"]["support"], strict=True)
     ]
+    head = ("class", "training samples", "validation", "test")
     text = f"## Data\n\n{_md(study.data['source'])}; fingerprint `{study.data['fingerprint']}`.\n\n"
     notes = "".join(f"\n- {_md(n)}" for n in (*study.data["notes"], *study.data["left_out"]))
-    return text + _table(("class", "training samples", "test samples"), rows) + "\n" + notes
+    return text + _table(head, rows) + "\n" + notes
 
 
-def _limits(study: Study, choice: Choice, refitted: bool) -> str:
+def _limits(study: Study, choice: Choice, content: Content) -> str:
     k, metric = len(study.labels), METRICS[study.plan.metric].label
     lines = []
     if k > 1 and choice.optimism is not None:
@@ -190,25 +262,22 @@ def _limits(study: Study, choice: Choice, refitted: bool) -> str:
         )
     elif k > 1:
         lines.append(
-            "Its test score is optimistic by the choice among the variants; one seed "
-            "does not say by how much."
+            "Its test score is optimistic by the choice among the variants; one seed does not say "
+            "by how much."
         )
-    few = [
-        name
-        for name, n in zip(
-            study.data["class_names"], choice.records[0].run["test"]["support"], strict=True
-        )
-        if n < 20
-    ]
+    support = choice.records[0].run["test"]["support"]
+    few = [name for name, n in zip(study.data["class_names"], support, strict=True) if n < _FEW]
     if few:
         lines.append(
-            f"{len(few)} of its classes have fewer than 20 test samples, among them "
-            f"{', '.join(map(_md, few[:3]))}: how well they are found is hardly known."
+            f"How well classes are found that have fewer than {_FEW} test samples is hardly known: "
+            f"{listed(map(_md, few))}."
         )
-    lines.append("It knows nothing but these classes: every sample gets one of them.")
+    rule = Rule.from_json(content["rule"])
+    what = "gets one of them, or none" if rule.abstain else "gets one of them"
+    lines.append(f"It knows nothing but these classes: every sample {what}.")
     lines.append(
-        "Data of another kind, such as photographs of another camera, are not covered by "
-        "these scores."
+        "Data of another kind, such as photographs of another camera, are not covered by these "
+        "scores."
     )
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -231,6 +300,10 @@ def _table(head: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
     if len(rows) > _ROWS:
         lines.append([f"{len(rows) - _ROWS} more", *[""] * (len(head) - 1)])
     return "\n".join("| " + " | ".join(_md(cell) for cell in row) + " |" for row in lines)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def _md(value: object) -> str:

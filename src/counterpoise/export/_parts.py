@@ -64,7 +64,7 @@ class Part:
                 f"the net must answer as in the study, but its logits differ by {off:.1e}; use the "
                 "versions that the study was run with (counterpoise show lists them)"
             )
-        self.lines.append(f"Logits: within {off:.0e} of the study's on {len(inputs)} test samples")
+        self.lines.append(f"Logits: {_near(off)} the study's on {len(inputs)} test samples")
 
 
 def part_of(
@@ -181,12 +181,16 @@ def _net(
             part.lines.append(f"No {name}: {why}")
             continue
         part.add(kind, name, content)
-        part.lines.append(f"{name}: within {off:.0e} of the net on {len(inputs)} samples")
+        part.lines.append(f"{name}: {_near(off)} the net's logits on {len(inputs)} samples")
     if own:
         part.lines.append(
             f"The net {model} is your own: predict runs {name} by onnxruntime, without its code"
         )
     return part
+
+
+def _near(off: float) -> str:
+    return f"within {off:.0e} of" if off else "equal to"
 
 
 def _checked_samples(

@@ -23,9 +23,11 @@ from counterpoise.probabilities import Method, Posterior
 from counterpoise.registry import unknown
 from counterpoise.stats import Interval
 from counterpoise.study import Record, Study
+from counterpoise.text import listed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+_ISOTONIC = 100  # validation samples of each class
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ def rule_of(
             "a rule must be of one kind: the most probable class, --costs, or thresholds "
             "(--threshold, --recall); leave the others out"
         )
+    if both := wanted.thresholds.keys() & wanted.recall.keys():
+        raise ValueError(
+            f"{min(both)} must have a threshold or a recall, but got both; leave one out"
+        )
     for name in (*wanted.thresholds, *wanted.recall):
         if name not in names:
             raise ValueError(unknown("a class", name, names))
@@ -87,10 +93,19 @@ def rule_of(
     held = [_split(r, p, "validation") for r, p in zip(records, posteriors, strict=True)]
     p, targets = (np.concatenate(x) for x in zip(*[(h[0], h[1]) for h in held], strict=True))
     rule = _rule_on(p, targets, names, wanted)
+    lines = []
+    if method == "isotonic" and (
+        fewest := int(np.bincount(targets, minlength=len(names)).min())
+    ) < (_ISOTONIC):
+        lines.append(
+            f"Isotonic regression needs hundreds of validation samples of each class, but one has "
+            f"{fewest}: --calibration temperature needs fewer."
+        )
     if wanted == Wanted():
-        return rule, []
+        return rule, lines
     every = study.of(records[0].label)
-    return rule, list(_measured(study, every, [_posterior(r, method) for r in every], wanted))
+    measured = _measured(study, every, [_posterior(r, method) for r in every], wanted)
+    return rule, [*lines, *measured]
 
 
 def _posterior(record: Record, method: Method) -> Posterior:
@@ -120,7 +135,8 @@ def _rule_on(p: Floats, targets: Ints, names: Sequence[str], wanted: Wanted) -> 
         try:
             thresholds[k] = threshold_for_recall(p, targets, k, recall)
         except ValueError as error:
-            raise ValueError(f"--recall {name}={recall:g}: {error}") from error
+            said = str(error).replace(f"class {k} ", f"class {name} ")
+            raise ValueError(f"--recall {name}={recall:g}: {said}") from error
     kind = "probable" if wanted.probable else "costs" if wanted.costs else "study"
     given = any(t is not None for t in thresholds)
     return Rule(
@@ -149,7 +165,12 @@ def _measured(
         rows=[cast(Ints, r.test_rows) for r in records] if study.resampled else None,
         shares=records[0].run["train_counts"],
     )
-    over = f"{len(records)} seeds, {found.samples:,} test samples, at the training data's shares"
+    number = found.samples if study.resampled else len(tested[0][1])
+    over = (
+        f"mean of {len(records)} seeds, {number:,} test samples, at the training data's shares"
+        if len(records) > 1
+        else f"{number:,} samples, at the training data's shares"
+    )
     yield (
         f"On test ({over}): accuracy {_points(found.accuracy)}, balanced accuracy "
         f"{_points(found.balanced_accuracy)}."
@@ -160,19 +181,23 @@ def _measured(
         yield f"Mean cost {c.estimate:.3g} ({_bound(c.low)} to {_bound(c.high)})."
     if wanted.abstain:
         error = "" if found.error is None else f"; error of the others {_points(found.error)}"
-        yield f"No class for {_points(found.abstained)} of the samples{error}."
+        yield (
+            f"No class for {_points(found.abstained)} of the samples, which count as wrong above"
+            f"{error}."
+        )
     if wanted.sets and found.set_size is not None:
         least = min((c.estimate, k) for k, c in enumerate(found.coverage) if c is not None)
         yield (
             f"Sets of {found.set_size.estimate:.2f} classes on average; of the classes, "
             f"{names[least[1]]} is in the set of its samples the least often, "
-            f"{_points(found.coverage[least[1]])}."
+            f"{_points(found.coverage[least[1]])}. A set may be empty, or leave out the class that "
+            "is given."
         )
         few = [n for n, t in zip(names, rules[0].sets, strict=True) if not t]
         if few:
             yield (
-                f"{len(few)} classes have too few validation samples ({samples_needed(wanted.sets)}"
-                f" are needed) and are in every set, such as {few[0]}."
+                f"In every set, as they have fewer than {samples_needed(wanted.sets)} validation "
+                f"samples: {listed(few)}."
             )
 
 
@@ -182,6 +207,15 @@ def _by_class(found: RuleScores, names: Sequence[str], wanted: Wanted) -> Iterat
         pair = zip(("recall", "precision"), (found.recall[k], found.precision[k]), strict=True)
         said = [f"{what} {_points(x)}" for what, x in pair if x is not None]
         yield f"{name}: {', '.join(said) or 'no test samples'}."
+    named = {*wanted.thresholds, *wanted.recall}
+    others = [
+        (x.estimate, k)
+        for k, x in enumerate(found.recall)
+        if x is not None and names[k] not in named
+    ]
+    if named and others:
+        k = min(others)[1]
+        yield f"Of the other classes, {names[k]} has the lowest recall, {_points(found.recall[k])}."
 
 
 def _points(x: Interval | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from counterpoise import files
 from counterpoise.decisions import Rule
 from counterpoise.export._card import card
 from counterpoise.export._choose import Choice, choose
+from counterpoise.export._estimate import try_estimate
 from counterpoise.export._parts import Part, part_of
 from counterpoise.export._rules import Wanted, rule_of
 from counterpoise.inference import FORMAT, MODEL
 from counterpoise.probabilities import Method, Posterior
-from counterpoise.sealed import Content, digest_of, seal
+from counterpoise.sealed import Content, digest_of, seal, unseal
 from counterpoise.study import Study
 
 Say = Callable[[str], None]
@@ -92,6 +94,7 @@ def export(
     lines = [f"{choice.label}: {choice.why}", f"Weights: {choice.seeds}"]
     lines += [*decided, *(line for part in parts for line in part.lines)]
     content = _content(found, choice, parts, posteriors, rule)
+    content["estimate"] = try_estimate(choice.records, posteriors, content["class_names"])
     contents = {name: data for part in parts for name, data in part.files.items()}
     contents["README.md"] = card(found, choice, content, parts, refit, decided).encode()
     known = {n: {"bytes": len(c), "sha256": digest_of(c)} for n, c in contents.items()}
@@ -103,15 +106,25 @@ def check_place(folder: Path) -> None:
     """Refuse a folder that holds anything but an export.
 
     Raises:
-        ValueError: it does.
+        ValueError: it does, or it cannot be a folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out must be a folder, but {folder} is a file; choose another")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).exists():
+    ancestors = [p for p in (folder, *folder.parents) if p.exists()]
+    if ancestors and not ancestors[0].is_dir():
+        raise ValueError(f"--out must be a folder, but {ancestors[0]} is a file; choose another")
+    there = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+    if there and _known(folder) is None:
         raise ValueError(
             f"--out must be a new folder, or one that holds an export, but {folder} holds other "
             "things; choose another"
         )
+
+
+def _known(folder: Path) -> set[str] | None:
+    """Return the files of the export that is there; None where there is none."""
+    try:
+        return set(unseal(folder / MODEL, FORMAT)["files"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _content(
@@ -144,12 +157,21 @@ def _content(
 
 
 def _place(folder: Path, contents: Mapping[str, bytes], sealed: str) -> None:
-    """Write the files, `model.json` last; a folder that was killed half-way is no export."""
+    """Write the files beside those of an earlier export, and put them in their place at the end.
+
+    Files that no export wrote stay.
+    """
     files.make_folder(folder)
-    files.remove(folder / MODEL)
-    for path in list(folder.iterdir()):
-        if path.is_file() and path.name not in contents:
+    before, new = _known(folder) or set(), folder / f".new-{os.getpid()}"
+    files.make_folder(new)
+    try:
+        for name, content in {**contents, MODEL: sealed.encode()}.items():
+            files.write(new / name, content)
+        for name in (*contents, MODEL):  # the last one makes it an export
+            files.move(new / name, folder / name)
+    finally:
+        for path in new.iterdir():
             files.remove(path)
-    for name, content in contents.items():
-        files.write(folder / name, content)
-    files.write(folder / MODEL, sealed)
+        files.remove_folder(new)
+    for name in before - contents.keys():
+        files.remove(folder / name)

@@ -39,13 +39,25 @@ def read_folder(folder: Path) -> Content:
     except Damaged as error:
         raise Damaged(f"{error}; {again}") from error
     known = content.get("files")
-    if not isinstance(known, dict) or not all(re.fullmatch(r"[\w.-]+", name) for name in known):
+    if not isinstance(known, dict) or not all(map(_is_file, known.items())):
         raise Damaged(f"{folder / MODEL} does not name its files; {again}")
     for name, about in known.items():
         try:
             same = files.digest(folder / name, about["bytes"]) == about["sha256"]
-        except (FileNotFoundError, IsADirectoryError):
-            raise Damaged(f"{folder / name} is missing; {again}") from None
+        except OSError as error:
+            why = "is missing" if isinstance(error, FileNotFoundError) else error.strerror
+            raise Damaged(f"{folder / name} {why}; {again}") from None
         if not same:
             raise Damaged(f"{folder / name} is not the file that was exported; {again}")
     return content
+
+
+def _is_file(entry: tuple[str, object]) -> bool:
+    """Return whether a file's entry has a plain name, a size and a digest."""
+    name, about = entry
+    return (
+        re.fullmatch(r"\w[\w.-]*", name) is not None
+        and isinstance(about, dict)
+        and type(about.get("bytes")) is int
+        and isinstance(about.get("sha256"), str)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,15 @@ import numpy as np
 
 from counterpoise import files
 from counterpoise.probabilities import Posterior
+from counterpoise.registry import MODELS, NORMS, PLAIN_NORMS
 from counterpoise.sealed import Content, Damaged
 
 if TYPE_CHECKING:
     import torch
+
+
+class Lacking(ValueError):
+    """A package that a model needs is not installed."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,18 @@ def open_member(folder: Path, content: Content, member: Content) -> Member:
         member: the entry of the net.
 
     Raises:
-        ValueError: a package is missing that it needs.
-        Damaged: its files do not fit together.
+        ValueError: a package is missing that it needs, or parts do not fit together.
     """
-    try:
-        answer = _KINDS[content["net"]["kind"]](folder, content, member)
-        return Member(_preparer(content, member), answer, Posterior.from_json(member["posterior"]))
-    except (LookupError, TypeError, RuntimeError) as error:
-        raise Damaged(f"{folder} holds parts that do not fit together: {error}") from error
+    answer = _KINDS[content["net"]["kind"]](folder, content, member)
+    return Member(_preparer(content, member), answer, Posterior.from_json(member["posterior"]))
+
+
+def _file(folder: Path, content: Content, member: Content, kind: str) -> bytes:
+    """Return a file of a net, one of those that were checked."""
+    name = member[kind]
+    if name not in content["files"]:
+        raise Damaged(f"{folder} names {name!r} as {kind}, which is none of its files")
+    return files.read(folder / name)
 
 
 def _preparer(content: Content, member: Content) -> Callable[[torch.Tensor, Any], torch.Tensor]:
@@ -57,6 +67,8 @@ def _preparer(content: Content, member: Content) -> Callable[[torch.Tensor, Any]
     if content["columns"]:
         encode = TableEncoder.from_json(member["features"])
         return lambda cells, columns: encode(cells, columns)
+    if content["net"]["kind"] == "onnx":  # which standardizes itself
+        return lambda inputs, columns: inputs
     scale = Standardizer.from_json(member["features"])
     return lambda inputs, columns: cast("torch.Tensor", scale(inputs))
 
@@ -70,12 +82,20 @@ def _net(folder: Path, content: Content, member: Content) -> Callable[[torch.Ten
     from counterpoise.train import predict_logits
 
     words = content["net"]
+    known = {"auto", *MODELS}, {*PLAIN_NORMS, *NORMS}
+    if (
+        words["model"] not in known[0] or words["norm"] not in known[1]
+    ):  # no module:name is imported
+        raise Damaged(f"{folder} must name a net of counterpoise, but names {words['model']!r}")
+    scale = float(words["scale"])
+    if not math.isfinite(scale):
+        raise Damaged(f"{folder} must scale logits by a finite number, but has {scale}")
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         net = build(words["model"], words["norm"], tuple(words["shape"]), words["classes"])
         net = with_cosine_head(net) if words["cosine"] else net
-    net.load_state_dict(safetensors.torch.load(files.read(folder / member["weights"])))
+    net.load_state_dict(safetensors.torch.load(_file(folder, content, member, "weights")))
     net = net.to("cuda" if torch.cuda.is_available() else "cpu")
-    return lambda inputs: predict_logits(net, inputs).float().numpy() * words["scale"]
+    return lambda inputs: predict_logits(net, inputs).float().numpy() * scale
 
 
 def _onnx(folder: Path, content: Content, member: Content) -> Callable[[torch.Tensor], np.ndarray]:
@@ -83,12 +103,16 @@ def _onnx(folder: Path, content: Content, member: Content) -> Callable[[torch.Te
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(
+        raise Lacking(
             f"the net of {folder} was the user's own ({content['net']['model']}) and runs by "
             f"onnxruntime, but: {error}; pip install 'counterpoise[export]'"
         ) from error
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(  # nothing is read from other files
+        "session.model_external_initializers_file_folder_path", str(folder / "none")
+    )
     session = onnxruntime.InferenceSession(
-        files.read(folder / member["onnx"]), providers=["CPUExecutionProvider"]
+        _file(folder, content, member, "onnx"), options, providers=["CPUExecutionProvider"]
     )
     return lambda inputs: np.asarray(session.run(["logits"], {"input": inputs.numpy()})[0])
 
@@ -100,16 +124,16 @@ def _classical(
     try:
         from skops import io
     except ImportError as error:
-        raise ValueError(
+        raise Lacking(
             f"the model of {folder} is one of scikit-learn, kept by skops, but: {error}; pip "
             "install 'counterpoise[export]'"
         ) from error
     from counterpoise import classical
 
-    kept = files.read(folder / member["model"])
+    kept = _file(folder, content, member, "model")
     unknown = io.get_untrusted_types(data=kept)
     if other := sorted(set(unknown) - classical.KEPT):
-        raise Damaged(f"{folder / member['model']} holds types that no classifier has: {other[:3]}")
+        raise Damaged(f"{folder} holds types that no classifier has: {other[:3]}")
     model = io.loads(kept, trusted=unknown)
     classes = content["net"]["classes"]
     return lambda inputs: classical.log_probabilities(model, inputs, classes)

@@ -15,10 +15,10 @@ from scipy.special import log_softmax, logsumexp
 from counterpoise.arguments import Counts
 from counterpoise.decisions import ABSTAINED, Rule
 from counterpoise.inference._folder import read_folder
-from counterpoise.inference._members import Member, open_member
+from counterpoise.inference._members import Lacking, Member, open_member
 from counterpoise.probabilities import PriorEstimate, estimate_prior, move_prior
 from counterpoise.sealed import Content, Damaged
-from counterpoise.text import html_table, listed
+from counterpoise.text import html_table, listed, one_line
 
 if TYPE_CHECKING:
     from counterpoise.data import Column
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Prior = Counts | Literal["uniform", "estimate"] | None
 Progress = Callable[[int, int], None]
+_LONGEST = 300  # characters of a message
+_WORSE = 0.1  # of the log-loss, from which on shares are not estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Answers:
         labels: the class of each sample by name, where the data say it, else None.
         unread: why a sample could not be read, by its name.
         notes: sentences on what was found in the data, left out and interpreted.
+        strays: those of them on cells of a table that are taken as missing (`data.Unseen`).
     """
 
     names: tuple[str, ...]
@@ -48,6 +51,7 @@ class Answers:
     labels: tuple[str | None, ...] | None = field(repr=False)
     unread: Mapping[str, str]
     notes: Sequence[str]
+    strays: Sequence[str] = ()
 
     @property
     def read(self) -> npt.NDArray[np.bool_]:
@@ -101,8 +105,15 @@ class Model:
         Args:
             data: as for `predict_proba`.
             prior: as for `predict_proba`; it changes what rules of costs and probabilities give.
+
+        Raises:
+            ValueError: as for `predict_proba`.
+
+        Warns:
+            UserWarning: images that could not be read: None; a table's cells taken as missing.
         """
         answers = self.answers(data)
+        _warn(answers)
         names = np.array([*self.classes, None], object)
         return names[self.decide(answers, self._prior(prior, answers))]
 
@@ -112,24 +123,19 @@ class Model:
         Args:
             data: a folder of images, an image file, a table's file, or .npz or .npy; a DataFrame,
                 an array, a tensor, or a list of images: what `data.read_unseen` takes.
-            prior: how often each class occurs there, (C), as shares or counts; "uniform" for all
-                alike; "estimate" to estimate that from the data (`probabilities.estimate_prior`);
-                None for as often as in the training data.
+            prior: how often each class occurs there, (C) or by name, as shares or counts;
+                "uniform" for all alike; "estimate" to estimate that from the data
+                (`estimate_prior`); None for as often as in the training data.
 
         Raises:
-            ValueError: data that are of another kind than those that it was trained on.
+            ValueError: data that are of another kind than those that it was trained on, or that
+                cannot be read (`data.read_unseen`).
 
         Warns:
-            UserWarning: images that could not be read: NaN.
+            UserWarning: images that could not be read: NaN; a table's cells taken as missing.
         """
         answers = self.answers(data)
-        if answers.unread:
-            broken = listed(f"{name} ({why})" for name, why in answers.unread.items())
-            warnings.warn(
-                f"{len(answers.unread)} of {len(answers.names)} samples cannot be read, and have "
-                f"no probabilities: {broken}",
-                stacklevel=2,
-            )
+        _warn(answers)
         return np.exp(self.moved(answers, self._prior(prior, answers)))
 
     def answers(
@@ -163,11 +169,29 @@ class Model:
             for whole, parts in zip((log_p, scores), zip(*found, strict=True), strict=True):
                 whole[batch.index.numpy()] = logsumexp(parts, axis=0) - np.log(len(parts))
         return Answers(
-            unseen.names, log_p, scores, unseen.labels, dict(unseen.unread), tuple(unseen.notes)
+            unseen.names,
+            log_p,
+            scores,
+            unseen.labels,
+            dict(unseen.unread),
+            tuple(unseen.notes),
+            tuple(unseen.strays),
         )
 
     def estimate_prior(self, answers: Answers) -> PriorEstimate:
-        """Estimate how often each class occurs in new data: `probabilities.estimate_prior`."""
+        """Estimate how often each class occurs in new data: `probabilities.estimate_prior`.
+
+        Raises:
+            ValueError: on the study's own test samples, whose shares are known, such an estimate
+                makes the probabilities worse; or none of the samples could be read.
+        """
+        tried = self.about.get("estimate")
+        if tried and tried["after"] > (1 + _WORSE) * tried["before"]:
+            raise ValueError(
+                "this model must not estimate how often classes occur: on the study's test samples "
+                f"it raises the log-loss from {tried['before']:.3f} to {tried['after']:.3f}, "
+                f"{tried['said']}; give counts"
+            )
         return estimate_prior(answers.log_p[answers.read], self.train_counts)
 
     def moved(self, answers: Answers, prior: Counts | None) -> Floats:
@@ -198,7 +222,22 @@ class Model:
             raise ValueError(
                 f"prior must be uniform, estimate, or one number per class, but got {prior!r}"
             )
+        if isinstance(prior, Mapping) and set(prior) == set(self.classes):
+            return [float(prior[name]) for name in self.classes]  # type: ignore[index]
         return prior
+
+
+def _warn(answers: Answers) -> None:
+    """Warn whoever called a method of `Model` of samples and cells that were not read."""
+    if answers.unread:
+        broken = listed(f"{name} ({why})" for name, why in answers.unread.items())
+        warnings.warn(
+            f"{len(answers.unread):,} of {len(answers.names):,} samples cannot be read, and have "
+            f"no prediction: {broken}",
+            stacklevel=3,
+        )
+    for said in answers.strays:
+        warnings.warn(said, stacklevel=3)
 
 
 def load(folder: str | Path) -> Model:
@@ -221,14 +260,28 @@ def load(folder: str | Path) -> Model:
     folder = Path(folder)
     content = read_folder(folder)
     try:
-        classes = tuple(map(str, content["class_names"]))
-        counts = tuple(map(int, content["train_counts"]))
-        rule = Rule.from_json(content["rule"])
-        members = tuple(open_member(folder, content, one) for one in content["members"])
-        fits = len(counts) == len(classes) and members and content["net"]["classes"] == len(classes)
-        content["reading"], content["columns"]
-    except (LookupError, TypeError) as error:
-        raise Damaged(f"{folder} holds a model.json that is none: {error}") from error
-    if not fits:
-        raise Damaged(f"{folder} holds a model.json whose parts do not fit together")
-    return Model(classes, counts, rule, content, folder, members)
+        return _model(folder, content)
+    except (Damaged, Lacking):
+        raise
+    except Exception as error:  # of whatever was put there, and the libraries that read it
+        raise Damaged(
+            f"{folder} holds parts that do not fit together: {one_line(error)[:_LONGEST]}; "
+            "counterpoise export writes the model again"
+        ) from error
+
+
+def _model(folder: Path, content: Content) -> Model:
+    classes = tuple(map(str, content["class_names"]))
+    counts = tuple(map(int, content["train_counts"]))
+    members = tuple(open_member(folder, content, one) for one in content["members"])
+    for what, sizes in (
+        ("classes", {len(classes), len(counts), content["net"]["classes"]}),
+        ("counts", {len(m.posterior.train_counts) for m in members}),
+    ):
+        if sizes != {len(classes)}:
+            raise Damaged(f"{folder} holds {what} of several sizes: {sorted(sizes)}")
+    rule = Rule.from_json(content["rule"])
+    made = Model(classes, counts, rule, content, folder, members)
+    if not isinstance(content["reading"], Mapping) or not isinstance(made.columns, tuple | None):
+        raise Damaged(f"{folder} does not say how data are read")
+    return made

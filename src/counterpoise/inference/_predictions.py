@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from counterpoise import files
 from counterpoise.arguments import Counts
-from counterpoise.decisions import ABSTAINED
+from counterpoise.decisions import ABSTAINED, read_csv
 from counterpoise.inference._model import Answers, Model
 from counterpoise.metrics import score
 
@@ -115,15 +115,11 @@ def read_shares(path: Path, class_names: tuple[str, ...]) -> npt.NDArray[np.floa
     Raises:
         ValueError: another class, one that is missing or twice, or what is no count.
     """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} must be a CSV of classes and counts, but: {error}") from error
-    rows = [tuple(x.strip() for x in row) for row in table.itertuples(index=False)]
-    if rows and rows[0][0] not in class_names:
+    rows = list(read_csv(path).itertuples(index=False, name=None))
+    if rows and len(rows[0]) == 2 and _number(rows[0][1]) is None:  # a header
         rows = rows[1:]
+    names = {name.strip(): name for name in class_names}
+    rows = [(names.get(row[0], row[0]), *row[1:]) for row in rows]
     found: dict[str, float] = {}
     for row in rows:
         number = _number(row[1]) if len(row) == 2 else None
@@ -142,7 +138,7 @@ def read_shares(path: Path, class_names: tuple[str, ...]) -> npt.NDArray[np.floa
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         return None
     return value if 0 <= value < np.inf else None

@@ -66,6 +66,9 @@ class Link:
     approximate: str = ""
 
     def __post_init__(self) -> None:
+        numbers = [x for name in _VECTORS for x in getattr(self, name)]
+        if not np.isfinite([*numbers, self.poly]).all():
+            raise ValueError("the parameters of a link must be finite numbers")
         if self.margin and (any(self.gamma) or self.poly):
             raise ValueError("margin must come without gamma and poly: there is no link for both")
         if self.weight and not min(self.weight) > 0:

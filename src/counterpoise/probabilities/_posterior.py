@@ -18,6 +18,7 @@ from counterpoise.probabilities._prior import log_shares, move_prior
 Floats = npt.NDArray[np.float64]
 Method = Literal["auto", "temperature", "vector", "isotonic", "none"]
 METHODS: tuple[str, ...] = get_args(Method)
+_MOST = 4_000_000  # logits that are fitted to
 _LEAST = 1e-6  # of a probability after isotonic regression, which may be 0
 _HOTTEST = 5.0  # of |log temperature|
 _WIDTHS = (0.25, 1.0)  # of the priors of log temperature and κ
@@ -69,6 +70,14 @@ class Posterior:
     method: str = "none"
     samples: int = 0
 
+    def __post_init__(self) -> None:
+        numbers = (self.temperature, self.undone, *self.bias, *self.seen_counts, *self.train_counts)
+        if not (np.isfinite(numbers).all() and self.temperature > 0):
+            raise ValueError(
+                "temperature must be above 0, and it, κ, biases and counts finite, but got "
+                f"{self.temperature:g}, {self.undone:g} and {self.bias[:3]}"
+            )
+
     @classmethod
     def fit(
         cls,
@@ -83,12 +92,14 @@ class Posterior:
         r"""Fit temperature, κ and biases on validation data, by maximum a posteriori likelihood.
 
         .. math::
-            \min_{T, \kappa, b} \; -\sum_i \log p(t_i \mid x_i) + 8 \, (\log T)^2
+            \min_{T, \kappa, b} \; -\sum_i v_{t_i} \log p(t_i \mid x_i) + 8 \, (\log T)^2
             + \tfrac12 (1 - \kappa)^2 + \tfrac12 \sum_y b_y^2, \qquad 0 \le \kappa \le 1
 
-        The last terms are normal priors, of the standard deviation ¼ for log T and 1 for the
-        others, which keep T and κ near 1 and b near 0 where there are few samples, and a net
-        without an error on them from being called certain.
+        with v the class's share in the training data over that in the validation data, scaled so
+        that the weights sum to Kish's effective number of samples: the validation split may have
+        other class shares. The last terms are normal priors, of the standard deviation ¼ for log T
+        and 1 for the others, which keep T and κ near 1 and b near 0 where there are few samples,
+        and a net without an error on them from being called certain.
 
         Sources: temperature and vector scaling, Guo et al. 2017, arXiv 1706.04599; biases beside a
         temperature, Alexandari et al. 2020, arXiv 1901.06852; isotonic regression of one class
@@ -96,7 +107,8 @@ class Posterior:
         of the lowest log-loss in benchmarks/probabilities.py.
 
         Args:
-            logits: of validation data that were not trained on, (N, C); N may be 0.
+            logits: of validation data that were not trained on, (N, C); N may be 0. Of more than
+                four million logits every k-th sample is taken.
             targets: their classes, int (N).
             link: of the loss.
             seen_counts: samples of each class as the loss saw them, (C): the sampler's.
@@ -121,9 +133,11 @@ class Posterior:
         plain = cls(link, seen, train)
         if method == "none" or not len(z):
             return plain
+        step = -(-z.size // _MOST)
+        z, t = z[::step], t[::step]
         fitted = _scaled(plain, z, t, biases=method == "vector")
         if method == "isotonic":
-            fitted = replace(fitted, curves=_curves(np.exp(fitted(z)), t))
+            fitted = replace(fitted, curves=_curves(np.exp(fitted(z)), t, _weights(plain, t)))
         return replace(fitted, method=method, samples=len(z))
 
     def __call__(self, logits: npt.ArrayLike, prior: Counts | None = None) -> Floats:
@@ -191,7 +205,7 @@ class Posterior:
 def _scaled(plain: Posterior, z: Floats, t: npt.NDArray[np.int64], biases: bool) -> Posterior:
     """Return a posterior with the temperature, κ and biases that fit best."""
     effect, row, classes = plain._effect(), np.arange(len(t)), z.shape[1]
-    width = np.r_[_WIDTHS, np.ones(classes * biases)]
+    width, v = np.r_[_WIDTHS, np.ones(classes * biases)], _weights(plain, t)
 
     def at(x: Floats) -> Posterior:
         bias = tuple(x[2:].tolist()) if biases else ()
@@ -203,30 +217,41 @@ def _scaled(plain: Posterior, z: Floats, t: npt.NDArray[np.int64], biases: bool)
         p = np.exp(log_p)
         if (affine := made.affine()) is not None:
             a = affine[0] * z
-            slope[0] = a[row, t].sum() - (p * a).sum()
+            slope[0] = v @ (a[row, t] - (p * a).sum(1))
         else:
             step = _STEP * np.eye(1, len(x))[0]
-            up, down = (-at(x + e)._log_p(z)[row, t].sum() for e in (step, -step))
+            up, down = (-(v * at(x + e)._log_p(z)[row, t]).sum() for e in (step, -step))
             slope[0] = (up - down) / (2 * _STEP)
-        off = p.sum(0) - np.bincount(t, minlength=classes)
+        off = v @ p - np.bincount(t, v, minlength=classes)
         slope[1] = off @ effect
         slope[2:] = off if biases else 0
         prior = 0.5 * ((x / width) ** 2).sum()
-        return float(prior - log_p[row, t].sum()), slope + x / width**2
+        return float(prior - v @ log_p[row, t]), slope + x / width**2
 
     bounds = [(-_HOTTEST, _HOTTEST), (-1, 0), *[(None, None)] * (classes * biases)]
     found = minimize(cost, np.zeros(len(bounds)), jac=True, bounds=bounds)
     return at(found.x)
 
 
+def _weights(plain: Posterior, t: npt.NDArray[np.int64]) -> Floats:
+    """Return the weight of each sample, at which classes have their shares in the training data."""
+    counts = np.bincount(t, minlength=len(plain.train_counts))
+    shares = np.where(counts > 0, np.exp(log_shares(plain.train_counts, len(counts))), 0)
+    v = (shares / np.maximum(counts, 1))[t]
+    return v * v.sum() / (v**2).sum()
+
+
 def _curves(
-    p: Floats, t: npt.NDArray[np.int64]
+    p: Floats, t: npt.NDArray[np.int64], v: Floats
 ) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
     """Return isotonic regressions of each class against the rest, as the points of lines."""
     from sklearn.isotonic import IsotonicRegression  # takes a second that most uses do not need
 
     found = []
     for k, column in enumerate(p.T):
-        fitted = IsotonicRegression(out_of_bounds="clip").fit(column, t == k)
+        if not (t == k).any():  # nothing is known of it
+            found.append(((0.0, 1.0), (0.0, 1.0)))
+            continue
+        fitted = IsotonicRegression(out_of_bounds="clip").fit(column, t == k, v)
         found.append((tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist())))
     return tuple(found)

@@ -86,12 +86,15 @@ def estimate_prior(
     r"""Estimate the class shares of unlabelled data from their predicted probabilities.
 
     .. math::
-        \pi^{(k+1)}_y = \frac{1}{N} \sum_i p^{(k)}(y \mid x_i), \qquad
+        \pi^{(k+1)}_y = \frac{\pi_y + \sum_i p^{(k)}(y \mid x_i)}{1 + N}, \qquad
         p^{(k)}(y \mid x) \propto p(y \mid x) \, \frac{\pi^{(k)}_y}{\pi_y}
 
-    This is the EM algorithm for the maximum likelihood. It assumes that each class looks as in
+    This is the EM algorithm for the maximum likelihood, with one more sample at the old shares, so
+    that no class is ruled out. It assumes that each class looks as in
     training (label shift) and that the probabilities are calibrated (Alexandari et al. 2020, arXiv
     1901.06852); where the classes look otherwise, as with another camera, the estimate is wrong.
+    Where probabilities hardly tell classes apart it is far off, and says nothing of it: an exported
+    model tries it on the study's test samples first.
 
     Source: Saerens, Latinne, Decaestecker 2002, "Adjusting the outputs of a classifier to new a
     priori probabilities", eq. 2.9.
@@ -118,6 +121,6 @@ def estimate_prior(
     shares, iterations, change = np.exp(old), 0, np.inf
     while change > tolerance and iterations < most:
         joint = likelihood * shares
-        found = (joint / joint.sum(1, keepdims=True)).mean(0)
+        found = (np.exp(old) + (joint / joint.sum(1, keepdims=True)).sum(0)) / (1 + len(log_p))
         change, shares, iterations = np.abs(found - shares).max(), found, iterations + 1
     return PriorEstimate(tuple(shares.tolist()), iterations, len(log_p))

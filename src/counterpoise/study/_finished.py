@@ -73,6 +73,15 @@ class Record:
         """
         if "link" not in self.run:
             return None
+        if method not in self._posteriors:
+            self._posteriors[method] = self._fit_posterior(method)
+        return self._posteriors[method]
+
+    @cached_property
+    def _posteriors(self) -> dict[str, Posterior]:
+        return {}
+
+    def _fit_posterior(self, method: Method) -> Posterior:
         kept, classes = self.predictions, len(self.run["train_counts"])
         return Posterior.fit(
             kept.get("validation_logits", np.zeros((0, classes))),
