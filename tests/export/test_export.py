@@ -103,6 +103,9 @@ def test_a_refit_trains_on_all_samples_but_those_of_the_test_split(study, tmp_pa
     (folder,) = (study.folder / "refits").iterdir()
     kept = json.loads((folder / "run.json").read_text())
     assert sum(kept["train_counts"]) == sum(study.data["train_counts"])
+    assert list(load(done.folder).train_counts) == kept["train_counts"]
+    forest = export(study, tmp_path / "f", variant=study.labels[3], refit=True)
+    assert list(load(forest.folder).train_counts) == kept["train_counts"]
     assert "test" not in kept
     weights = (done.folder / "weights-0.safetensors").read_bytes()
     assert weights == (folder / "weights.safetensors").read_bytes()

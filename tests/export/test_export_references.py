@@ -84,7 +84,7 @@ def test_each_reference_answers_as_in_the_study_and_without_it(digits, toy, mixe
 def test_a_reference_may_be_an_ensemble_a_refit_and_have_a_rule(toy, tmp_path):
     label = "logistic regression"
     done = export(toy, tmp_path / "m", variant=label, ensemble=True, wanted=Wanted(probable=True))
-    assert any(line.startswith("On test (2 seeds") for line in done.lines)
+    assert any(line.startswith("On test (mean of 2 seeds") for line in done.lines)
     assert len(load(done.folder).members) == 2
     done = export(toy, tmp_path / "r", variant=label, refit=True)
     assert not any("Fitted again" in line for line in done.lines)

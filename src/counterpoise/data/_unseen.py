@@ -135,7 +135,8 @@ def read_unseen(
         )
     found, read = _opened(source, reading, columns, class_names, target)
     found.notes = list(found.notes)
-    labels = _settled(found.labels, class_names, found.names, found.notes)
+    numbered = reading["kind"] != "table"  # whose labels are words
+    labels = _settled(found.labels, class_names, found.names, found.notes, numbered)
     kept = found.names, found.columns, labels, found.notes, found.strays
     return Unseen(*kept, read, batch_size, on_progress)
 
@@ -187,6 +188,7 @@ def _settled(
     class_names: Sequence[str],
     names: Sequence[str],
     notes: list[str],
+    numbered: bool,
 ) -> tuple[str | None, ...] | None:
     """Return labels as the names of classes, and say which are none; None where all are."""
     if words is None:
@@ -199,7 +201,8 @@ def _settled(
         found[word] = name if name in known else whole if whole in known else None
     numbers = {word: without_point_zero(name) for word, name in plain.items()}
     if (
-        class_names
+        numbered
+        and class_names
         and not any(found.values())
         and all(n.isascii() and n.isdigit() and int(n) < len(class_names) for n in numbers.values())
     ):

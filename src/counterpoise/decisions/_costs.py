@@ -90,7 +90,7 @@ def read_csv(path: str | Path) -> "pd.DataFrame":
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
             first = file.readline()
-        separator = ";" if ";" in first and "," not in first else ","
+        separator = ";" if ";" in first and first.count(";") >= first.count(",") else ","
         cells = pd.read_csv(
             Path(path),
             sep=separator,

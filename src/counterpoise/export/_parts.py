@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from counterpoise import files
 from counterpoise.classical import KEPT
 from counterpoise.export._programs import Deployed, as_onnx, as_program
-from counterpoise.probabilities import Posterior
+from counterpoise.probabilities import Link, Posterior
 from counterpoise.sealed import Content
 from counterpoise.study import Again, Record, Study, fit_classical
 from counterpoise.study import refit as refit_run
@@ -34,12 +34,14 @@ class Part:
     Attributes:
         net: what `model.json` says of the kind of net.
         entry: what it says of this one.
+        posterior: of its logits.
         files: by their names.
         lines: sentences on how they were made and checked.
     """
 
     net: Content
     entry: Content
+    posterior: Posterior
     files: dict[str, bytes] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
@@ -91,11 +93,12 @@ def part_of(
         ValueError: it cannot be exported.
     """
     if record.classical:
-        return _classical(study, record, number, refit, say)
+        return _classical(study, record, number, posterior, refit, say)
     weights, features = files.read(record.folder / "weights.safetensors"), _features(record)
     if refit:
         again = _refitted(study, record, say)
         weights, features = again.weights, again.features
+        posterior = _at_counts(posterior, again.run)
     return _net(study, record, number, Again(weights, features), posterior, refit, programs, say)
 
 
@@ -111,6 +114,16 @@ def _refitted(study: Study, record: Record, say: Callable[[str], None]) -> Again
             )
 
     return refit_run(study, record, on_event)
+
+
+def _at_counts(posterior: Posterior, run: Content) -> Posterior:
+    """Return the posterior of what was trained again, on more samples, with the old calibration."""
+    return replace(
+        posterior,
+        link=Link.from_json(run["link"]),
+        seen_counts=tuple(map(float, run["seen_counts"])),
+        train_counts=tuple(map(float, run["train_counts"])),
+    )
 
 
 def _features(record: Record) -> Content:
@@ -152,7 +165,7 @@ def _net(
     own = ":" in model or ":" in norm
     words = {"kind": "onnx" if own else "net", "model": model, "norm": norm, "shape": list(shape)}
     words |= {"classes": classes, "cosine": cosine, "scale": scale}
-    part = Part(words, {"features": trained.features})
+    part = Part(words, {"features": trained.features}, posterior)
     if not own:
         part.add("weights", f"weights-{number}.safetensors", trained.weights)
     if not (programs or own):
@@ -216,7 +229,12 @@ def _checked_samples(
 
 
 def _classical(
-    study: Study, record: Record, number: int, whole: bool, say: Callable[[str], None]
+    study: Study,
+    record: Record,
+    number: int,
+    posterior: Posterior,
+    whole: bool,
+    say: Callable[[str], None],
 ) -> Part:
     """Fit a classical model once more, and keep it by skops, without pickle."""
     try:
@@ -234,7 +252,8 @@ def _classical(
             f"safe, but holds {', '.join(other[:3])}; export another variant"
         )
     net = {"kind": "classical", "model": record.label, "classes": len(study.data["class_names"])}
-    part = Part(net, {"features": again.features})
+    posterior = _at_counts(posterior, again.run) if whole else posterior
+    part = Part(net, {"features": again.features}, posterior)
     part.add("model", f"model-{number}.skops", content)
     if again.checked:
         part.lines.append(

@@ -93,7 +93,7 @@ def export(
     ]
     lines = [f"{choice.label}: {choice.why}", f"Weights: {choice.seeds}"]
     lines += [*decided, *(line for part in parts for line in part.lines)]
-    content = _content(found, choice, parts, posteriors, rule)
+    content = _content(found, choice, parts, rule)
     content["estimate"] = try_estimate(choice.records, posteriors, content["class_names"])
     contents = {name: data for part in parts for name, data in part.files.items()}
     contents["README.md"] = card(found, choice, content, parts, refit, decided).encode()
@@ -131,13 +131,12 @@ def _content(
     study: Study,
     choice: Choice,
     parts: Sequence[Part],
-    posteriors: Sequence[Posterior],
     rule: Rule,
 ) -> Content:
     """Return what `model.json` holds, but for the files."""
     members = [
-        {"seed": r.seed, "posterior": posterior.to_json(), **part.entry}
-        for r, part, posterior in zip(choice.records, parts, posteriors, strict=True)
+        {"seed": r.seed, "posterior": part.posterior.to_json(), **part.entry}
+        for r, part in zip(choice.records, parts, strict=True)
     ]
     return {
         "counterpoise": counterpoise.__version__,
@@ -145,14 +144,14 @@ def _content(
         "study": study.data["name"],
         "fingerprint": study.data["fingerprint"],
         "class_names": list(study.data["class_names"]),
-        "train_counts": list(choice.records[0].run["train_counts"]),
+        "train_counts": [int(n) for n in parts[0].posterior.train_counts],
         "metric": study.plan.metric,
         "reading": dict(study.data.get("reading", {})),
         "columns": [asdict(c) for c in study.columns or ()],
         "net": parts[0].net,
         "members": members,
         "rule": rule.to_json(),
-        "affine": posteriors[0].affine() is not None,
+        "affine": parts[0].posterior.affine() is not None,
     }
 
 

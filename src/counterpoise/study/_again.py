@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,15 @@ class Again:
         features: how samples are scaled or encoded, as `features.json` has it; {} for not at all.
         model: the fitted classical model; None of a net.
         checked: samples on which the model answers as its run recorded; 0 for none.
+        run: train_counts, seen_counts and link, as a `run.json` has them, of what was trained on
+            other samples than its run; {} for the same.
     """
 
     weights: bytes
     features: record.Content
     model: Any = None
     checked: int = 0
+    run: record.Content = field(default_factory=dict)
 
 
 def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> Again:
@@ -68,7 +71,8 @@ def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> 
             raise ValueError(f"the refit must train to its end, but: {event.reason}")
     kept = job.folder / "features.json"
     features = json.loads(files.read(kept)) if kept.exists() else {}
-    return Again(files.read(job.folder / "weights.safetensors"), features)
+    run = record.read(job.folder)
+    return Again(files.read(job.folder / "weights.safetensors"), features, run=run or {})
 
 
 def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
@@ -100,8 +104,13 @@ def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     features = read.features.get("features.json")
-    checked = 0 if whole else _check(finished, model, read.splits)
-    return Again(b"", json.loads(features) if features else {}, model, checked)
+    made = Again(b"", json.loads(features) if features else {}, model)
+    if not whole:
+        return replace(made, checked=_check(finished, model, read.splits))
+    counts = read.splits["train"].targets.bincount(minlength=job.num_classes)
+    link = one_run.classical_link(model, finished.label, counts)
+    both = dict.fromkeys(("train_counts", "seen_counts"), counts.tolist())
+    return replace(made, run={**both, "link": link})
 
 
 def _check(finished: Record, model: Any, splits: Mapping[str, Split]) -> int:

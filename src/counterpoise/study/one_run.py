@@ -101,7 +101,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     known = spec.reference == "always_the_largest_class"  # which answers the class shares
     word = spec.reference.replace("_", " ")
-    found["link"] = {} if known else _link(model.model, word, model.seen_counts)
+    found["link"] = {} if known else classical_link(model.model, word, model.seen_counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
@@ -128,7 +128,7 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     }
     kept, scores = _score(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
-    found["link"] = _link(model, spec.variant.model, counts)
+    found["link"] = classical_link(model, spec.variant.model, counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
@@ -145,7 +145,7 @@ def fit_reference(job: Job, spec: ReferenceSpec) -> tuple["Reference", RunData]:
     return Reference(spec.reference, inputs, train.targets, job.num_classes, spec.seed), read
 
 
-def _link(model: object, word: str, counts: Tensor) -> record.Content:
+def classical_link(model: object, word: str, counts: Tensor) -> record.Content:
     """Return what `run.json` says of a classical model's probabilities."""
     from counterpoise import classical
     from counterpoise.probabilities import Link
