@@ -350,7 +350,7 @@ def test_the_error_says_what_was_tried_and_what_to_do(cache: Path, tmp_path: Pat
     dead = _dead_address()
     start = time.monotonic()
     message = _error(cache=cache, debian=tmp_path / "absent", mirrors=[dead])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # a mirror that answers nothing is not waited for
     assert f"cache folder {cache / 'fashion-mnist'} lacks all four files" in message
     assert f"Debian's folder {tmp_path / 'absent'} lacks all four files" in message
     assert f"{dead} was not reached: " in message

@@ -289,6 +289,8 @@ def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
     try:
         entry = json.loads(files.read(Path(facts["entry"]) / "entry.json"))["content"]
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        if dtype.isbuiltin != 1:  # another library's, such as bfloat16 of ml_dtypes
+            return None
         inputs = np.memmap(Path(facts["entry"]) / "samples.bin", dtype, "r", shape=shape)
     except (OSError, ValueError, LookupError, TypeError):
         return None
