@@ -340,7 +340,12 @@ def test_the_prior_at_deployment_moves_probabilities(exported, tmp_path):
             read_shares(file, model.classes)
     by_name = {name: float(name == "3") for name in model.classes}
     assert model.predict_proba(inputs, prior=by_name)[:, 3].min() == pytest.approx(1)
-    tried = {"before": 0.5, "after": 3.2, "said": "as it takes 2.1% of fraud for 0.0%"}
+    tried = {
+        "before": 0.5,
+        "after": 3.2,
+        "chance": 0.1,
+        "said": "as it takes 2.1% of fraud for 0.0%",
+    }
     unable = dataclasses.replace(model, about={**model.about, "estimate": tried})
     with pytest.raises(ValueError, match=r"from 0\.500 to 3\.200, as it takes 2\.1% of fraud"):
         unable.predict_proba(inputs, prior="estimate")

@@ -73,8 +73,11 @@ def _head(study: Study, choice: Choice, refitted: bool) -> str:
         f"# {_md(choice.label)}, trained on {_md(study.data['name'])}\n\n"
         f"A classifier of {len(study.data['class_names'])} classes, written by counterpoise "
         f"{counterpoise.__version__} from a comparison of {_count(len(study.labels), 'variant')} "
-        f"over {_count(len(study.plan.seeds), 'seed')}. Of these, {_md(choice.label)} was taken: "
-        f"{_md(choice.why)}. Weights: {_md(choice.seeds)}.{again}"
+        f"over {_count(len(study.plan.seeds), 'seed')}"
+        + " and the references beside them"
+        * bool(study.reference_labels)
+        + f". {_md(choice.label)} was taken: {_md(choice.why)}. "
+        f"Weights: {_md(choice.seeds)}.{again}"
     )
 
 
@@ -253,6 +256,7 @@ def _data(study: Study, choice: Choice, refitted: bool) -> str:
 
 def _limits(study: Study, choice: Choice, content: Content) -> str:
     k, metric = len(study.labels), METRICS[study.plan.metric].label
+    k = 1 if choice.label in study.reference_labels else k  # which nobody chose by its score
     lines = []
     if k > 1 and choice.optimism is not None:
         lines.append(

@@ -22,7 +22,9 @@ def try_estimate(
         names: of the classes.
 
     Returns:
-        before: the mean log-loss on test at its true shares; after: at the estimated ones; said:
+        before: the mean log-loss on test at its true shares; after: at the estimated ones; chance:
+        twice what shares estimated from so few samples cost on average, even where the
+        probabilities are right, (C - 1) / 2n (the expectation of Wilks' statistic, halved); said:
         the share that is the farthest off, in words.
     """
     losses, off = [], []
@@ -43,4 +45,5 @@ def try_estimate(
     before, after = np.mean(losses, axis=0).tolist()
     _, k, estimated, true = max(off)
     said = f"as it takes {true:.1%} of {names[k]} for {estimated:.1%}"
-    return {"before": before, "after": after, "said": said}
+    chance = (len(names) - 1) / len(records[0].predictions["test_targets"])
+    return {"before": before, "after": after, "chance": chance, "said": said}

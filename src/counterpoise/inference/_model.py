@@ -186,7 +186,7 @@ class Model:
                 makes the probabilities worse; or none of the samples could be read.
         """
         tried = self.about.get("estimate")
-        if tried and tried["after"] > (1 + _WORSE) * tried["before"]:
+        if tried and tried["after"] > (1 + _WORSE) * tried["before"] + tried["chance"]:
             raise ValueError(
                 "this model must not estimate how often classes occur: on the study's test samples "
                 f"it raises the log-loss from {tried['before']:.3f} to {tried['after']:.3f}, "
