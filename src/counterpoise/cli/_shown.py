@@ -60,7 +60,7 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of how many of how many are done: a bar in a terminal, else a line at times."""
+    """Yield a function that shows how many of how many are done: as a bar, or in a log as lines."""
     console, last = Output(stderr=True), time.monotonic()
     bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console)
     task = bar.add_task(what, total=None)
