@@ -19,6 +19,7 @@ from counterpoise import data, load, open_study
 from counterpoise.decisions import Rule
 from counterpoise.export import Wanted, export
 from counterpoise.inference import MODEL, read_shares, scores_of
+from counterpoise.probabilities import estimate_prior
 from counterpoise.sealed import Damaged, OtherFormat, seal, unseal
 from counterpoise.study import Training, Variant, stream
 
@@ -234,6 +235,11 @@ def test_an_export_replaces_an_export_and_nothing_else(study, tmp_path, monkeypa
     export(study, folder, variant=study.labels[1], programs=False)
     there = {p.name for p in folder.iterdir()}
     assert there == {"README.md", MODEL, "weights-0.safetensors", "predictions.csv"}
+    (tmp_path / "killed" / ".new-1").mkdir(parents=True)  # as SIGKILL leaves it
+    (tmp_path / "killed" / "weights-0.safetensors").touch()
+    killed = export(study, tmp_path / "killed", variant=study.labels[1], programs=False).folder
+    assert not (killed / ".new-1").exists()
+    assert load(killed).classes == load(folder).classes
     (tmp_path / "n").mkdir()
     (tmp_path / "n" / MODEL).write_text("{}")
     with pytest.raises(ValueError, match="holds other things"):
@@ -329,8 +335,12 @@ def test_the_prior_at_deployment_moves_probabilities(exported, tmp_path):
     model, inputs = load(exported.folder), data.digits().test.inputs
     shares = [1.0] * 9 + [0.0]
     assert model.predict_proba(inputs, prior=shares)[:, 9].max() == 0
-    estimated = model.estimate_prior(model.answers(inputs)).shares
-    assert np.abs(np.array(estimated) - 0.1).max() < 0.1
+    answers = model.answers(inputs)
+    found = estimate_prior(answers.log_p, model.train_counts).shares
+    assert model.estimate_prior(answers).shares == found
+    np.testing.assert_array_equal(
+        model.predict_proba(inputs, prior="estimate"), model.predict_proba(inputs, prior=found)
+    )
     file = tmp_path / "counts.csv"
     file.write_text("class,count\n" + "\n".join(f"{c},{k}" for k, c in enumerate(model.classes)))
     assert read_shares(file, model.classes).tolist() == list(range(10))

@@ -198,7 +198,7 @@ def test_a_machine_that_is_lost_ends_the_run_on_the_other_one_and_it_is_done_aga
         cluster.add("node2")
     assert_all_finished(happened, 1)
     starts = len([e for e in happened if isinstance(e, events.Started)])
-    assert 2 <= starts <= 4  # it may be tried before all know that the machine is gone
+    assert 2 <= starts <= 1 + Engine().retries  # it may begin before all know of the loss
     epochs = [e.row["epoch"] for e in happened if isinstance(e, events.Epoch)]
     assert epochs.count(0) == 1
     assert epochs[-1] == 12

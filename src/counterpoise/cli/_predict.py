@@ -116,32 +116,26 @@ def _model(folder: Path) -> "Model":
 
 def _shares(model: "Model", answers: "Answers", prior: str | None) -> tuple[Any, list[str]]:
     """Return the class shares that are asked for, and what there is to say of them."""
-    import numpy as np
-
     from counterpoise.inference import read_shares
 
     if prior is None:
         return None, []
-    words = []
-    if prior == "uniform":
-        shares = np.ones(len(model.classes))
-    elif prior == "estimate":
-        estimate = model.estimate_prior(answers)
-        shares = np.array(estimate.shares)
-        named = zip(model.classes, shares, strict=True)
-        largest = sorted(named, key=lambda pair: -pair[1])[:_CLASSES]
-        words.append(
-            f"Class shares estimated from {estimate.samples:,} samples: "
-            + ", ".join(f"{name} {share:.1%}" for name, share in largest)
-            + "; right only where each class looks as in the training data"
-        )
-    elif not Path(prior).is_file():
+    if prior not in ("uniform", "estimate") and not Path(prior).is_file():
         raise ValueError(
             "--prior must be uniform, estimate, or a CSV of classes and counts, but got "
             f"{prior!r}, and there is no such file"
         )
-    else:
-        shares = read_shares(Path(prior), model.classes)
+    given: Any = (
+        prior if prior in ("uniform", "estimate") else read_shares(Path(prior), model.classes)
+    )
+    shares, words = model.shares(given, answers), []
+    if prior == "estimate":
+        named = sorted(zip(model.classes, shares, strict=True), key=lambda pair: -pair[1])
+        words.append(
+            f"Class shares estimated from {answers.read.sum():,} samples: "
+            + ", ".join(f"{name} {share:.1%}" for name, share in named[:_CLASSES])
+            + "; right only where each class looks as in the training data"
+        )
     if model.rule.kind in ("study", "thresholds"):
         words.append(
             "--prior moves the probabilities; the classes are given as before, by "

@@ -17,7 +17,7 @@ from counterpoise.decisions import Rule
 from counterpoise.export._choose import Choice
 from counterpoise.export._parts import Part
 from counterpoise.metrics import balanced_accuracy, log_loss_at
-from counterpoise.probabilities import Posterior
+from counterpoise.probabilities import Method, Posterior
 from counterpoise.registry import METRICS, PRIMARY
 from counterpoise.sealed import Content
 from counterpoise.study import Record, Study
@@ -43,6 +43,7 @@ def card(
     parts: Sequence[Part],
     refitted: bool,
     decided: Sequence[str],
+    calibration: Method,
 ) -> str:
     """Return the model card, in Markdown.
 
@@ -53,11 +54,12 @@ def card(
         parts: the nets.
         refitted: whether they were trained once more.
         decided: sentences on the rule, chosen on validation and measured on test.
+        calibration: by which probabilities are made.
     """
     sections = [
         _head(study, choice, refitted),
         _use(content, parts),
-        _scores(study, choice, refitted),
+        _scores(study, choice, refitted, calibration),
         _probabilities(content),
         _decision(content, decided),
         _data(study, choice, refitted),
@@ -111,14 +113,14 @@ def _use(content: Content, parts: Sequence[Part]) -> str:
     return "\n\n".join(lines)
 
 
-def _scores(study: Study, choice: Choice, refitted: bool) -> str:
+def _scores(study: Study, choice: Choice, refitted: bool, calibration: Method) -> str:
     metric = study.plan.metric
     rows = []
     for name in PRIMARY:
         if values := _values(study, choice.label, name):
             label = METRICS[name].label + (" (the study's metric)" if name == metric else "")
             rows.append((label, *_mean(values, 0, 1)))
-    calibrated = [x for r in study.of(choice.label) if (x := _log_loss(r)) is not None]
+    calibrated = [x for r in study.of(choice.label) if (x := _log_loss(r, calibration)) is not None]
     if calibrated:
         rows.append(("log-loss of the probabilities, nats", *_mean(calibrated, 0, math.inf)))
     number = len(_values(study, choice.label, metric))
@@ -132,7 +134,7 @@ def _scores(study: Study, choice: Choice, refitted: bool) -> str:
     )
     text += _table(("metric", "mean", "interval"), rows)
     if len(choice.records) > 1 and not study.resampled:
-        text += f"\n\n{_together(choice.records)}"
+        text += f"\n\n{_together(choice.records, calibration)}"
     compared = [(label, _values(study, label, metric)) for label in study.labels]
     others = [
         (k, [x for x in v.values() if x is not None]) for k, v in study.reference_scores().items()
@@ -143,13 +145,16 @@ def _scores(study: Study, choice: Choice, refitted: bool) -> str:
     )
 
 
-def _together(records: Sequence[Record]) -> str:
+def _together(records: Sequence[Record], calibration: Method) -> str:
     """Return the scores of the average of nets that share a test split."""
     targets = records[0].predictions["test_targets"]
     logits = [r.predictions["test_logits"].astype(np.float64) for r in records]
     mean_score = np.mean([softmax(z, axis=1) for z in logits], axis=0)
     p = np.mean(
-        [np.exp(cast(Posterior, r.posterior())(z)) for r, z in zip(records, logits, strict=True)],
+        [
+            np.exp(cast(Posterior, r.posterior(calibration))(z))
+            for r, z in zip(records, logits, strict=True)
+        ],
         axis=0,
     )
     loss = log_loss_at(np.log(p), targets, records[0].run["train_counts"])
@@ -167,8 +172,8 @@ def _mean(values: Sequence[float], least: float, most: float) -> tuple[str, str]
     return f"{mean(values):.3f}", f"{max(found.low, least):.3f} to {min(found.high, most):.3f}"
 
 
-def _log_loss(record: Record) -> float | None:
-    posterior = record.posterior()
+def _log_loss(record: Record, calibration: Method) -> float | None:
+    posterior = record.posterior(calibration)
     if posterior is None:
         return None
     log_p = posterior(record.predictions["test_logits"])

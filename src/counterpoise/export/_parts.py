@@ -152,11 +152,8 @@ def _net(
     table = study.columns is not None
     if table:
         shape = (len(TableEncoder.from_json(trained.features).features),)
-    model, norm, classes = (
-        spec["training"]["model"],
-        spec["variant"]["norm"],
-        len(study.data["class_names"]),
-    )
+    model, norm = spec["training"]["model"], spec["variant"]["norm"]
+    classes = len(study.data["class_names"])
     cosine, scale = "cosine_scale" in record.run, record.run.get("cosine_scale", 1.0)
     with torch.random.fork_rng(devices=[]):
         net = build(model, norm, shape, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from counterpoise.sealed import Content, digest_of, seal, unseal
 from counterpoise.study import Study
 
 Say = Callable[[str], None]
+_LEFT = re.compile(r"\.new-\d+|(weights|model)-\d+\.\w+")  # by an export that was killed
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def export(
     content = _content(found, choice, parts, rule)
     content["estimate"] = try_estimate(choice.records, posteriors, content["class_names"])
     contents = {name: data for part in parts for name, data in part.files.items()}
-    contents["README.md"] = card(found, choice, content, parts, refit, decided).encode()
+    contents["README.md"] = card(
+        found, choice, content, parts, refit, decided, calibration
+    ).encode()
     known = {n: {"bytes": len(c), "sha256": digest_of(c)} for n, c in contents.items()}
     _place(folder, contents, seal({**content, "files": known}, FORMAT))
     return Exported(folder, choice.label, tuple(lines))
@@ -111,8 +115,8 @@ def check_place(folder: Path) -> None:
     ancestors = [p for p in (folder, *folder.parents) if p.exists()]
     if ancestors and not ancestors[0].is_dir():
         raise ValueError(f"--out must be a folder, but {ancestors[0]} is a file; choose another")
-    there = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-    if there and _known(folder) is None:
+    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    if not all(map(_LEFT.fullmatch, there)) and _known(folder) is None:
         raise ValueError(
             f"--out must be a new folder, or one that holds an export, but {folder} holds other "
             "things; choose another"
@@ -127,12 +131,7 @@ def _known(folder: Path) -> set[str] | None:
         return None
 
 
-def _content(
-    study: Study,
-    choice: Choice,
-    parts: Sequence[Part],
-    rule: Rule,
-) -> Content:
+def _content(study: Study, choice: Choice, parts: Sequence[Part], rule: Rule) -> Content:
     """Return what `model.json` holds, but for the files."""
     members = [
         {"seed": r.seed, "posterior": part.posterior.to_json(), **part.entry}
@@ -162,6 +161,8 @@ def _place(folder: Path, contents: Mapping[str, bytes], sealed: str) -> None:
     """
     files.make_folder(folder)
     before, new = _known(folder) or set(), folder / f".new-{os.getpid()}"
+    for left in folder.glob(".new-*"):
+        _remove(left)
     files.make_folder(new)
     try:
         for name, content in {**contents, MODEL: sealed.encode()}.items():
@@ -169,8 +170,12 @@ def _place(folder: Path, contents: Mapping[str, bytes], sealed: str) -> None:
         for name in (*contents, MODEL):  # the last one makes it an export
             files.move(new / name, folder / name)
     finally:
-        for path in new.iterdir():
-            files.remove(path)
-        files.remove_folder(new)
+        _remove(new)
     for name in before - contents.keys():
         files.remove(folder / name)
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        files.remove(path)
+    files.remove_folder(folder)

@@ -115,7 +115,7 @@ class Model:
         answers = self.answers(data)
         _warn(answers)
         names = np.array([*self.classes, None], object)
-        return names[self.decide(answers, self._prior(prior, answers))]
+        return names[self.decide(answers, self.shares(prior, answers))]
 
     def predict_proba(self, data: Any, *, prior: Prior = None) -> Floats:
         """Return the probabilities of the classes of each sample, float64 (N, C).
@@ -136,7 +136,7 @@ class Model:
         """
         answers = self.answers(data)
         _warn(answers)
-        return np.exp(self.moved(answers, self._prior(prior, answers)))
+        return np.exp(self.moved(answers, self.shares(prior, answers)))
 
     def answers(
         self, data: Any, *, target: str = "", on_progress: Progress | None = None
@@ -213,7 +213,12 @@ class Model:
         found[read] = self.rule.decide(p[read], answers.scores[read])
         return found
 
-    def _prior(self, prior: Prior, answers: Answers) -> Counts | None:
+    def shares(self, prior: Prior, answers: Answers) -> Counts | None:
+        """Return the class shares that a `prior` means, (C); None for the training data's.
+
+        Raises:
+            ValueError: another word, or `estimate_prior` refuses.
+        """
         if isinstance(prior, str):
             if prior == "uniform":
                 return np.ones(len(self.classes))
