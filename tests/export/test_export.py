@@ -19,6 +19,7 @@ from counterpoise import data, load, open_study
 from counterpoise.decisions import Rule
 from counterpoise.export import Wanted, export
 from counterpoise.inference import MODEL, read_shares, scores_of
+from counterpoise.metrics import log_loss_at
 from counterpoise.probabilities import estimate_prior
 from counterpoise.sealed import Damaged, OtherFormat, seal, unseal
 from counterpoise.study import Training, Variant, stream
@@ -169,6 +170,20 @@ def test_nothing_is_unpickled(exported, study, tmp_path, monkeypatch):
     monkeypatch.setattr(pickle, "Unpickler", pytest.fail)
     for folder in (exported.folder, forest.folder):
         assert load(folder).predict(data.digits().test.inputs[:2]).shape == (2,)
+
+
+@pytest.mark.parametrize("calibration", ["auto", "none", "isotonic"])
+def test_the_card_has_the_log_loss_of_the_probabilities_that_are_exported(
+    study, calibration, tmp_path
+):
+    label = study.labels[1]
+    done = export(study, tmp_path / "m", variant=label, calibration=calibration, programs=False)
+    losses = []
+    for r in study.of(label):
+        log_p, t = r.posterior(calibration)(r.predictions["test_logits"]), r.predictions
+        losses.append(log_loss_at(log_p, t["test_targets"], r.run["train_counts"]))
+    card = (done.folder / "README.md").read_text()
+    assert f"| log-loss of the probabilities, nats | {np.mean(losses):.3f} |" in card
 
 
 def test_a_rule_is_chosen_on_validation_kept_and_applied(study, tmp_path):

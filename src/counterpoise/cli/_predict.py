@@ -128,9 +128,12 @@ def _shares(model: "Model", answers: "Answers", prior: str | None) -> tuple[Any,
     given: Any = (
         prior if prior in ("uniform", "estimate") else read_shares(Path(prior), model.classes)
     )
-    shares, words = model.shares(given, answers), []
+    shares: Any = model.shares(given, answers)
+    words = []
     if prior == "estimate":
-        named = sorted(zip(model.classes, shares, strict=True), key=lambda pair: -pair[1])
+        named = sorted(
+            zip(model.classes, map(float, shares), strict=True), key=lambda pair: -pair[1]
+        )
         words.append(
             f"Class shares estimated from {answers.read.sum():,} samples: "
             + ", ".join(f"{name} {share:.1%}" for name, share in named[:_CLASSES])

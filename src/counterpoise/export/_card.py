@@ -150,13 +150,8 @@ def _together(records: Sequence[Record], calibration: Method) -> str:
     targets = records[0].predictions["test_targets"]
     logits = [r.predictions["test_logits"].astype(np.float64) for r in records]
     mean_score = np.mean([softmax(z, axis=1) for z in logits], axis=0)
-    p = np.mean(
-        [
-            np.exp(cast(Posterior, r.posterior(calibration))(z))
-            for r, z in zip(records, logits, strict=True)
-        ],
-        axis=0,
-    )
+    posteriors = [cast(Posterior, r.posterior(calibration)) for r in records]
+    p = np.mean([np.exp(q(z)) for q, z in zip(posteriors, logits, strict=True)], axis=0)
     loss = log_loss_at(np.log(p), targets, records[0].run["train_counts"])
     found = balanced_accuracy(targets, mean_score.argmax(1))
     return (
