@@ -224,6 +224,7 @@ def test_a_forged_model_imports_nothing_and_reads_no_other_file(exported, tmp_pa
         "temperature must be": lambda c: c["members"][0]["posterior"].update(temperature=0),
         "do not fit together": lambda c: c.update(rule=[]),
         "say how data are read": lambda c: c.update(reading=[]),
+        "do not fit together: 'before'": lambda c: c.update(estimate={}),
         "of several sizes": lambda c: c.update(train_counts=[1]),
     }
     for said, change in changes.items():

@@ -55,9 +55,11 @@ def predict(
     said = Output(stderr=True)
     with waiting("loading the model"):
         found = _model(model)
+    given = _given(found, prior)
     with counting("predicting") as tell:
         answers = found.answers(data, target=target, on_progress=tell)
-    shares, words = _shares(found, answers, prior)
+    shares = found.shares(given, answers)
+    words = _said(found, answers, prior, shares)
     table = table_of(found, answers, shares)
     if out is not None:
         with writing(out):
@@ -114,21 +116,26 @@ def _model(folder: Path) -> "Model":
         return load(done.folder)
 
 
-def _shares(model: "Model", answers: "Answers", prior: str | None) -> tuple[Any, list[str]]:
-    """Return the class shares that are asked for, and what there is to say of them."""
+def _given(model: "Model", prior: str | None) -> Any:
+    """Return the prior that is asked for, refused before anything is predicted if it cannot be."""
     from counterpoise.inference import read_shares
 
-    if prior is None:
-        return None, []
-    if prior not in ("uniform", "estimate") and not Path(prior).is_file():
+    if prior == "estimate":
+        model.check_estimate()
+    if prior in (None, "uniform", "estimate"):
+        return prior
+    if not Path(prior).is_file():
         raise ValueError(
             "--prior must be uniform, estimate, or a CSV of classes and counts, but got "
             f"{prior!r}, and there is no such file"
         )
-    given: Any = (
-        prior if prior in ("uniform", "estimate") else read_shares(Path(prior), model.classes)
-    )
-    shares: Any = model.shares(given, answers)
+    return read_shares(Path(prior), model.classes)
+
+
+def _said(model: "Model", answers: "Answers", prior: str | None, shares: Any) -> list[str]:
+    """Return what there is to say of the class shares."""
+    if prior is None:
+        return []
     words = []
     if prior == "estimate":
         named = sorted(
@@ -145,7 +152,7 @@ def _shares(model: "Model", answers: "Answers", prior: str | None) -> tuple[Any,
             + ("the highest logit" if model.rule.kind == "study" else "thresholds")
             + " (counterpoise export --probable or --costs gives them by probability)"
         )
-    return shares, words
+    return words
 
 
 def _show(console: Any, table: Any, scores: dict[str, float], words: list[str]) -> None:

@@ -182,17 +182,25 @@ class Model:
         """Estimate how often each class occurs in new data: `probabilities.estimate_prior`.
 
         Raises:
-            ValueError: on the study's own test samples, whose shares are known, such an estimate
-                makes the probabilities worse; or none of the samples could be read.
+            ValueError: `check_estimate` refuses; or none of the samples could be read.
         """
-        tried = self.about.get("estimate")
-        if tried and tried["after"] > (1 + _WORSE) * tried["before"] + tried["chance"]:
+        self.check_estimate()
+        return estimate_prior(answers.log_p[answers.read], self.train_counts)
+
+    def check_estimate(self) -> None:
+        """Refuse to estimate class shares where that failed.
+
+        Raises:
+            ValueError: on the study's own test samples, whose shares are known, such an estimate
+                makes the probabilities worse.
+        """
+        tried = self.about["estimate"]
+        if tried["after"] > (1 + _WORSE) * tried["before"] + tried["chance"]:
             raise ValueError(
                 "this model must not estimate how often classes occur: on the study's test samples "
                 f"it raises the log-loss from {tried['before']:.3f} to {tried['after']:.3f}, "
                 f"{tried['said']}; give counts"
             )
-        return estimate_prior(answers.log_p[answers.read], self.train_counts)
 
     def moved(self, answers: Answers, prior: Counts | None) -> Floats:
         """Return log-probabilities at other class shares, (N, C); None for the training data's."""
@@ -285,7 +293,9 @@ def _model(folder: Path, content: Content) -> Model:
     ):
         if sizes != {len(classes)}:
             raise Damaged(f"{folder} holds {what} of several sizes: {sorted(sizes)}")
-    rule = Rule.from_json(content["rule"])
+    rule, tried = Rule.from_json(content["rule"]), content["estimate"]
+    if not np.isfinite([tried[name] for name in ("before", "after", "chance")]).all():
+        raise Damaged(f"{folder} does not say how well class shares are estimated")
     made = Model(classes, counts, rule, content, folder, members)
     if not isinstance(content["reading"], Mapping) or not isinstance(made.columns, tuple | None):
         raise Damaged(f"{folder} does not say how data are read")
