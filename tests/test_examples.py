@@ -43,6 +43,7 @@ def outputs_of(name, monkeypatch):
     return [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "examples" / "losses").glob("*.py")), ids=lambda p: p.stem
 )

@@ -61,6 +61,7 @@ def test_no_group_is_on_both_sides_and_every_class_is_learned(split, share, seed
 
 
 @given(grouped(largest=3).filter(lambda s: len(s.groups.unique()) > 40), st.integers(0, 99))
+@pytest.mark.slow
 def test_with_many_small_groups_every_class_is_held_out_in_about_its_share(split, seed):
     _, held = halves(split, 0.2, seed)
     wanted = 0.2 * count_classes(split.targets)

@@ -335,6 +335,7 @@ def test_a_machine_with_another_version_is_refused(cluster, home):
     assert not (home / "there").exists()
 
 
+@pytest.mark.slow
 def test_what_raises_fails_with_its_place_and_the_others_finish(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text(
         "from counterpoise import losses\n"
