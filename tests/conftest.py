@@ -5,8 +5,10 @@ import json
 import os
 import random
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,12 @@ from hypothesis import settings
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 _CACHE = tempfile.TemporaryDirectory(prefix="counterpoise-tests-")
 os.environ["COUNTERPOISE_CACHE"] = _CACHE.name  # of decoded images, and of child processes
+_SITE = str(Path(__file__).parent / "site")  # its sitecustomize.py lets torchvision be imported
+if _SITE not in sys.path:  # as it is where this process began with that PYTHONPATH
+    sys.path.insert(0, _SITE)
+    sys.modules.pop("sitecustomize", None)  # the system's
+    importlib.import_module("sitecustomize")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_SITE, os.environ.get("PYTHONPATH"))))
 
 settings.register_profile("counterpoise", deadline=None, derandomize=True)
 settings.load_profile("counterpoise")

@@ -146,6 +146,8 @@ def test_the_words_mean_what_they_say():
         "resnet8": 7,
         "resnet20": 19,
         "mlp": 0,
+        "linear": 0,
+        "cosine": 0,
     }
 
 

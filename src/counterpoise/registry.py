@@ -234,6 +234,8 @@ MODELS: dict[str, Member] = {
     "resnet8": Member(f"{_MODELS}._resnet:resnet8", "CIFAR's small ResNet", paper="1512.03385"),
     "resnet20": Member(f"{_MODELS}._resnet:resnet20", "CIFAR's ResNet-20", paper="1512.03385"),
     "mlp": Member(f"{_MODELS}._mlp:for_shape", "for vectors, as those of a table"),
+    "linear": Member(f"{_MODELS}._heads:linear", "for vectors that a net has made of samples"),
+    "cosine": Member(f"{_MODELS}._heads:cosine", "the same, by directions alone", "", "1801.09414"),
 }
 
 _FIT, _RATES = "counterpoise.classical", (0.03, 0.1, 0.3, 1)

@@ -111,7 +111,7 @@ def gradient_sizes(study: Study) -> list[Finding]:
     variant is compared with the first one of the same norm.
     """
     t = study.plan.training
-    if study.plan.grid or t.optimizer != "sgd" or t.clip_norm:
+    if study.plan.grid or study.plan.optimizer != "sgd" or t.clip_norm:
         return []
     sizes: dict[str, tuple[str, float]] = {}  # of each norm: the first variant, and its gradient
     found = []

@@ -22,6 +22,8 @@ class NormedLinear(nn.Linear):
         in_features: size of each input.
         out_features: number of classes.
         eps: the norm up to which a vector counts as zero.
+        scale: the factor of the cosines; 1 for losses that scale by themselves, such as LDAM, else
+            about 30, as cosines alone cannot tell classes apart by much (arXiv 1801.09414, eq. 6).
         device: device of the weight.
         dtype: dtype of the weight.
 
@@ -48,6 +50,7 @@ class NormedLinear(nn.Linear):
         in_features: int,
         out_features: int,
         eps: float = 1e-12,
+        scale: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -56,7 +59,7 @@ class NormedLinear(nn.Linear):
                 "NormedLinear needs at least one input and one class, and eps >= 0, but got "
                 f"{in_features}, {out_features} and {eps}"
             )
-        self.eps = eps
+        self.eps, self.scale = eps, scale
         super().__init__(in_features, out_features, bias=False, device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
@@ -68,11 +71,15 @@ class NormedLinear(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the cosines."""
         x, w = _direction(input, self.eps), _direction(self.weight, self.eps)
-        return nn.functional.linear(x, w)
+        return nn.functional.linear(x, w) * self.scale
 
     def extra_repr(self) -> str:
         """Return the arguments that the repr shows."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, eps={self.eps:g}"
+        scale = f", scale={self.scale:g}" if self.scale != 1 else ""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, eps={self.eps:g}"
+            f"{scale}"
+        )
 
 
 def _direction(x: torch.Tensor, eps: float) -> torch.Tensor:

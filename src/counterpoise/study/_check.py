@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 from counterpoise import registry
 from counterpoise.registry import unknown
 from counterpoise.study._check_engine import check_engine
-from counterpoise.study.settings import BALANCED, TUNING_SEED, Variant, seconds_of
+from counterpoise.study.settings import BALANCED, HEADS, TUNING_SEED, Variant, seconds_of
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -185,7 +185,10 @@ def _check_training(plan: "Plan") -> None:
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     _word("training.model", t.model.removesuffix(BALANCED), MODELS)
     _word("training.augment", t.augment, AUGMENTS)
-    _word("training.optimizer", t.optimizer, registry.OPTIMIZERS, imports=False)
+    _word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
+    _word("training.head", t.head, HEADS, imports=False)
+    _word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
+    _word("training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False)
     _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:
         _word("training.watch", split, ("train", "validation", "test"), imports=False)
@@ -201,6 +204,10 @@ def _check_training(plan: "Plan") -> None:
         ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),
         ("training.clip_norm", t.clip_norm, 0, 1e30),
+        ("training.head_lr", t.head_lr, 1e-6, 1e6),
+        ("training.layer_decay", t.layer_decay, 1e-6, 1),
+        ("training.accumulate", t.accumulate, 1, 100_000),
+        ("training.patience", t.patience, 0, 100_000),
         ("training.deferred", t.deferred, 0, 1),
         ("training.validation", t.validation, 0, 0.9),
         ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),

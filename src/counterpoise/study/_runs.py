@@ -83,7 +83,7 @@ def _spec(
         sources = {word: digest_of(word) for word in (variant.model,) if ":" in word}
         share = plan.training.validation
         return ClassicalSpec(variant, seed, stage, lr, share, sources, data, plan.test)
-    training = replace(plan.training, lr=lr, epochs=epochs)
+    training = replace(plan.training, lr=lr, epochs=epochs, optimizer=plan.optimizer)
     words = (variant.norm, variant.plain_loss, variant.sampler, training.model, training.augment)
     sources = {word: digest_of(word) for word in words if ":" in word}
     return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test)

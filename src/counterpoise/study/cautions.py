@@ -158,7 +158,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
                     inputs,
                     targets,
                     lr=lr,
-                    optimizer="adamw" if t.optimizer == "adamw" else sgd,
+                    optimizer="adamw" if plan.optimizer == "adamw" else sgd,
                     steps=_STEPS,
                     remedies=False,
                 )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", bound="DataclassInstance")
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
+FINE_GRIDS = {"sgd": (0.001, 0.003, 0.01, 0.03), "adamw": (3e-5, 1e-4, 3e-4, 1e-3)}  # pretrained
 # A key like a.a.a.a: tomllib's time and memory grow with the square of its names.
 _DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
 _MOST_BYTES = 1_000_000  # of a plan on disk
@@ -166,7 +167,15 @@ class Plan:
         """The learning rates that are tried, none if it is fixed."""
         if self.training.lr != "auto":
             return ()
-        return self.tuning.grid or GRIDS[self.training.optimizer]
+        pretrained = self.training.pretrained
+        return self.tuning.grid or (FINE_GRIDS if pretrained else GRIDS)[self.optimizer]
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer; "auto" is AdamW for pretrained nets that are fine-tuned, and else SGD."""
+        t = self.training
+        fine = t.pretrained and not t.on_features
+        return t.optimizer if t.optimizer != "auto" else "adamw" if fine else "sgd"
 
 
 def reference_label(word: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 SEEDS = 5  # of a study, if nothing is said
+BACKBONES, HEADS = ("timm:", "torchvision:"), ("linear", "cosine", "mlp")  # of pretrained nets
 _DRW, BALANCED = "+drw", "+balanced"  # behind a loss, behind a classical model
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -202,15 +203,42 @@ class Training:
         0, "to which a folder of images is scaled, such as 224 or [180, 240]; 0: by the files"
     )
     resize: str = setting("crop", "how it comes to that shape: crop, squash or pad")
+    interpolation: str = setting(
+        "auto", "bilinear or bicubic, between pixels; auto: that of a pretrained net, or bilinear"
+    )
+    weights: str = setting(
+        "auto", "of timm: and torchvision: nets: pretrained, none, or a file; auto: pretrained"
+    )
+    head: str = setting("linear", "of such nets: linear, cosine or mlp")
+    freeze: str = setting(
+        "none",
+        "parameters that are not trained: none, backbone (all but the head), norms, or a pattern "
+        "of their names such as 'body.blocks.[0-3].*'",
+    )
     epochs: int = setting(0, "passes over the training split; 0: by the data")
     batch_size: int = setting(0, "samples a step; 0: by the data")
-    optimizer: str = setting("sgd", ", ".join(registry.OPTIMIZERS))
+    optimizer: str = setting(
+        "auto", f"{', '.join(registry.OPTIMIZERS)}; auto: adamw to fine-tune a pretrained net"
+    )
     lr: float | str = setting("auto", "a number, or auto: from the grid of [tuning], per variant")
     momentum: float = setting(0.9, "of sgd")
     weight_decay: float = setting(5e-4, "not on norms and biases")
     schedule: str = setting("cosine", ", ".join(registry.SCHEDULES))
     warmup: float = setting(0.05, "share of the training over which the rate rises")
     clip_norm: float = setting(0.0, "largest norm of a step's gradient; 0: any")
+    head_lr: float = setting(1.0, "the head's learning rate, as a factor of the others'")
+    layer_decay: float = setting(
+        1.0, "the factor of the learning rate from each layer to the one before it"
+    )
+    precision: str = setting(
+        "auto",
+        "float32, bfloat16 (autocast), or auto: bfloat16 for pretrained nets on a GPU that has it",
+    )
+    accumulate: int = setting(1, "parts in which a batch is computed, to save memory")
+    patience: int = setting(
+        0, "epochs without a better validation score after which training ends; 0: all of them"
+    )
+    compile: bool = setting(False, "torch.compile the net")
     deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = setting(
         "auto",
@@ -233,6 +261,26 @@ class Training:
 
     def __post_init__(self) -> None:
         settle(self)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the model is one of timm or torchvision."""
+        return self.model.startswith(BACKBONES)
+
+    @property
+    def on_features(self) -> bool:
+        """Whether heads are trained on the features of a frozen net, computed once."""
+        return self.pretrained and self.freeze == "backbone" and self.augment in ("auto", "none")
+
+    @property
+    def head_alone(self) -> str:
+        """The head that is trained on vectors, with all others of a study: linear, cosine, mlp.
+
+        It is "" for other nets, each of which is trained alone.
+        """
+        if self.on_features:
+            return self.head
+        return self.model if self.model in HEADS and self.model != "mlp" else ""
 
 
 @dataclass(frozen=True)

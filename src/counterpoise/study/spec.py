@@ -12,6 +12,13 @@ from counterpoise.study.record import Content
 from counterpoise.study.settings import Training, Variant, chosen_words
 
 DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
+# Those that say how samples are read, for which the data's fingerprint stands; and, left out where
+# they are as usual, those that came after runs had been named without them.
+READING = ("resize", "interpolation")
+LATER = (
+    *("weights", "head", "freeze", "head_lr", "layer_decay"),
+    *("precision", "accumulate", "patience", "compile"),
+)
 Stage = Literal["reference", "tuning", "final", "refit"]
 TestSplit = Literal["fixed", "per_seed"]
 
@@ -50,9 +57,10 @@ class RunSpec:
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it: mappings, lists, texts and numbers."""
-        # The data's fingerprint stands for how images were resized; and one device is no setting.
-        without = {"resize", *(DEVICES if self.training.devices == 1 else ())}
-        training: Content = {k: v for k, v in asdict(self.training).items() if k not in without}
+        t, fields = self.training, Training.__dataclass_fields__
+        without = {*READING, *(DEVICES if t.devices == 1 else ())}
+        without |= {key for key in LATER if getattr(t, key) == fields[key].default}
+        training: Content = {k: v for k, v in asdict(t).items() if k not in without}
         training["watch"] = list(self.training.watch)
         words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
         return {
