@@ -15,13 +15,53 @@ _NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.AL
 Word = str | Callable[..., Any]  # or the function that makes it
 
 
-def build(model: Word, norm: Word, shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """Return the net that a plan's words mean, for samples of a shape."""
+def build(
+    model: Word, norm: Word, shape: tuple[int, ...], num_classes: int, **settings: Any
+) -> nn.Module:
+    """Return the net that a plan's words mean, for samples of a shape.
+
+    Args:
+        model: a key of `models.ALL`, "auto", `timm:NAME`, `torchvision:NAME`, `module:name`.
+        norm: a key of `norms.ALL`, "none", "batch" or `module:name`; of timm's and torchvision's
+            nets "keep", or a word of `norms.swap_norm`.
+        shape: of a sample.
+        num_classes: of the data.
+        settings: of `models.open_backbone`.
+    """
+    if models.is_backbone(model):
+        return _backbone(str(model), norm, shape, num_classes, settings)
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"
     net = resolve("model", model, models.ALL)(resolve("norm", norm, _NORMS), shape, num_classes)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{model} must make a torch.nn.Module, but made a {type(net).__name__}")
+    return net
+
+
+def _backbone(
+    model: str, norm: Word, shape: tuple[int, ...], num_classes: int, settings: dict[str, Any]
+) -> nn.Module:
+    """Return a net of timm or torchvision, with other normalization layers if it is asked for."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"{model} takes images (channels, height, width), but the samples have the shape "
+            f"{shape}; take linear, cosine or mlp for vectors"
+        )
+    net = models.open_backbone(model, num_classes, channels=shape[0], **settings)
+    if norm == "keep":
+        return net
+    if norm not in norms.SWAP_WORDS:
+        raise ValueError(
+            f"norm of {model} must be keep, or one of {', '.join(norms.SWAP_WORDS)} in place of "
+            f"its own, but got {norm!r}"
+        )
+    net.body, table = norms.swap_norm(net.body, str(norm), return_table=True)
+    if all(change.note.startswith("left") for change in table.changes):
+        why = f": {table.changes[0].note}" if table.changes else ", as it has none"
+        raise ValueError(
+            f"norm {norm!r} must take the place of layers of {model}, but of none{why}; take keep"
+        )
+    net.notes = (*net.notes, *str(table).splitlines())
     return net
 
 
@@ -48,7 +88,14 @@ def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
 
 
 def with_cosine_head(net: nn.Module) -> nn.Module:
-    """Put a `NormedLinear` in the place of the last linear layer: LDAM's margins need cosines."""
+    """Put a `NormedLinear` in the place of the last linear layer: LDAM's margins need cosines.
+
+    One that is there already gives plain cosines from now on.
+    """
+    last_module = list(net.modules())[-1]
+    if isinstance(last_module, models.NormedLinear):
+        last_module.scale = 1.0
+        return net
     found = [(path, m) for path, m in net.named_modules() if type(m) is nn.Linear]
     if not found:
         raise ValueError("loss 'ldam' needs a net whose last layer is a torch.nn.Linear")

@@ -187,6 +187,7 @@ MULTI_LABEL_LOSSES: dict[str, Member] = {
 }
 
 DEFAULT_LOSSES = ("cross_entropy", "logit_adjusted", "weighted")  # compared if nothing is said
+BACKBONES = ("timm:", "torchvision:")  # before the name of a pretrained net
 
 _NORMS = "counterpoise.norms"
 PLAIN_NORMS: dict[str, Member] = {  # in addition to this package's own
@@ -380,8 +381,7 @@ def name_of(thing: Any) -> str:
         return thing
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:
-        called = getattr(thing, "__qualname__", None)
-        called = f" called {called}" if isinstance(called, str) else ""
+        called = f" called {name}" if isinstance(name, str) and name != "<" else ""
         raise ValueError(
             f"a {type(thing).__name__}{called} must be importable, as every run has a process of "
             "its own; put it into a module (a file beside the script will do) and give "

@@ -17,12 +17,13 @@ class _BeforeTorchvision:
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name == "torchvision" and cls.library is None:
+        if name == "torchvision":
             import torch
 
-            cls.library = library = torch.library.Library("torchvision", "DEF")
-            for operator in ("nms", "qnms"):
-                library.define(operator + _ARGUMENTS)
+            if not hasattr(torch.ops.torchvision, "nms"):
+                cls.library = library = torch.library.Library("torchvision", "DEF")
+                for operator in ("nms", "qnms"):
+                    library.define(operator + _ARGUMENTS)
         return None
 
 

@@ -21,11 +21,13 @@ from counterpoise.norms._instance import InstanceNorm
 from counterpoise.norms._layer import LayerNorm
 from counterpoise.norms._layer_2d import LayerNorm2d
 from counterpoise.norms._rms import RMSNorm
+from counterpoise.norms._swap import WORDS as SWAP_WORDS
 from counterpoise.norms._swap import swap_norm, swap_table
 from counterpoise.norms._swap_table import Change, SwapTable
 
 __all__ = [
     "ALL",
+    "SWAP_WORDS",
     "Change",
     "GroupNorm",
     "InstanceNorm",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
-from counterpoise.study._check_engine import check_engine
+from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study.settings import BALANCED, HEADS, TUNING_SEED, Variant, seconds_of
 from counterpoise.text import one_line
 
@@ -40,7 +40,7 @@ def check_plan(plan: "Plan") -> None:
         if v.model:
             _check_classical(v)
             continue
-        _word("norm", v.norm, ("auto", *NORMS))
+        _check_norm(plan, v.norm)
         _word("loss", v.plain_loss, registry.LOSSES)
         _word("sampler", v.sampler, registry.SAMPLERS)
     _check_alone(plan)
@@ -65,6 +65,20 @@ def check_plan(plan: "Plan") -> None:
     _check_test(plan)
     _check_training(plan)
     check_engine(plan.engine)
+
+
+def _check_norm(plan: "Plan", norm: str) -> None:
+    """Refuse a norm that the plan's nets cannot have."""
+    t = plan.training
+    if t.on_features and norm not in ("auto", "keep"):
+        raise ValueError(
+            f"norm must be keep where features of a frozen net are trained on, but got {norm!r}: "
+            "other layers in it would need training; set freeze = 'none' to fine-tune it"
+        )
+    if t.pretrained:
+        _word("norm", norm, ("auto", "keep", "batch", *registry.NORMS), imports=False)
+    else:
+        _word("norm", norm, ("auto", *NORMS))
 
 
 def _check_classical(variant: Variant) -> None:
@@ -186,6 +200,11 @@ def _check_training(plan: "Plan") -> None:
     _word("training.model", t.model.removesuffix(BALANCED), MODELS)
     _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
+    if not t.pretrained and (t.freeze == "backbone" or t.weights != "auto" or t.head != "linear"):
+        raise ValueError(
+            "training.weights, training.head and training.freeze = 'backbone' are of pretrained "
+            f"nets, timm:NAME or torchvision:NAME, but training.model is {shown(t.model)}"
+        )
     _word("training.head", t.head, HEADS, imports=False)
     _word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
     _word("training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False)
@@ -194,7 +213,7 @@ def _check_training(plan: "Plan") -> None:
         _word("training.watch", split, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
-    _check_devices(plan)
+    check_devices(plan)
     bounds: list[tuple[str, object, float, float]] = [
         ("training.epochs", t.epochs, 0, 100_000),
         ("training.batch_size", t.batch_size, 0, 1_000_000),
@@ -231,31 +250,6 @@ def _check_training(plan: "Plan") -> None:
         raise ValueError(
             "training.watch must not hold 'test' while lr is 'auto': the test split is read once, "
             "after all choices; watch 'validation', or give lr a number"
-        )
-
-
-def _check_devices(plan: "Plan") -> None:
-    t = plan.training
-    most = 1024
-    if not (t.devices == "all" or (isinstance(t.devices, int) and 1 <= t.devices <= most)):
-        raise ValueError(
-            f"training.devices must be a number within 1 .. {most}, or 'all' for all GPUs of a "
-            f"node, but got {shown(t.devices)}"
-        )
-    if t.shard and t.devices == 1:
-        raise ValueError(
-            "training.shard = true shares a net among devices, but training.devices is 1; set it "
-            "to 2 or more, or to 'all'"
-        )
-    if t.devices == 1 and plan.engine.nodes > 1 and not t.sync_batch_norm:
-        raise ValueError(
-            "training.sync_batch_norm = false is of several devices, but training.devices is 1 on "
-            "each node; set it to 'all'"
-        )
-    if (t.devices != 1 or plan.engine.nodes > 1) and 0 < plan.engine.gpus < 1:
-        raise ValueError(
-            f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but each of the several "
-            "devices of a run needs a whole one; set engine.gpus = 1"
         )
 
 

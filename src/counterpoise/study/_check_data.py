@@ -6,11 +6,11 @@ from counterpoise import classical, losses, samplers, train
 from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
-from counterpoise.net import build
 from counterpoise.registry import resolve
 from counterpoise.study._check import shown
+from counterpoise.study._nets import make_net
 from counterpoise.study.plan import Plan, write
-from counterpoise.study.settings import Variant
+from counterpoise.study.settings import Training, Variant
 from counterpoise.text import one_line
 
 _MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square
@@ -78,7 +78,8 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     """
     write(plan)
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
-    words = {("augment", t.augment)} | ({("model", t.model)} if plan.nets else set())
+    words = {("augment", t.augment)}
+    words |= {("model", t.model)} if plan.nets and not t.pretrained else set()
     for v in plan.nets:
         words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
     for kind, word in sorted(words):
@@ -103,14 +104,14 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     augment = train.AUGMENTS.get(t.augment)
     if augment is not None:
         augment(torch.zeros(2, *shape), torch.Generator())
-    if ":" not in t.model:
+    if ":" not in t.model or t.pretrained:
         if data.train.inputs.dtype not in (torch.uint8, torch.float32):
             raise ValueError(
                 f"inputs must be uint8 or float32 for model {t.model!r}, but are "
                 f"{data.train.inputs.dtype}; convert them with .float()"
             )
         for norm in sorted({v.norm for v in plan.nets if ":" not in v.norm}):
-            _check_net(t.model, norm, (min(2, t.batch_size), *shape), data.num_classes)
+            _check_net(t, norm, (min(2, t.batch_size), *shape), data.num_classes)
 
 
 def _check_classical(plan: Plan, variant: Variant) -> None:
@@ -146,12 +147,13 @@ def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
         ) from error
 
 
-def _check_net(model: str, norm: str, batch: tuple[int, ...], num_classes: int) -> None:
+def _check_net(t: Training, norm: str, batch: tuple[int, ...], num_classes: int) -> None:
     """Show a net a batch of zeros, once it is sure that its weights fit into memory."""
     shape = batch[1:]
     try:
         with torch.device("meta"):
-            size = 4 * sum(p.numel() for p in build(model, norm, shape, num_classes).parameters())
+            net = make_net(t, norm, shape, num_classes, weights="none")
+            size = 4 * sum(p.numel() for p in net.parameters())
         free = free_memory()
         if free is not None and _COPIES * size > free:
             raise MemoryError(
@@ -159,9 +161,9 @@ def _check_net(model: str, norm: str, batch: tuple[int, ...], num_classes: int) 
                 "are free"
             )
         with torch.no_grad():
-            build(model, norm, shape, num_classes).train()(torch.zeros(batch))
+            make_net(t, norm, shape, num_classes).train()(torch.zeros(batch))
     except Exception as error:
         raise ValueError(
-            f"model {model!r} with norm {norm!r} must be made for {batch[0]} samples of shape "
+            f"model {t.model!r} with norm {norm!r} must be made for {batch[0]} samples of shape "
             f"{shape}, but: {one_line(error)}"
         ) from error

@@ -1,7 +1,12 @@
 """Checks of where a plan's runs happen."""
 
+from typing import TYPE_CHECKING
+
 from counterpoise.registry import unknown
 from counterpoise.study.settings import Engine, bytes_of, seconds_of
+
+if TYPE_CHECKING:
+    from counterpoise.study.plan import Plan
 
 _ENGINES = ("local", "ray", "slurm")
 
@@ -44,4 +49,34 @@ def check_engine(e: Engine) -> None:
         raise ValueError(
             f"engine.storage is for the engine ray, but the engine is {e.name}, whose runs write "
             "into the study's folder (--out); leave storage out"
+        )
+
+
+def check_devices(plan: "Plan") -> None:
+    """Refuse devices of a run that no machine has, and settings of several for one.
+
+    Raises:
+        ValueError: any of these.
+    """
+    t = plan.training
+    most = 1024
+    if not (t.devices == "all" or (isinstance(t.devices, int) and 1 <= t.devices <= most)):
+        raise ValueError(
+            f"training.devices must be a number within 1 .. {most}, or 'all' for all GPUs of a "
+            f"node, but got {str(t.devices)[:60]!r}"
+        )
+    if t.shard and t.devices == 1:
+        raise ValueError(
+            "training.shard = true shares a net among devices, but training.devices is 1; set it "
+            "to 2 or more, or to 'all'"
+        )
+    if t.devices == 1 and plan.engine.nodes > 1 and not t.sync_batch_norm:
+        raise ValueError(
+            "training.sync_batch_norm = false is of several devices, but training.devices is 1 on "
+            "each node; set it to 'all'"
+        )
+    if (t.devices != 1 or plan.engine.nodes > 1) and 0 < plan.engine.gpus < 1:
+        raise ValueError(
+            f"engine.gpus = {plan.engine.gpus} shares a GPU among runs, but each of the several "
+            "devices of a run needs a whole one; set engine.gpus = 1"
         )

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from counterpoise import registry
-from counterpoise.study._sources import digest_of
+from counterpoise.study._sources import digest_of, weights_of
 from counterpoise.study.plan import Plan, reference_label
 from counterpoise.study.settings import TUNING_SEED, Variant
 from counterpoise.study.spec import (
@@ -84,8 +85,13 @@ def _spec(
         share = plan.training.validation
         return ClassicalSpec(variant, seed, stage, lr, share, sources, data, plan.test)
     training = replace(plan.training, lr=lr, epochs=epochs, optimizer=plan.optimizer)
-    words = (variant.norm, variant.plain_loss, variant.sampler, training.model, training.augment)
-    sources = {word: digest_of(word) for word in words if ":" in word}
+    words = {variant.norm, variant.plain_loss, variant.sampler, training.augment}
+    words |= set() if training.pretrained else {training.model}
+    sources = {word: digest_of(word) for word in sorted(words) if ":" in word}
+    if training.weights_file and not training.on_features:  # of which the data's digest knows
+        path = Path(training.weights).expanduser().resolve()
+        training = replace(training, weights=str(path))
+        sources[path.name] = weights_of(training.weights)
     return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test)
 
 

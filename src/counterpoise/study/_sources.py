@@ -31,6 +31,21 @@ def digest_of(word: str) -> str | None:
     return whole.hexdigest()[:16] if found else None
 
 
+def weights_of(path: str) -> str:
+    """Return a digest of a file of weights, 16 hexadecimal digits.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ValueError(
+            f"training.weights must be auto, pretrained, none, or a file, but {path} cannot be "
+            f"read: {error.strerror}"
+        ) from error
+
+
 def files_of(word: str) -> dict[str, bytes]:
     """Return the files that another machine needs to import `package.module:name`, by their paths.
 

@@ -37,7 +37,7 @@ def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.study.defaults import usual_steps
 
     t = plan.training
-    if not plan.nets:
+    if not plan.nets or (t.pretrained and not t.on_features):  # fine-tuning takes few
         return
     drawn = t.validation * (data.validation is None)
     samples = max(1, round((1 - drawn) * len(data.train)))
@@ -138,7 +138,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     import torch
 
     from counterpoise.doctor import diagnose
-    from counterpoise.net import build
+    from counterpoise.study._nets import make_net
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
@@ -151,7 +151,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
             with torch.random.fork_rng(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(plan.seeds[0])
-                net = build(t.model, norm, shape, data.num_classes)
+                net = make_net(t, norm, shape, data.num_classes)
                 found = diagnose(
                     net,
                     torch.nn.functional.cross_entropy,

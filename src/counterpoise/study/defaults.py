@@ -123,8 +123,9 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         why = f"the samples are {kind}" + ("" if large or not images else " of few pixels")
         decide("training.model", "resnet8" if large else "mlp", why)
     if "auto" in (*plan.norms, *(v.norm for v in plan.variant)):
-        norm = "batch" if images else "none"
-        decide("norms", norm, "usual for images" if images else "usual for a small MLP")
+        norm = "keep" if t.pretrained else "batch" if images else "none"
+        why = "usual for images" if images else "usual for a small MLP"
+        decide("norms", norm, "the net's own" if t.pretrained else why)
     batch = t.batch_size or _batch_size(samples, rarest)
     if not t.batch_size:
         why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"

@@ -67,8 +67,8 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
 
     from counterpoise import train
     from counterpoise.data import Rows, Split
-    from counterpoise.net import build
     from counterpoise.registry import resolve
+    from counterpoise.study._nets import make_net
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +81,7 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
-            net = build(t.model, plan.nets[0].norm, shape, data.num_classes).to(device)
+            net = make_net(t, plan.nets[0].norm, shape, data.num_classes).to(device)
 
             def train_once() -> None:
                 train.fit(

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from counterpoise import criterion, data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
-from counterpoise.net import build, check_logits, with_cosine_head
+from counterpoise.net import check_logits, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
+from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
@@ -220,8 +221,8 @@ class _Training:
         )
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
-        self.net = self._make_net(spec.variant.norm, t.model).to(self.device)
-        if ":" in t.model:
+        self.net = self._make_net(spec.variant.norm).to(self.device)
+        if ":" in t.model and not t.pretrained:
             inputs = _fed(self.splits["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
 
@@ -301,9 +302,9 @@ class _Training:
             state = record.unpack_checkpoint(content)[0] if content else None
         return state or {}
 
-    def _make_net(self, norm: str, model: str) -> nn.Module:
+    def _make_net(self, norm: str) -> nn.Module:
         shape = tuple(self.splits["train"].inputs.shape[1:])
-        net = build(model, norm, shape, self.num_classes)
+        net = make_net(self.spec.training, norm, shape, self.num_classes)
         return with_cosine_head(net) if self.criterion.needs_cosine_head else net
 
     def _first_step(self) -> list[probe.LayerRow]:

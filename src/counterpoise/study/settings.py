@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 SEEDS = 5  # of a study, if nothing is said
-BACKBONES, HEADS = ("timm:", "torchvision:"), ("linear", "cosine", "mlp")  # of pretrained nets
+HEADS = ("linear", "cosine", "mlp")  # of pretrained nets
 _DRW, BALANCED = "+drw", "+balanced"  # behind a loss, behind a classical model
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -265,7 +265,12 @@ class Training:
     @property
     def pretrained(self) -> bool:
         """Whether the model is one of timm or torchvision."""
-        return self.model.startswith(BACKBONES)
+        return self.model.startswith(registry.BACKBONES)
+
+    @property
+    def weights_file(self) -> bool:
+        """Whether the weights of a pretrained net are those of a file."""
+        return self.pretrained and self.weights not in ("auto", "pretrained", "none")
 
     @property
     def on_features(self) -> bool:

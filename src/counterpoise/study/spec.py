@@ -62,6 +62,8 @@ class RunSpec:
         without |= {key for key in LATER if getattr(t, key) == fields[key].default}
         training: Content = {k: v for k, v in asdict(t).items() if k not in without}
         training["watch"] = list(self.training.watch)
+        if t.weights_file:  # whose digest is in the sources, wherever it lies
+            training["weights"] = Path(t.weights).name
         words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
         return {
             "variant": {**words, "settings": dict(self.variant.settings)},

@@ -165,7 +165,9 @@ def pack(jobs: Mapping[str, Job], storage: str) -> Parcel:
 
 
 def _sources(job: Job) -> Mapping[str, str | None]:
-    return {} if isinstance(job.spec, ReferenceSpec) else job.spec.sources
+    """Return the digests of code that a run needs, by its module:name."""
+    known = {} if isinstance(job.spec, ReferenceSpec) else job.spec.sources
+    return {word: digest for word, digest in known.items() if ":" in word}  # the rest is weights
 
 
 def blocks(samples: Samples) -> Iterator[tuple[int, np.ndarray]]:
