@@ -87,6 +87,7 @@ def test_the_flags_of_compare_are_few_and_frozen():
         "classical",
         "seeds",
         "model",
+        *("weights", "features", "head"),  # of pretrained nets
         "epochs",
         "batch_size",
         "lr",

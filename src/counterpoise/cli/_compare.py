@@ -47,10 +47,13 @@ def compare(
         str | None,
         of(
             MODELS,
-            more=" or package.module:name; or a classical model, alone",
+            more=", timm:NAME, torchvision:NAME, package.module:name; or a classical model, alone",
             default="by the data",
         ),
     ] = None,
+    weights: str | None = None,
+    features: Flag = False,
+    head: str | None = None,
     epochs: MaybeWhole = None,
     batch_size: MaybeWhole = None,
     lr: str | None = None,
@@ -91,6 +94,12 @@ def compare(
         .parquet, .xlsx, ...), hf:OWNER/NAME, package.module:name; or a plan.toml.
     seeds
         Number of seeds [default: 5].
+    weights
+        Of timm: and torchvision: nets: pretrained, none, or a file [default: pretrained].
+    features
+        Freeze such a net, compute its features once, and train nothing but heads on them.
+    head
+        Of such a net: linear, cosine or mlp [default: linear].
     epochs
         Passes over the training split [default: by the data].
     batch_size
@@ -164,6 +173,9 @@ def compare(
         "classical": classical,
         "seeds": seeds,
         "model": model,
+        "weights": weights,
+        "features": features or None,
+        "head": head,
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoise.cli._arguments import Flag, Whole, check_name
 from counterpoise.cli._errors import is_out_of_memory
@@ -23,7 +23,8 @@ def doctor(
     model: str,
     data: str,
     *,
-    norm: str = "none",
+    norm: str | None = None,
+    weights: str = "pretrained",
     loss: str = "cross_entropy",
     lr: float = 0.1,
     optimizer: str = "sgd",
@@ -43,7 +44,9 @@ def doctor(
     data
         As in `compare`.
     norm
-        For models that take one: as in `compare`.
+        For models that take one: as in `compare` [default: none; of a pretrained net its own].
+    weights
+        Of timm: and torchvision: nets: pretrained, none, or a file.
     loss
         As in `compare`.
     lr
@@ -60,7 +63,8 @@ def doctor(
     from counterpoise import losses
     from counterpoise.data import count_classes, encoded, load
     from counterpoise.doctor import diagnose
-    from counterpoise.net import check_logits
+    from counterpoise.models import is_backbone
+    from counterpoise.net import build, check_logits
     from counterpoise.probe.nested import scale_images
     from counterpoise.registry import resolve
     from counterpoise.study.record import to_json
@@ -69,10 +73,15 @@ def doctor(
     if not 0 <= seed < _SEEDS:
         raise ValueError(f"--seed must be within 0 .. {_SEEDS - 1}, but got {seed}")
     check_name(data)
-    found = encoded(load(data))
+    pretrained = is_backbone(model)
+    found = encoded(load(data, **(_as_trained_on(model) if pretrained else {})))
     counts = count_classes(found.train.targets, found.num_classes)
     torch.manual_seed(seed)
-    net = _make_net(model, norm, tuple(found.train.inputs.shape[1:]), found.num_classes)
+    shape = tuple(found.train.inputs.shape[1:])
+    if pretrained:
+        net = build(model, norm or "keep", shape, found.num_classes, weights=weights)
+    else:
+        net = _make_net(model, norm or "none", shape, found.num_classes)
     inputs, targets = _samples(found.train.inputs, found.train.targets)
     criterion = _make("loss", loss, resolve("loss", loss, losses.ALL), counts)
     if not callable(criterion):
@@ -94,6 +103,14 @@ def doctor(
     else:
         write(f"{diagnosis}\n")
     return 0 if diagnosis.verdict == "will learn" else 1
+
+
+def _as_trained_on(model: str) -> dict[str, Any]:
+    """Return how images are to be read for a pretrained net."""
+    from counterpoise.models import input_config
+
+    config = input_config(model)
+    return {"image_size": config.size, "interpolation": config.interpolation}
 
 
 def _make_net(model: str, norm: str, shape: tuple[int, ...], num_classes: int) -> "nn.Module":

@@ -14,7 +14,7 @@ _READING = (
     *("target", "drop", "keep", "group", "test", "split"),
     *("min_samples", "small", "missing_labels", "cache"),
 )
-_TRAINING = ("model", "epochs", "batch_size", "resize", "devices")
+_TRAINING = ("model", "weights", "head", "epochs", "batch_size", "resize", "devices")
 
 
 def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
@@ -29,6 +29,8 @@ def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
         return read_file(Path(data))
     reading = {k: chosen.pop(k) for k in _READING if k in chosen}
     training = {k: chosen.pop(k) for k in _TRAINING if k in chosen}
+    if chosen.pop("features", False):
+        training |= {"freeze": "backbone", "augment": "none"}
     if "image_size" in chosen:
         training["image_size"] = _sides(chosen.pop("image_size"))
     if "lr" in chosen:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterpoise.study._nets import reading_of
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import SEEDS, seconds_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 STEPS = 40  # times the square root of the number of samples
 _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 1_000, 20_000, 200
 _SMALLEST_BATCH, _LARGEST_BATCH = 16, 128
+_FINE_BATCH, _FINE_EPOCHS = 32, 10  # to fine-tune a pretrained net
 _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a third of them
 _BATCHES = 16  # the rarest class is in one of so many, or in more
 _SMALLEST_IMAGE = 8  # pixels a side that a convolutional net needs
@@ -78,6 +80,8 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     image_size   the files' own where all are equal and of 64 pixels a side or fewer; else the
                  median of the shorter sides, 32 at most
     seeds        five
+    pretrained   nets of timm and torchvision keep their norm and get images as they were trained
+                 on; fine-tuned: AdamW, 10 epochs, batches of 32; on frozen features: SGD, as above
     test         per_seed, where the data have no test split of their own and a fixed fifth would
                  hold fewer than 10 samples of the smallest class
     tuning       a third of the epochs for each learning rate that is tried
@@ -102,7 +106,13 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     def decide(setting: str, value: object, reason: str) -> None:
         found.append(Default(setting, value, reason))
 
-    if not t.image_size and images and Path(plan.data.source).is_dir():
+    fine = t.pretrained and not t.on_features
+    if t.pretrained:
+        own = reading_of(t)
+        for key in ("image_size", "interpolation"):
+            if getattr(t, key) != own[key]:
+                decide(f"training.{key}", own[key], f"that of {t.model}")
+    elif not t.image_size and images and Path(plan.data.source).is_dir():
         sides = tuple(data.train.inputs.shape[2:])
         own = any("kept as they are" in note for note in data.notes)
         why = "the files' own" if own else "the median of the files' shorter sides, 32 at most"
@@ -126,18 +136,25 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         norm = "keep" if t.pretrained else "batch" if images else "none"
         why = "usual for images" if images else "usual for a small MLP"
         decide("norms", norm, "the net's own" if t.pretrained else why)
-    batch = t.batch_size or _batch_size(samples, rarest)
+    if t.optimizer == "auto" and t.pretrained:
+        why = "usual for fine-tuning" if fine else "for heads on features"
+        decide("training.optimizer", plan.optimizer, why)
+    batch = t.batch_size or (_FINE_BATCH if fine else _batch_size(samples, rarest))
     if not t.batch_size:
         why = f"for {samples:,} samples, {rarest:,} of them in the smallest class"
+        why = "usual for fine-tuning" if fine else why
         decide("training.batch_size", batch, why)
     epochs, steps = _epochs(samples, batch)
+    if fine:
+        epochs, steps = _FINE_EPOCHS, _FINE_EPOCHS * math.ceil(samples / batch)
     if not t.epochs:
         decide("training.epochs", epochs, f"{steps:,} steps in all")
     epochs = t.epochs or epochs
     if t.lr == "auto" and not plan.tuning.epochs and (short := _tuning_epochs(epochs)):
         decide("tuning.epochs", short, "a third, for each learning rate that is tried")
     if t.augment == "auto":
-        decide("training.augment", *_augment(data))
+        once = ("none", "features are computed once") if t.on_features else None
+        decide("training.augment", *(once or _augment(data)))
     if plan.data.test == "auto" and (fewest := _fewest_tested(plan, data)):
         why = (
             f"a fixed fifth holds {fewest} sample{'s' * (fewest != 1)} of the smallest class, and "
