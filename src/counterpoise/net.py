@@ -57,7 +57,8 @@ def _backbone(
         )
     net.body, table = norms.swap_norm(net.body, str(norm), return_table=True)
     if all(change.note.startswith("left") for change in table.changes):
-        why = f": {table.changes[0].note}" if table.changes else ", as it has none"
+        first = table.changes[0].note.removeprefix("left: ") if table.changes else ""
+        why = f": {first}" if first else ", as it has none"
         raise ValueError(
             f"norm {norm!r} must take the place of layers of {model}, but of none{why}; take keep"
         )

@@ -204,7 +204,7 @@ def input_config(name: str) -> InputConfig:
     if library == "timm":
         timm = _library("timm")
         if not timm.is_model(word):
-            raise ValueError(_unknown(name, timm.list_models(pretrained=True)))
+            raise ValueError(_unknown(name, timm.list_models()))
         found = timm.get_pretrained_cfg(word)
         size = cast("tuple[int, int]", tuple(found.input_size[1:]))
         return InputConfig(size, found.mean, found.std, _interpolation(found.interpolation))

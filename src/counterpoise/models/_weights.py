@@ -91,7 +91,7 @@ def load(body: nn.Module, path: str, of_head: tuple[str, ...], name: str) -> tup
     Raises:
         ValueError: a file that cannot be read, or tensors that do not fit.
     """
-    state, own = _plain_names(_read(path)), body.state_dict()
+    state, own = _plain_names(_read(path, name)), body.state_dict()
     wanted = [k for k in own if not k.endswith(_COUNTER)]
     notes = []
     if not any(key in state for key in wanted):
@@ -113,7 +113,7 @@ def load(body: nn.Module, path: str, of_head: tuple[str, ...], name: str) -> tup
                 "is the same net"
             )
     body.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
-    left = [k for k in state if k not in own]
+    left = sorted(k for k in state if k not in own)
     said = f"{name.partition(':')[2]} with {len(wanted):,} tensors of {path}"
     return (f"{said}; not taken: {listed(left)}" if left else said, *notes)
 
@@ -155,7 +155,7 @@ def _plain_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return state
 
 
-def _read(path: str) -> Mapping[str, Tensor]:
+def _read(path: str, name: str) -> Mapping[str, Tensor]:
     """Return the tensors in a file by their names.
 
     Raises:
@@ -173,7 +173,7 @@ def _read(path: str) -> Mapping[str, Tensor]:
             found = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(
-            f"weights must be pretrained, none, or a file, but there is no {path}"
+            f"weights must be pretrained, none, or a file of {name}, but there is no {path}"
         ) from error
     except (OSError, RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise ValueError(
