@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoise.data import _layout, load
+from counterpoise.data import _layout, load, read_unseen
+from counterpoise.data._decode import Form
 
 
 @pytest.fixture
@@ -170,6 +171,27 @@ def test_ways_to_resize(tmp_path, resize, corner, middle):
     assert image[6, 6] == middle
     assert image[0, 6] == (0 if resize == "pad" else 255)
     assert load(tmp_path, image_size=(5, 15)).train.inputs.shape[2:] == (5, 15)
+
+
+@pytest.mark.parametrize("between", ["auto", "bilinear", "bicubic"])
+def test_pixels_are_those_of_pillows_filter_and_of_new_files_too(write, between):
+    root = write(*(f"{name}/{k}" for name in "ab" for k in range(3)))
+    data = load(root, image_size=5, resize="squash", interpolation=between)
+    files = [root / name for name in data.test.names]
+    new = read_unseen(files, data.reading)
+    wanted = Image.Resampling.BICUBIC if between == "bicubic" else Image.Resampling.BILINEAR
+    pixels = [np.asarray(Image.open(f).resize((5, 5), wanted)) for f in files]
+    expected = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    assert torch.equal(data.test.inputs[:], expected)
+    assert torch.equal(torch.cat([batch.inputs for batch in new.batches()]), expected)
+    assert data.reading.get("interpolation") == ("bicubic" if between == "bicubic" else None)
+    plain = load(root, image_size=5, resize="squash").test.inputs.entry
+    assert (data.test.inputs.entry.folder == plain.folder) == (between != "bicubic")
+
+
+def test_entries_of_the_cache_keep_the_names_that_they_had():
+    known = "Form(shape=(3, 8, 8), resize='crop', low=0.0, high=65535.0)"
+    assert repr(Form((3, 8, 8), interpolation="bicubic")) == known
 
 
 def labels(root, lines, name="labels.csv"):

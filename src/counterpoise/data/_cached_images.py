@@ -16,6 +16,7 @@ from counterpoise.data._decode import (
     Decoder,
     Encoded,
     Header,
+    Interpolation,
     Resize,
     Summary,
     common_form,
@@ -57,9 +58,12 @@ class Images:
         """
         key = cache.key("images", *stamps)
         found = self._summary(options.cache, key)
-        form = common_form(found, options.image_size, cast(Resize, options.resize))
+        between = "bilinear" if options.interpolation == "auto" else options.interpolation
+        how = cast(Resize, options.resize), cast(Interpolation, between)
+        form = common_form(found, options.image_size, *how)
         notes = list(described(found, form))
-        place = cache.folder(options.cache) / cache.key(key, form)
+        own = {} if between == "bilinear" else {"interpolation": between}  # so older keys stay
+        place = cache.folder(options.cache) / cache.key(key, form, *own.values())
         entry = cache.open_entry(place)
         if entry is None:
             about = {"source": self.source, "notes": notes}
@@ -81,6 +85,7 @@ class Images:
             "resize": form.resize,
             "low": form.low if found.wide else None,
             "high": form.high if found.wide else None,
+            **own,
         }
         entry = replace(entry, about={**entry.about, "reading": reading})
         if entry.unread:

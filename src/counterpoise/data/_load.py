@@ -38,6 +38,7 @@ def load(
     *,
     image_size: int | tuple[int, ...] = 0,
     resize: str = "crop",
+    interpolation: str = "auto",
     target: str = "",
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
@@ -78,6 +79,7 @@ def load(
             median of their shorter sides, from 8 to 32.
         resize: How an image comes to that shape: "crop" cuts to the shape asked for, "squash"
             stretches, "pad" puts it on a black ground.
+        interpolation: Between pixels: "bilinear" or "bicubic"; "auto" is bilinear.
         target: The column of the classes of a table; for folders of folders "top" or "parent".
         drop: Columns that are not read.
         keep: Columns that are read although they look like row numbers.
@@ -123,6 +125,7 @@ def load(
         seed,
         on_progress or Options.on_progress,
         missing_labels=missing_labels,
+        interpolation=interpolation,
     )
     word = os.fspath(source)
     with _enough_memory(word):

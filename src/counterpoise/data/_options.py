@@ -11,6 +11,7 @@ NEVER = "never"  # of cache: nothing is kept
 TEST_WORDS = ("auto", "held_out", "per_seed")  # of test, where it names nothing
 _WORDS = {
     "resize": ("crop", "squash", "pad"),
+    "interpolation": ("auto", "bilinear", "bicubic"),
     "small": ("refuse", "drop", "merge"),
     "missing_labels": ("refuse", "drop"),
 }
@@ -38,6 +39,7 @@ class Options:
     seed: int = 0
     on_progress: Progress = _quiet
     missing_labels: str = "refuse"
+    interpolation: str = "auto"
 
     def check(self, what: str, *takes: str) -> None:
         """Refuse settings that a kind of data does not take.

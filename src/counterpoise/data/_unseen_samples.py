@@ -18,7 +18,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from counterpoise.data._arrays import as_classes
-from counterpoise.data._decode import SUFFIXES, Decoder, Encoded, Form, Resize
+from counterpoise.data._decode import SUFFIXES, Decoder, Encoded, Form, Interpolation, Resize
 from counterpoise.data._layout import nfc, walk
 from counterpoise.data._npz import read_unlabelled
 from counterpoise.text import listed, one_line, printable
@@ -52,6 +52,7 @@ def form_of(reading: Mapping[str, Any]) -> Form:
     """
     shape, resize = reading.get("shape"), reading.get("resize")
     low, high = reading.get("low"), reading.get("high")
+    between = reading.get("interpolation", "bilinear")  # left out for it
     wide = low is not None and high is not None
     numbers = isinstance(low, float | int | None) and isinstance(high, float | int | None)
     if (
@@ -59,14 +60,16 @@ def form_of(reading: Mapping[str, Any]) -> Form:
         or len(shape) != 3
         or shape[0] not in (1, 3)
         or resize not in ("crop", "squash", "pad")
+        or between not in ("bilinear", "bicubic")
         or not numbers
     ):
         raise ValueError(
-            f"reading must be that of data.Splits of images, got shape {shape} and resize "
-            f"{resize!r}; give it as it was kept in training"
+            f"reading must be that of data.Splits of images, got shape {shape}, resize "
+            f"{resize!r} and interpolation {between!r}; give it as it was kept in training"
         )
     sides = cast("tuple[int, int, int]", tuple(shape))
-    return Form(sides, cast(Resize, resize), *((low, high) if wide else (math.nan, math.nan)))
+    values = (low, high) if wide else (math.nan, math.nan)
+    return Form(sides, cast(Resize, resize), *values, cast(Interpolation, between))
 
 
 def is_shape(shape: Any) -> TypeGuard[list[int] | tuple[int, ...]]:

@@ -65,8 +65,9 @@ def gather(
                 on_progress(0, 0)
             t, reading = plan.training, dict(vars(plan.data))
             source = reading.pop("source")
-            sizes = {"image_size": t.image_size, "resize": t.resize}
-            data = load(source, **sizes, **reading, on_progress=on_progress)
+            reading |= {"image_size": t.image_size, "resize": t.resize}
+            reading |= {"interpolation": t.interpolation}
+            data = load(source, **reading, on_progress=on_progress)
     left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
     i = plan.imbalance
