@@ -264,7 +264,7 @@ REFERENCES: dict[str, Member] = {  # classical models beside the nets, each with
         f"{_REFERENCES}:logistic_regression",
         "balanced class weights, C = 1, at most 200 steps",
         use="sklearn.linear_model.LogisticRegression",
-        needs=("vectors",),
+        needs=("vectors", "features"),
     ),
     "gradient_boosting": Member(
         f"{_REFERENCES}:gradient_boosting",

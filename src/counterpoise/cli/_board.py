@@ -120,6 +120,12 @@ class Board:
         self._bars.update(self._reading, completed=done, total=total)
         self._say_now_and_then(lambda: f"{done:,} of {total:,} images are read")
 
+    def on_features(self, done: int, total: int) -> None:
+        """Draw of how many of the images a frozen net's features are computed."""
+        doing = {"description": "computing features", "completed": done, "total": total}
+        self._bars.update(self._reading, **doing)
+        self._say_now_and_then(lambda: f"features of {done:,} of {total:,} images are computed")
+
     def _say_now_and_then(self, line: Callable[[], str]) -> None:
         """Print a line where nothing is drawn, if nothing was printed for half a minute."""
         if not self.console.is_terminal and time.monotonic() - self._said > _PAUSE:

@@ -209,7 +209,13 @@ def compare(
         return 0
     look_ahead = not (quiet or json)
     board.watch(
-        stream({folder: plan}, workers=workers, look_ahead=look_ahead, on_reading=board.on_reading)
+        stream(
+            {folder: plan},
+            workers=workers,
+            look_ahead=look_ahead,
+            on_reading=board.on_reading,
+            on_features=board.on_features,
+        )
     )
     study = open_study(folder)
     if json:

@@ -10,6 +10,7 @@ from counterpoise.data._fingerprint import fingerprint
 from counterpoise.data._groups import check_apart, groups_of
 from counterpoise.data._hold_out import draw_test, joined, split_validation
 from counterpoise.data._imbalance import imbalance_counts, make_imbalanced
+from counterpoise.data._in_cache import in_cache
 from counterpoise.data._load import load, open_unstored
 from counterpoise.data._mirrors import MIRRORS
 from counterpoise.data._rows import Rows
@@ -45,6 +46,7 @@ __all__ = [
     "fingerprint",
     "groups_of",
     "imbalance_counts",
+    "in_cache",
     "install_debian_package",
     "joined",
     "load",

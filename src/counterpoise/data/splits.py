@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -106,7 +106,8 @@ class Splits:
         cautions: Sentences on what may be wrong with them.
         reading: How a sample becomes an input, for `data.read_unseen`: plain data, ready for
             `json.dumps`. Left out, or where it does not fit the inputs, it says their shape and
-            dtype; of cells that were put together by hand it is empty.
+            dtype; of cells that were put together by hand it is empty. Of features ("features" in
+            it) it is that of the images that they were made of.
 
     Raises:
         TypeError: If a split is no `Split`, or a name is no text.
@@ -138,7 +139,7 @@ class Splits:
         object.__setattr__(self, "class_names", _as_names(self.class_names))
         _check_text("name", self.name)
         _check_text("source", self.source)
-        if self.reading.get("kind") != "table":
+        if self.reading.get("kind") != "table" and "features" not in self.reading:
             plain = {} if self.columns is not None else _reading_of(self.train.inputs)
             same = plain and all(self.reading.get(k) == plain[k] for k in ("kind", "shape"))
             object.__setattr__(self, "reading", self.reading if same else plain)
@@ -154,6 +155,12 @@ class Splits:
         """Return the splits that there are by their names: train, validation, test."""
         found = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in found.items() if split is not None}
+
+    def with_inputs(self, inputs: Mapping[str, torch.Tensor | Rows]) -> Splits:
+        """Return the same samples with other inputs, given by the names of the splits."""
+        found = {name: replace(s, inputs=inputs[name]) for name, s in self.named().items()}
+        validation = found.get("validation")
+        return replace(self, train=found["train"], test=found["test"], validation=validation)
 
     @property
     def num_classes(self) -> int:

@@ -171,7 +171,7 @@ def _seen(study: Study) -> _Seen | None:
         return None
     fingerprint = study.data["fingerprint"]
     if fingerprint not in _last:
-        kept, train = study.samples("pool"), study.samples("train")
+        kept, train = (study.samples(k, images=True) for k in ("pool", "train"))
         if kept is None or train is None:
             return None
         if len(kept.rows) * _lines(kept.inputs[:1]).nbytes > LARGEST:

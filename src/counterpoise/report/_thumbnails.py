@@ -46,9 +46,9 @@ class Images:
     """
 
     def __init__(self, study: Study, split: str) -> None:
-        shape = study.data["shape"]
-        images = len(shape) == 3 and shape[0] in (1, 3)
-        self.kept = study.samples(split) if images else None
+        kept = study.samples(split, images=True)
+        images = kept is not None and kept.inputs.ndim == 4 and kept.inputs.shape[1] in (1, 3)
+        self.kept = kept if images else None
 
     @property
     def available(self) -> bool:

@@ -3,7 +3,8 @@
 The samples stay in the cache (`data.cache`), whose pages all runs share. `data.safetensors` in the
 study's folder says which of them are in which split, after the imbalance profile, with their
 classes, names and groups; `study.json` holds what is to be said of them, and that file's digest.
-Samples of `cache = "never"` are in no cache; the file has a digest of each in place of them.
+Samples of `cache = "never"` are in no cache; the file has a digest of each in place of them. Of
+features it also says which images they are of.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, cast
 
 from counterpoise import files
 from counterpoise.study import record
@@ -39,6 +40,7 @@ class Facts(DataFacts):
     entry: str
     bytes: int
     sha256: str
+    images: NotRequired[str]  # of features: the entry of the images that they are of
 
 
 def gather(
@@ -102,6 +104,7 @@ def keep(
     folder: Path,
     known: Facts | None = None,
     where: str = "auto",
+    images: "Splits | None" = None,
 ) -> Facts:
     """Write the splits into the study's folder and the cache, unless there; return the facts.
 
@@ -111,10 +114,12 @@ def keep(
         folder: the study's.
         known: the facts that the study has of its data so far.
         where: the cache's folder, or "auto".
+        images: of features, the same samples as they were before.
     """
     from counterpoise.data import count_classes, fingerprint
 
     splits, place, marks = _in_cache(data, where)
+    shown, shown_place = _in_cache(images, where)[:2] if images is not None else ({}, "")
     counts = {
         k: count_classes(p.targets, data.num_classes).tolist() for k, (p, _) in splits.items()
     }
@@ -131,7 +136,8 @@ def keep(
         "fingerprint": fingerprint(data),
         "reading": dict(data.reading),
     }
-    same = known and {**facts, "entry": place}.items() <= known.items()
+    here = {**facts, "entry": place} | ({"images": shown_place} if images is not None else {})
+    same = known and here.items() <= known.items()
     if known and same and _is_whole(folder, known):
         return known
     tensors: dict[str, torch.Tensor] = {} if marks is None else {"marks": marks}
@@ -141,12 +147,13 @@ def keep(
             tensors[f"{name}_names"] = _packed(split.names)
         if split.groups is not None:
             tensors[f"{name}_groups"] = split.groups
+    tensors |= {f"{name}_images": rows for name, (_, rows) in shown.items()}
     if data.columns is not None:
         tensors["columns"] = _packed([[c.name, c.kind, c.values] for c in data.columns])
     content = record.tensors(tensors)
     files.write(folder / FILE, content)
     digest = hashlib.sha256(content).hexdigest()
-    return {**facts, "entry": place, "bytes": len(content), "sha256": digest}
+    return cast(Facts, {**here, "bytes": len(content), "sha256": digest})
 
 
 def _packed(names: Sequence[object]) -> "torch.Tensor":
@@ -168,37 +175,15 @@ def _in_cache(
     Raises:
         ValueError: the cache cannot be written, or samples that are in memory shall be in none.
     """
-    import torch
+    from counterpoise.data import Rows, in_cache
 
-    from counterpoise.data import Rows, cache
-
-    splits = data.named()
-    entries = [s.inputs.entry if isinstance(s.inputs, Rows) else None for s in splits.values()]
-    if entries[0] is not None and all(entry is entries[0] for entry in entries):
-        rows = {k: (s, cast(Rows, s.inputs).index) for k, s in splits.items()}
-        return rows, str(entries[0].folder), None
+    splits = in_cache(data, where).named()
     if (unstored := _unstored(splits)) is not None:
         return unstored[0], "", unstored[1]
-    if where == "never":
-        raise ValueError(
-            "data.cache = 'never' is for torch Datasets by module:name, but the data are "
-            f"{data.source}; leave it out"
-        )
-    whole = torch.cat([split.inputs[:] for split in splits.values()])
-    digest = hashlib.sha256(whole.contiguous().view(-1).view(torch.uint8).numpy().data)
-    key = cache.key("tensor", whole.dtype, tuple(whole.shape), digest.hexdigest())
-    place = cache.folder(where) / key
-    try:
-        entry = cache.keep(place, whole, {"source": data.source, "notes": []})
-    except OSError as error:
-        raise ValueError(
-            f"{place.parent} must hold the samples of {data.name}, which take "
-            f"{whole.nbytes / 2**20:,.1f} MiB, but: {error.strerror or error}; choose another "
-            "cache with --cache"
-        ) from error
-    rows = torch.arange(len(whole)).split([len(split) for split in splits.values()])
-    found = {k: (s, r) for (k, s), r in zip(splits.items(), rows, strict=True)}
-    return found, str(entry.folder), None
+    rows = {k: (s, cast(Rows, s.inputs)) for k, s in splits.items()}
+    entry = rows["train"][1].entry
+    assert entry is not None
+    return {k: (s, r.index) for k, (s, r) in rows.items()}, str(entry.folder), None
 
 
 def _unstored(
@@ -276,31 +261,40 @@ class Kept(NamedTuple):
     groups: "np.ndarray | None" = None
 
 
-def read_kept(path: Path, facts: Facts, split: str) -> Kept | None:
+def read_kept(path: Path, facts: Facts, split: str, images: bool = False) -> Kept | None:
     """Return a split, from the file of `find_kept`; None where its samples left the cache.
 
     None as well where they never were in it, and for those of a dtype that NumPy has not, such as
     bfloat16.
+
+    Args:
+        path: the file.
+        facts: the study's.
+        split: its name.
+        images: of features return the images that they are of.
     """
-    if not facts["entry"]:
+    place, which = facts["entry"], "rows"
+    if images and "images" in facts:
+        place, which = facts["images"], "images"
+    if not place:
         return None
     import numpy as np
     from safetensors import safe_open
 
     try:
-        entry = json.loads(files.read(Path(facts["entry"]) / "entry.json"))["content"]
+        entry = json.loads(files.read(Path(place) / "entry.json"))["content"]
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
         if dtype.isbuiltin != 1:  # another library's, such as bfloat16 of ml_dtypes
             return None
-        inputs = np.memmap(Path(facts["entry"]) / "samples.bin", dtype, "r", shape=shape)
+        inputs = np.memmap(Path(place) / "samples.bin", dtype, "r", shape=shape)
     except (OSError, ValueError, LookupError, TypeError):
         return None
     with safe_open(path, "numpy") as file:
-        rows, targets = (file.get_tensor(f"{split}_{what}") for what in ("rows", "targets"))
+        rows, targets = (file.get_tensor(f"{split}_{what}") for what in (which, "targets"))
         grouped = f"{split}_groups" in file.keys()  # noqa: SIM118 it is no mapping
         groups = file.get_tensor(f"{split}_groups") if grouped else None
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(inputs):
-        raise record.Damaged(f"{path} names samples that {facts['entry']} has not")
+        raise record.Damaged(f"{path} names samples that {place} has not")
     return Kept(inputs, rows, targets, groups)
 
 

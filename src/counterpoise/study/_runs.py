@@ -32,7 +32,7 @@ def row_of(spec: AnySpec, plan: Plan) -> RunRow:
 
 
 def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[ReferenceSpec]:
-    """Return the fits of the classical models that there are for samples of a shape, seed by seed.
+    """Return the fits of the classical models that there are for samples of a kind, seed by seed.
 
     Args:
         plan: the study.
@@ -40,6 +40,8 @@ def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Referenc
         shape: of a sample.
     """
     kind = {1: "vectors", 3: "images"}.get(len(shape))
+    if plan.training.on_features and plan.nets:
+        kind = "features"
     return [
         ReferenceSpec(word, seed, plan.training.validation, data, test=plan.test)
         for seed in plan.seeds

@@ -46,6 +46,8 @@ def check_study(path: Path, kept: Content) -> None:
     }
     if "reading" in data:  # studies of earlier versions have none
         wanted["reading"] = _mapping()
+    if "images" in data:
+        wanted["images"] = _text
     _need(path, data, wanted)
     _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
     _need(path, kept, {"failed": _mapping(_text)})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
-from counterpoise.study._prepared import FILE, gather, keep, with_test
+from counterpoise.study._features import gather_inputs
+from counterpoise.study._prepared import FILE, keep, with_test
 from counterpoise.study._ranks import count_devices
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
@@ -60,6 +61,7 @@ def stream(
     workers: int | None = None,
     look_ahead: bool = False,
     on_reading: Callable[[int, int], None] | None = None,
+    on_features: Callable[[int, int], None] | None = None,
 ) -> Iterator[Event]:
     """Run the missing runs of one study or several, side by side, and yield events.
 
@@ -73,6 +75,7 @@ def stream(
         workers: runs at a time; None for one a core.
         look_ahead: estimate the time, and let the doctor look at each net; takes seconds.
         on_reading: called with the numbers of images that are read and that there are.
+        on_features: the same of those whose features are computed, by a frozen net.
 
     Yields:
         `Event`s, those of a run and those of a study: `Prepared` and `Foreseen` first, `Planned`
@@ -94,7 +97,9 @@ def stream(
             if said := locks.enter_context(opened(plan.engine)):
                 yield Notice(said)
         ready = {
-            folder: prepare(folder, plan, (data or {}).get(folder), workers, on_reading)
+            folder: prepare(
+                folder, plan, (data or {}).get(folder), workers, on_reading, on_features
+            )
             for folder, plan in plans.items()
         }
         works = []
@@ -108,6 +113,7 @@ def stream(
                 folder,
                 known["data"] if known else None,
                 p.plan.data.cache,
+                p.images,
             )
             works.append(Work(p.plan, folder, facts, p.asked))
             look = look_ahead and not p.resumed
@@ -151,6 +157,7 @@ class _Ready(NamedTuple):
     defaults: tuple[Default, ...]
     cost: Cost | None
     resumed: bool
+    images: "Splits | None"  # of features, what they are of
 
 
 def prepare(
@@ -159,6 +166,7 @@ def prepare(
     data: "Splits | None",
     workers: int | None,
     on_reading: Callable[[int, int], None] | None,
+    on_features: Callable[[int, int], None] | None = None,
 ) -> _Ready:
     """Read the data and decide what is open; nothing is written into the study's folder."""
     from counterpoise.data import encoded, fingerprint
@@ -168,16 +176,17 @@ def prepare(
     known = _known_study(folder)
     before, decided = _plans_of(known)
     plan = carry_over(asked, before, decided) if before and decided else asked
-    splits, left_out = gather(plan, data, on_reading)
+    splits, left_out, images = gather_inputs(plan, data, on_reading, on_features)
     resumed = False
     if known is not None and (plan.test == "fixed" or splits.held_out):
         resumed = known["data"]["fingerprint"] == fingerprint(with_test(plan, splits))
     if plan != asked and not resumed:  # the data are others now
         plan = asked
-        splits, left_out = gather(plan, data, on_reading)
+        splits, left_out, images = gather_inputs(plan, data, on_reading, on_features)
     shaped = resumed and before is not None and before.time == asked.time
     plan, defaults = fill(plan, splits)
     splits = with_test(plan, splits)
+    images = None if images is None else with_test(plan, images)
     numbers = encoded(splits)
     check_plan_on(plan, numbers)
     cost = None
@@ -191,7 +200,7 @@ def prepare(
         asked = before
     resumed = resumed and not defaults
     plan, asked = replace(plan, engine=engine), replace(asked, engine=engine)
-    return _Ready(plan, asked, splits, numbers, left_out, defaults, cost, resumed)
+    return _Ready(plan, asked, splits, numbers, left_out, defaults, cost, resumed, images)
 
 
 def _plans_of(known: record.Content | None) -> tuple[Plan | None, Plan | None]:

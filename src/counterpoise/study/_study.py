@@ -116,20 +116,20 @@ class Study:
         """The columns of a table, and what their cells hold; None for other data."""
         return None if self.data_file is None else load_columns(self.folder)
 
-    def samples(self, split: str) -> Kept | None:
+    def samples(self, split: str, images: bool = False) -> Kept | None:
         """The samples of a split; None where they are no longer kept, or not in the cache.
 
         Args:
             split: "train" or "test", as they are kept; or "pool", the one and after it the other,
                 in which `Record.test_rows` are positions.
+            images: of a study on features return the images that they are of.
         """
         if self.data_file is None:
             return None
-        if split != "pool":
-            return read_kept(self.data_file, self.data, split)
-        pair = [read_kept(self.data_file, self.data, name) for name in ("train", "test")]
-        both = [k for k in pair if k is not None]
-        return joined(both) if len(both) == 2 else None
+        names = ("train", "test") if split == "pool" else (split,)
+        found = [read_kept(self.data_file, self.data, name, images) for name in names]
+        there = [k for k in found if k is not None]
+        return joined(there) if len(there) == len(names) else None
 
     def sample_names(self, split: str) -> tuple[str, ...] | None:
         """The file names or row numbers of the samples of a split, as its data had them.
