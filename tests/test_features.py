@@ -1,7 +1,6 @@
 """Features of a frozen net in place of a data set's images."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -190,7 +189,7 @@ def test_a_killed_computation_goes_on_with_its_block_and_ends_with_the_same_byte
 
 def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
     splits, net = data.in_cache(images(), str(tmp_path)), small_net()
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
     with pytest.raises(ValueError, match=r"must hold the features of 90 images, which take 0\.0"):
         embed(splits, net, cache=str(tmp_path))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NotRequired, cast
 
 from counterpoise import files
 from counterpoise.study import record
+from counterpoise.study._nets import reading_of
 from counterpoise.study.events import DataFacts
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Imbalance
@@ -65,10 +66,9 @@ def gather(
         if data is None:
             if on_progress is not None:
                 on_progress(0, 0)
-            t, reading = plan.training, dict(vars(plan.data))
+            reading = dict(vars(plan.data))
             source = reading.pop("source")
-            reading |= {"image_size": t.image_size, "resize": t.resize}
-            reading |= {"interpolation": t.interpolation}
+            reading |= reading_of(plan.training)
             data = load(source, **reading, on_progress=on_progress)
     left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
