@@ -28,6 +28,8 @@ def show_study(console: "Console", study: "Study") -> None:
     """Print the results of a study: a table of variants and references, then the findings."""
     wanted = len(study.labels) * len(study.plan.seeds)
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
+    if study.plan.regime:
+        console.print(shown(f"Nets: {study.plan.regime}"), soft_wrap=True)
     if not study.finished:
         console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
     console.print(_fitting_table(console, study))
@@ -57,6 +59,7 @@ def results_json(study: "Study") -> str:
     return to_json(
         {
             "data": dict(study.data),
+            "regime": study.plan.regime,
             "metric": study.plan.metric,
             "test": study.plan.test,
             "finished": study.finished,

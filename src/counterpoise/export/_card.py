@@ -70,6 +70,7 @@ def card(
 
 
 def _head(study: Study, choice: Choice, refitted: bool) -> str:
+    regime = f" Nets: {_md(study.plan.regime)}." if study.plan.regime else ""
     again = " It was then trained once more, on training and validation samples." * refitted
     return (
         f"# {_md(choice.label)}, trained on {_md(study.data['name'])}\n\n"
@@ -79,7 +80,7 @@ def _head(study: Study, choice: Choice, refitted: bool) -> str:
         + " and the references beside them"
         * bool(study.reference_labels)
         + f". {_md(choice.label)} was taken: {_md(choice.why)}. "
-        f"Weights: {_md(choice.seeds)}.{again}"
+        f"Weights: {_md(choice.seeds)}.{again}{regime}"
     )
 
 

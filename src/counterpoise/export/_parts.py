@@ -11,7 +11,7 @@ import numpy as np
 
 from counterpoise import files
 from counterpoise.classical import KEPT
-from counterpoise.export._programs import Deployed, as_onnx, as_program
+from counterpoise.export._programs import Deployed, Standardized, as_onnx, as_program
 from counterpoise.probabilities import Link, Posterior
 from counterpoise.sealed import Content
 from counterpoise.study import Again, Record, Study, fit_classical
@@ -146,7 +146,8 @@ def _net(
     import torch
 
     from counterpoise.data import Standardizer, TableEncoder
-    from counterpoise.net import build, with_cosine_head
+    from counterpoise.net import with_cosine_head
+    from counterpoise.study import make_net, open_backbone
 
     spec, shape = record.run["spec"], tuple(study.data["shape"])
     table = study.columns is not None
@@ -155,19 +156,33 @@ def _net(
     model, norm = spec["training"]["model"], spec["variant"]["norm"]
     classes = len(study.data["class_names"])
     cosine, scale = "cosine_scale" in record.run, record.run.get("cosine_scale", 1.0)
+    t = study.plan.training
     with torch.random.fork_rng(devices=[]):
-        net = build(model, norm, shape, classes)
+        net = make_net(t, norm, shape, classes, weights="none")
         net = with_cosine_head(net) if cosine else net
     net.load_state_dict(safetensors.torch.load(trained.weights))
+    scaling = Standardizer.from_json({} if table else trained.features)
+    if t.on_features:
+        reading = study.data["reading"]
+        shape, backbone = tuple(reading["shape"]), open_backbone(t, tuple(reading["shape"]))
+        if backbone.identity != reading["features"]["identity"]:
+            raise ValueError(
+                f"{model} must have the weights whose features the heads were trained on, but has "
+                "others now; put back the file, or run the study again"
+            )
+        backbone.head, net = Standardized(net, scaling.mean, scaling.std), backbone
+        scaling = Standardizer.from_json({})
     own = ":" in model or ":" in norm
     words = {"kind": "onnx" if own else "net", "model": model, "norm": norm, "shape": list(shape)}
     words |= {"classes": classes, "cosine": cosine, "scale": scale}
     part = Part(words, {"features": trained.features}, posterior)
     if not own:
         part.add("weights", f"weights-{number}.safetensors", trained.weights)
+    elif t.pretrained:  # for other programs
+        weights = safetensors.torch.save(net.state_dict())
+        part.files[f"weights-{number}.safetensors"] = weights
     if not (programs or own):
         return part
-    scaling = Standardizer.from_json({} if table else trained.features)
     affine = posterior.affine()
     ab = None if affine is None else (torch.from_numpy(affine[0]), torch.from_numpy(affine[1]))
     whole = Deployed(net, scale, scaling.mean, scaling.std, ab).eval().requires_grad_(False)
@@ -193,8 +208,9 @@ def _net(
         part.add(kind, name, content)
         part.lines.append(f"{name}: {_near(off)} the net's logits on {len(inputs)} samples")
     if own:
+        whose = "of another library" if t.pretrained else "your own"
         part.lines.append(
-            f"The net {model} is your own: predict runs {name} by onnxruntime, without its code"
+            f"The net {model} is {whose}: predict runs {name} by onnxruntime, without its code"
         )
     return part
 
@@ -215,7 +231,7 @@ def _checked_samples(
     from counterpoise.data import TableEncoder
 
     rows = record.test_rows
-    kept = study.samples("test" if rows is None else "pool")
+    kept = study.samples("test" if rows is None else "pool", images=True)
     if kept is None:
         return torch.rand(_CHECKED, *shape, generator=torch.Generator().manual_seed(0)), None
     chosen = np.arange(len(kept.rows))[:_CHECKED] if rows is None else rows[:_CHECKED]

@@ -16,6 +16,31 @@ from torch import Tensor, nn
 _TOLERANCE = 1e-4  # of the largest logit, or of 1
 
 
+class Standardized(nn.Module):
+    """A head behind the scaling of its features, (x - mean) / std, in float64.
+
+    Args:
+        head: (N, D) to logits.
+        mean: of each feature; None to leave them alone.
+        std: the same.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self, head: nn.Module, mean: Tensor | None, std: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        if self.mean is not None and self.std is not None:
+            x = ((x.double() - self.mean) / self.std).to(x.dtype)
+        return self.head(x)
+
+
 class Deployed(nn.Module):
     r"""A net with what stands before and behind it: from samples to logits and probabilities.
 

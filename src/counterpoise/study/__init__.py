@@ -38,6 +38,7 @@ from counterpoise.study._again import Again, fit_classical, refit
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._dry_run import dry_run
 from counterpoise.study._finished import Record
+from counterpoise.study._nets import make_net, open_backbone
 from counterpoise.study._open import open_study
 from counterpoise.study._prepared import Kept, gather
 from counterpoise.study._progress import show_progress
@@ -68,6 +69,8 @@ __all__ = [
     "dry_run",
     "fit_classical",
     "gather",
+    "make_net",
+    "open_backbone",
     "open_study",
     "refit",
     "stream",

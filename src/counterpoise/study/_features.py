@@ -1,6 +1,7 @@
 """A study's samples as its runs get them: images, or what a frozen net makes of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise.study._prepared import gather
@@ -45,16 +46,20 @@ def gather_inputs(
     """
     import torch
 
-    images, left_out = gather(plan, data, on_reading)
     t = plan.training
-    if not (t.on_features and plan.nets):
-        return Given(images, left_out, None)
+    if not (t.pretrained and plan.nets):
+        return Given(*gather(plan, data, on_reading), None)
     from counterpoise.data import in_cache
     from counterpoise.features import embed
     from counterpoise.study._nets import open_backbone
 
-    images = in_cache(images, plan.data.cache)
+    open_backbone(t)  # what is wrong with it is said before anything is read
+    images, left_out = gather(plan, data, on_reading)
     net = open_backbone(t, tuple(images.train.inputs.shape[1:]))
+    images = replace(images, notes=(*images.notes, *net.notes))
+    if not t.on_features:
+        return Given(images, left_out, None)
+    images = in_cache(images, plan.data.cache)
     net.to("cuda" if torch.cuda.is_available() else "cpu")
     precision = "float32" if t.precision == "auto" else t.precision
     splits = embed(images, net, cache=plan.data.cache, precision=precision, on_progress=on_features)

@@ -47,16 +47,22 @@ def _of_backbone(t: Training, weights: str = "") -> dict[str, Any]:
     return {"weights": asked, "head": t.head, "size": t.image_size}
 
 
-def open_backbone(t: Training, shape: tuple[int, ...], norm: str = "keep") -> Backbone:
-    """Return the pretrained net whose features heads are trained on, for images of a shape.
+def open_backbone(t: Training, shape: tuple[int, ...] = (1, 1, 1)) -> Backbone:
+    """Return the pretrained net as it comes, with its own norm, for images of a shape.
+
+    Random weights are the same each time.
 
     Raises:
         ValueError: it cannot be made, or not for these samples.
     """
+    import torch
+
     from counterpoise.models import Backbone
     from counterpoise.net import build
 
-    net = build(t.model, norm, shape, 2, **_of_backbone(t))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = build(t.model, "keep", shape, 2, **_of_backbone(t))
     assert isinstance(net, Backbone)
     return net
 

@@ -141,6 +141,8 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.study._nets import make_net
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
+    if t.pretrained and not t.on_features and t.weights != "none":  # it has learned already
+        return
     some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     some = some[: max(16, min(_LOOKED_AT, _MOST_VALUES // math.prod(shape)))]
     inputs, targets = data.train.inputs[some], data.train.targets[some]

@@ -171,6 +171,21 @@ class Plan:
         return self.tuning.grid or (FINE_GRIDS if pretrained else GRIDS)[self.optimizer]
 
     @property
+    def regime(self) -> str:
+        """A sentence on what is trained of a pretrained net; "" where there is none."""
+        t = self.training
+        if not (self.nets and t.pretrained):
+            return ""
+        if t.on_features:
+            return (
+                f"{t.head.capitalize()} heads on frozen features of {t.model}: what holds for a "
+                "head need not hold for a whole net"
+            )
+        frozen = "" if t.freeze == "none" else f", of which {t.freeze} is frozen"
+        begun = "from random weights" if t.weights == "none" else "from pretrained weights"
+        return f"{t.model}, trained {begun}{frozen}"
+
+    @property
     def optimizer(self) -> str:
         """The optimizer; "auto" is AdamW for pretrained nets that are fine-tuned, and else SGD."""
         t = self.training
