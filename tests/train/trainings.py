@@ -61,6 +61,10 @@ def adamw(net):
     return train.make_optimizer(net, "adamw", lr=0.01, weight_decay=0.1)
 
 
+def fast(net):
+    return train.make_optimizer(net, lr=3.0)
+
+
 def plain_mean(logits, targets):
     return F.cross_entropy(logits, targets)
 
@@ -89,6 +93,15 @@ TRAININGS = {
     "batch norm": {"loss": nn.CrossEntropyLoss(WEIGHT), "net": with_batch_norms, "size": 17},
     "sharded": {"loss": losses.FocalLoss(2.0, alpha=WEIGHT), "size": 17, "clip_norm": 0.1},
     "sharded adamw": {"loss": nn.CrossEntropyLoss(WEIGHT), "optimizer": adamw},
+    "accumulated": {"loss": nn.CrossEntropyLoss(WEIGHT), "size": 17, "accumulate": 3},
+    "sharded, in parts": {
+        "loss": losses.FocalLoss(2.0, alpha=WEIGHT),
+        "size": 17,
+        "accumulate": 3,
+        "patience": 1,
+        "monitor": "train_nll",
+        "optimizer": fast,
+    },
     "random": {
         "loss": losses.FocalLoss(),
         "net": with_dropout,

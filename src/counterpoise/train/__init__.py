@@ -2,6 +2,7 @@
 
 `fit` is the training loop; `predict`, `predict_logits` and `accuracy` evaluate. `make_optimizer`,
 the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are its usual arguments.
+To fine-tune, `freeze` says what is not trained, and `resolve_precision` whether bfloat16 pays.
 In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
 sharded one together.
 """
@@ -9,7 +10,9 @@ sharded one together.
 from counterpoise.train._augment import AUGMENTS
 from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
+from counterpoise.train._freeze import freeze
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
+from counterpoise.train._precision import PRECISIONS, resolve_precision
 from counterpoise.train._schedule import SCHEDULES, constant, cosine
 from counterpoise.train._shard import full_state, shard
 from counterpoise.train._sync_batch_norm import sync_batch_norm
@@ -17,6 +20,7 @@ from counterpoise.train._sync_batch_norm import sync_batch_norm
 __all__ = [
     "AUGMENTS",
     "OPTIMIZERS",
+    "PRECISIONS",
     "SCHEDULES",
     "Diverged",
     "HasEpoch",
@@ -24,10 +28,12 @@ __all__ = [
     "constant",
     "cosine",
     "fit",
+    "freeze",
     "full_state",
     "make_optimizer",
     "predict",
     "predict_logits",
+    "resolve_precision",
     "shard",
     "sync_batch_norm",
 ]

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from counterpoise.data import Rows, Split
 from counterpoise.metrics import balanced_accuracy
 from counterpoise.train._parallel import count_processes
+from counterpoise.train._precision import forward
 from counterpoise.train._sync_batch_norm import summed
 
 Progress = Callable[[float], None]
 _MOST_VALUES = 2**20  # of a batch: 6 images of 3 x 224 x 224
+SCORES = ("accuracy", "balanced_accuracy", "nll")  # of `evaluate_split`
 BATCH = 256  # 1-10% quicker than 128 an image on the exercise's nets, and 512 adds nothing
 
 
@@ -23,6 +25,7 @@ def predict_logits(
     on_batch: Progress | None = None,
     *,
     shared: bool = False,
+    precision: str = "float32",
 ) -> Tensor:
     """Return the logits of each sample, (N, C) on the CPU, in evaluation mode, without gradients.
 
@@ -35,6 +38,7 @@ def predict_logits(
         on_batch: called with the size of each batch when it is done.
         shared: True to share the batches among the processes of torch.distributed, all of which
             must call it; each returns the logits of all samples, the same as one would.
+        precision: "float32", or "bfloat16" for autocast, whose logits are float32 as well.
 
     Example:
         >>> import torch
@@ -48,10 +52,10 @@ def predict_logits(
     try:
         with torch.no_grad():
             if shared and count_processes()[0] > 1:
-                return _predict_together(net, inputs, batch_size, on_batch)
+                return _predict_together(net, inputs, batch_size, on_batch, precision)
             logits, done = torch.empty(0), 0
             for batch in inputs.split(batch_size):
-                found = net(to_net_input(batch, device)).cpu()
+                found = forward(net, to_net_input(batch, device), precision).cpu()
                 if not done:  # not a list: what is kept between batches breaks up the memory
                     logits = found.new_empty(len(inputs), *found.shape[1:])
                 logits[done : done + len(batch)] = found
@@ -64,7 +68,7 @@ def predict_logits(
 
 
 def _predict_together(
-    net: nn.Module, inputs: Tensor | Rows, size: int, on_batch: Progress | None
+    net: nn.Module, inputs: Tensor | Rows, size: int, on_batch: Progress | None, precision: str
 ) -> Tensor:
     """Return the logits of each sample: the processes compute batches in turn, and share them.
 
@@ -77,7 +81,7 @@ def _predict_together(
     for first in range(0, len(inputs), size * number):
         start = first + rank * size
         batch = inputs[min(start, last) : min(start, last) + size]
-        found = net(to_net_input(batch, device))
+        found = forward(net, to_net_input(batch, device), precision)
         count = min(size * number, len(inputs) - first)
         gathered = found.new_zeros(count, *found.shape[1:])
         if start <= last:
@@ -107,10 +111,17 @@ def accuracy(net: nn.Module, split: Split, on_batch: Progress | None = None) -> 
 
 
 def evaluate_split(
-    net: nn.Module, split: Split, on_batch: Progress | None = None, *, shared: bool = False
+    net: nn.Module,
+    split: Split,
+    on_batch: Progress | None = None,
+    *,
+    shared: bool = False,
+    precision: str = "float32",
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy (mean recall) and nll (mean cross entropy) of a split."""
-    logits = predict_logits(net, split.inputs, on_batch=on_batch, shared=shared)
+    logits = predict_logits(
+        net, split.inputs, on_batch=on_batch, shared=shared, precision=precision
+    )
     _check_logits(logits, int(split.targets.max()))
     predicted, targets = logits.argmax(1), split.targets.cpu()
     return {

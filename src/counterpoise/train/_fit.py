@@ -9,19 +9,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data import Rows, Samples, Split, as_split
+from counterpoise.data import Samples, as_split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
-from counterpoise.train._evaluate import Progress, device_of, evaluate_split, to_net_input
+from counterpoise.train._evaluate import SCORES, Progress, device_of, evaluate_split
 from counterpoise.train._parallel import Loss, Processes
+from counterpoise.train._patience import Patience, Row
+from counterpoise.train._precision import check_precision
 from counterpoise.train._schedule import Schedule
 from counterpoise.train._shard import load_net, load_optimizer, whole
+from counterpoise.train._steps import TRAIN_COST, Meter, Steps, in_steps
 
 State = dict[str, Any]
-Row = dict[str, Any]  # of an epoch: the loss, and each score of each watched split
-
-# A sample costs about three times as much in training as in evaluation, the unit of progress.
-_TRAIN_COST = 3
 
 
 class Diverged(ArithmeticError):
@@ -63,6 +62,11 @@ def fit(
     augment: Augment | None = None,
     each_epoch: Iterable[HasEpoch] = (),
     sample_weight: Tensor | None = None,
+    precision: str = "float32",
+    accumulate: int = 1,
+    patience: int = 0,
+    monitor: str = "",
+    compile: bool = False,
     watch: Mapping[str, Samples] | None = None,
     state: State | None = None,
     on_epoch: Callable[[Row], None] | None = None,
@@ -74,6 +78,9 @@ def fit(
     The data stay as they are (uint8 images are scaled to 0 .. 1 a batch at a time); batches go to
     the net's device, images in `channels_last`. The same arguments give the same net, whether the
     training was interrupted and resumed or not.
+
+    What does not require gradients is not trained (`train.freeze`), and batch norms of which that
+    holds for all parameters stay in evaluation mode.
 
     Where torch.distributed is initialised, its processes train one net together: call it in each
     with the same arguments. Each takes its share of every batch, which has `batch_size` samples
@@ -111,6 +118,17 @@ def fit(
         sample_weight: of each training sample, (N), given to the loss with each batch as
             `sample_weight`, which all losses of this package take; None for a call without it. In
             several processes the loss must have a `normalizer`.
+        precision: "float32", or "bfloat16" for autocast: the net computes in bfloat16 where that is
+            safe, in training and evaluation; the weights, the logits and the loss are float32.
+        accumulate: in how many parts a batch is computed, to save memory. Loss and gradient are
+            those of the whole batch, for the losses of which that holds in several processes;
+            batch norms see each part by itself, and dropout is drawn for each.
+        patience: training ends when so many epochs have brought no better `monitor`, and the net is
+            left with the weights of the best epoch (the state holds a copy of them); 0 for all
+            epochs, and the last weights.
+        monitor: the column of the rows that says which epoch is better, such as
+            "validation_balanced_accuracy"; the lower if it ends in "_nll".
+        compile: True to train by `torch.compile(net)`; the names of its state stay.
         watch: the splits to evaluate, by the prefix of their columns; None for
             {"train": train, "test": test}.
         state: the state that `on_state` was called with, to resume from it; None to begin.
@@ -124,14 +142,15 @@ def fit(
         One row per epoch, row 0 being the untrained net: epoch, loss (mean over the epoch's
             samples,
         None in row 0), seconds (since the start), and for each split that is watched, say "test":
-        test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats).
+        test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats). With patience
+        also best_epoch, the best one so far; that of the last row has given the net its weights.
 
     Raises:
         TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
-        ValueError: epochs < 0 or batch_size < 1 or an empty split, or a net that answers with
-            other than one logit a class, two classes at least; a sampler that shares its samples
-            among processes, or a net in DistributedDataParallel; a loss that takes no
-            sample_weight.
+        ValueError: epochs < 0, batch_size < 1, accumulate < 1, patience < 0 or without a monitor,
+            another precision, or an empty split; a net that answers with other than one logit a
+            class, two classes at least; a sampler that shares its samples among processes, or a
+            net in DistributedDataParallel; a loss that takes no sample_weight.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -153,12 +172,19 @@ def fit(
             f"fit needs epochs >= 0, batch_size >= 1 and samples in every split, but got {epochs}, "
             f"{batch_size} and {sizes}"
         )
+    if accumulate < 1 or patience < 0:
+        raise ValueError(
+            f"fit needs accumulate >= 1 and patience >= 0, but got {accumulate} and {patience}"
+        )
+    check_precision(precision)
+    columns = [f"{name}_{score}" for name in watched for score in SCORES]
+    best = Patience(patience, monitor, columns) if patience else None
     if sample_weight is not None:
         _check_weights(sample_weight, loss, len(train))
     if sampler is None:
         sampler = ShuffleSampler(train.targets, seed=seed, num_replicas=1, rank=0)
     processes = Processes(net, sampler)
-    steps = _Steps(
+    steps = Steps(
         net,
         processes,
         loss,
@@ -167,15 +193,21 @@ def fit(
         clip_norm,
         augment,
         sample_weight,
-        total=epochs * len(_batches(torch.empty(len(sampler)), batch_size)),
+        precision,
+        accumulate,
+        compile,
+        total=epochs * len(in_steps(torch.empty(len(sampler)), batch_size)),
     )
     evaluated = sum(len(split) for split in watched.values())
     if not processes.first:
         on_epoch = on_progress = on_state = None
-    meter = _Meter((epochs + 1) * evaluated + epochs * _TRAIN_COST * len(sampler), on_progress)
-    rows, before = _resume(state, net, steps, meter)
+    meter = Meter((epochs + 1) * evaluated + epochs * TRAIN_COST * len(sampler), on_progress)
+    rows, before = _resume(state, net, steps, meter, best)
     start = time.perf_counter() - before
     for epoch in range(len(rows), epochs + 1):
+        if best is not None and best.is_over(rows):
+            meter.add(meter.total - meter.done)
+            break
         row: Row = {"epoch": epoch, "loss": None}
         if epoch:
             for listener in (sampler, *each_epoch):
@@ -183,22 +215,26 @@ def fit(
             order = processes.agreed(torch.tensor(list(sampler), device=train.inputs.device))
             processes.begin(seed, epoch)
             draws = augmentation_generator(seed, epoch, processes.rank)
-            row["loss"] = steps.take(train, _batches(order, batch_size), draws, meter)
+            row["loss"] = steps.take(train, in_steps(order, batch_size), draws, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
                 )
         for name, split in watched.items():
-            found = evaluate_split(net, split, meter.add, shared=True)
+            found = evaluate_split(net, split, meter.add, shared=True, precision=precision)
             row |= {f"{name}_{k}": v for k, v in found.items()}
         row["seconds"] = time.perf_counter() - start
         rows.append(row)
+        if best is not None:
+            best.see(rows, net)
         if on_epoch is not None:
             on_epoch(row)
         if on_state is not None or processes.number > 1:
-            made = _state(rows, net, steps, meter)  # by all, where the net is sharded
+            made = _state(rows, net, steps, meter, best)  # by all, where the net is sharded
             if on_state is not None:
                 on_state(made)
+    if best is not None:
+        best.restore(net)
     return rows
 
 
@@ -221,20 +257,9 @@ def _forward(loss: Loss) -> Callable[..., Tensor]:
     return loss.forward if isinstance(loss, nn.Module) else loss
 
 
-def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
-    whole = len(order) - (len(order) > size and len(order) % size == 1)
-    *most, last = order[:whole].split(size)
-    return *most, torch.cat((last, order[whole:]))
-
-
-def _in_batches(inputs: Tensor | Rows, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    """Yield the samples at each index; those that come from elsewhere are read ahead."""
-    if isinstance(inputs, Rows):
-        return inputs.in_batches(batches)
-    return (inputs.index_select(0, index) for index in batches)
-
-
-def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") -> State:
+def _state(
+    rows: list[Row], net: nn.Module, steps: Steps, meter: Meter, best: Patience | None
+) -> State:
     device = device_of(net)
     return {
         "rows": rows,
@@ -243,12 +268,13 @@ def _state(rows: list[Row], net: nn.Module, steps: "_Steps", meter: "_Meter") ->
         "steps": steps.done,
         "work": meter.done,
         "rng": torch.get_rng_state(),
+        **({} if best is None else {"best": whole(best.weights, keep=steps.processes.first)}),
         **({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
     }
 
 
 def _resume(
-    state: State | None, net: nn.Module, steps: "_Steps", meter: "_Meter"
+    state: State | None, net: nn.Module, steps: Steps, meter: Meter, best: Patience | None
 ) -> tuple[list[Row], float]:
     """Restore `state`, if there is one; return its rows and the seconds so far."""
     if state is None:
@@ -256,84 +282,10 @@ def _resume(
     load_net(net, state["net"])
     load_optimizer(steps.optimizer, state["optimizer"])
     steps.done = state["steps"]
+    if best is not None:
+        best.weights = state["best"]
     meter.add(state["work"])
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], device_of(net))
     return list(state["rows"]), state["rows"][-1]["seconds"]
-
-
-class _Steps:
-    """Optimizer steps, an epoch at a time, with their number so far."""
-
-    def __init__(
-        self,
-        net: nn.Module,
-        processes: Processes,
-        loss: Loss,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule | None,
-        clip_norm: float | None,
-        augment: Augment | None,
-        sample_weight: Tensor | None,
-        total: int,
-    ) -> None:
-        self.weights = sample_weight
-        self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
-        self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.total, self.done = total, 0
-
-    def take(
-        self, train: Split, batches: tuple[Tensor, ...], draws: torch.Generator, meter: "_Meter"
-    ) -> float:
-        """Take a step for each batch; return the mean loss of the samples."""
-        self.net.train()
-        device, together = device_of(self.net), self.processes
-        total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
-        owns = tuple(map(together.share, batches))
-        read = _in_batches(train.inputs, owns)
-        for index, own, x in zip(batches, owns, read, strict=True):
-            self._set_rates()
-            y = train.targets.index_select(0, own)
-            if self.augment is not None:
-                x = self.augment(x, draws)
-            together.begin_batch(index)
-            logits = together.net(to_net_input(x, device))
-            value = together.part(
-                self.loss, logits, y.to(device), train.targets, index, self.weights
-            )
-            for p in self.parameters:  # as zero_grad, which takes ten times as long
-                p.grad = None
-            (value * together.number if together.number > 1 else value).backward()
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
-            self.optimizer.step()
-            total += value.detach() * len(index)
-            seen += len(index)
-            self.done += 1
-            meter.add(_TRAIN_COST * len(index))
-        together.end()
-        return together.add_up(total).item() / seen
-
-    def _set_rates(self) -> None:
-        if self.schedule is not None:
-            # The first step is not at 0, where a warm-up would waste it.
-            factor = self.schedule((self.done + 0.5) / self.total)
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * factor
-
-
-class _Meter:
-    """Progress meter: sums work and reports the share that is done, at most 200 times."""
-
-    def __init__(self, total: float, report: Progress | None) -> None:
-        self.total, self.report, self.done, self.reported = total, report, 0.0, 0.0
-
-    def add(self, amount: float) -> None:
-        """Count `amount` of work as done."""
-        self.done += amount
-        if self.report is not None and self.done - self.reported >= self.total / 200:
-            self.reported = self.done
-            self.report(self.done / self.total)

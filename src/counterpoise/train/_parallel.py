@@ -1,4 +1,4 @@
-"""One training in several processes: shares of a batch, and means over all of it.
+"""One training in several processes, or of batches in parts: shares of a batch, means over it.
 
 Every process knows the order of all samples and takes its share of each batch. Its part of the loss
 is such that the parts add up to the loss of the whole batch; DistributedDataParallel and FSDP2
@@ -8,6 +8,7 @@ average gradients, so each part is multiplied by the number of processes.
 import copy
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -109,30 +110,30 @@ class Processes:
         targets: Tensor,
         every: Tensor,
         index: Tensor,
+        own: Tensor,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """Return this process's part of a batch's loss; over the processes they add up to it.
+        """Return a part of a batch's loss; over parts and processes they add up to it.
 
         Args:
             loss: with a `normalizer`, as this package's losses have, or torch's cross entropy, it
                 is that of the whole batch; of any other, parts count by their samples.
-            logits: of this process's samples.
+            logits: of the part's samples.
             targets: theirs.
             every: the targets of all training samples.
-            index: those of the whole batch.
+            index: the samples of the whole batch.
+            own: those of the part.
             weights: of all training samples, where the loss takes them.
 
         Raises:
             ValueError: weights for a loss of whose mean over a batch they make no known parts.
         """
-        weigh: Any = loss  # of this process's samples
+        weigh: Any = loss  # of the part's samples
         if weights is not None:
-            own = weights[self.share(index)].to(logits)
-            weigh = functools.partial(weigh, sample_weight=own)
-        if self.number == 1:
-            return weigh(logits, targets)
-        if self._is_whole(index):
-            return weigh(logits, targets) / self.number
+            weigh = functools.partial(weigh, sample_weight=weights[own].to(logits))
+        if len(own) == len(index):
+            value = weigh(logits, targets)
+            return value if self.number == 1 else value / self.number
         batch = every[index].to(logits.device)
         reduction, normalizer = (getattr(loss, k, None) for k in ("reduction", "normalizer"))
         if reduction == "sum":
@@ -142,12 +143,26 @@ class Processes:
             return weigh(logits, targets, normalizer=normalizer(*of_batch))
         if weights is not None:
             raise ValueError(
-                "sample_weight in several processes needs a loss with a normalizer, as those of "
-                f"counterpoise.losses have, but {type(loss).__name__} has none"
+                "sample_weight in several processes or parts needs a loss with a normalizer, as "
+                f"those of counterpoise.losses have, but {type(loss).__name__} has none"
             )
         if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss):
             return _mean_of_torch(loss, logits, targets, batch)
         return loss(logits, targets) * (len(targets) / len(batch))
+
+    def count_parts(self, index: Tensor, most: int) -> int:
+        """Return in how many parts a batch is computed, `most` at most: the same in each process.
+
+        Each has two samples at least, as batch norms need; a batch that is computed whole by all
+        processes has one.
+        """
+        return max(1, min(most, len(index) // (2 * self.number)))
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """Leave gradients as they are until the last part of a batch; sharded ones are averaged."""
+        if isinstance(self.net, DistributedDataParallel):
+            return self.net.no_sync()
+        return nullcontext()
 
     def add_up(self, x: Tensor) -> Tensor:
         """Return the sum over the processes."""
