@@ -12,6 +12,8 @@ from counterpoise.registry import resolve
 _NORMS = {name: m.load() for name, m in registry.PLAIN_NORMS.items()} | norms.ALL
 
 
+_HEADS = (nn.Linear, models.NormedLinear)
+
 Word = str | Callable[..., Any]  # or the function that makes it
 
 
@@ -64,6 +66,24 @@ def _backbone(
         )
     net.notes = (*net.notes, *str(table).splitlines())
     return net
+
+
+def head_path(net: nn.Module) -> str:
+    """Return the name of a net's head among its modules: its last linear layer, or a backbone's.
+
+    Raises:
+        ValueError: there is none.
+
+    Example:
+        >>> head_path(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+        '2'
+    """
+    if isinstance(net, models.Backbone):
+        return net.head_path
+    found = [path for path, m in net.named_modules() if isinstance(m, _HEADS)]
+    if not found:
+        raise ValueError("the net must end in a torch.nn.Linear, but has none")
+    return found[-1]
 
 
 def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:

@@ -59,7 +59,9 @@ def _sure_rise(curve: Curves) -> float:
 
 def overfit(study: Study) -> list[Finding]:
     """CP227: validation nll is well above its lowest value, and the training loss is below."""
-    found = []
+    found: list[Finding] = []
+    if study.plan.training.patience:  # the net is that of the best epoch
+        return found
     for v in study.plan.nets:
         records = study.of(study.plan.label(v))
         nll, loss, balanced = (_curves(records, column, skip=1) for column in _LOOKED_AT)
@@ -99,7 +101,8 @@ _OVERFIT = (
 
 def _curves(records: list[Record], column: str, skip: int = 0) -> Curves | None:
     """A column of every seed's history, a row a seed; None where it was not watched."""
-    rows = [[row.get(column) for row in r.history[skip:]] for r in records]
+    shortest = min((len(r.history) for r in records), default=0)  # some may have ended early
+    rows = [[row.get(column) for row in r.history[skip:shortest]] for r in records]
     known = rows and all(rows) and not any(value is None for row in rows for value in row)
     return np.array(rows, float) if known else None
 

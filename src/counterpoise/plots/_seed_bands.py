@@ -27,8 +27,8 @@ def training_curves(
     """Draw a quantity by epoch: the mean over the seeds, and a band from lowest to highest.
 
     Args:
-        histories: by variant one history per seed, each with one record per epoch, as long as the
-            others; `epoch` is among the keys.
+        histories: by variant one history per seed, each with one record per epoch from the
+            same one on; some may end earlier. `epoch` is among the keys.
         key: the quantity, say "loss" or "validation_balanced_accuracy"; None or absent in a record
             where it was not measured.
         ylabel: label of the axis; None for the key.
@@ -49,8 +49,10 @@ def training_curves(
     need_some("training_curves", histories)
     axes = axes_or_new(ax)
     for i, (name, seeds) in enumerate(histories.items()):
-        epochs = column(seeds[0], "epoch")
-        values = np.array([column(records, key) for records in seeds])
+        longest = max(seeds, key=len)
+        epochs, values = column(longest, "epoch"), np.full((len(seeds), len(longest)), np.nan)
+        for row, records in zip(values, seeds, strict=True):
+            row[: len(records)] = column(records, key)
         known = ~np.isnan(values).all(0)
         epochs, values = epochs[known], values[:, known]
         style = variant_style(i)

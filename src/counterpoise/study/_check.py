@@ -241,6 +241,16 @@ def _check_training(plan: "Plan") -> None:
         raise ValueError(
             f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
         )
+    if t.patience and "validation" not in t.watch:
+        raise ValueError(
+            "training.patience waits for a better validation score, but training.watch does not "
+            "hold 'validation'; add it, or set patience = 0"
+        )
+    if t.patience and (t.devices != 1 or plan.engine.nodes > 1 or t.head_alone):
+        raise ValueError(
+            "training.patience is of nets that are trained alone on one device each, but there "
+            "are several devices, or heads that are trained together; set it to 0"
+        )
     if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from counterpoise import criterion, data, files, losses, probe, samplers, train
 from counterpoise.metrics import adjust, evaluate
-from counterpoise.net import check_logits, with_cosine_head
+from counterpoise.models import Backbone
+from counterpoise.net import check_logits, head_path, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
+from counterpoise.study.settings import Training
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
 
@@ -222,6 +224,10 @@ class _Training:
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm).to(self.device)
+        self.precision = train.resolve_precision(t.precision, self.device, t.pretrained)
+        self.head = head_path(self.net) if _names_head(t) else ""
+        if not t.on_features:
+            train.freeze(self.net, t.freeze, self.head)
         if ":" in t.model and not t.pretrained:
             inputs = _fed(self.splits["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
@@ -234,6 +240,9 @@ class _Training:
             lr=self.spec.lr,
             momentum=t.momentum,
             weight_decay=t.weight_decay,
+            head=self.head,
+            head_lr=t.head_lr,
+            layer_decay=t.layer_decay,
         )
 
     def _join(self) -> None:
@@ -270,6 +279,11 @@ class _Training:
             sampler=self.sampler,
             augment=resolve("augment", t.augment, train.AUGMENTS),
             each_epoch=self.criterion.each_epoch,
+            precision=self.precision,
+            accumulate=t.accumulate,
+            patience=t.patience,
+            monitor=_monitored(self.spec.metric) if t.patience else "",
+            compile=t.compile,
             watch={split: self.splits[split] for split in t.watch},
             state=state or None,
             on_epoch=lambda row: emit(Epoch(name, row)),
@@ -335,6 +349,10 @@ class _Training:
             "link": self.criterion.link(),
             **scores,
         }
+        if self.precision != "float32":
+            found["precision"] = self.precision
+        if isinstance(self.net, Backbone):
+            found["net"] = list(self.net.notes)
         if self.criterion.needs_cosine_head:
             found["cosine_scale"] = self.criterion.cosine_scale
         if self.spec.stage == "tuning":
@@ -346,8 +364,20 @@ class _Training:
     def _logits(self, name: str) -> Tensor:
         """Return the net's logits, on the scale on which they are log-probabilities."""
         inputs = self.splits[name].inputs
-        logits = train.predict_logits(self.net, inputs, shared=self.number > 1).float()
+        logits = train.predict_logits(
+            self.net, inputs, shared=self.number > 1, precision=self.precision
+        ).float()
         return logits * self.criterion.cosine_scale
+
+
+def _names_head(t: Training) -> bool:
+    """Return whether a setting is about the head."""
+    return t.freeze == "backbone" or t.head_lr != 1 or t.layer_decay != 1
+
+
+def _monitored(metric: str) -> str:
+    """Return the column of the history by which the best epoch is chosen."""
+    return f"validation_{metric if metric == 'accuracy' else 'balanced_accuracy'}"
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:

@@ -1,0 +1,157 @@
+"""Studies that fine-tune a net of timm, and what is refused before anything trains."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from tests.study.small import files, run
+from tests.study.test_features_study import photos
+
+from counterpoise import load
+from counterpoise.export import export
+from counterpoise.findings import collect_findings
+from counterpoise.report import render, write_figures
+from counterpoise.study import Data, Plan, Training, open_study
+from counterpoise.study.events import Failed, Prepared
+
+timm = pytest.importorskip("timm")
+NET = Training("timm:test_resnet", image_size=32, epochs=4, lr=1e-3, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Photographs, and weights from some other training with five classes."""
+    home = tmp_path_factory.mktemp("pretrained")
+    photos(home / "photos", each=20)
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), home / "weights.pth")
+    return home
+
+
+def plan(home, training=NET, **changes):
+    usual = {"losses": ("cross_entropy",), "seeds": (0, 1), "references": False}
+    weights = str(home / "weights.pth")
+    if training.weights == "auto":
+        training = replace(training, weights=weights)
+    source = Data(str(home / "photos"), cache=str(home / "cache"), test="held_out")
+    return Plan(source, training=training, **{**usual, **changes})
+
+
+def finished(made, folder):
+    events = run(made, folder, workers=1)
+    assert not [e for e in events if isinstance(e, Failed)], events
+    return open_study(folder), events
+
+
+def test_a_net_is_fine_tuned_from_a_file_and_all_of_it_is_said(home, tmp_path):
+    study, events = finished(plan(home), tmp_path / "study")
+    said = "\n".join(line for e in events if isinstance(e, Prepared) for line in e.lines())
+    assert "test_resnet with" in said
+    assert "not taken: fc.bias, fc.weight" in said
+    assert "its input is 32 x 32 pixels" in said
+    record = study.records[0]
+    assert record.run["net"][0].startswith("test_resnet with")
+    assert record.run["spec"]["training"]["optimizer"] == "adamw"
+    assert record.run["spec"]["training"]["weights"] == "weights.pth"
+    assert study.plan.norms == ("keep",)
+    assert "from pretrained weights" in study.plan.regime
+    before = files(tmp_path / "study" / "runs")
+    finished(plan(home), tmp_path / "study")
+    assert files(tmp_path / "study" / "runs") == before
+
+
+def test_other_weights_are_another_run(home, tmp_path):
+    study, _ = finished(plan(home, seeds=(0,)), tmp_path / "study")
+    first = study.records[0]
+    state = torch.load(home / "weights.pth", weights_only=True)
+    other = tmp_path / "weights.pth"
+    torch.save({k: v + 0.1 * v.std() if v.dim() > 1 else v for k, v in state.items()}, other)
+    made = plan(home, replace(NET, weights=str(other)), seeds=(0,))
+    study, _ = finished(made, tmp_path / "study")
+    assert study.records[0].folder != first.folder
+
+
+def test_only_what_is_not_frozen_changes(home, tmp_path):
+    settings = replace(NET, freeze="body.conv1.*, body.layer[12].*", layer_decay=0.5, head_lr=10)
+    study, _ = finished(plan(home, settings, seeds=(0,)), tmp_path / "study")
+    trained = safetensors.torch.load_file(study.records[0].folder / "weights.safetensors")
+    theirs = torch.load(home / "weights.pth", weights_only=True)
+    same = {k for k, v in theirs.items() if torch.equal(v, trained.get(f"body.{k}", v * 0 - 7))}
+    assert {k for k in theirs if k.endswith("weight") and k in same} == {
+        k for k in theirs if k.endswith("weight") and k.startswith(("conv1.", "layer1.", "layer2."))
+    }
+    assert not {k for k in same if k.startswith(("layer3", "layer4"))} - {
+        k for k in theirs if k.endswith("num_batches_tracked")
+    }
+
+
+def test_a_study_with_patience_ends_early_and_reports_and_exports(home, tmp_path):
+    settings = replace(NET, epochs=12, patience=1, accumulate=3, precision="bfloat16")
+    study, _ = finished(plan(home, settings), tmp_path / "study")
+    assert any(len(r.history) < 13 for r in study.records)
+    for record in study.records:
+        best = record.history[-1]["best_epoch"]
+        want = record.history[best]["validation_balanced_accuracy"]
+        assert record.run["validation"]["balanced_accuracy"] == pytest.approx(want)
+        assert record.run["precision"] == "bfloat16"
+    collect_findings(study)
+    render(study)
+    write_figures(study, tmp_path / "figures")
+    done = export(study, tmp_path / "model", programs=True)
+    assert len(load(done.folder).predict(str(home / "photos" / "a"))) == 20
+
+
+def test_another_norm_takes_the_place_of_the_nets_own_and_the_record_has_the_table(home, tmp_path):
+    made = plan(home, norms=("keep", "group"), seeds=(0,))
+    study, _ = finished(made, tmp_path / "study")
+    keep, group = (study.of(label)[0].run["net"] for label in study.labels)
+    assert any("GroupNorm" in line and "BatchNorm" in line for line in group)
+    assert not any("GroupNorm" in line for line in keep)
+
+
+def test_the_same_seed_starts_each_loss_from_the_same_head(home, tmp_path):
+    settings = replace(NET, epochs=1, lr=1e-9)
+    made = plan(home, settings, losses=("cross_entropy", "focal"), seeds=(3,))
+    study, _ = finished(made, tmp_path / "study")
+    one, other = (
+        safetensors.torch.load_file(study.of(label)[0].folder / "weights.safetensors")
+        for label in study.labels
+    )
+    np.testing.assert_allclose(one["head.weight"], other["head.weight"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "timm:resnet81"], "did you mean 'timm:resnet18'"),
+        (["--model", "timm:test_resnet", "--weights", "absent.pth"], "absent.pth"),
+        (["--model", "timm:test_resnet", "--norms", "none"], "norm must be one of auto, keep"),
+        (["--model", "timm:test_vit", "--weights", "none", "--norms", "group"], "take keep"),
+        (["--model", "resnet8", "--features"], "of pretrained nets"),
+        (["--model", "timm:test_vit", "--weights", "none", "--image-size", "7"], "image_size"),
+        (["--model", "timm:test_resnet", "--features", "--norms", "group"], "norm must be keep"),
+        (["--model", "timm:test_resnet", "--head", "lstm"], "training.head must be one of linear"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_nothing_is_written(home, tmp_path, words, said):
+    call = [sys.executable, "-m", "counterpoise", "compare", str(home / "photos"), *words]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("counterpoise: ")]
+    assert len(lines) == 1, done.stderr
+    assert said in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_is_no_input_of_a_net_for_images(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,target\n" + "1,2,x\n2,1,y\n" * 20)
+    call = [sys.executable, "-m", "counterpoise", "compare", "t.csv", "--model", "timm:test_resnet"]
+    done = subprocess.run(
+        [*call, "--weights", "none"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "takes images" in done.stderr
