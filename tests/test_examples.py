@@ -44,6 +44,22 @@ def outputs_of(name, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_pretrained_net_is_frozen_and_fine_tuned(monkeypatch):
+    """Heads on real features are far above logistic regression on so few pixels, about 60%."""
+    pytest.importorskip("timm")
+    monkeypatch.setenv("COUNTERPOISE_SMALL", "1")
+    words = [sys.executable, ROOT / "examples" / "pretrained.py"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    frozen = re.search(r"heads on frozen features: (.*)", done.stdout)[1]
+    means = [float(x) for x in re.findall(r"([\d.]+)%", frozen)]
+    assert len(means) == 4
+    assert min(means) > 65, frozen
+    assert "doctor: will learn" in done.stdout
+    assert "49 layers swapped, 0 left" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "examples" / "losses").glob("*.py")), ids=lambda p: p.stem
 )

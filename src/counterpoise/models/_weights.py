@@ -137,8 +137,8 @@ def _by_order(
         )
     found = {a: state[b] for a, b in pairs} | {b: state[b] for b in theirs[len(wanted) :]}
     return found, (
-        f"the tensors of {path} have other names ({theirs[0]}, ...), but the same shapes in the "
-        "same order, by which they were taken"
+        f"the file's tensors have other names ({theirs[0]}, ...), but the same shapes in the same "
+        "order, by which they were taken"
     )
 
 

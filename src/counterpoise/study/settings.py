@@ -232,7 +232,7 @@ class Training:
     )
     precision: str = setting(
         "auto",
-        "float32, bfloat16 (autocast), or auto: bfloat16 for pretrained nets on a GPU that has it",
+        "float32, bfloat16 (autocast), or auto: bfloat16 for pretrained nets where it is quick",
     )
     accumulate: int = setting(1, "parts in which a batch is computed, to save memory")
     patience: int = setting(
