@@ -76,6 +76,18 @@ def test_a_backbone_with_other_weights_is_refused(study, tmp_path, monkeypatch):
     assert not (tmp_path / "model").exists()
 
 
+def test_logistic_regression_on_features_takes_raw_images_too(study, tmp_path):
+    done = export(study, tmp_path / "model", variant="logistic regression")
+    model = load(done.folder)
+    assert {p.name for p in done.folder.iterdir()} >= {"features-0.onnx", "model-0.skops"}
+    seed = model.about["members"][0]["seed"]
+    record = next(r for r in study.references if r.label == done.label and r.seed == seed)
+    kept = study.samples("test", images=True)
+    images = torch.from_numpy(np.array(kept.inputs[kept.rows]))
+    want = record.posterior()(record.predictions["test_logits"])
+    np.testing.assert_allclose(np.exp(model.answers(images).log_p), np.exp(want), atol=1e-3)
+
+
 def test_the_study_says_everywhere_that_features_were_frozen(study):
     from counterpoise.cli._tables import results_json
     from counterpoise.report import render

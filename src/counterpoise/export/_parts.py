@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from counterpoise.models import Backbone
+
 _CHECKED = 64  # samples on which programs are compared
 # Of the largest logit: another processor, or number of threads; and of nets that computed in
 # bfloat16, which has 8 bits, and are exported in float32.
@@ -151,7 +153,7 @@ def _net(
 
     from counterpoise.data import Standardizer, TableEncoder
     from counterpoise.net import with_cosine_head
-    from counterpoise.study import make_net, open_backbone
+    from counterpoise.study import make_net
 
     spec, shape = record.run["spec"], tuple(study.data["shape"])
     table = study.columns is not None
@@ -167,13 +169,7 @@ def _net(
     net.load_state_dict(safetensors.torch.load(trained.weights))
     scaling = Standardizer.from_json({} if table else trained.features)
     if t.on_features:
-        reading = study.data["reading"]
-        shape, backbone = tuple(reading["shape"]), open_backbone(t, tuple(reading["shape"]))
-        if backbone.identity != reading["features"]["identity"]:
-            raise ValueError(
-                f"{model} must have the weights whose features the heads were trained on, but has "
-                "others now; put back the file, or run the study again"
-            )
+        shape, backbone = tuple(study.data["reading"]["shape"]), _backbone(study)
         backbone.head, net = Standardized(net, scaling.mean, scaling.std), backbone
         scaling = Standardizer.from_json({})
     own = ":" in model or ":" in norm
@@ -218,6 +214,20 @@ def _net(
             f"The net {model} is {whose}: predict runs {name} by onnxruntime, without its code"
         )
     return part
+
+
+def _backbone(study: Study) -> Backbone:
+    """Return the frozen net whose features a study's heads and classical models were given."""
+    from counterpoise.study import open_backbone
+
+    reading, t = study.data["reading"], study.plan.training
+    net = open_backbone(t, tuple(reading["shape"]))
+    if net.identity != reading["features"]["identity"]:
+        raise ValueError(
+            f"{t.model} must have the weights whose features the study was run on, but has others "
+            "now; put back the file, or run the study again"
+        )
+    return net
 
 
 def _near(off: float) -> str:
@@ -273,6 +283,24 @@ def _classical(
     posterior = _at_counts(posterior, again.run) if whole else posterior
     part = Part(net, {"features": again.features}, posterior)
     part.add("model", f"model-{number}.skops", content)
+    if study.plan.training.on_features:
+        from torch import nn
+
+        say("writing the frozen net as ONNX")
+        backbone = _backbone(study)
+        backbone.head = nn.Identity()
+        whole = Deployed(backbone).eval().requires_grad_(False)
+        shape = tuple(study.data["reading"]["shape"])
+        inputs, _ = _checked_samples(study, record, None, shape)
+        try:
+            onnx, off = as_onnx(whole, inputs)
+        except (ValueError, ImportError) as error:
+            raise ValueError(
+                f"{record.label} is given features of {backbone.name}, which must be exported to "
+                f"ONNX, but: {error}; {_EXTRA}"
+            ) from error
+        part.add("embedding", f"features-{number}.onnx", onnx)
+        part.lines.append(f"features-{number}.onnx: {_near(off)} the frozen net's features")
     if again.checked:
         part.lines.append(
             f"Fitted again: log-probabilities as in the study on {again.checked:,} held-out samples"

@@ -23,7 +23,7 @@ from counterpoise.sealed import Content, digest_of, seal, unseal
 from counterpoise.study import Study
 
 Say = Callable[[str], None]
-_LEFT = re.compile(r"\.new-\d+|(weights|model)-\d+\.\w+")  # by an export that was killed
+_LEFT = re.compile(r"\.new-\d+|(weights|model|features)-\d+\.\w+")  # by an export that was killed
 
 
 @dataclass(frozen=True)

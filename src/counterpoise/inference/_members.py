@@ -50,7 +50,9 @@ def open_member(folder: Path, content: Content, member: Content) -> Member:
         ValueError: a package is missing that it needs, or parts do not fit together.
     """
     answer = _KINDS[content["net"]["kind"]](folder, content, member)
-    return Member(_preparer(content, member), answer, Posterior.from_json(member["posterior"]))
+    return Member(
+        _preparer(folder, content, member), answer, Posterior.from_json(member["posterior"])
+    )
 
 
 def _file(folder: Path, content: Content, member: Content, kind: str) -> bytes:
@@ -61,7 +63,11 @@ def _file(folder: Path, content: Content, member: Content, kind: str) -> bytes:
     return files.read(folder / name)
 
 
-def _preparer(content: Content, member: Content) -> Callable[[torch.Tensor, Any], torch.Tensor]:
+def _preparer(
+    folder: Path, content: Content, member: Content
+) -> Callable[[torch.Tensor, Any], torch.Tensor]:
+    import torch
+
     from counterpoise.data import Standardizer, TableEncoder
 
     if content["columns"]:
@@ -70,6 +76,9 @@ def _preparer(content: Content, member: Content) -> Callable[[torch.Tensor, Any]
     if content["net"]["kind"] == "onnx":  # which standardizes itself
         return lambda inputs, columns: inputs
     scale = Standardizer.from_json(member["features"])
+    if "embedding" in member:  # a classical model on what a frozen net makes of images
+        embed = _session(folder, content, member, "embedding")
+        return lambda inputs, columns: cast("torch.Tensor", scale(torch.from_numpy(embed(inputs))))
     return lambda inputs, columns: cast("torch.Tensor", scale(inputs))
 
 
@@ -100,19 +109,27 @@ def _net(folder: Path, content: Content, member: Content) -> Callable[[torch.Ten
 
 def _onnx(folder: Path, content: Content, member: Content) -> Callable[[torch.Tensor], np.ndarray]:
     """Return the logits of a net of the user's own, whose code need not be here."""
+    return _session(folder, content, member, "onnx")
+
+
+def _session(
+    folder: Path, content: Content, member: Content, kind: str
+) -> Callable[[torch.Tensor], np.ndarray]:
+    """Return what an ONNX file makes of samples."""
     try:
         import onnxruntime
     except ImportError as error:
         raise Lacking(
-            f"the net of {folder} was the user's own ({content['net']['model']}) and runs by "
-            f"onnxruntime, but: {error}; pip install 'counterpoise[export]'"
+            f"a net of {folder} was the user's own, or another library's "
+            f"({content['net']['model']}), and runs by onnxruntime, but: {error}; pip install "
+            "'counterpoise[export]'"
         ) from error
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(  # nothing is read from other files
         "session.model_external_initializers_file_folder_path", str(folder / "none")
     )
     session = onnxruntime.InferenceSession(
-        _file(folder, content, member, "onnx"), options, providers=["CPUExecutionProvider"]
+        _file(folder, content, member, kind), options, providers=["CPUExecutionProvider"]
     )
     return lambda inputs: np.asarray(session.run(["logits"], {"input": inputs.numpy()})[0])
 

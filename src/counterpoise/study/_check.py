@@ -246,10 +246,10 @@ def _check_training(plan: "Plan") -> None:
             "training.patience waits for a better validation score, but training.watch does not "
             "hold 'validation'; add it, or set patience = 0"
         )
-    if t.patience and (t.devices != 1 or plan.engine.nodes > 1 or t.head_alone):
+    if t.patience and t.head_alone:
         raise ValueError(
-            "training.patience is of nets that are trained alone on one device each, but there "
-            "are several devices, or heads that are trained together; set it to 0"
+            "training.patience is of nets that are trained alone, but these are heads that are "
+            "trained together; set it to 0"
         )
     if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
