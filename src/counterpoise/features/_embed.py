@@ -7,18 +7,18 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache as cached
 from itertools import accumulate
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.data import Rows, Splits, in_cache
 from counterpoise.data import cache as kept
+from counterpoise.features._fold import folded
+from counterpoise.models import Backbone
 from counterpoise.text import printable
-
-if TYPE_CHECKING:
-    from counterpoise.models import Backbone
 
 _PRECISIONS = ("float32", "bfloat16")
 
@@ -43,7 +43,8 @@ def embed(
     Args:
         splits: the data set, of images uint8 or floating, (N, C, H, W), in memory, in the cache or
             read anew each time; those in memory are put into the cache.
-        net: what computes them, on the device of its parameters; its mode stays as it is.
+        net: what computes them, on the device of its parameters; a copy of it does, whose batch
+            norms are folded into its convolutions.
         cache: the folder in which they are kept; "auto" for the user's cache folder.
         batch_size: images at a time.
         precision: "float32", or "bfloat16" to compute under autocast; features are float32.
@@ -83,7 +84,7 @@ def embed(
     shape = (number, net.feature_size)
     note = f"features of {net.name}: {net.feature_size:,} numbers of each image"
     tell = on_progress or (lambda done, total: None)
-    device, training = net.mean.device, net.training
+    device, quick = net.mean.device, cached(lambda: _quick(net))  # not where nothing is to do
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
     def block(first: int, end: int) -> kept.Block:
@@ -91,7 +92,7 @@ def embed(
         for batch in _batches(used, first, end, batch_size):
             batch = batch.to(device, memory_format=torch.channels_last)
             with torch.inference_mode(), autocast:
-                found[done : done + len(batch)] = net.features(batch)
+                found[done : done + len(batch)] = quick().features(batch)
             done += len(batch)
             tell(first + done, number)
         bad = int((~found.isfinite().all(1)).sum())
@@ -102,7 +103,6 @@ def embed(
             )
         return found.numpy(), {}
 
-    net.eval().to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
     try:
         about = {"source": splits.source, "notes": [note]}
         entry = kept.fill(folder / key, shape, torch.float32, block, about, tell)
@@ -115,14 +115,22 @@ def embed(
             f"{4 * number * net.feature_size / 2**20:,.1f} MiB, but {said}; make room, or name "
             "another folder with --cache"
         ) from error
-    finally:
-        net.train(training)
     samples = entry.samples
     vectors = {name: Rows(samples, index, entry) for name, index in zip(rows, places, strict=True)}
     by = {"net": net.name, "identity": identity, "size": net.feature_size, "precision": precision}
     reading = {**splits.reading, "features": by}
     made = splits.with_inputs(vectors)
     return replace(made, notes=(*splits.notes, note), reading=reading)
+
+
+def _quick(net: Backbone) -> Backbone:
+    """Return a net with the same features, made quicker; its head is none."""
+    draw = torch.Generator().manual_seed(0)
+    example = torch.rand(2, len(net.config.mean), *net.config.size, generator=draw)
+    body = folded(net.body, example.to(net.mean.device))
+    body.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
+    made = Backbone(body, nn.Identity(), net.config, net.name, net.notes, net.feature_size)
+    return made.eval().to(net.mean.device)
 
 
 def _used(splits: Iterable[Rows]) -> tuple[list[Rows], list[Tensor]]:
