@@ -8,6 +8,7 @@ import json
 import torch
 
 from counterpoise.data._rows import Rows
+from counterpoise.data.cache import Entry
 from counterpoise.data.splits import Splits
 
 
@@ -34,7 +35,9 @@ def fingerprint(data: Splits) -> str:
         inputs = split.inputs
         kept = (inputs.entry or inputs.unstored) if isinstance(inputs, Rows) else None
         if isinstance(inputs, Rows) and kept is not None:
-            found.update(f"{kept.digest}{tuple(inputs.shape)}".encode())
+            # Of what was computed, what it was computed of: other machines round otherwise.
+            of = kept.about.get("of") if isinstance(kept, Entry) else None
+            found.update(f"{of or kept.digest}{tuple(inputs.shape)}".encode())
             _add(found, inputs.index)
         else:
             _add(found, inputs[:])

@@ -96,7 +96,7 @@ def _use(content: Content, parts: Sequence[Part]) -> str:
         + (", and the extra `counterpoise[export]`" * (content["net"]["kind"] != "net"))
         + ".",
     ]
-    onnx = [name for part in parts for name in part.files if name.endswith(".onnx")]
+    onnx = [part.entry["onnx"] for part in parts if "onnx" in part.entry]
     if onnx:
         shape = content["net"]["shape"]
         given = (

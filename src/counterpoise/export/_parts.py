@@ -289,11 +289,11 @@ def _classical(
         say("writing the frozen net as ONNX")
         backbone = _backbone(study)
         backbone.head = nn.Identity()
-        whole = Deployed(backbone).eval().requires_grad_(False)
+        embed = Deployed(backbone).eval().requires_grad_(False)
         shape = tuple(study.data["reading"]["shape"])
         inputs, _ = _checked_samples(study, record, None, shape)
         try:
-            onnx, off = as_onnx(whole, inputs)
+            onnx, off = as_onnx(embed, inputs)
         except (ValueError, ImportError) as error:
             raise ValueError(
                 f"{record.label} is given features of {backbone.name}, which must be exported to "

@@ -224,7 +224,8 @@ class _Training:
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm).to(self.device)
-        self.precision = train.resolve_precision(t.precision, self.device, t.pretrained)
+        whole = t.pretrained and not t.on_features  # heads on vectors are quick in float32
+        self.precision = train.resolve_precision(t.precision, self.device, whole)
         self.head = head_path(self.net) if _names_head(t) else ""
         if not t.on_features:
             train.freeze(self.net, t.freeze, self.head)
