@@ -6,6 +6,7 @@ from tests.covering import every_pair
 from torch import nn
 
 from counterpoise import data, models, norms, train
+from counterpoise.net import with_cosine_head
 
 
 def plain_torch(convs: int, image: int) -> nn.Sequential:
@@ -177,6 +178,13 @@ def test_mlp_drops_out_in_training_only():
     assert not torch.equal(net(x), net(x))
     net.eval()
     assert torch.equal(net(x), net(x))
+
+
+def test_a_cosine_head_for_margins_takes_the_place_of_one_with_a_scale():
+    """The loss has the scale: with both, logits would be 900 times cosines."""
+    head = with_cosine_head(models.make_head("cosine", 4, 3))
+    assert isinstance(head, models.NormedLinear)
+    assert head.scale == 1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Training and evaluation of a classifier.
 
-`fit` is the training loop; `predict`, `predict_logits` and `accuracy` evaluate. `make_optimizer`,
-the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are its usual arguments.
-To fine-tune, `freeze` says what is not trained, and `resolve_precision` whether bfloat16 pays.
+`fit` is the training loop, and `fit_heads` that of many heads on the same vectors; `predict`,
+`predict_logits` and `accuracy` evaluate. `make_optimizer`, the schedules `cosine` and `constant`,
+and the augmentations `AUGMENTS` are their usual arguments. To fine-tune, `freeze` says what is not
+trained, and `resolve_precision` whether bfloat16 pays.
 In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
 sharded one together.
 """
@@ -10,6 +11,7 @@ sharded one together.
 from counterpoise.train._augment import AUGMENTS
 from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
+from counterpoise.train._fit_heads import Head, fit_heads
 from counterpoise.train._freeze import freeze
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._precision import PRECISIONS, resolve_precision
@@ -24,10 +26,12 @@ __all__ = [
     "SCHEDULES",
     "Diverged",
     "HasEpoch",
+    "Head",
     "accuracy",
     "constant",
     "cosine",
     "fit",
+    "fit_heads",
     "freeze",
     "full_state",
     "make_optimizer",

@@ -25,7 +25,7 @@ def in_steps(order: Tensor, size: int) -> tuple[Tensor, ...]:
     return *most, torch.cat((last, order[whole:]))
 
 
-def _in_batches(inputs: Tensor | Rows, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+def in_batches(inputs: Tensor | Rows, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
     """Yield the samples at each index; those that come from elsewhere are read ahead."""
     if isinstance(inputs, Rows):
         return inputs.in_batches(batches)
@@ -67,7 +67,7 @@ class Steps:
         device, together = device_of(self.net), self.processes
         total, seen = torch.zeros((), device=device), 0  # detached: no graph outlives its step
         owns = tuple(map(together.share, batches))
-        read = _in_batches(train.inputs, owns)
+        read = in_batches(train.inputs, owns)
         for index, own, x in zip(batches, owns, read, strict=True):
             self._set_rates()
             if self.augment is not None:
