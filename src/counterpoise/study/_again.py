@@ -90,7 +90,7 @@ def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
         ValueError: code, or a sample, that is no longer what it was; or a model that answers
             otherwise than it did.
     """
-    from counterpoise.study import one_run
+    from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
 
     spec = _spec(study, finished)
     assert not isinstance(spec, RunSpec)
@@ -99,10 +99,10 @@ def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
     job = _job(study, spec, finished.folder)
     try:
         if isinstance(spec, ReferenceSpec):
-            reference, read = one_run.fit_reference(job, spec)
+            reference, read = fit_reference(job, spec)
             model = reference.model
         else:
-            model, read = one_run.fit_classical(job, spec)
+            model, read = fit_classical(job, spec)
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     features = read.features.get("features.json")
@@ -110,7 +110,7 @@ def fit_classical(study: Study, finished: Record, whole: bool) -> Again:
     if not whole:
         return replace(made, checked=_check(finished, model, read.splits))
     counts = read.splits["train"].targets.bincount(minlength=job.num_classes)
-    link = one_run.classical_link(model, finished.label, counts)
+    link = classical_link(model, finished.label, counts)
     both = dict.fromkeys(("train_counts", "seen_counts"), counts.tolist())
     return replace(made, run={**both, "link": link})
 

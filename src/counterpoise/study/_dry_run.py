@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoise.study import record
+from counterpoise.study._heads import together
 from counterpoise.study._runs import final_runs, reference_runs, tuning_runs
 from counterpoise.study._stream import prepare
 from counterpoise.study._work import RUNS
@@ -48,7 +49,7 @@ def dry_run(folder: Path, plan: Plan, *, workers: int | None = None) -> Iterator
         missing = [n for n in names if not os.path.exists(folder / RUNS / n / record.RUN)]
         if missing:
             engine, _ = for_runs(plan.engine, specs)
-            tasks = chunks(missing, engine)
+            tasks = chunks(missing, engine, some=together(specs, engine.nodes))
             size = max(map(len, tasks))
             yield (
                 f"# {stage}: {len(missing)} of {len(names)} runs in {len(tasks)} tasks, "

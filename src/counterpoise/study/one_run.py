@@ -2,13 +2,12 @@
 
 import contextlib
 import itertools
-import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,16 +19,15 @@ from counterpoise.models import Backbone
 from counterpoise.net import check_logits, head_path, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
+from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
+from counterpoise.study.process import peak_memory_mb
 from counterpoise.study.settings import Training
 from counterpoise.study.spec import ClassicalSpec, Job, ReferenceSpec, RunSpec
 from counterpoise.text import printable
-
-if TYPE_CHECKING:
-    from counterpoise.references import Reference
 
 _SAID_EVERY = 15  # times that a lock is waited for, two seconds each
 _PROBED, _MOST_VALUES = 64, 2**20  # samples of the look at the first step, and their pixels
@@ -47,14 +45,7 @@ def train_run(job: Job, emit: Emit) -> None:
     if job.nodes.rank:
         _launch(job, emit)
         return
-    files.make_folder(folder)
-    waits = itertools.count()
-
-    def on_wait() -> None:
-        if next(waits) % _SAID_EVERY == 0:
-            emit(Waiting(folder.name, folder))
-
-    with files.lock(folder, on_wait=on_wait):
+    with held(folder, emit):
         if record.take_up(folder, job.spec.to_json()) is not None:
             return
         try:
@@ -66,10 +57,30 @@ def train_run(job: Job, emit: Emit) -> None:
                 _launch(job, emit)
             else:
                 _Training(job).run(folder, emit)
-        except BaseException:
-            with contextlib.suppress(OSError):  # a full disk may be the very reason
-                files.write(folder / record.ERROR, printable(traceback.format_exc()))
+        except BaseException as error:
+            keep_error(folder, error)
             raise
+
+
+def keep_error(folder: Path, error: BaseException) -> None:
+    """Write into a run's folder what it failed with."""
+    said = printable("".join(traceback.format_exception(error)))
+    with contextlib.suppress(OSError):  # a full disk may be the very reason
+        files.write(folder / record.ERROR, said)
+
+
+@contextlib.contextmanager
+def held(folder: Path, emit: Emit) -> Iterator[None]:
+    """Make a run's folder, and hold it against other processes; meanwhile `Waiting` is emitted."""
+    files.make_folder(folder)
+    waits = itertools.count()
+
+    def on_wait() -> None:
+        if next(waits) % _SAID_EVERY == 0:
+            emit(Waiting(folder.name, folder))
+
+    with files.lock(folder, on_wait=on_wait):
+        yield
 
 
 def _launch(job: Job, emit: Emit) -> None:
@@ -106,7 +117,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
     word = spec.reference.replace("_", " ")
     found["link"] = {} if known else classical_link(model.model, word, model.seen_counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
+    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents, run, timing)
 
@@ -133,38 +144,9 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     found["link"] = classical_link(model, spec.variant.model, counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": _peak_memory_mb()}
+    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
-
-
-def fit_reference(job: Job, spec: ReferenceSpec) -> tuple["Reference", RunData]:
-    """Return a fitted reference, and the data that it was fitted on."""
-    from counterpoise.references import Reference  # no other run needs what it imports
-
-    read = read_data(job, spec.validation)
-    train = read.splits["train"]
-    inputs = cast(Tensor, train.inputs)
-    return Reference(spec.reference, inputs, train.targets, job.num_classes, spec.seed), read
-
-
-def classical_link(model: object, word: str, counts: Tensor) -> record.Content:
-    """Return what `run.json` says of a classical model's probabilities."""
-    from counterpoise import classical
-    from counterpoise.probabilities import Link
-
-    weight = classical.class_weights(model, counts.tolist())
-    return Link(weight=weight, approximate=f"no formula is known for {word}").to_json()
-
-
-def fit_classical(job: Job, spec: ClassicalSpec) -> tuple[object, RunData]:
-    """Return a fitted classical model, and the data that it was fitted on."""
-    from counterpoise import classical  # no other run needs what it imports
-
-    model, read = classical.make(spec.variant.model, spec.settings, spec.seed), None
-    read = read_data(job, spec.validation)
-    classical.fit(model, read.splits["train"].inputs, read.splits["train"].targets)
-    return model, read
 
 
 def _score(
@@ -193,9 +175,18 @@ def _score(
 
 
 class _Training:
-    """All that one training needs, made from its spec; in each process that takes part in it."""
+    """All that one training needs, made from its spec; in each process that takes part in it.
 
-    def __init__(self, job: Job, rank: int = 0, number: int = 1) -> None:
+    Args:
+        job: the run.
+        rank: of this process, among those that train the net together.
+        number: of them.
+        read: the run's data, if another run of the seed has read them.
+    """
+
+    def __init__(
+        self, job: Job, rank: int = 0, number: int = 1, read: RunData | None = None
+    ) -> None:
         self.spec = spec = cast(RunSpec, job.spec)
         self.rank, self.number = rank, number
         t = spec.training
@@ -203,8 +194,8 @@ class _Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        read = read_data(job, t.validation)
-        self.splits, self.rows, self.features = read
+        self.read = read or read_data(job, t.validation)
+        self.splits, self.rows, self.features = self.read
         self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
@@ -233,7 +224,7 @@ class _Training:
             inputs = _fed(self.splits["train"].inputs[:2])
             check_logits(self.net, inputs.to(self.device), self.num_classes)
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
+    def make_optimizer(self) -> torch.optim.Optimizer:
         t = self.spec.training
         return train.make_optimizer(
             self.net,
@@ -258,12 +249,11 @@ class _Training:
     def run(self, folder: Path, emit: Emit) -> None:
         """Train to the end, from the last checkpoint if there is one, and write the record."""
         begin = time.perf_counter()
-        final = self.spec.stage == "final"
-        flow = self._first_step() if final and not self.rank else None
+        flow = None if self.rank else self.first_step()
         if self.number > 1:
             self._join()
         t, name = self.spec.training, folder.name
-        state = self._load_checkpoint(folder)
+        state = self.load_checkpoint(folder)
         devices = _devices(state.pop("devices", [1] * bool(state)), self.number)
         if t.devices == 1 and devices["devices"] == [1]:
             devices = {}
@@ -273,7 +263,7 @@ class _Training:
             self.splits["train"],
             epochs=t.epochs,
             batch_size=t.batch_size,
-            optimizer=self._make_optimizer(),
+            optimizer=self.make_optimizer(),
             schedule=train.SCHEDULES[t.schedule](t.warmup),
             clip_norm=t.clip_norm or None,
             seed=self.spec.seed,
@@ -293,22 +283,33 @@ class _Training:
                 folder, state | devices, self.environment
             ),
         )
-        contents, found = self._evaluate(final)
+        self.finish(folder, rows, flow, begin, devices)
+
+    def finish(
+        self,
+        folder: Path,
+        rows: list[record.Content],
+        flow: list[probe.LayerRow] | None,
+        begin: float,
+        more: Mapping[str, object],
+    ) -> None:
+        """Evaluate the net, and write the record, with the rows of `fit` and `first_step`'s."""
+        contents, found = self._evaluate(self.spec.stage == "final")
         if self.rank:
             return
         seconds = [row.pop("seconds") for row in rows]
         contents["history.jsonl"] = record.to_jsonl(rows)
         if flow is not None:
             contents["probe.json"] = record.to_json(flow)
-        run = {"spec": self.spec.to_json(), "environment": self.environment, **found, **devices}
+        run = {"spec": self.spec.to_json(), "environment": self.environment, **found, **more}
         timing = {
             "epochs_seconds": seconds,
             "seconds": time.perf_counter() - begin,
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
         }
         record.finish(folder, contents, run, timing)
 
-    def _load_checkpoint(self, folder: Path) -> record.Content:
+    def load_checkpoint(self, folder: Path) -> record.Content:
         """Return the first process's; on other nodes there may be none, or an older one."""
         state = None if self.rank else record.load_checkpoint(folder, self.environment)
         if self.number > 1:
@@ -322,7 +323,10 @@ class _Training:
         net = make_net(self.spec.training, norm, shape, self.num_classes)
         return with_cosine_head(net) if self.criterion.needs_cosine_head else net
 
-    def _first_step(self) -> list[probe.LayerRow]:
+    def first_step(self) -> list[probe.LayerRow] | None:
+        """Return what reaches each layer before the first step; None but for runs reported."""
+        if self.spec.stage != "final":
+            return None
         split = self.splits["train"]
         number = max(2, min(_PROBED, _MOST_VALUES // split.inputs.shape[1:].numel()))
         spread = torch.arange(0, len(split), max(1, len(split) // number))[:number]
@@ -389,13 +393,3 @@ def _devices(before: list[int], number: int) -> dict[str, list[int]]:
 def _fed(inputs: Tensor) -> Tensor:
     """Samples as a net gets them: uint8 images are scaled to 0 .. 1."""
     return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
-
-
-def _peak_memory_mb() -> float | None:
-    """Return the most memory that this process has held, in MB; None where it is not known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

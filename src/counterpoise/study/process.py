@@ -70,3 +70,13 @@ def tune_process(threads: int) -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, _KEEP)
             mallopt(_M_TRIM_THRESHOLD, _KEEP)
+
+
+def peak_memory_mb() -> float | None:
+    """Return the most memory that this process has held, in MB; None where it is not known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

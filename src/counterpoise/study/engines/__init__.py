@@ -1,7 +1,7 @@
 """Engines: where the runs of a study happen.
 
 worker.py  what all of them call: one function that does a run
-local.py   this machine: each run in a process of its own
+local.py   this machine: each run in a process of its own; heads on vectors share one
 ray.py     a Ray cluster: each run is a task
 slurm.py   a SLURM cluster: the runs are the tasks of an array job
 
@@ -10,15 +10,18 @@ Each has `run_all(jobs, engine, ...)`, which yields the events of the runs; ever
 twice: at least once is enough.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from counterpoise import files
+from counterpoise.study._heads import run_grouped
 from counterpoise.study._ranks import count_devices
 from counterpoise.study.engines.local import run_all as run_here
-from counterpoise.study.engines.worker import do
+from counterpoise.study.engines.worker import do_group
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import AnySpec, Job, RunSpec
@@ -102,7 +105,8 @@ def run_jobs(
         from counterpoise.study.engines.slurm import run_all as run_on_slurm
 
         return run_on_slurm(jobs, engine, workers=workers)
-    return run_here(do, jobs, workers=workers, devices=devices)
+    run = partial(run_here, do_group, workers=workers, devices=devices)
+    return run_grouped(jobs, workers or os.cpu_count() or 1, run)
 
 
 def for_runs(engine: Engine, specs: Iterable[AnySpec]) -> tuple[Engine, int]:

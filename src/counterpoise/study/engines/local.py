@@ -9,13 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
 
 from counterpoise.study.engines._gpus import Gpus
 from counterpoise.study.engines.worker import ending
-from counterpoise.study.events import Emit, Failed, Finished, OfRun, Started
+from counterpoise.study.events import Emit, Epoch, Failed, Finished, OfRun, Started
 from counterpoise.study.process import (
     die_with_parent,
     tune_process,
@@ -32,7 +33,7 @@ _PRELOADED = [
     "torch._dynamo",
     "sklearn.metrics",
     "counterpoise.references",
-    "counterpoise.study.one_run",
+    "counterpoise.study._together",
 ]
 _ATTEMPTS = 2  # a worker that was killed is started once more
 
@@ -54,7 +55,8 @@ def run_all(
     the same order and results do not depend on it. Leaving the loop early ends all.
 
     Args:
-        target: an importable function; the events that it passes to `emit` are yielded here.
+        target: an importable function; the events that it passes to `emit` are yielded here, also
+            those of other names.
         runs: name of the run to what it is called with (picklable).
         workers: how many processes at a time; None for one a core, and on GPUs no more than their
             memory holds (`_gpus.py`).
@@ -87,9 +89,10 @@ def run_all(
                 name, attempt, process = running[connection]
                 sent = _receive(connection)
                 event = _died(name, attempt, process) if sent is None else sent
-                if gpus is not None:
-                    gpus.on_event(event)
-                if isinstance(event, Finished | Failed):
+                ended = event.run == name and isinstance(event, Finished | Failed)
+                if gpus is not None and (ended or isinstance(event, Epoch)):
+                    gpus.on_event(replace(event, run=name))
+                if ended:
                     del running[connection]
                     process.join()
                 if sent is None and attempt < _ATTEMPTS:

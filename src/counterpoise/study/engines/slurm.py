@@ -33,13 +33,14 @@ from typing import TYPE_CHECKING, Any
 import counterpoise
 from counterpoise import files
 from counterpoise.study import record
+from counterpoise.study._heads import run_grouped, together
 from counterpoise.study._ranks import told
 from counterpoise.study._sources import digest_of
 from counterpoise.study.engines import _queue, local
 from counterpoise.study.engines._arrays import FOLDER, Array, Note
 from counterpoise.study.engines._gather import Gathering
 from counterpoise.study.engines._parcel import disagreement
-from counterpoise.study.engines.worker import do
+from counterpoise.study.engines.worker import do_group
 from counterpoise.study.events import Emit, Failed, Finished, Joining, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of, seconds_of
 from counterpoise.study.spec import Job
@@ -160,7 +161,8 @@ def _submit(
     Raises:
         ValueError: SLURM refuses it.
     """
-    tasks = chunks(runs, engine, len(alone)) + [[run] for run in alone]
+    some = together([jobs[run].spec for run in runs], engine.nodes)
+    tasks = chunks(runs, engine, len(alone), some) + [[run] for run in alone]
     array = Array(study / FOLDER, f"counterpoise-{secrets.token_hex(4)}", tasks)
     array.save()
     made = _executor(study, engine, len(tasks), workers, array.name)
@@ -212,17 +214,18 @@ def script(study: Path, engine: Engine, tasks: int, workers: int | None) -> str:
     return made._make_submission_file_text(made._submitit_command_str, "")
 
 
-def chunks(runs: Sequence[str], engine: Engine, others: int = 0) -> list[list[str]]:
+def chunks(runs: Sequence[str], engine: Engine, others: int = 0, some: int = 1) -> list[list[str]]:
     """Return the runs of each task: `engine.chunk` of them, or more where an array is full.
 
     Args:
         runs: all of them.
         engine: with its `chunk`; 0 for one run a task, and more from 300 tasks on.
         others: tasks that the array job has besides.
+        some: runs that share a process, and so a task where nothing else is said.
     """
     most = max(1, _queue.largest_array() - others)
     least = math.ceil(len(runs) / (most if engine.chunk else min(most, _MANY)))
-    size = max(1, engine.chunk, least)
+    size = max(engine.chunk or some, least)
     return [list(runs[k : k + size]) for k in range(0, len(runs), size)]
 
 
@@ -316,7 +319,7 @@ class Task:
         _start_server()
         for run, nodes in calls:
             job = replace(self.jobs[run], nodes=nodes)
-            deque(local.run_all(_do, {run: job}, workers=1, place=False), maxlen=0)
+            deque(local.run_all(_do, {run: (job,)}, workers=1, place=False), maxlen=0)
 
     def _do_all(self, calls: "Calls | None" = None) -> None:
         self.note = Note.read(self.path)
@@ -330,7 +333,7 @@ class Task:
         if calls is not None:
             left = {run: replace(job, nodes=calls.here) for run, job in left.items()}
         _start_server()
-        for event in local.run_all(_do, left, workers=1, place=False):
+        for event in run_grouped(left, 1, partial(local.run_all, _do, workers=1, place=False)):
             match event:
                 case Joining(run, port) if calls is not None:
                     calls.send(run, port)
@@ -364,23 +367,23 @@ class Task:
         return DelayedSubmission(self)
 
 
-def _do(job: Job, emit: Emit) -> None:
-    """Do a run, if what it was submitted for is here and still the same."""
+def _do(jobs: Sequence[Job], emit: Emit) -> None:
+    """Do a run, or heads together, if what they were submitted for is here and still the same."""
     places = (
-        (job.study, "the study's folder", "--out"),
-        (Path(job.samples), "the cache of its samples", "--cache"),
+        (jobs[0].study, "the study's folder", "--out"),
+        (Path(jobs[0].samples), "the cache of its samples", "--cache"),
     )
-    with told(job.nodes):
+    with told(jobs[0].nodes):
         for path, what, flag in places:
             if not path.is_dir():
                 raise FileNotFoundError(
                     f"{what}, {path}, is not on {socket.gethostname()}: SLURM's machines must "
                     f"share the disk that it is on; choose such a place with {flag}"
                 )
-        for word, digest in getattr(job.spec, "sources", {}).items():
+        for word, digest in {p for j in jobs for p in getattr(j.spec, "sources", {}).items()}:
             if digest_of(word) != digest:
                 raise OSError(f"{word} has changed since this was submitted; compare again")
-        do(job, emit)
+        do_group(jobs, emit)
 
 
 def _start_server() -> None:

@@ -3,8 +3,8 @@
 import json
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from counterpoise import files
@@ -32,7 +32,24 @@ def do(job: Job, emit: Emit) -> None:
     if job.nodes.rank:
         train_run(job, emit)
         return
-    note = Note(job.folder)
+    with noted(job.folder, emit) as tell:
+        train_run(job, tell)
+
+
+def do_group(jobs: Sequence[Job], emit: Emit) -> None:
+    """Do a run as `do` does; or several that train heads on vectors, and emit their ends, too."""
+    if len(jobs) == 1:
+        do(jobs[0], emit)
+        return
+    from counterpoise.study._together import train_together
+
+    train_together(jobs, emit)
+
+
+@contextmanager
+def noted(folder: Path, emit: Emit) -> Iterator[Emit]:
+    """Keep the note of a run; yield a function that notes its events and emits them."""
+    note = Note(folder)
 
     def tell(event: OfRun) -> None:
         note.on_event(event)
@@ -40,7 +57,7 @@ def do(job: Job, emit: Emit) -> None:
 
     note.write()
     try:
-        train_run(job, tell)
+        yield tell
     finally:
         note.remove()
 
@@ -50,10 +67,15 @@ def ending(run: str, work: Callable[[], None]) -> Finished | Failed:
     try:
         work()
     except BaseException as error:  # the user's net may call sys.exit
-        reason = raised(error)
-        reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
-        return Failed(run, reason, outside=isinstance(error, OSError))
+        return failed(run, error)
     return Finished(run)
+
+
+def failed(run: str, error: BaseException) -> Failed:
+    """Return the end of a run that raised an error."""
+    reason = raised(error)
+    reason = reason if len(reason) <= _MOST_CHARACTERS else f"{reason[:_MOST_CHARACTERS]} …"
+    return Failed(run, reason, outside=isinstance(error, OSError))
 
 
 class Note:
