@@ -5,10 +5,10 @@ groups may be others each time that a study goes on.
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
-from counterpoise.study.events import Failed, Finished, OfRun
+from counterpoise.study.settings import Training
 from counterpoise.study.spec import AnySpec, Job, RunSpec
 
 MOST = 16  # heads of a process
@@ -16,18 +16,17 @@ MOST = 16  # heads of a process
 Groups = dict[str, tuple[Job, ...]]
 
 
-def trains_head(spec: AnySpec) -> bool:
-    """Return whether a run trains a head on vectors, as `train.fit_heads` can."""
-    if not isinstance(spec, RunSpec) or not spec.training.head_alone:
-        return False
-    t = spec.training
+def trains_heads(t: Training) -> bool:
+    """Return whether runs with these settings train heads on vectors, as `train.fit_heads` can."""
     plain = not t.patience and not t.compile and t.accumulate == 1 and t.devices == 1
-    return plain and t.augment == "none" and t.precision in ("auto", "float32")
+    plain = plain and t.augment == "none" and t.precision in ("auto", "float32")
+    return plain and bool(t.head_alone)
 
 
 def together(specs: Iterable[AnySpec], nodes: int) -> int:
     """Return how many of such runs share a process."""
-    return MOST if nodes == 1 and all(map(trains_head, specs)) else 1
+    heads = all(isinstance(s, RunSpec) and trains_heads(s.training) for s in specs)
+    return MOST if nodes == 1 and heads else 1
 
 
 def streams(jobs: Iterable[Job]) -> list[list[Job]]:
@@ -58,26 +57,3 @@ def grouped(jobs: Mapping[str, Job], at_once: int = 1) -> Groups:
     groups = {f"heads {a} to {b}": tuple(heads[a:b]) for a, b in cuts}
     names = {job.folder.name for job in heads}
     return groups | {name: (job,) for name, job in jobs.items() if name not in names}
-
-
-def run_grouped(
-    jobs: Mapping[str, Job], at_once: int, run: Callable[[Groups], Iterator[OfRun]]
-) -> Iterator[OfRun]:
-    """Do runs, heads in groups, and yield the events of each.
-
-    A head whose group did not come to its end, as another one ended the process, is done alone.
-
-    Args:
-        jobs: by the name of the run.
-        at_once: processes at a time.
-        run: does groups, each in a process of its own, and yields the events of processes, by the
-            groups' names, and those that `worker.do_group` emits.
-    """
-    left = dict(jobs)
-    for event in run(grouped(jobs, at_once)):
-        if event.run in left:
-            if isinstance(event, Finished | Failed):
-                del left[event.run]
-            yield event
-    if left:
-        yield from run({name: (job,) for name, job in left.items()})

@@ -4,8 +4,9 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from counterpoise.study._heads import MOST, trains_heads
 from counterpoise.study._ranks import count_devices
 from counterpoise.study.plan import Plan
 
@@ -53,7 +54,7 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
         finals = variants * len(plan.seeds)
         tuned = trials * (plan.tuning.epochs or t.epochs)
         passes = samples * (tuned + finals * t.epochs)
-        rounds = math.ceil(trials / at_once) + math.ceil(finals / at_once)
+        rounds = sum(math.ceil(runs / _sharing(plan) / at_once) for runs in (trials, finals))
         lanes = min(at_once, max(trials, finals, 1))
         shared = _SHARED if lanes > 1 else 1.0
         return passes * a_sample / devices * shared / lanes + rounds * _START
@@ -61,13 +62,23 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     return seconds
 
 
+def _sharing(plan: Plan) -> int:
+    """Return how many runs share a process."""
+    return MOST if trains_heads(plan.training) and plan.engine.name != "ray" else 1
+
+
 def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
-    """Return the time of a training step, a sample, in one thread as in a worker."""
+    """Return the time of a training step, a sample, in one thread as in a worker.
+
+    Of heads that are trained together it is the share of one.
+    """
     import torch
+    import torch.nn.functional as F
 
     from counterpoise import train
     from counterpoise.data import Rows, Split
     from counterpoise.registry import resolve
+    from counterpoise.samplers import ShuffleSampler
     from counterpoise.study._nets import make_net
 
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
@@ -81,18 +92,18 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
-            net = make_net(t, plan.nets[0].norm, shape, data.num_classes).to(device)
+            norm, loss, number = plan.nets[0].norm, F.cross_entropy, _sharing(plan)
+            nets = [make_net(t, norm, shape, data.num_classes).to(device) for _ in range(number)]
+            usual: dict[str, Any] = {"epochs": 1, "batch_size": t.batch_size}
+            augment = resolve("augment", t.augment, train.AUGMENTS)
 
             def train_once() -> None:
-                train.fit(
-                    net,
-                    torch.nn.functional.cross_entropy,
-                    part,
-                    epochs=1,
-                    batch_size=t.batch_size,
-                    lr=1e-6,
-                    augment=resolve("augment", t.augment, train.AUGMENTS),
-                )
+                if number == 1:
+                    train.fit(nets[0], loss, part, lr=1e-6, augment=augment, **usual)
+                    return
+                rows = ShuffleSampler(part.targets, num_replicas=1, rank=0)
+                heads = [train.Head(n, loss, train.make_optimizer(n, lr=1e-6)) for n in nets]
+                train.fit_heads(heads, part, sampler=rows, watch={"train": part}, **usual)
 
             train_once()
             begin, own, times = time.perf_counter(), time.thread_time(), 0
@@ -104,6 +115,6 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
             passed, busy = time.perf_counter() - begin, time.thread_time() - own
             # On a CPU other programs do not count, but a net that waits for something does.
             waits = device.type == "cuda" or busy < _BUSY * passed
-            return (passed if waits else busy) / times / len(part) + reading
+            return (passed if waits else busy) / times / number / len(part) + reading
     finally:
         torch.set_num_threads(threads)

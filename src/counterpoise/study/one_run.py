@@ -294,6 +294,8 @@ class _Training:
         more: Mapping[str, object],
     ) -> None:
         """Evaluate the net, and write the record, with the rows of `fit` and `first_step`'s."""
+        for listener in self.criterion.each_epoch:  # it may have been resumed when all were done
+            listener.set_epoch(max(0, rows[-1]["epoch"] - 1))
         contents, found = self._evaluate(self.spec.stage == "final")
         if self.rank:
             return

@@ -18,10 +18,9 @@ from functools import partial
 from pathlib import Path
 
 from counterpoise import files
-from counterpoise.study._heads import run_grouped
 from counterpoise.study._ranks import count_devices
+from counterpoise.study.engines._groups import do_group, run_grouped
 from counterpoise.study.engines.local import run_all as run_here
-from counterpoise.study.engines.worker import do_group
 from counterpoise.study.events import Notice, OfRun
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import AnySpec, Job, RunSpec

@@ -33,14 +33,14 @@ from typing import TYPE_CHECKING, Any
 import counterpoise
 from counterpoise import files
 from counterpoise.study import record
-from counterpoise.study._heads import run_grouped, together
+from counterpoise.study._heads import together
 from counterpoise.study._ranks import told
 from counterpoise.study._sources import digest_of
 from counterpoise.study.engines import _queue, local
 from counterpoise.study.engines._arrays import FOLDER, Array, Note
 from counterpoise.study.engines._gather import Gathering
+from counterpoise.study.engines._groups import do_group, run_grouped
 from counterpoise.study.engines._parcel import disagreement
-from counterpoise.study.engines.worker import do_group
 from counterpoise.study.events import Emit, Failed, Finished, Joining, Notice, OfRun, Started
 from counterpoise.study.settings import Engine, bytes_of, seconds_of
 from counterpoise.study.spec import Job

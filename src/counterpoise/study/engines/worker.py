@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,16 +34,6 @@ def do(job: Job, emit: Emit) -> None:
         return
     with noted(job.folder, emit) as tell:
         train_run(job, tell)
-
-
-def do_group(jobs: Sequence[Job], emit: Emit) -> None:
-    """Do a run as `do` does; or several that train heads on vectors, and emit their ends, too."""
-    if len(jobs) == 1:
-        do(jobs[0], emit)
-        return
-    from counterpoise.study._together import train_together
-
-    train_together(jobs, emit)
 
 
 @contextmanager
