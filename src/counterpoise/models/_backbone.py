@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from counterpoise.models import _weights
 from counterpoise.models._heads import make_head
+from counterpoise.models._lora import add_lora
 from counterpoise.registry import BACKBONES, unknown
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def open_backbone(
     size: int | tuple[int, ...] = 0,
     weights: str = "pretrained",
     head: str = "linear",
+    lora: int = 0,
 ) -> Backbone:
     """Return a net of timm or torchvision with a new head.
 
@@ -149,6 +151,8 @@ def open_backbone(
         weights: "pretrained" for those that come with it, downloaded once; "none" for random ones;
             or a file, .safetensors or a state dict of torch, which is read with weights_only=True.
         head: as in `make_head`.
+        lora: rank of low-rank adapters in the attention layers, by peft (arXiv 2106.09685); all
+            else of the body is frozen then; 0 for none.
 
     Raises:
         ValueError: timm or torchvision is not installed, an unknown name (with the nearest one),
@@ -177,6 +181,8 @@ def open_backbone(
         notes = _weights.load(body, weights, of_head, name)
     numbers = _feature_size(body, len(config.mean), config.size, name)
     notes = (*notes, _described(config, numbers, channels))
+    if lora:
+        notes = (*notes, add_lora(body, lora, name))
     return Backbone(body, make_head(head, numbers, num_classes), config, name, notes, numbers)
 
 

@@ -200,10 +200,16 @@ def _check_training(plan: "Plan") -> None:
     _word("training.model", t.model.removesuffix(BALANCED), MODELS)
     _word("training.augment", t.augment, AUGMENTS)
     _word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
-    if not t.pretrained and (t.freeze == "backbone" or t.weights != "auto" or t.head != "linear"):
+    if t.lora and t.freeze != "none":
         raise ValueError(
-            "training.weights, training.head and training.freeze = 'backbone' are of pretrained "
-            f"nets, timm:NAME or torchvision:NAME, but training.model is {shown(t.model)}"
+            "training.lora freezes all but its adapters and the head, but training.freeze is "
+            f"{shown(t.freeze)}; set it to 'none'"
+        )
+    own = t.freeze == "backbone" or t.weights != "auto" or t.head != "linear" or t.lora
+    if own and not t.pretrained:
+        raise ValueError(
+            "training.weights, head, lora and freeze = 'backbone' are of pretrained nets, "
+            f"timm:NAME or torchvision:NAME, but training.model is {shown(t.model)}"
         )
     _word("training.head", t.head, HEADS, imports=False)
     _word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
@@ -225,6 +231,7 @@ def _check_training(plan: "Plan") -> None:
         ("training.clip_norm", t.clip_norm, 0, 1e30),
         ("training.head_lr", t.head_lr, 1e-6, 1e6),
         ("training.layer_decay", t.layer_decay, 1e-6, 1),
+        ("training.lora", t.lora, 0, 4096),
         ("training.accumulate", t.accumulate, 1, 100_000),
         ("training.patience", t.patience, 0, 100_000),
         ("training.deferred", t.deferred, 0, 1),

@@ -182,6 +182,7 @@ class Plan:
                 "head need not hold for a whole net"
             )
         frozen = "" if t.freeze == "none" else f", of which {t.freeze} is frozen"
+        frozen = f", by LoRA of rank {t.lora}" if t.lora else frozen
         begun = "from random weights" if t.weights == "none" else "from pretrained weights"
         return f"{t.model}, trained {begun}{frozen}"
 

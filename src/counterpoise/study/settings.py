@@ -215,6 +215,9 @@ class Training:
         "parameters that are not trained: none, backbone (all but the head), norms, or a pattern "
         "of their names such as 'body.blocks.[0-3].*'",
     )
+    lora: int = setting(
+        0, "rank of low-rank adapters (LoRA) in the attention layers of such nets; 0: none"
+    )
     epochs: int = setting(0, "passes over the training split; 0: by the data")
     batch_size: int = setting(0, "samples a step; 0: by the data")
     optimizer: str = setting(

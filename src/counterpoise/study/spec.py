@@ -16,7 +16,7 @@ DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
 # they are as usual, those that came after runs had been named without them.
 READING = ("resize", "interpolation")
 LATER = (
-    *("weights", "head", "freeze", "head_lr", "layer_decay"),
+    *("weights", "head", "freeze", "lora", "head_lr", "layer_decay"),
     *("precision", "accumulate", "patience", "compile"),
 )
 Stage = Literal["reference", "tuning", "final", "refit"]
