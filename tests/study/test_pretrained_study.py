@@ -1,6 +1,5 @@
 """Studies that fine-tune a net of timm, and what is refused before anything trains."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from tests.study.small import files, run
 from tests.study.test_features_study import photos
 
 from counterpoise import load
+from counterpoise.cli import main
 from counterpoise.export import export
 from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_figures
@@ -50,11 +50,11 @@ def finished(made, folder):
 def test_a_net_is_fine_tuned_from_a_file_and_all_of_it_is_said(home, tmp_path):
     study, events = finished(plan(home), tmp_path / "study")
     said = "\n".join(line for e in events if isinstance(e, Prepared) for line in e.lines())
-    assert "test_resnet with" in said
+    assert f"test_resnet of timm {timm.__version__} with" in said
     assert "not taken: fc.bias, fc.weight" in said
     assert "its input is 32 x 32 pixels" in said
     record = study.records[0]
-    assert record.run["net"][0].startswith("test_resnet with")
+    assert record.run["net"][0].startswith("test_resnet of timm")
     assert record.run["spec"]["training"]["optimizer"] == "adamw"
     assert record.run["spec"]["training"]["weights"] == "weights.pth"
     assert study.plan.norms == ("keep",)
@@ -149,21 +149,26 @@ def test_the_same_seed_starts_each_loss_from_the_same_head(home, tmp_path):
         (["--model", "timm:test_resnet", "--head", "lstm"], "training.head must be one of linear"),
     ],
 )
-def test_what_cannot_be_trained_is_one_line_and_nothing_is_written(home, tmp_path, words, said):
-    call = [sys.executable, "-m", "counterpoise", "compare", str(home / "photos"), *words]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("counterpoise: ")]
-    assert len(lines) == 1, done.stderr
-    assert said in lines[0]
+def test_what_cannot_be_trained_is_one_line_and_nothing_is_written(
+    home, tmp_path, monkeypatch, capsys, words, said
+):
+    assert said in refused(tmp_path, monkeypatch, capsys, str(home / "photos"), *words)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_table_is_no_input_of_a_net_for_images(tmp_path):
+def refused(folder, monkeypatch, capsys, *words):
+    """Call `counterpoise compare`, and return the one line with which it ends."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["counterpoise", "compare", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    (line,) = [line for line in said.splitlines() if line.startswith("counterpoise: ")]
+    return line
+
+
+def test_a_table_is_no_input_of_a_net_for_images(tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("a,b,target\n" + "1,2,x\n2,1,y\n" * 20)
-    call = [sys.executable, "-m", "counterpoise", "compare", "t.csv", "--model", "timm:test_resnet"]
-    done = subprocess.run(
-        [*call, "--weights", "none"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "takes images" in done.stderr
+    words = ("t.csv", "--model", "timm:test_resnet", "--weights", "none")
+    assert "takes images" in refused(tmp_path, monkeypatch, capsys, *words)

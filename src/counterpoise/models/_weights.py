@@ -7,6 +7,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,10 +23,16 @@ _COUNTER = "num_batches_tracked"
 
 def described(name: str, weights: str) -> str:
     """Say in a clause where weights are from."""
-    library, _, word = name.partition(":")
+    library = name.partition(":")[0]
     if weights == "none":
-        return f"{word} with random weights"
-    return f"{word} with {library}'s pretrained weights"
+        return f"{_named(name)} with random weights"
+    return f"{_named(name)} with {library}'s pretrained weights"
+
+
+def _named(name: str) -> str:
+    """Return a net's name with its library's version, as "resnet18 of timm 1.0.31"."""
+    library, _, word = name.partition(":")
+    return f"{word} of {library} {version(library)}"
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def load(body: nn.Module, path: str, of_head: tuple[str, ...], name: str) -> tup
             )
     body.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     left = sorted(k for k in state if k not in own)
-    said = f"{name.partition(':')[2]} with {len(wanted):,} tensors of {path}"
+    said = f"{_named(name)} with {len(wanted):,} tensors of {path}"
     return (f"{said}; not taken: {listed(left)}" if left else said, *notes)
 
 
