@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
@@ -77,7 +78,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         norm: "auto" (batch for images, none for the rest), "none", "batch", a key of `norms.ALL`,
             "package.module:name", or a function.
         epochs, batch_size: 0 for what fits the data (`study.defaults.fill`).
-        optimizer: "sgd" or "adamw".
+        optimizer: "sgd" or "adamw"; "auto" is sgd.
         lr: a number, or "auto" for 0.03 with sgd and 0.001 with adamw.
         momentum, weight_decay, schedule, warmup, clip_norm, deferred, augment: as in a plan's
             [training] (`counterpoise plan`).
@@ -117,7 +118,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         norm: Word = "auto",
         epochs: int = 0,
         batch_size: int = 0,
-        optimizer: str = "sgd",
+        optimizer: str = "auto",
         lr: float | str = "auto",
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
@@ -307,7 +308,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
         names = tuple(map(str, self.classes_))
         plan, _ = fill(plan, data.Splits("X", every, every, names, "X and y"))
         norm = self.norm if callable(self.norm) else plan.variant[0].norm
-        return plan.training, norm, plan.variant[0]
+        return replace(plan.training, optimizer=plan.optimizer), norm, plan.variant[0]
 
     def _read(self, X: Any, *, reset: bool) -> tuple[Tensor, Any]:
         """Return cells, float64 (N, columns), and what they hold; or images (N, C, H, W), None."""

@@ -255,12 +255,12 @@ def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, dev
     made = plan(training=dataclasses.replace(QUICK, devices=devices))
     work, asked = prepared(made, tmp_path), []
     jobs = {run: work.job(run) for run in work.names("final")}
-    ray = types.SimpleNamespace(run_all=lambda jobs, engine, workers: asked.append(engine))
+    ray = types.SimpleNamespace(run_all=lambda jobs, engine, workers: asked.append(engine) or ())
     monkeypatch.setitem(sys.modules, "counterpoise.study.engines.ray", ray)
     monkeypatch.setattr(
-        engines, "run_here", lambda do, jobs, workers, devices: asked.append(devices)
+        engines, "run_here", lambda do, jobs, workers, devices: asked.append(devices) or ()
     )
-    engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0))
+    list(engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0)))
     (found,) = asked
     assert found == needs[0] if name == "local" else (found.cpus, found.gpus) == needs[1:]
 
