@@ -261,7 +261,7 @@ def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, dev
         engines, "run_here", lambda do, jobs, workers, devices: asked.append(devices) or ()
     )
     list(engines.run_jobs(jobs, Engine(name, cpus=2.0, gpus=1.0)))
-    (found,) = asked
+    found = asked[0]
     assert found == needs[0] if name == "local" else (found.cpus, found.gpus) == needs[1:]
 
 
