@@ -134,6 +134,44 @@ def test_weights_of_another_net_are_refused_with_the_tensors(tmp_path):
         open_backbone("timm:resnet18", 3, weights=str(tmp_path / "w.pth"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        b".",
+        {1: torch.zeros(1)},
+        {"a": torch.zeros(1, dtype=torch.complex64)},
+        {"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)},
+        [1, 2],
+    ],
+)
+def test_a_file_that_holds_something_else_is_one_sentence(tmp_path, content):
+    path = tmp_path / "w.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        whole = timm.create_model("resnet18").state_dict()
+        torch.save({**whole, **content} if "conv1.weight" in content else content, path)
+    with pytest.raises(ValueError, match=r"w\.pth must hold|w\.pth must be") as error:
+        open_backbone("timm:resnet18", 3, weights=str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_averaged_weights_come_before_others_and_it_is_said(tmp_path):
+    plain, ema = (timm.create_model("test_resnet").state_dict() for _ in range(2))
+    torch.save({"state_dict": plain, "state_dict_ema": ema}, tmp_path / "w.pth")
+    net = open_backbone("timm:test_resnet", 3, weights=str(tmp_path / "w.pth"))
+    assert torch.equal(net.body.conv1[0].weight, ema["conv1.0.weight"])
+    assert "(its 'state_dict_ema')" in net.notes[0]
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_nets_with_auxiliary_classifiers_answer_with_logits_alone(name):
+    net = open_backbone(f"torchvision:{name}", 3, weights="none", size=96)
+    assert net.train()(torch.rand(2, 3, 96, 96)).shape == (2, 3)
+
+
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -160,6 +160,7 @@ def test_one_that_fails_or_kills_its_process_leaves_the_others(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(_heads, "together", lambda specs, nodes: 4)  # as if they were not his own
     made = study(losses=("mine:fails", *LOSSES[:2], "mine:kills"), seeds=(0,))
     events = compare(tmp_path / "study", made, workers=1)
     failed = {e.run: e for e in events if isinstance(e, Failed)}
@@ -197,6 +198,9 @@ def test_groups_are_full_rounds_of_runs_with_the_same_batches(tmp_path):
     far = {name: replace(job, nodes=Nodes(2)) for name, job in jobs.items()}
     assert {len(group) for group in _heads.grouped(far).values()} == {1}
     assert _heads.grouped({}) == {}
+    own = jobs_of(tmp_path / "own", study(losses=("cross_entropy", "torch.nn:MSELoss")))
+    shared = [group for group in _heads.grouped(own).values() if len(group) > 1]
+    assert {job.spec.variant.loss for group in shared for job in group} == {"cross_entropy"}
     plain = replace(TRAINING, augment="none")
     for settings in ({"patience": 3}, {"model": "mlp"}, {"augment": "flip"}, {"accumulate": 2}):
         assert not _heads.trains_heads(replace(plain, **settings)), settings

@@ -15,8 +15,10 @@ from counterpoise.cli import main
 from counterpoise.export import export
 from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_figures
-from counterpoise.study import Data, Plan, Training, open_study
-from counterpoise.study.events import Failed, Prepared
+from counterpoise.study import Data, Plan, Training, open_study, stream
+from counterpoise.study._runs import final_runs
+from counterpoise.study.events import Failed, Finished, Prepared, Started
+from counterpoise.study.spec import run_id
 
 timm = pytest.importorskip("timm")
 NET = Training("timm:test_resnet", image_size=32, epochs=4, lr=1e-3, batch_size=16)
@@ -56,7 +58,7 @@ def test_a_net_is_fine_tuned_from_a_file_and_all_of_it_is_said(home, tmp_path):
     record = study.records[0]
     assert record.run["net"][0].startswith("test_resnet of timm")
     assert record.run["spec"]["training"]["optimizer"] == "adamw"
-    assert record.run["spec"]["training"]["weights"] == "weights.pth"
+    assert record.run["spec"]["training"]["weights"] == "file"
     assert study.plan.norms == ("keep",)
     assert "from pretrained weights" in study.plan.regime
     before = files(tmp_path / "study" / "runs")
@@ -147,6 +149,9 @@ def test_the_same_seed_starts_each_loss_from_the_same_head(home, tmp_path):
         (["--model", "timm:test_vit", "--weights", "none", "--image-size", "7"], "image_size"),
         (["--model", "timm:test_resnet", "--features", "--norms", "group"], "norm must be keep"),
         (["--model", "timm:test_resnet", "--head", "lstm"], "training.head must be one of linear"),
+        (["--model", "timm:resnet18.nonsense"], "did you mean 'timm:resnet18."),
+        (["--model", "torchvision:vit_b_16", "--weights", "none", "--image-size", "33"], "33 x 33"),
+        (["--model", "timm:test_resnet", "--weights", ""], "but is ''"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_nothing_is_written(
@@ -172,3 +177,42 @@ def test_a_table_is_no_input_of_a_net_for_images(tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("a,b,target\n" + "1,2,x\n2,1,y\n" * 20)
     words = ("t.csv", "--model", "timm:test_resnet", "--weights", "none")
     assert "takes images" in refused(tmp_path, monkeypatch, capsys, *words)
+
+
+def test_one_head_alone_is_reported_like_any_run(home, tmp_path):
+    """A group of one is that run."""
+    settings = replace(NET, freeze="backbone", lr=0.01)
+    study, events = finished(plan(home, settings, seeds=(0,)), tmp_path / "study")
+    (name,) = (r.folder.name for r in study.records)
+    told = [(type(e).__name__, e.run) for e in events if isinstance(e, Started | Finished)]
+    assert told == [("Started", name), ("Finished", name)]
+
+
+def test_weights_that_are_replaced_while_a_study_runs_are_noticed(home, tmp_path):
+    other, made = tmp_path / "weights.pth", []
+    other.write_bytes((home / "weights.pth").read_bytes())
+    stream_of = stream(
+        {tmp_path / "study": plan(home, replace(NET, weights=str(other)))}, workers=1
+    )
+    for event in stream_of:
+        made.append(event)
+        if isinstance(event, Finished) and not event.kept:
+            state = torch.load(home / "weights.pth", weights_only=True)
+            torch.save(
+                {k: v * 1.5 if v.is_floating_point() else v for k, v in state.items()}, other
+            )
+    failed = [e for e in made if isinstance(e, Failed)]
+    assert len(failed) == 1
+    assert "has changed since" in failed[0].reason
+
+
+def test_the_same_weights_elsewhere_are_the_same_run(home, tmp_path):
+    other = tmp_path / "renamed.pth"
+    other.write_bytes((home / "weights.pth").read_bytes())
+    one, two = (
+        final_runs(
+            plan(home, replace(NET, weights=str(path), lr=0.1)), "ab", {"cross_entropy": 0.1}
+        )
+        for path in (home / "weights.pth", other)
+    )
+    assert [run_id(s.to_json()) for s in one] == [run_id(s.to_json()) for s in two]

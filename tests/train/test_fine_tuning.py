@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from counterpoise.data import Split
+from counterpoise.models import open_backbone
 from counterpoise.train import fit, freeze, make_optimizer
 
 
@@ -35,8 +36,8 @@ def net_with_norms():
     ("what", "frozen"),
     [
         ("none", ()),
-        ("backbone", (0, 1, 3, 4, 5)),
-        ("norms", (1, 4, 5)),
+        ("backbone", (0, 1, 2, 3, 4, 5)),
+        ("norms", (1, 2, 4, 5)),
         ("[01].*,4.weight, 4.b*", (0, 1, 4)),
         ("5.weight", ()),  # its bias is trained
     ],
@@ -69,6 +70,25 @@ def test_freezing_nothing_or_everything_is_refused_and_changes_nothing():
     with pytest.raises(ValueError, match="'norms' matches none"):
         freeze(nn.Linear(2, 2), "norms")
     assert all(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+def test_a_head_beside_the_body_is_the_layer_that_timms_own_head_is(name):
+    timm = pytest.importorskip("timm")
+    theirs = timm.create_model(name, num_classes=3)
+    wanted = {
+        id(p): g["lr_scale"]
+        for g in pytest.importorskip("timm.optim").param_groups_layer_decay(theirs, layer_decay=0.5)
+        for p in g["params"]
+    }
+    wanted = {key: wanted[id(p)] for key, p in theirs.named_parameters()}
+    net = open_backbone(f"timm:{name}", 3, weights="none")
+    before = list(net.state_dict())
+    optimizer = make_optimizer(net, "adamw", lr=1.0, head="head", layer_decay=0.5)
+    assert list(net.state_dict()) == before
+    for key, (rate, _) in rates(net, optimizer).items():
+        if key.startswith("body."):
+            assert rate == pytest.approx(wanted[key.removeprefix("body.")]), key
 
 
 def rates(net, optimizer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,11 +14,13 @@ from counterpoise.models import _weights
 from counterpoise.models._heads import make_head
 from counterpoise.models._lora import add_lora
 from counterpoise.registry import BACKBONES, unknown
+from counterpoise.text import one_line
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 _CHANNELS = 3  # of an image for nets that do not say
+_AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 _EXTRA = "pip install 'counterpoise[vision]'"
 
 
@@ -93,7 +95,7 @@ class Backbone(nn.Module):
     @property
     def identity(self) -> str:
         """All that its features depend on: name, input, and a digest of the body's weights."""
-        found = hashlib.sha256()
+        found = hashlib.sha256(repr(self.body).encode())
         for key, value in sorted(self.body.state_dict().items()):
             found.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
             found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
@@ -139,6 +141,7 @@ def open_backbone(
     weights: str = "pretrained",
     head: str = "linear",
     lora: int = 0,
+    interpolation: str = "auto",
 ) -> Backbone:
     """Return a net of timm or torchvision with a new head.
 
@@ -153,6 +156,8 @@ def open_backbone(
         head: as in `make_head`.
         lora: rank of low-rank adapters in the attention layers, by peft (arXiv 2106.09685); all
             else of the body is frozen then; 0 for none.
+        interpolation: "bilinear" or "bicubic", for images of another size than the net is given;
+            "auto" for that of the net.
 
     Raises:
         ValueError: timm or torchvision is not installed, an unknown name (with the nearest one),
@@ -172,7 +177,9 @@ def open_backbone(
         )
     if size:
         height, width = (size, size) if isinstance(size, int) else size
-        config = InputConfig((height, width), config.mean, config.std, config.interpolation)
+        config = replace(config, size=(height, width))
+    if interpolation != "auto":
+        config = replace(config, interpolation=_interpolation(interpolation))
     library, _, word = name.partition(":")
     make = _timm_body if library == "timm" else _torchvision_body
     body, of_head = make(name, word, config, weights)
@@ -211,6 +218,9 @@ def input_config(name: str) -> InputConfig:
         timm = _library("timm")
         if not timm.is_model(word):
             raise ValueError(_unknown(name, timm.list_models()))
+        plain, _, tag = word.partition(".")
+        if tag and word not in (tags := timm.list_models(f"{plain}.*", pretrained=True)):
+            raise ValueError(_unknown(name, tags))
         found = timm.get_pretrained_cfg(word)
         size = cast("tuple[int, int]", tuple(found.input_size[1:]))
         return InputConfig(size, found.mean, found.std, _interpolation(found.interpolation))
@@ -229,6 +239,8 @@ def input_config(name: str) -> InputConfig:
 def _unknown(name: str, known: list[str]) -> str:
     """Return the message that a library has no such net, with the nearest one."""
     library, _, word = name.partition(":")
+    if not word or not known:
+        return f"{library} must know the net, but has none called {word!r}"
     short = unknown("x", word, known).rpartition("; did you mean ")[2].rstrip("?").strip("'")
     return (
         f"{library} must know the net, but has none called {word!r}; did you mean "
@@ -246,6 +258,11 @@ def _library(name: str) -> ModuleType:
         return __import__(name)
     except ImportError as error:
         raise ValueError(f"{name}: nets need the package {name}, but: {error}; {_EXTRA}") from error
+    except Exception as error:  # torchvision of another version than torch raises RuntimeError
+        raise ValueError(
+            f"{name}: nets need the package {name}, which cannot be imported: {one_line(error)}; "
+            "install the versions of torch and torchvision that belong together"
+        ) from error
 
 
 def _timm_body(
@@ -282,8 +299,21 @@ def _torchvision_body(
     settings: dict[str, Any] = {}
     if word.startswith("vit_") and config.size != input_config(name).size:
         settings["image_size"] = config.size[0]
-    with _weights.downloading(name, chosen is not None):
-        net = models.get_model(word, weights=chosen, **settings)
+    if word in _AUXILIARY and chosen is None:
+        settings["init_weights"] = True
+    try:
+        with _weights.downloading(name, chosen is not None):
+            net = models.get_model(word, weights=chosen, **settings)
+    except (TypeError, AssertionError) as error:
+        height, width = config.size
+        raise ValueError(
+            f"{name} must be able to take {height} x {width} pixels, but: {error}; leave "
+            "image_size out"
+        ) from error
+    if word in _AUXILIARY:  # classifiers in the middle, for training alone
+        net.aux_logits = False
+        for path in _AUXILIARY[word]:
+            setattr(net, path, None)
     linear = [path for path, m in net.named_modules() if type(m) is nn.Linear]
     if not linear:
         raise ValueError(f"{name} must end in a linear layer, but has none; take one of timm")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import socket
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 from counterpoise.text import listed, one_line
 
 _HOSTS = {"timm": "huggingface.co", "torchvision": "download.pytorch.org"}
-_WRAPPERS = ("state_dict", "model", "state_dict_ema", "model_state_dict")  # in training scripts
+# In the files of training scripts; averaged weights first, as timm takes them.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "body.", "model.", "backbone.")  # that wrappers put before all names
 _COUNTER = "num_batches_tracked"
 
@@ -98,7 +98,8 @@ def load(body: nn.Module, path: str, of_head: tuple[str, ...], name: str) -> tup
     Raises:
         ValueError: a file that cannot be read, or tensors that do not fit.
     """
-    state, own = _plain_names(_read(path, name)), body.state_dict()
+    found, part = _read(path, name)
+    state, own = _plain_names(found), body.state_dict()
     wanted = [k for k in own if not k.endswith(_COUNTER)]
     notes = []
     if not any(key in state for key in wanted):
@@ -119,9 +120,14 @@ def load(body: nn.Module, path: str, of_head: tuple[str, ...], name: str) -> tup
                 f"{path} must hold the weights of {name}, but {what} {listed(found)}; see that it "
                 "is the same net"
             )
+    bad = [k for k in wanted if not state[k].isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"{path} must hold finite weights, but has NaN or infinities in {listed(bad)}"
+        )
     body.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     left = sorted(k for k in state if k not in own)
-    said = f"{_named(name)} with {len(wanted):,} tensors of {path}"
+    said = f"{_named(name)} with {len(wanted):,} tensors of {path}{part}"
     return (f"{said}; not taken: {listed(left)}" if left else said, *notes)
 
 
@@ -162,13 +168,12 @@ def _plain_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return state
 
 
-def _read(path: str, name: str) -> Mapping[str, Tensor]:
-    """Return the tensors in a file by their names.
+def _read(path: str, name: str) -> tuple[Mapping[str, Tensor], str]:
+    """Return the tensors in a file by their names, and which part of the file they are.
 
     Raises:
         ValueError: no such file, or one that holds something else.
     """
-    import safetensors
     import safetensors.torch
 
     file = Path(path).expanduser()
@@ -182,17 +187,30 @@ def _read(path: str, name: str) -> Mapping[str, Tensor]:
         raise ValueError(
             f"weights must be pretrained, none, or a file of {name}, but there is no {path}"
         ) from error
-    except (OSError, RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises whatever a broken file leads to
         raise ValueError(
             f"{path} must be a .safetensors file, or a state dict that torch.load reads with "
-            f"weights_only=True, but: {one_line(error)[:200]}"
+            f"weights_only=True, but: {one_line(error)[:200] or type(error).__name__}"
         ) from error
+    part = ""
     for key in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+            found, part = found[key], f" (its {key!r})"
+    if not isinstance(found, Mapping) or not all(map(_is_weight, found, found.values())):
         raise ValueError(
-            f"{path} must hold a state dict, names with a tensor each, but holds a "
-            f"{type(found).__name__} of other things"
+            f"{path} must hold a state dict, names with a dense tensor of real numbers each, but "
+            f"holds a {type(found).__name__} of other things"
         )
-    return found
+    return found, part
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_nested or value.is_quantized or value.is_meta or value.is_complex())
+        and (value.is_floating_point() or name.endswith(_COUNTER) or value.dim() > 0)
+    )

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from numbers import Integral
-from reprlib import Repr
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
 from counterpoise.study._check_engine import check_devices, check_engine
+from counterpoise.study._check_nets import check_norm, check_pretrained
+from counterpoise.study._check_words import check_word, shown
 from counterpoise.study.settings import BALANCED, HEADS, TUNING_SEED, Variant, seconds_of
-from counterpoise.text import one_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from counterpoise.study.plan import Plan
 
 NAMED_DATA = ("fashion_mnist", "digits")
-NORMS = (*registry.PLAIN_NORMS, *registry.NORMS)
 MODELS = ("auto", *registry.MODELS, *registry.CLASSICAL)
 AUGMENTS = ("auto", *registry.AUGMENTS)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
 _MOST_CHARACTERS = 4096
-_short = Repr()
-_short.maxstring = _short.maxother = 120
 
 
 def check_plan(plan: "Plan") -> None:
@@ -40,12 +37,12 @@ def check_plan(plan: "Plan") -> None:
         if v.model:
             _check_classical(v)
             continue
-        _check_norm(plan, v.norm)
-        _word("loss", v.plain_loss, registry.LOSSES)
-        _word("sampler", v.sampler, registry.SAMPLERS)
+        check_norm(plan, v.norm)
+        check_word("loss", v.plain_loss, registry.LOSSES)
+        check_word("sampler", v.sampler, registry.SAMPLERS)
     _check_alone(plan)
-    _word("metric", plan.metric, registry.PRIMARY, imports=False)
-    _word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
+    check_word("metric", plan.metric, registry.PRIMARY, imports=False)
+    check_word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if plan.time:
         seconds_of(plan.time)
     if not plan.variants or len(set(plan.seeds)) < len(plan.seeds):
@@ -67,20 +64,6 @@ def check_plan(plan: "Plan") -> None:
     check_engine(plan.engine)
 
 
-def _check_norm(plan: "Plan", norm: str) -> None:
-    """Refuse a norm that the plan's nets cannot have."""
-    t = plan.training
-    if t.on_features and norm not in ("auto", "keep"):
-        raise ValueError(
-            f"norm must be keep where features of a frozen net are trained on, but got {norm!r}: "
-            "other layers in it would need training; set freeze = 'none' to fine-tune it"
-        )
-    if t.pretrained:
-        _word("norm", norm, ("auto", "keep", "batch", *registry.NORMS), imports=False)
-    else:
-        _word("norm", norm, ("auto", *NORMS))
-
-
 def _check_classical(variant: Variant) -> None:
     """Refuse a model that is no classical one, and settings of which nothing can be tried."""
     if variant.model in registry.MODELS:
@@ -88,7 +71,7 @@ def _check_classical(variant: Variant) -> None:
             f"model {variant.model!r} is a net, and all nets of a plan have one model: set "
             "training.model (--model); classical has classical models alone"
         )
-    _word("classical model", variant.model, registry.CLASSICAL)
+    check_word("classical model", variant.model, registry.CLASSICAL)
     lists = [key for key, value in variant.settings.items() if isinstance(value, list)]
     if len(lists) > 1:
         raise ValueError(
@@ -141,14 +124,6 @@ def as_seeds(seeds: object) -> tuple[int, ...]:
     return cast("tuple[int, ...]", tuple(int(s) if _is_integer(s) else s for s in found))
 
 
-def shown(value: object) -> str:
-    """Return a value as a message shows it: on one line, and no longer than people read."""
-    try:
-        return one_line(_short.repr(value))
-    except Exception:  # an integer of 10,000 digits has no text
-        return f"a {type(value).__name__}"
-
-
 def _check_seeds(seeds: tuple[int, ...]) -> None:
     if seeds and (min(seeds) < 0 or max(seeds) >= 2**63):
         raise ValueError(f"seeds must be >= 0 and below 2**63, but got {shown(seeds)}")
@@ -163,8 +138,10 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
 
 def _check_imbalance(plan: "Plan") -> None:
     i = plan.imbalance
-    _word("imbalance.profile", i.profile, ("none", "linear", "exponential", "step"), imports=False)
-    _word("imbalance.draw", i.draw, ("random", "first"), imports=False)
+    check_word(
+        "imbalance.profile", i.profile, ("none", "linear", "exponential", "step"), imports=False
+    )
+    check_word("imbalance.draw", i.draw, ("random", "first"), imports=False)
     most = 10**9
     if not 1 <= i.factor <= most or not all(0 <= n <= most for n in (i.largest, i.test_largest)):
         raise ValueError(
@@ -193,30 +170,22 @@ def _check_test(plan: "Plan") -> None:
 
 def _check_training(plan: "Plan") -> None:
     t, d = plan.training, plan.data
-    _word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
-    _word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
-    _word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
+    check_word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
+    check_word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
+    check_word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
-    _word("training.model", t.model.removesuffix(BALANCED), MODELS)
-    _word("training.augment", t.augment, AUGMENTS)
-    _word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
-    if t.lora and t.freeze != "none":
-        raise ValueError(
-            "training.lora freezes all but its adapters and the head, but training.freeze is "
-            f"{shown(t.freeze)}; set it to 'none'"
-        )
-    own = t.freeze == "backbone" or t.weights != "auto" or t.head != "linear" or t.lora
-    if own and not t.pretrained:
-        raise ValueError(
-            "training.weights, head, lora and freeze = 'backbone' are of pretrained nets, "
-            f"timm:NAME or torchvision:NAME, but training.model is {shown(t.model)}"
-        )
-    _word("training.head", t.head, HEADS, imports=False)
-    _word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
-    _word("training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False)
-    _word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
+    check_word("training.model", t.model.removesuffix(BALANCED), MODELS)
+    check_word("training.augment", t.augment, AUGMENTS)
+    check_word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
+    check_pretrained(plan)
+    check_word("training.head", t.head, HEADS, imports=False)
+    check_word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
+    check_word(
+        "training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False
+    )
+    check_word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:
-        _word("training.watch", split, ("train", "validation", "test"), imports=False)
+        check_word("training.watch", split, ("train", "validation", "test"), imports=False)
     if isinstance(t.lr, str) and t.lr != "auto":
         raise ValueError(f"training.lr must be a number or 'auto', but got {shown(t.lr)}")
     check_devices(plan)
@@ -248,16 +217,6 @@ def _check_training(plan: "Plan") -> None:
         raise ValueError(
             f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
         )
-    if t.patience and "validation" not in t.watch:
-        raise ValueError(
-            "training.patience waits for a better validation score, but training.watch does not "
-            "hold 'validation'; add it, or set patience = 0"
-        )
-    if t.patience and t.head_alone:
-        raise ValueError(
-            "training.patience is of nets that are trained alone, but these are heads that are "
-            "trained together; set it to 0"
-        )
     if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "
@@ -268,12 +227,6 @@ def _check_training(plan: "Plan") -> None:
             "training.watch must not hold 'test' while lr is 'auto': the test split is read once, "
             "after all choices; watch 'validation', or give lr a number"
         )
-
-
-def _word(kind: str, word: str, known: Iterable[str], imports: bool = True) -> None:
-    if word not in known and not (imports and ":" in str(word)):
-        more = (*known, "module:name") if imports else known
-        raise ValueError(unknown(kind, word, more))
 
 
 def _check_types(plan: "Plan") -> None:

@@ -7,7 +7,7 @@ from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
-from counterpoise.study._check import shown
+from counterpoise.study._check_words import shown
 from counterpoise.study._nets import make_net
 from counterpoise.study.plan import Plan, write
 from counterpoise.study.settings import Training, Variant

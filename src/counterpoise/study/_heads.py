@@ -24,8 +24,16 @@ def trains_heads(t: Training) -> bool:
 
 
 def together(specs: Iterable[AnySpec], nodes: int) -> int:
-    """Return how many of such runs share a process."""
-    heads = all(isinstance(s, RunSpec) and trains_heads(s.training) for s in specs)
+    """Return how many of such runs share a process.
+
+    A loss or sampler of the user's own may draw random numbers, and is alone with them.
+    """
+    heads = all(
+        isinstance(s, RunSpec)
+        and trains_heads(s.training)
+        and ":" not in s.variant.loss + s.variant.sampler
+        for s in specs
+    )
     return MOST if nodes == 1 and heads else 1
 
 
@@ -54,6 +62,9 @@ def grouped(jobs: Mapping[str, Job], at_once: int = 1) -> Groups:
     heads = [job for stream in streams(some) for job in stream]
     number = min(len(heads), -(-len(heads) // (MOST * at_once)) * at_once)
     cuts = itertools.pairwise(k * len(heads) // number for k in range(number + 1 if number else 0))
-    groups = {f"heads {a} to {b}": tuple(heads[a:b]) for a, b in cuts}
+    groups = {
+        f"heads {a} to {b}" if b - a > 1 else heads[a].folder.name: tuple(heads[a:b])
+        for a, b in cuts
+    }
     names = {job.folder.name for job in heads}
     return groups | {name: (job,) for name, job in jobs.items() if name not in names}

@@ -44,7 +44,8 @@ def _of_backbone(t: Training, weights: str = "") -> dict[str, Any]:
     if not t.pretrained:
         return {}
     asked = weights or ("pretrained" if t.weights == "auto" else t.weights)
-    return {"weights": asked, "head": t.head, "size": t.image_size, "lora": t.lora}
+    settings = {"weights": asked, "head": t.head, "size": t.image_size, "lora": t.lora}
+    return {**settings, "interpolation": t.interpolation}
 
 
 def open_backbone(t: Training, shape: tuple[int, ...] = (1, 1, 1)) -> Backbone:

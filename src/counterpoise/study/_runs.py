@@ -93,7 +93,7 @@ def _spec(
     if training.weights_file and not training.on_features:  # of which the data's digest knows
         path = Path(training.weights).expanduser().resolve()
         training = replace(training, weights=str(path))
-        sources[path.name] = weights_of(training.weights)
+        sources["weights"] = weights_of(training.weights)
     return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test)
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from counterpoise.study.spec import RunSpec
 from counterpoise.user_code import owner, source_file
 
 _MOST_BYTES = 2**25  # of code that is sent to other machines
@@ -44,6 +45,20 @@ def weights_of(path: str) -> str:
             f"training.weights must be auto, pretrained, none, or a file, but {path} cannot be "
             f"read: {error.strerror}"
         ) from error
+
+
+def check_weights(spec: RunSpec) -> None:
+    """Refuse a file of weights that is no longer the one that the study began with.
+
+    Raises:
+        ValueError: it has changed, or is gone.
+    """
+    known = spec.sources.get("weights")
+    if known and weights_of(spec.training.weights) != known:
+        raise ValueError(
+            f"{spec.training.weights} must hold the weights that the study began with, but has "
+            "changed since; put back the file, or begin another study"
+        )
 
 
 def files_of(word: str) -> dict[str, bytes]:

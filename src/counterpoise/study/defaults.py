@@ -101,6 +101,9 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         (('batch',), 32, 39)
     """
     images = data.train.inputs.dim() == 4
+    if plan.training.weights_file:  # wherever the study is opened
+        path = str(Path(plan.training.weights).expanduser().resolve())
+        plan = replace(plan, training=replace(plan.training, weights=path))
     t, found = plan.training, []
 
     def decide(setting: str, value: object, reason: str) -> None:

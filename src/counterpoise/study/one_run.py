@@ -22,6 +22,7 @@ from counterpoise.study import _ranks, record
 from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
+from counterpoise.study._sources import check_weights
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
 from counterpoise.study.process import peak_memory_mb
@@ -213,6 +214,7 @@ class _Training:
             changing=variant.sampler == "progressive",
         )
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
+        check_weights(spec)
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
         self.net = self._make_net(spec.variant.norm).to(self.device)
         whole = t.pretrained and not t.on_features  # heads on vectors are quick in float32

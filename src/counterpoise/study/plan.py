@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from counterpoise import files, registry
 from counterpoise.registry import unknown
-from counterpoise.study._check import NORMS, as_seeds, check_plan, shown
+from counterpoise.study._check import as_seeds, check_plan
+from counterpoise.study._check_nets import NORMS
+from counterpoise.study._check_words import shown
 from counterpoise.study.settings import (
     BALANCED,
     SEEDS,

@@ -63,7 +63,9 @@ class RunSpec:
         training: Content = {k: v for k, v in asdict(t).items() if k not in without}
         training["watch"] = list(self.training.watch)
         if t.weights_file:  # whose digest is in the sources, wherever it lies
-            training["weights"] = Path(t.weights).name
+            training["weights"] = "file"
+        if t.weights == "pretrained":  # as auto is
+            del training["weights"]
         words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
         return {
             "variant": {**words, "settings": dict(self.variant.settings)},

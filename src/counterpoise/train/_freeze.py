@@ -51,6 +51,10 @@ def freeze(net: nn.Module, what: str, head: str = "") -> None:
         )
     for name in frozen:
         named[name].requires_grad_(False)
+    for path, module in net.named_modules():  # norms without parameters keep statistics, too
+        if isinstance(module, nn.modules.batchnorm._NormBase) and not list(module.parameters()):
+            outside = what == "backbone" and not f"{path}.".startswith(f"{head}.")
+            module.frozen_statistics = what == "norms" or outside  # pyrefly: ignore
 
 
 def _some(what: str, found: set[str], net: nn.Module) -> set[str]:
@@ -67,6 +71,7 @@ def train_mode(net: nn.Module) -> None:
     """Put a net into training mode, but for its frozen batch norms."""
     net.train()
     for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
             own = list(module.parameters(recurse=False))
-            module.train(not own or any(p.requires_grad for p in own))
+            frozen = own and not any(p.requires_grad for p in own)
+            module.train(not (frozen or getattr(module, "frozen_statistics", False)))

@@ -10,6 +10,7 @@ from torch import nn
 
 from counterpoise import registry
 
+_HEAD = "head_in_its_place"  # of a name that no net of timm knows
 NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
@@ -121,7 +122,12 @@ def _layers(net: nn.Module, of_head: set[str]) -> dict[str, int]:
     if hasattr(body, "group_matcher"):
         from timm.models import group_parameters
 
-        of_timm: Any = group_parameters(body, body.group_matcher(coarse=False), reverse=True)
+        if of_head.isdisjoint(dict(body.named_parameters())):  # a head of ours, beside the body
+            body.add_module(_HEAD, nn.Linear(1, 1, device="meta"))
+        try:
+            of_timm: Any = group_parameters(body, body.group_matcher(coarse=False), reverse=True)
+        finally:
+            vars(body)["_modules"].pop(_HEAD, None)
         top = max(of_timm.values())
         layers = {name: of_timm.get(inner[name], top) for name in names}
         return layers | dict.fromkeys(of_head, top)
