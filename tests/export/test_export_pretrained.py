@@ -11,6 +11,7 @@ from tests.study.test_features_study import photos, plan
 
 from counterpoise import load, models, open_study
 from counterpoise.export import export
+from counterpoise.stats import t_interval
 from counterpoise.study import Training
 
 timm = pytest.importorskip("timm")
@@ -95,3 +96,17 @@ def test_the_study_says_everywhere_that_features_were_frozen(study):
     said = "rozen features of timm:test_resnet"
     assert said in json.loads(results_json(study))["regime"]
     assert said in render(study).read_text()
+
+
+def test_the_intervals_of_the_card_allow_for_other_test_splits(tmp_path):
+    """As wide as those of `show`: seeds that draw their test split share samples."""
+    settings = {"test": "per_seed", "training": NET, "losses": ("focal",), "seeds": range(3)}
+    made = plan(photos(tmp_path / "photos"), tmp_path / "cache", **settings)
+    run(made, tmp_path / "study", workers=2)
+    study = open_study(tmp_path / "study")
+    values = [x for x in study.scores()["focal"].values() if x is not None]
+    wide = t_interval(values, test_to_train=study.test_to_train)
+    assert study.test_to_train > 0
+    done = export(study, tmp_path / "model", programs=False)
+    low, high = max(wide.low, 0), min(wide.high, 1)
+    assert f"{low:.3f} to {high:.3f}" in (done.folder / "README.md").read_text()

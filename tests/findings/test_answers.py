@@ -169,7 +169,7 @@ def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     assert needed[FOCAL] <= 200 < needed[LA]
     found = answers(study).open
     assert re.search(rf"about: {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
-    assert "For logit_adjusted more than 200 seeds would be needed" in found
+    assert "More than 200 seeds would be needed for logit_adjusted" in found
 
 
 def test_a_difference_on_few_test_samples_may_be_chance(make):

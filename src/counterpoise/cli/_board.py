@@ -124,6 +124,8 @@ class Board:
         """Draw of how many of the images a frozen net's features are computed."""
         doing = {"description": "computing features", "completed": done, "total": total}
         self._bars.update(self._reading, **doing)
+        if not done and not self.console.is_terminal:
+            self.say(f"computing the features of {total:,} images")
         self._say_now_and_then(lambda: f"features of {done:,} of {total:,} images are computed")
 
     def _say_now_and_then(self, line: Callable[[], str]) -> None:

@@ -186,7 +186,10 @@ def _points(found: "Interval") -> str:
 
 def _seconds(records: "Sequence[Record]") -> str:
     times = [r.timing["seconds"] for r in records]
-    return f"{sum(times) / len(times):.0f} s" if times else "–"
+    if not times:
+        return "–"
+    mean = sum(times) / len(times)
+    return f"{mean:.{0 if mean >= 10 else 1}f} s"
 
 
 def _part(records: "Sequence[Record]") -> str:

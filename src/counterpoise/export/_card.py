@@ -120,10 +120,10 @@ def _scores(study: Study, choice: Choice, refitted: bool, calibration: Method) -
     for name in PRIMARY:
         if values := _values(study, choice.label, name):
             label = METRICS[name].label + (" (the study's metric)" if name == metric else "")
-            rows.append((label, *_mean(values, 0, 1)))
+            rows.append((label, *_mean(study, values, 1)))
     calibrated = [x for r in study.of(choice.label) if (x := _log_loss(r, calibration)) is not None]
     if calibrated:
-        rows.append(("log-loss of the probabilities, nats", *_mean(calibrated, 0, math.inf)))
+        rows.append(("log-loss of the probabilities, nats", *_mean(study, calibrated, math.inf)))
     number = len(_values(study, choice.label, metric))
     text = (
         f"## Scores\n\nOf {_md(choice.label)} {study.on_test}: means over "
@@ -161,11 +161,12 @@ def _together(records: Sequence[Record], calibration: Method) -> str:
     )
 
 
-def _mean(values: Sequence[float], least: float, most: float) -> tuple[str, str]:
-    found = stats.t_interval(values)
+def _mean(study: Study, values: Sequence[float], most: float) -> tuple[str, str]:
+    """Return the mean and its interval, wider where each seed draws its own test split."""
+    found = stats.t_interval(values, test_to_train=study.test_to_train)
     if found.low is None or found.high is None:
         return f"{mean(values):.3f}", "–"
-    return f"{mean(values):.3f}", f"{max(found.low, least):.3f} to {min(found.high, most):.3f}"
+    return f"{mean(values):.3f}", f"{max(found.low, 0):.3f} to {min(found.high, most):.3f}"
 
 
 def _log_loss(record: Record, calibration: Method) -> float | None:

@@ -95,6 +95,8 @@ def _by_verdicts(study: Study) -> tuple[str, str]:
     if not alike:
         return best, f"it has the best mean {label} on the test split"
     seconds = {name: mean(r.timing["seconds"] for r in study.of(name)) for name in (best, *alike)}
+    if study.plan.training.head_alone:  # trained together: their times are shares
+        seconds |= {name: 0 for name in seconds if not study.plan.variant_of(name).model}
     cheapest = min(seconds, key=lambda name: (name != study.labels[0], seconds[name]))
     if cheapest == best:
         return best, f"it has the best mean {label} on the test split"

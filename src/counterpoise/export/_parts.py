@@ -190,11 +190,11 @@ def _net(
     if not refitted and recorded is not None:
         most = _OFF_IN_BFLOAT16 if record.run.get("precision") == "bfloat16" else _OFF
         part.check(whole, inputs, recorded, most)
-    say("writing a program of torch.export and ONNX")
     for kind, name, make in (
         ("program", f"model-{number}.pt2", as_program),
         ("onnx", f"model-{number}.onnx", as_onnx),
     ):
+        say(f"writing {name}")
         try:
             content, off = make(whole, inputs)
         except (ValueError, ImportError) as error:

@@ -104,7 +104,7 @@ def embed(
         return found.numpy(), {}
 
     try:
-        about = {"source": splits.source, "notes": [note], "of": key}
+        about = {"source": f"{net.name} of {splits.source}", "notes": [note], "of": key}
         entry = kept.fill(folder / key, shape, torch.float32, block, about, tell)
     except OSError as error:
         said = error.strerror or str(error)

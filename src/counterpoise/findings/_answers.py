@@ -159,6 +159,8 @@ def _outlook(study: Study, behind: Finding) -> str:
         return "More seeds may show it ahead."
     if standing == "behind":
         net = not study.plan.variant_of(str(behind.evidence["net"])).model
+        if study.plan.training.head_alone:
+            return "Other features, or the whole net fine-tuned, may do better." if net else ""
         return "Train longer if a net is to be ahead." if net else ""
     net, reference = (
         _seconds(study, str(behind.evidence[key])) or 0.0 for key in ("net", "reference")
@@ -203,12 +205,12 @@ def _open(study: Study) -> str:
         said.append(f"Seeds that would tell, about: {needed} ({adds}).")
     if far:
         said.append(
-            f"For {_labels(far)} more than {stats.MAX_SEEDS} seeds would be needed: the runs "
+            f"More than {stats.MAX_SEEDS} seeds would be needed for {_labels(far)}: the runs "
             "scatter by far more than they differ from the baseline."
         )
     if never:
         said.append(
-            f"For {_labels(never)} more seeds cannot tell, as they draw from the same samples: "
+            f"More seeds cannot tell of {_labels(never)}, as they draw from the same samples: "
             "more samples would."
         )
     said += _by_chance(study)
@@ -283,7 +285,12 @@ def _score(study: Study, label: str) -> str:
 
 
 def _seconds(study: Study, label: str) -> float | None:
-    """Return the mean time of a finished run of a variant or a reference."""
+    """Return the mean time of a finished run of a variant or a reference.
+
+    None of heads that are trained together: what they take is a share, and tells them not apart.
+    """
+    if study.plan.training.head_alone and label in map(study.plan.label, study.plan.nets):
+        return None
     records = [r for r in (*study.records, *study.references) if r.label == label]
     times = [r.timing["seconds"] for r in records]
     return sum(times) / len(times) if times else None

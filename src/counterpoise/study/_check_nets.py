@@ -41,12 +41,17 @@ def check_pretrained(plan: "Plan") -> None:
             "training.lora freezes all but its adapters and the head, but training.freeze is "
             f"{shown(t.freeze)}; set it to 'none'"
         )
-    own = t.freeze == "backbone" or t.weights != "auto" or t.head != "linear" or t.lora
+    own = t.weights != "auto" or t.head != "linear" or t.lora
+    if t.freeze == "backbone" and not t.pretrained:
+        raise ValueError(
+            "--features (training.freeze = 'backbone') is of pretrained nets, --model timm:NAME or "
+            f"torchvision:NAME, but the model is {shown(t.model)}; for vectors take --model linear"
+        )
     if not t.weights:
         raise ValueError("training.weights must be auto, pretrained, none, or a file, but is ''")
     if own and not t.pretrained:
         raise ValueError(
-            "training.weights, head, lora and freeze = 'backbone' are of pretrained nets, "
+            "training.weights, head and lora are of pretrained nets, "
             f"timm:NAME or torchvision:NAME, but training.model is {shown(t.model)}"
         )
     if t.patience and "validation" not in t.watch:

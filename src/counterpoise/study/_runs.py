@@ -40,7 +40,7 @@ def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Referenc
         shape: of a sample.
     """
     kind = {1: "vectors", 3: "images"}.get(len(shape))
-    if plan.training.on_features and plan.nets:
+    if plan.training.head_alone and plan.nets:  # boosting on so many numbers takes minutes
         kind = "features"
     return [
         ReferenceSpec(word, seed, plan.training.validation, data, test=plan.test)

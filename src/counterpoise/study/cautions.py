@@ -28,9 +28,31 @@ def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
         data: its splits.
     """
     yield from data.cautions
+    yield from _pretrained(plan)
     yield from _few_steps(plan, data)
     yield from small_classes(data, plan)
     yield from _small_validation(plan, data)
+
+
+def _pretrained(plan: Plan) -> Iterator[str]:
+    t = plan.training
+    if not (plan.nets and t.pretrained):
+        return
+    from counterpoise.models import input_config
+
+    if t.on_features and t.weights == "none":
+        yield (
+            f"the features are those of {t.model} with random weights, which tell little: leave "
+            "--weights out for pretrained ones, or name a file"
+        )
+    own = input_config(t.model).size
+    size = (t.image_size, t.image_size) if isinstance(t.image_size, int) else t.image_size
+    if t.weights != "none" and 2 * min(size) < min(own):
+        yield (
+            f"images of {size[0]} x {size[1]} pixels are small for {t.model}, which was trained on "
+            f"{own[0]} x {own[1]}: expect far less of it; leave --image-size out, or, where that "
+            "takes too long, train heads on its features alone (--features)"
+        )
 
 
 def _few_steps(plan: Plan, data: "Splits") -> Iterator[str]:

@@ -249,7 +249,8 @@ def fit_into(
     budget, found = seconds_of(plan.time), []
     why = f"to end within {plan.time}"
     if cost(plan) > budget and plan.training.lr == "auto" and not asked.tuning.grid:
-        middle = plan.grid[1 : 1 + _FEWER_RATES]
+        first = (len(plan.grid) - _FEWER_RATES) // 2
+        middle = plan.grid[first : first + _FEWER_RATES]
         plan = replace(plan, tuning=replace(plan.tuning, grid=middle))
         found.append(Default("tuning.grid", middle, why))
     if cost(plan) > budget and not asked.seeds:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 Table = TypeVar("Table", bound="DataclassInstance")
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 FINE_GRIDS = {"sgd": (0.001, 0.003, 0.01, 0.03), "adamw": (3e-5, 1e-4, 3e-4, 1e-3)}  # pretrained
+HEAD_GRIDS = {  # of heads, which cost little
+    "sgd": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "adamw": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+}
 # A key like a.a.a.a: tomllib's time and memory grow with the square of its names.
 _DOTTED = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){20}""")
 _MOST_BYTES = 1_000_000  # of a plan on disk
@@ -169,8 +173,9 @@ class Plan:
         """The learning rates that are tried, none if it is fixed."""
         if self.training.lr != "auto":
             return ()
-        pretrained = self.training.pretrained
-        return self.tuning.grid or (FINE_GRIDS if pretrained else GRIDS)[self.optimizer]
+        t = self.training
+        usual = HEAD_GRIDS if t.head_alone else FINE_GRIDS if t.pretrained else GRIDS
+        return self.tuning.grid or usual[self.optimizer]
 
     @property
     def regime(self) -> str:
