@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoise.kernels.conv2d import conv2d
-from counterpoise.models._images import image_settings
+from counterpoise.models._images import channels_last, image_settings
 
 Norm = Callable[[tuple[int, int, int]], nn.Module]
 
@@ -73,7 +73,7 @@ class DeeperCNN(nn.Module):
                 f"this DeeperCNN was built for images {self.image_shape}, but got "
                 f"{tuple(x.shape)}; pass in_channels and image_size when building it"
             )
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last(x)
         return self.MLP(self.conv_block_2(self.conv_block_1(x)))
 
 

@@ -1,6 +1,11 @@
-"""The check of a sample's shape that nets for images share."""
+"""The check of a sample's shape and the memory layout that nets for images share."""
 
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterpoise.kernels.dispatch import functorch_active
 
 
 def image_settings(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -15,3 +20,8 @@ def image_settings(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
             f"{tuple(shape)}; take mlp for vectors"
         )
     return {"in_channels": shape[0], "image_size": (shape[1], shape[2])}
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return images in `channels_last`; as they are in torch.func, whose tensors know no layout."""
+    return x if functorch_active() else x.contiguous(memory_format=torch.channels_last)

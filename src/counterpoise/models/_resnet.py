@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.models._images import image_settings
+from counterpoise.models._images import channels_last, image_settings
 
 Shape = tuple[int, int, int]
 Norm = Callable[[Shape], nn.Module]
@@ -90,7 +89,7 @@ class ResNet(nn.Module):
                 f"this ResNet was built for images {self.image_shape}, but got "
                 f"{tuple(x.shape)}; pass in_channels and image_size when building it"
             )
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last(x)
         return self.head(self.blocks(self.stem(x)).mean((2, 3)))
 
 
