@@ -1,9 +1,10 @@
 """Training and evaluation of a classifier.
 
-`fit` is the training loop, and `fit_heads` that of many heads on the same vectors; `predict`,
-`predict_logits` and `accuracy` evaluate. `make_optimizer`, the schedules `cosine` and `constant`,
-and the augmentations `AUGMENTS` are their usual arguments. To fine-tune, `freeze` says what is not
-trained, and `resolve_precision` whether bfloat16 pays.
+`fit` is the training loop, `fit_heads` that of many heads on the same vectors, and `fit_stacked`
+that of several seeds of a small net on a GPU; `predict`, `predict_logits` and `accuracy` evaluate.
+`make_optimizer`, the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are their
+usual arguments. To fine-tune, `freeze` says what is not trained, and `resolve_precision` whether
+bfloat16 pays.
 In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
 sharded one together.
 """
@@ -12,6 +13,7 @@ from counterpoise.train._augment import AUGMENTS
 from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
 from counterpoise.train._fit_heads import Head, fit_heads
+from counterpoise.train._fit_stacked import Member, NotStackable, fit_stacked
 from counterpoise.train._freeze import freeze
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._precision import PRECISIONS, resolve_precision
@@ -27,11 +29,14 @@ __all__ = [
     "Diverged",
     "HasEpoch",
     "Head",
+    "Member",
+    "NotStackable",
     "accuracy",
     "constant",
     "cosine",
     "fit",
     "fit_heads",
+    "fit_stacked",
     "freeze",
     "full_state",
     "make_optimizer",

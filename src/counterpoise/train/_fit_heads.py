@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from counterpoise.train._patience import Row
 from counterpoise.train._precision import forward
 from counterpoise.train._schedule import Schedule
 from counterpoise.train._shard import load_net, load_optimizer
+from counterpoise.train._stack import forward_stacked, kind_of, stacked
 from counterpoise.train._steps import TRAIN_COST, Meter, in_batches, in_steps
 
 
@@ -60,12 +61,13 @@ def fit_heads(
     precision: str = "float32",
     watch: Mapping[str, Split],
 ) -> list[list[Row] | Exception]:
-    """Train heads on the same batches; each ends as `fit` would train it alone, to the last bit.
+    """Train heads on the same batches; each ends as `fit` would train it alone.
 
     The heads share the reading of the batches, one backward pass, and the steps of one optimizer.
-    What is multiplied is not stacked: the sums of a head are taken in the same order whatever else
-    is trained beside it. One whose loss fails or diverges ends alone; the others go on. Heads may
-    be resumed from different epochs: those that are ahead wait.
+    On a CPU they are equal to the last bit, as what is multiplied is not stacked: the sums of a
+    head are taken in the same order whatever else is trained beside it. On a GPU heads of one kind
+    are multiplied as one, and equal up to rounding. One whose loss fails or diverges ends alone;
+    the others go on. Heads may be resumed from different epochs: those that are ahead wait.
 
     Args:
         heads: what is trained; all on one device, without dropout.
@@ -115,7 +117,7 @@ def fit_heads(
         )
     evaluated = sum(len(split) for split in watch.values())
     work = (epochs + 1) * evaluated + epochs * TRAIN_COST * len(sampler)
-    trainings = [_Training(head, work) for head in heads]
+    trainings = [HeadTraining(head, work) for head in heads]
     steps = len(in_steps(torch.empty(len(sampler)), batch_size))
     for epoch in range(epochs + 1):
         now = [t for t in trainings if t.error is None and len(t.rows) == epoch]
@@ -139,7 +141,7 @@ def fit_heads(
     return [t.error or t.rows for t in trainings]
 
 
-class _Training:
+class HeadTraining:
     """The training of one head."""
 
     def __init__(self, head: Head, work: float) -> None:
@@ -204,7 +206,7 @@ class _Training:
 
 
 def _take(
-    trainings: Sequence[_Training],
+    trainings: Sequence[HeadTraining],
     train: Split,
     batches: tuple[Tensor, ...],
     factors: Sequence[float],
@@ -218,13 +220,17 @@ def _take(
     totals = [torch.zeros((), device=device) for _ in trainings]
     optimizer = _joined([t.head.optimizer for t in trainings])
     rates = [group["lr"] for group in optimizer.param_groups]
+    kinds, backward = [trainings], _backward_each
+    if _as_one(device):
+        kinds, backward = _by_kind(trainings), _backward_as_one
     read = in_batches(train.inputs, batches)
     for index, x, factor in zip(batches, read, factors, strict=True):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         y = train.targets.index_select(0, index).to(device)
-        working = [t for t in trainings if t.error is None]
-        losses = _backward(working, to_net_input(x, device), y, precision)
+        losses: dict[HeadTraining, Tensor] = {}
+        for some in kinds:
+            losses |= backward(some, to_net_input(x, device), y, precision)
         for t, total in zip(trainings, totals, strict=True):
             if t in losses:
                 total += losses[t] * len(index)
@@ -236,21 +242,86 @@ def _take(
         t.loss = total.item() / sum(map(len, batches))
 
 
+def _as_one(device: torch.device) -> bool:
+    """Return whether heads are multiplied as one: many small products leave a GPU idle."""
+    return device.type == "cuda"
+
+
+def _by_kind(trainings: Sequence[HeadTraining]) -> list[list[HeadTraining]]:
+    """Return heads in groups that can be stacked."""
+    kinds: dict[Hashable, list[HeadTraining]] = {}
+    for t in trainings:
+        kinds.setdefault(kind_of(t.head.net), []).append(t)
+    return list(kinds.values())
+
+
+def _backward_each(
+    trainings: Sequence[HeadTraining], x: Tensor, y: Tensor, precision: str
+) -> dict[HeadTraining, Tensor]:
+    """Compute the gradients of heads; return the losses of those without error."""
+    working = [t for t in trainings if t.error is None]
+    return _backward(working, lambda t: forward(t.head.net, x, precision), lambda t: y)
+
+
+def _backward_as_one(
+    trainings: Sequence[HeadTraining], x: Tensor, y: Tensor, precision: str
+) -> dict[HeadTraining, Tensor]:
+    """Do as `_backward_each` with heads of one kind, by one product."""
+    nets = [t.head.net for t in trainings]
+
+    def stack(x: Tensor) -> Tensor:
+        return forward_stacked(nets[0], stacked(nets), x, shared=True)
+
+    return backward_rows(trainings, forward(stack, x, precision), y.expand(len(nets), -1))
+
+
+def backward_rows(
+    trainings: Sequence[HeadTraining], logits: Tensor, y: Tensor
+) -> dict[HeadTraining, Tensor]:
+    """Compute the gradients of nets whose logits (S, N, C) were computed as one.
+
+    Args:
+        trainings: S of them; those with an error have gradients of 0.
+        logits: in autograd's graph.
+        y: targets (S, N).
+
+    Returns:
+        The losses of those without error.
+    """
+    rows = dict(zip(trainings, logits.detach().unbind(), strict=True))
+    targets = dict(zip(trainings, y.unbind(), strict=True))
+
+    def leaf(t: HeadTraining) -> Tensor:
+        rows[t] = rows[t].detach().requires_grad_()
+        return rows[t]
+
+    losses = _backward([t for t in trainings if t.error is None], leaf, targets.__getitem__)
+    logits.backward(
+        torch.stack([z.new_zeros(z.shape) if z.grad is None else z.grad for z in rows.values()])
+    )
+    return losses
+
+
 def _backward(
-    trainings: Sequence[_Training], x: Tensor, y: Tensor, precision: str
-) -> dict[_Training, Tensor]:
-    """Compute the gradients of the heads, in one pass; return the losses of those without error."""
-    losses: dict[_Training, Tensor] = {}
+    trainings: Sequence[HeadTraining],
+    logits: Callable[[HeadTraining], Tensor],
+    targets: Callable[[HeadTraining], Tensor],
+) -> dict[HeadTraining, Tensor]:
+    """Compute the gradients of the losses, in one pass; return the losses of those without error.
+
+    If the pass fails, it is made once more for each, with logits computed anew.
+    """
+    losses: dict[HeadTraining, Tensor] = {}
     for t in trainings:
         for p in t.parameters:  # one that fails stays where it is
             p.grad = None
         with t.failing_alone():
-            losses[t] = t.head.loss(forward(t.head.net, x, precision), y)
+            losses[t] = t.head.loss(logits(t), targets(t))
     try:
         torch.autograd.backward(list(losses.values()))
     except Exception as error:
         if len(losses) > 1:  # of one of them
-            each = [_backward([one], x, y, precision) for one in losses]
+            each = [_backward([one], logits, targets) for one in losses]
             return {t: value for one in each for t, value in one.items()}
         for t in losses:
             t.error = error
