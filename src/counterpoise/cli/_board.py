@@ -147,7 +147,7 @@ class Board:
                         self.failed[name] = reason
                 for caution in cautions:
                     self.say(f"Caution: {one_line(caution)}")
-            case Notice(text):
+            case Notice(text=text):
                 self.say(one_line(text))
             case Unsaved(reason):
                 self.say(("could not write", "red"), f" {one_line(reason)}")

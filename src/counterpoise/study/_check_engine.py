@@ -70,6 +70,14 @@ def check_devices(plan: "Plan") -> None:
             "training.shard = true shares a net among devices, but training.devices is 1; set it "
             "to 2 or more, or to 'all'"
         )
+    several = t.devices != 1 or plan.engine.nodes > 1
+    other = t.patience or t.compile or t.accumulate != 1 or t.precision == "bfloat16"
+    if t.stack_seeds and (several or other or t.pretrained or t.head_alone):
+        raise ValueError(
+            "training.stack_seeds is of small nets in float32 on one device, and goes with none of "
+            "devices, nodes, patience, compile, accumulate, bfloat16, pretrained nets and heads; "
+            "set it to false"
+        )
     if t.devices == 1 and plan.engine.nodes > 1 and not t.sync_batch_norm:
         raise ValueError(
             "training.sync_batch_norm = false is of several devices, but training.devices is 1 on "

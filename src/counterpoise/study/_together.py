@@ -1,16 +1,18 @@
-"""Runs that train heads on vectors, together in one process."""
+"""Runs that are trained together in one process: heads on vectors, and seeds of a small net."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from counterpoise import probe, train
+from counterpoise.registry import resolve
 from counterpoise.study import one_run, record
 from counterpoise.study._heads import streams
 from counterpoise.study._run_data import RunData
 from counterpoise.study.engines.worker import failed, noted
-from counterpoise.study.events import Emit, Epoch, Finished, Progress, Started
+from counterpoise.study.events import Emit, Epoch, Finished, Progress, Started, Unstacked
+from counterpoise.study.settings import Training
 from counterpoise.study.spec import Job
 
 _SAVED_EVERY = 5.0  # seconds from a head's checkpoint to the next: an epoch can take milliseconds
@@ -18,10 +20,10 @@ _MOST_BYTES = 2**30  # of weights, gradients and what an optimizer keeps
 
 
 def train_together(jobs: Sequence[Job], emit: Emit) -> None:
-    """Train runs whose nets are heads on vectors, each as `one_run.train_run` trains it alone.
+    """Train heads on vectors, or seeds to be stacked, each as `one_run.train_run` does alone.
 
-    Those with the same batches are trained together, one set of them after the other. A run that
-    fails ends alone. As its time a record has the head's share.
+    Heads with the same batches are trained together, one set of them after the other. A run that
+    fails ends alone. As its time a record has the run's share.
 
     Args:
         jobs: the runs.
@@ -34,7 +36,8 @@ def train_together(jobs: Sequence[Job], emit: Emit) -> None:
                 members: list[_Member] = []
                 while left and sum(m.bytes for m in members) < _MOST_BYTES:
                     members += _opened(left.pop(0), read, emit, held)
-                    read = members[0].training.read if members else read
+                    if members and not members[0].stacked:
+                        read = members[0].training.read
                 if members:
                     _train(members, emit)
 
@@ -45,12 +48,17 @@ class _Member(NamedTuple):
     job: Job
     training: one_run._Training
     flow: list[probe.LayerRow] | None
-    head: train.Head
+    net: train.Member
+    emit: Emit
+
+    @property
+    def stacked(self) -> bool:
+        return self.training.spec.training.stack_seeds
 
     @property
     def bytes(self) -> int:
         """Of weights, gradients and an optimizer's two moments."""
-        return 4 * sum(p.nbytes for p in self.head.net.parameters())
+        return 4 * sum(p.nbytes for p in self.net.net.parameters())
 
 
 def _opened(job: Job, read: RunData | None, emit: Emit, held: ExitStack) -> Iterator[_Member]:
@@ -64,11 +72,11 @@ def _opened(job: Job, read: RunData | None, emit: Emit, held: ExitStack) -> Iter
         emit(Started(name))
         tell = held.enter_context(noted(job.folder, emit))
         training = one_run._Training(job, read=read)
-        yield _Member(job, training, training.first_step(), _head(job, training, tell))
+        yield _Member(job, training, training.first_step(), _net(job, training, tell), tell)
 
 
-def _head(job: Job, training: one_run._Training, emit: Emit) -> train.Head:
-    """Return the head of a run, with its last checkpoint."""
+def _net(job: Job, training: one_run._Training, emit: Emit) -> train.Member:
+    """Return the net of a run and what it is trained with, and its last checkpoint."""
     name, saved = job.folder.name, time.monotonic()
 
     def save(state: record.Content) -> None:
@@ -77,7 +85,7 @@ def _head(job: Job, training: one_run._Training, emit: Emit) -> train.Head:
             record.save_checkpoint(job.folder, state, training.environment)
             saved = time.monotonic()
 
-    return train.Head(
+    return train.Member(
         training.net,
         training.loss,
         training.make_optimizer(),
@@ -86,31 +94,55 @@ def _head(job: Job, training: one_run._Training, emit: Emit) -> train.Head:
         on_epoch=lambda row: emit(Epoch(name, row)),
         on_progress=lambda share: emit(Progress(name, share)),
         on_state=save,
+        train=training.splits["train"],
+        sampler=training.sampler,
+        watch={split: training.splits[split] for split in training.spec.training.watch},
+        seed=training.spec.seed,
     )
 
 
 def _train(members: Sequence[_Member], emit: Emit) -> None:
-    """Train runs with the same batches, and write the record of each."""
-    first = members[0].training
-    t = first.spec.training
-    found = train.fit_heads(
-        [member.head for member in members],
-        first.splits["train"],
-        epochs=t.epochs,
-        batch_size=t.batch_size,
-        sampler=first.sampler,
-        schedule=train.SCHEDULES[t.schedule](t.warmup),
-        clip_norm=t.clip_norm or None,
-        precision=first.precision,
-        watch={split: first.splits[split] for split in t.watch},
-    )
-    for (job, training, flow, _), rows in zip(members, found, strict=True):
+    """Train heads with the same batches, or stacked seeds, and write the record of each."""
+    first, t = members[0], members[0].training.spec.training
+    nets = [member.net for member in members]
+    try:
+        if first.stacked:
+            augment = resolve("augment", t.augment, train.AUGMENTS)
+            found = train.fit_stacked(nets, augment=augment, **_settings(t))
+        else:
+            found = train.fit_heads(
+                nets,
+                first.net.train,
+                sampler=first.net.sampler,
+                precision=first.training.precision,
+                watch=first.net.watch,
+                **_settings(t),
+            )
+    except train.NotStackable as error:
+        name = first.job.folder.name
+        emit(Unstacked(f"{len(nets)} seeds are trained one by one, {name} first: {error}", name))
+        for job, training, *_, tell in members:
+            with _failing_alone(job, emit):  # made anew: dropout draws what follows the weights
+                one_run._Training(job, read=training.read).run(job.folder, tell)
+                emit(Finished(job.folder.name))
+        return
+    for (job, training, flow, *_), rows in zip(members, found, strict=True):
         with _failing_alone(job, emit):
             if isinstance(rows, Exception):
                 raise rows
             begin = time.perf_counter() - rows[-1]["seconds"]
             training.finish(job.folder, rows, flow, begin, {})
             emit(Finished(job.folder.name))
+
+
+def _settings(t: Training) -> dict[str, Any]:
+    """Return the settings of a training that are the same for all of a loop."""
+    return {
+        "epochs": t.epochs,
+        "batch_size": t.batch_size,
+        "schedule": train.SCHEDULES[t.schedule](t.warmup),
+        "clip_norm": t.clip_norm or None,
+    }
 
 
 @contextmanager

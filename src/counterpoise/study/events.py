@@ -222,12 +222,19 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Unstacked(Notice):
+    """Seeds that were to be one batch of models are trained one by one; `run` is one of them."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class Unsaved:
     """`study.json` could not be written at the end of a stage; the records are unharmed."""
 
     reason: str
 
 
-OfRun = Started | Progress | Epoch | Waiting | Joining | Finished | Failed
+OfRun = Started | Progress | Epoch | Waiting | Joining | Unstacked | Finished | Failed
 Event = OfRun | Prepared | Foreseen | Planned | Chosen | Notice | Unsaved
 Emit = Callable[[OfRun], None]

@@ -242,6 +242,9 @@ class Training:
         0, "epochs without a better validation score after which training ends; 0: all of them"
     )
     compile: bool = setting(False, "torch.compile the net")
+    stack_seeds: bool = setting(
+        False, "several seeds of a variant as one batch of models: for small nets on a GPU"
+    )
     deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = setting(
         "auto",

@@ -17,7 +17,7 @@ DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
 READING = ("resize", "interpolation")
 LATER = (
     *("weights", "head", "freeze", "lora", "head_lr", "layer_decay"),
-    *("precision", "accumulate", "patience", "compile"),
+    *("precision", "accumulate", "patience", "compile", "stack_seeds"),
 )
 Stage = Literal["reference", "tuning", "final", "refit"]
 TestSplit = Literal["fixed", "per_seed"]

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from counterpoise import files
+from counterpoise.study._heads import seeds_together
 from counterpoise.study._ranks import count_devices
 from counterpoise.study.engines._groups import do_group, run_grouped
 from counterpoise.study.engines.local import run_all as run_here
@@ -103,7 +104,7 @@ def run_jobs(
     if engine.name == "slurm":
         from counterpoise.study.engines.slurm import run_all as run_on_slurm
 
-        return run_on_slurm(jobs, engine, workers=workers)
+        return run_on_slurm(seeds_together(jobs), engine, workers=workers)
     run = partial(run_here, do_group, workers=workers, devices=devices)
     return run_grouped(jobs, workers or os.cpu_count() or 1, run)
 
