@@ -4,9 +4,10 @@
     python benchmarks/gpu.py --only losses --minutes 3
     python benchmarks/gpu.py --device cpu --only exercise --minutes 1    a trial without a GPU
 
-Four parts, one process each, so that one that fails or runs out of its time costs no other: the
-tests that need a GPU (`pytest -m gpu`), the losses (`losses.py`), the norms (`norms.py`), and a
-training step of the exercise's nets with our layers and torch's, in both memory layouts.
+Five parts, one process each, so that one that fails or runs out of its time costs no other: the
+tests that need a GPU (`pytest -m gpu`), the losses (`losses.py`), the norms (`norms.py`), a
+training step of the exercise's nets with our layers and torch's, in both memory layouts, and what
+is trained as one batch of models against the same trained apart (`stacked.py`).
 """
 
 import argparse
@@ -25,7 +26,13 @@ from torch import nn
 from counterpoise import losses, models, norms
 
 HERE = Path(__file__).parent
-SHARES = {"tests": 0.3, "losses": 0.25, "norms": 0.3, "exercise": 0.15}  # of the time
+SHARES = {  # of the time
+    "tests": 0.25,
+    "losses": 0.2,
+    "norms": 0.2,
+    "exercise": 0.1,
+    "stacked": 0.25,
+}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 NETS = {  # the norm, by ours and by torch's
     "plain": (None, None),

@@ -11,8 +11,9 @@ import torch
 from tests.covering import every_pair, in_turn
 from torch import nn
 
-from counterpoise import doctor, losses, models, norms, study, train
+from counterpoise import doctor, losses, models, norms, samplers, study, train
 from counterpoise.data import Split
+from counterpoise.net import build
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # of another torch, say
 
@@ -244,6 +245,65 @@ def test_the_doctor_looks_at_a_net_on_the_device():
         net, nn.CrossEntropyLoss(), part.inputs.cuda(), part.targets.cuda(), lr=0.1, remedies=False
     )
     assert found.verdict == "will not learn"
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "layer", "batch"])
+def test_seeds_that_are_stacked_end_as_those_trained_alone(norm):
+    part, nets = patterns(), []
+
+    def made(seed):
+        torch.manual_seed(seed)
+        net = build("deeper_cnn", norm, (1, 12, 12), 4).cuda().double()
+        loss = losses.FocalLoss(1.0, torch.tensor([4.0, 3, 2, 1])).cuda().double()
+        sampler = samplers.ShuffleSampler(part.targets, seed=seed)
+        return net, loss, train.make_optimizer(net, "adamw", lr=0.003), sampler
+
+    double = Split(part.inputs.double(), part.targets)
+    settings = {"epochs": 3, "batch_size": 32, "augment": train.AUGMENTS["flip+crop"]}
+    members = []
+    for seed in range(3):
+        *usual, sampler = made(seed)
+        nets.append(usual[0])
+        watch = {"test": double}
+        members.append(train.Member(*usual, train=double, sampler=sampler, watch=watch, seed=seed))
+    found = train.fit_stacked(members, **settings)
+    for seed, (rows, net) in enumerate(zip(found, nets, strict=True)):
+        other, loss, optimizer, sampler = made(seed)
+        expected = train.fit(
+            other,
+            loss,
+            double,
+            seed=seed,
+            optimizer=optimizer,
+            sampler=sampler,
+            watch={"test": double},
+            **settings,
+        )
+        assert rows[-1]["test_nll"] == pytest.approx(expected[-1]["test_nll"], rel=1e-8)
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(net.state_dict()[name], value, rtol=1e-8, atol=1e-8)
+
+
+def test_heads_multiplied_as_one_end_as_those_trained_alone():
+    part = patterns()
+    part = Split(part.inputs.flatten(1), part.targets)
+    settings = {"epochs": 3, "batch_size": 32, "watch": {"test": part}}
+    sampler = samplers.ShuffleSampler(part.targets)
+
+    def made(k):
+        torch.manual_seed(k)
+        net = models.make_head(["linear", "cosine"][k % 2], 144, 4).cuda()
+        return net, losses.FocalLoss(k).cuda(), train.make_optimizer(net, lr=0.03 / (k + 1))
+
+    heads = [train.Head(*made(k)) for k in range(4)]
+    found = train.fit_heads(heads, part, sampler=sampler, **settings)
+    for k, rows in enumerate(found):
+        net, loss, optimizer = made(k)
+        expected = train.fit(net, loss, part, optimizer=optimizer, sampler=sampler, **settings)
+        assert rows[-1]["test_nll"] == pytest.approx(expected[-1]["test_nll"], rel=1e-4)
+        for name, value in net.state_dict().items():
+            close = {"rtol": 1e-4, "atol": 1e-4}
+            torch.testing.assert_close(heads[k].net.state_dict()[name], value, **close)
 
 
 def test_a_study_of_runs_beside_each_other_is_that_of_one_at_a_time(tmp_path):
