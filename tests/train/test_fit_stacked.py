@@ -131,6 +131,34 @@ def test_each_seed_ends_as_if_it_were_trained_alone(words, settings, dtype, tole
     assert not torch.equal(*(next(iter(m.net.parameters())) for m in joint[:2]))
 
 
+class Tied(nn.Module):
+    """A net with one weight under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.last = nn.Linear(12, 12), nn.Linear(12, C)
+        self.two = nn.Linear(12, 12)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.last(self.two(self.one(x).relu()).relu())
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_weight_under_two_names_stays_one(seeds):
+    def make():
+        made = [Made(seed) for seed in range(seeds)]
+        for m in made:
+            torch.manual_seed(m.seed)
+            m.net = Tied()
+            m.optimizer = train.make_optimizer(m.net, lr=0.05)
+        return made
+
+    alone, joint = make(), make()
+    for rows, one, other in zip(together(joint), joint, alone, strict=True):
+        assert_same(rows, one, other.alone(), other)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_training_goes_on_from_either_state_and_those_ahead_wait(optimizer):
     """Its state is that of `fit`, the other way as well."""

@@ -17,7 +17,7 @@ from counterpoise.train._fit_heads import Head, HeadTraining, backward_rows
 from counterpoise.train._freeze import train_mode
 from counterpoise.train._patience import Row
 from counterpoise.train._schedule import Schedule
-from counterpoise.train._stack import forward_stacked, kind_of, stacked, tensors_of
+from counterpoise.train._stack import forward_stacked, is_tied, kind_of, stacked, tensors_of
 from counterpoise.train._steps import TRAIN_COST, in_batches, in_steps
 
 _OPTIMIZERS = (torch.optim.SGD, torch.optim.AdamW)  # an update of each number by itself
@@ -170,6 +170,7 @@ class _Stack:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members, self.net = members, members[0].net
+        self.tied = is_tied(self.net)
         self.tensors = {
             name: v.detach().requires_grad_(v.requires_grad)
             for name, v in stacked([m.net for m in members]).items()
@@ -204,7 +205,8 @@ class _Stack:
             group["lr"] = rate * factor
         for v in self.tensors.values():
             v.grad = None
-        losses = backward_rows(trainings, forward_stacked(self.net, self.tensors, x), y)
+        logits = forward_stacked(self.net, self.tensors, x, tied=self.tied)
+        losses = backward_rows(trainings, logits, y)
         if clip_norm is not None:
             _clip([v.grad for v in self.tensors.values() if v.grad is not None], clip_norm)
         self.optimizer.step()

@@ -18,6 +18,15 @@ def kind_of(net: nn.Module) -> Hashable:
     return str(net), *((name, v.shape, v.dtype, v.device, v.requires_grad) for name, v in named)
 
 
+def is_tied(net: nn.Module) -> bool:
+    """Return whether a net has a parameter or buffer under two names."""
+    every = (
+        *net.named_parameters(remove_duplicate=False),
+        *net.named_buffers(remove_duplicate=False),
+    )
+    return len(every) > len(tensors_of(net))
+
+
 def stacked(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
     """Return each parameter and buffer of all nets as one tensor (S, ...), in autograd's graph."""
     every = [tensors_of(net) for net in nets]
@@ -25,7 +34,11 @@ def stacked(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
 
 
 def forward_stacked(
-    net: nn.Module, tensors: Mapping[str, Tensor], x: Tensor, shared: bool = False
+    net: nn.Module,
+    tensors: Mapping[str, Tensor],
+    x: Tensor,
+    shared: bool = False,
+    tied: bool = True,
 ) -> Tensor:
     """Return the logits (S, N, C) of nets of the kind of `net`; buffers are updated in place.
 
@@ -34,12 +47,13 @@ def forward_stacked(
         tensors: of `stacked`.
         x: (S, N, ...), a batch a net; with `shared` (N, ...), one for all.
         shared: whether all nets see the same samples.
+        tied: whether a net may be tied (`is_tied`); False takes less time.
 
     Raises:
         Exception: what torch.func.vmap refuses, dropout among it.
     """
 
     def call(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(net, dict(tensors), (x,))
+        return functional_call(net, dict(tensors), (x,), tie_weights=tied)
 
     return vmap(call, in_dims=(0, None if shared else 0))(tensors, x)
