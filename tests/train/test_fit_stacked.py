@@ -245,7 +245,11 @@ class Own(nn.Module):
         (lambda m: setattr(m, "net", nn.Linear(12, C + m.seed)), "nets of one kind, but member 1"),
         (
             lambda m: setattr(m, "optimizer", torch.optim.Adamax(m.net.parameters())),
-            "SGD or AdamW with the same settings",
+            "SGD or AdamW of its parameters with the same settings",
+        ),
+        (
+            lambda m: m.optimizer.add_param_group({"params": [torch.ones(3, requires_grad=True)]}),
+            "SGD or AdamW of its parameters",
         ),
         (
             lambda m: setattr(m, "optimizer", train.make_optimizer(m.net, lr=0.1 + m.seed)),
@@ -262,7 +266,7 @@ def test_what_would_not_end_as_alone_is_refused_before_anything_is_trained(chang
     for m in made:
         optimizer = m.optimizer
         change(m)
-        if optimizer is m.optimizer and not said.startswith("samplers"):
+        if m.optimizer is optimizer and not said.startswith(("samplers", "SGD")):
             m.optimizer = train.make_optimizer(m.net, lr=0.1)
     before = copy.deepcopy([m.net.state_dict() for m in made])
     with pytest.raises(train.NotStackable, match=said):

@@ -154,12 +154,11 @@ def _take(
         x = to_net_input(torch.cat(list(inputs)), device).unflatten(0, (len(members), -1))
         rows = [m.train.targets.index_select(0, own) for m, own in zip(members, at, strict=True)]
         losses = stack.step(trainings, x, torch.stack(rows).to(device), factor, clip_norm)
-        totals += torch.stack([losses.get(t, totals.new_zeros(())) for t in now.values()]) * len(
-            at[0]
-        )
-        seen += len(at[0])
+        number, none = len(at[0]), totals.new_zeros(())
+        totals += torch.stack([losses.get(t, none) for t in trainings]) * number
+        seen += number
         for t in losses:
-            t.meter.add(TRAIN_COST * len(at[0]))
+            t.meter.add(TRAIN_COST * number)
     stack.put_back()
     for t, total in zip(trainings, totals.tolist(), strict=True):
         t.loss = total / seen
@@ -238,7 +237,7 @@ def _check(members: Sequence[Member]) -> None:
     """Refuse what would not be trained as it is alone."""
     for what, each in (
         ("nets of one kind", [kind_of(m.net) for m in members]),
-        ("SGD or AdamW with the same settings", list(map(_settings, members))),
+        ("SGD or AdamW of its parameters with the same settings", list(map(_settings, members))),
         ("samplers of one length", [len(m.sampler) for m in members]),
     ):
         other = next((k for k, found in enumerate(each) if found != each[0]), 0)
@@ -260,14 +259,15 @@ def _check(members: Sequence[Member]) -> None:
 
 
 def _settings(member: Member) -> list[object] | None:
-    """Return what an optimizer does, with the names of its parameters; None for another one."""
-    if type(member.optimizer) not in _OPTIMIZERS:
-        return None
+    """Return what an optimizer does to which parameters, or None for another optimizer."""
     names = {id(p): name for name, p in member.net.named_parameters()}
-    return [type(member.optimizer)] + [
-        {**group, "params": [names.get(id(p)) for p in group["params"]]}
-        for group in member.optimizer.param_groups
-    ]
+    groups = member.optimizer.param_groups
+    if type(member.optimizer) not in _OPTIMIZERS or not names.keys() >= {
+        id(p) for group in groups for p in group["params"]
+    }:
+        return None
+    named = [{**group, "params": [names[id(p)] for p in group["params"]]} for group in groups]
+    return [type(member.optimizer), *named]
 
 
 def _same_as_alone(members: Sequence[Member]) -> bool:
