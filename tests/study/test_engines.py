@@ -101,11 +101,12 @@ def test_a_gpu_takes_as_many_runs_as_were_seen_to_fit():
     gpus = TwoGpus().gpus
     assert [gpus.assign("1"), gpus.assign("2"), gpus.assign("3")] == ["a", "b", None]
     for _ in range(MEMORY_KNOWN_AFTER):
-        gpus.on_event(Epoch("2", {}))
+        gpus.on_event(Epoch("2", {"epoch": 0}))
+        gpus.on_event(Epoch("2", {"epoch": 1}))
     assert gpus.assign("3") == "b"  # 7 GB are free there, and one was seen to take 3
     assert gpus.assign("4") is None  # nobody knows yet what the others will take
     for _ in range(MEMORY_KNOWN_AFTER):
-        gpus.on_event(Epoch("3", {}))
+        gpus.on_event(Epoch("3", {"epoch": 1}))
     assert gpus.assign("4") is None  # 4 GB are free, and a half more than 3 is to be kept
     gpus.on_event(Finished("2"))
     assert gpus.assign("4") == "b"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from counterpoise.study.events import Epoch, Failed, Finished, OfRun
 
-MEMORY_KNOWN_AFTER = 2  # `Epoch`s of a run: of the untrained net, and of the first trained one
+MEMORY_KNOWN_AFTER = 1  # `Epoch`s of a run, or of any in a process, that are of trained nets
 MARGIN = 1.5  # what is kept free for a run, of what one was seen to take
 
 
@@ -51,8 +51,8 @@ class Gpus:
     def on_event(self, event: OfRun) -> None:
         """Note an epoch of a run, or its end."""
         match event:
-            case Epoch(run):
-                self.epochs[run] += 1
+            case Epoch(run, row):
+                self.epochs[run] += bool(row.get("epoch"))
             case Finished(run) | Failed(run):
                 del self.assigned[run], self.epochs[run]
 
