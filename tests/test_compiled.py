@@ -152,6 +152,7 @@ def test_every_library_is_right_and_compiles_without_a_warning(hook, package, mo
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_no_kernel_leaves_its_memory_or_what_c_defines(hook, package, monkeypatch):
     """Under AddressSanitizer and UBSan, which see the memory of torch's tensors, too."""
     found = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True)
@@ -198,6 +199,7 @@ def test_an_editable_install_is_for_this_machine_and_a_wheel_for_all(hook, packa
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_the_next_library_is_tried_where_one_does_not_load(package):
     capability, folder = torch.backends.cpu.get_cpu_capability(), package / KERNELS / "compiled"
     name = capability if "AVX" in capability else "DEFAULT"

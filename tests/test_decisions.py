@@ -236,6 +236,7 @@ def test_the_scores_of_a_rule_are_those_of_scikit_learn():
     np.testing.assert_allclose(at.accuracy.estimate, found.balanced_accuracy.estimate)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say():
     """Of a recall of 0.9 from 20 samples; and with seeds that share the test split or do not."""
     rng, draws = np.random.default_rng(8), 250

@@ -143,6 +143,7 @@ def test_a_pattern_finds_the_groups_of_files():
         groups_of(["ab.png", "b.png"], "(a)?b")
 
 
+@pytest.mark.slow
 def test_a_pattern_of_file_names_keeps_the_images_of_a_person_in_one_split(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("cat", "dog"):

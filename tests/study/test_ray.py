@@ -106,6 +106,7 @@ def assert_all_finished(happened, number):
     assert len({e.run for e in found}) == number
 
 
+@pytest.mark.slow
 def test_runs_on_this_machine_write_the_bytes_of_the_local_engine(finished, tmp_path):
     happened = run(on_ray(plan()), tmp_path / "study", workers=2)
     assert_all_finished(happened, 4)
