@@ -264,3 +264,41 @@ def test_rows_of_features_are_cut_and_joined_without_reading(tmp_path):
     assert test.inputs.entry is found.train.inputs.entry
     whole = data.joined(found.train, found.test).inputs[:]
     assert torch.equal(test.inputs[:], whole[positions])
+
+
+def test_features_are_computed_by_the_folded_net(tmp_path, monkeypatch):
+    made = []
+
+    def noting(net, example):
+        made.append(folded(net, example))
+        return made[-1]
+
+    monkeypatch.setattr("counterpoise.features._embed.folded", noting)
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    net = Backbone(body, nn.Linear(4, 2), InputConfig((8, 8)))
+    embed(data.digits(), net, cache=str(tmp_path))
+    assert len(made) == 1
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in made[0].modules())
+
+
+class Inplace(nn.Module):
+    """A convolution whose output is changed in place before the batch norm sees it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.norm(self.conv(x).clamp_(-3, 3)).mean((2, 3))
+
+
+def test_what_is_changed_in_place_or_computed_is_not_folded():
+    for net in (
+        Inplace(),
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))),
+    ):
+        x = torch.rand(2, 3, 8, 8)
+        with torch.no_grad():
+            assert torch.equal(folded(net, x)(100 * x), net.eval()(100 * x))

@@ -88,11 +88,11 @@ def embed(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
     def block(first: int, end: int) -> kept.Block:
-        found, done = torch.empty(end - first, net.feature_size), 0
+        found, done, made = torch.empty(end - first, net.feature_size), 0, quick()
         for batch in _batches(used, first, end, batch_size):
             batch = batch.to(device, memory_format=torch.channels_last)
             with torch.inference_mode(), autocast:
-                found[done : done + len(batch)] = quick().features(batch)
+                found[done : done + len(batch)] = made.features(batch)
             done += len(batch)
             tell(first + done, number)
         bad = int((~found.isfinite().all(1)).sum())
