@@ -10,13 +10,14 @@ import torch
 from tests.study.small import files, run
 from tests.study.test_features_study import photos
 
-from counterpoise import load
+from counterpoise import data, load
 from counterpoise.cli import main
 from counterpoise.export import export
 from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_figures
 from counterpoise.study import Data, Plan, Training, open_study, stream
 from counterpoise.study._runs import final_runs
+from counterpoise.study.defaults import fill
 from counterpoise.study.events import Failed, Finished, Prepared, Started
 from counterpoise.study.spec import run_id
 
@@ -216,3 +217,31 @@ def test_the_same_weights_elsewhere_are_the_same_run(home, tmp_path):
         for path in (home / "weights.pth", other)
     )
     assert [run_id(s.to_json()) for s in one] == [run_id(s.to_json()) for s in two]
+
+
+@pytest.mark.parametrize(
+    ("settings", "losses", "said"),
+    [
+        ({"patience": 2}, ("focal+drw",), "what sets in late"),
+        ({"freeze": "backbone", "head_lr": 5.0}, ("focal",), "heads alone are"),
+        ({"freeze": "backbone", "patience": 2}, ("focal",), "heads that are trained together"),
+        ({"freeze": "norms", "lora": 4}, ("focal",), r"training\.lora freezes all"),
+        ({"patience": 2, "watch": ()}, ("focal",), "does not hold 'validation'"),
+        ({"model": "resnet8", "lora": 4}, ("focal",), "head and lora are of pretrained nets"),
+        ({"model": "resnet8", "freeze": "backbone"}, ("focal",), r"--features .* is of pretrained"),
+        ({"weights": "none", "precision": "float16"}, ("focal",), "precision must be one of auto"),
+    ],
+)
+def test_settings_that_undo_each_other_are_refused(settings, losses, said):
+    training = Training(**{"model": "timm:test_resnet", **settings})
+    with pytest.raises(ValueError, match=said):
+        Plan(Data("photos"), losses=losses, training=training)
+
+
+def test_cautions_name_random_features_and_small_images(home):
+    from counterpoise.study.cautions import foresee
+
+    splits = data.load(home / "photos", image_size=32)
+    random = replace(NET, weights="none", freeze="backbone")
+    for training, said in ((random, "with random weights"), (NET, "32 x 32 pixels are small")):
+        assert said in " ".join(foresee(fill(plan(home, training), splits)[0], splits))
