@@ -27,7 +27,9 @@ class Cluster:
         self.root, self.hidden = root, root / "driver"
         self.hidden.mkdir(parents=True)
         self.nodes: dict[str, subprocess.Popen] = {}
-        os.environ["PYTHONPATH"] = str(SRC)  # of the head, whose tasks look at it
+        # Of the head, whose tasks look at it.
+        others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(SRC), *filter(None, others)]))
         os.environ["RAY_health_check_timeout_ms"] = "60000"  # noqa: SIM112 as Ray spells it
         self.env = {**os.environ, "RAY_DISABLE_MEMORY_MONITOR": "1"}
         self.head = Simulated(

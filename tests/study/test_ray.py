@@ -254,15 +254,15 @@ def test_what_a_module_remembers_does_not_reach_the_next_run(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     made = plan(training=Training("nets.growing:make", epochs=1, lr=0.1, batch_size=64))
     run(made, tmp_path / "here")
-    temporary = tmp_path / "temporary"  # of the workers, which start with Ray
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp())  # of the workers; sockets there need a short path
     ours = f"counterpoise-{socket.gethostname()}-*"
     (temporary / ours.replace("*", "4194305-killed")).mkdir()  # no process has this number
-    monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # its sockets need a short path
+    monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())
     monkeypatch.setenv("TMPDIR", str(temporary))
     assert_all_finished(run(on_ray(made), tmp_path / "there", workers=1), 4)
     assert files(tmp_path / "there" / "runs") == files(tmp_path / "here" / "runs")
     assert list(temporary.glob(ours)) == []
+    shutil.rmtree(temporary)
 
 
 @pytest.mark.slow
