@@ -44,9 +44,10 @@ def package(tmp_path_factory):
     shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
     folder = source / "counterpoise"
     (folder / "losses" / "_toy.py").write_text(LOSS)
-    rows = (folder / "registry.py").read_text()
+    table = folder / "registry" / "_losses.py"
+    rows = table.read_text()
     assert rows.count("}\nMULTI_LABEL_LOSSES") == 1
-    (folder / "registry.py").write_text(rows.replace("}\nMULTI_LABEL_LOSSES", ROW))
+    table.write_text(rows.replace("}\nMULTI_LABEL_LOSSES", ROW))
     return source
 
 

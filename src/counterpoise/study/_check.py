@@ -183,6 +183,8 @@ def _check_training(plan: "Plan") -> None:
     check_word(
         "training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False
     )
+    check_word("training.mix", t.mix, registry.MIXES, imports=False)
+    check_word("training.retrain", t.retrain, registry.RETRAINS, imports=False)
     check_word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:
         check_word("training.watch", split, ("train", "validation", "test"), imports=False)
@@ -203,6 +205,12 @@ def _check_training(plan: "Plan") -> None:
         ("training.lora", t.lora, 0, 4096),
         ("training.accumulate", t.accumulate, 1, 100_000),
         ("training.patience", t.patience, 0, 100_000),
+        ("training.mix_alpha", t.mix_alpha, 1e-3, 1e3),
+        ("training.ema", t.ema, 0, 0.9999999),
+        ("training.sam", t.sam, 0, 1e3),
+        ("training.retrain_epochs", t.retrain_epochs, 1, 100_000),
+        ("training.retrain_lr", t.retrain_lr, 1e-30, 1e30),
+        ("training.retrain_weight_decay", t.retrain_weight_decay, 0, 1e6),
         ("training.deferred", t.deferred, 0, 1),
         ("training.validation", t.validation, 0, 0.9),
         ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),

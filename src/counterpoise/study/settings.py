@@ -245,6 +245,26 @@ class Training:
     stack_seeds: bool = setting(
         False, "several seeds of a variant as one batch of models: for small nets on a GPU"
     )
+    mix: str = setting(
+        "none",
+        f"{', '.join(registry.MIXES)}: pairs of samples become one, with both classes as "
+        "probabilities",
+    )
+    mix_alpha: float = setting(1.0, "their shares are drawn from Beta(alpha, alpha)")
+    ema: float = setting(
+        0.0, "decay a step of a moving average of the weights, such as 0.999; 0: none"
+    )
+    sam: float = setting(
+        0.0, "radius of sharpness-aware steps, such as 0.05, which take twice the time; 0: none"
+    )
+    retrain: str = setting(
+        "none",
+        f"{', '.join(registry.RETRAINS)}: train the head anew, on balanced samples of the frozen "
+        "features",
+    )
+    retrain_epochs: int = setting(10, "of that second stage")
+    retrain_lr: float = setting(0.1, "the same")
+    retrain_weight_decay: float = setting(5e-4, "the same")
     deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = setting(
         "auto",

@@ -18,6 +18,8 @@ READING = ("resize", "interpolation")
 LATER = (
     *("weights", "head", "freeze", "lora", "head_lr", "layer_decay"),
     *("precision", "accumulate", "patience", "compile", "stack_seeds"),
+    *("mix", "mix_alpha", "ema", "sam"),
+    *("retrain", "retrain_epochs", "retrain_lr", "retrain_weight_decay"),
 )
 Stage = Literal["reference", "tuning", "final", "refit"]
 TestSplit = Literal["fixed", "per_seed"]

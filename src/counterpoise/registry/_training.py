@@ -1,0 +1,46 @@
+"""Rows of how nets are trained: samplers, augmentation, optimizers, schedules."""
+
+from counterpoise.registry._member import Member
+
+_SAMPLERS = "counterpoise.samplers"
+SAMPLERS: dict[str, Member] = {
+    "shuffle": Member(f"{_SAMPLERS}._shuffle:ShuffleSampler", "every sample once an epoch"),
+    "balanced": Member(f"{_SAMPLERS}._balanced:BalancedSampler", "every class equally often"),
+    "square_root": Member(
+        f"{_SAMPLERS}._square_root:SquareRootSampler",
+        "a class as often as the square root of its size",
+        "",
+        "1805.00932",
+    ),
+    "progressive": Member(
+        f"{_SAMPLERS}._progressive:ProgressiveSampler",
+        "from shuffle to balanced over the training",
+        "",
+        "1910.09217",
+        needs=("epochs",),
+    ),
+}
+
+_TRAIN = "counterpoise.train"
+AUGMENTS: dict[str, Member] = {
+    "none": Member("", "the samples as they are"),
+    "flip": Member(f"{_TRAIN}._augment:flip", "mirrored left to right, one in two"),
+    "crop": Member(f"{_TRAIN}._augment:crop", "shifted by up to an eighth"),
+    "flip+crop": Member(f"{_TRAIN}._augment:flip_and_crop", "both"),
+}
+OPTIMIZERS: dict[str, Member] = {
+    "sgd": Member("", "SGD with momentum"),
+    "adamw": Member("", "AdamW", paper="1711.05101"),
+}
+SCHEDULES: dict[str, Member] = {
+    "cosine": Member(
+        f"{_TRAIN}._schedule:cosine", "down to 0 along half a cosine", "", "1608.03983"
+    ),
+    "constant": Member(f"{_TRAIN}._schedule:constant", "one learning rate"),
+}
+MIXES: dict[str, Member] = {
+    "none": Member("", "each sample by itself"),
+}
+RETRAINS: dict[str, Member] = {
+    "none": Member("", "one stage"),
+}
