@@ -128,6 +128,10 @@ class Plan:
         """The variants that are nets."""
         return tuple(v for v in self.variants if not v.model)
 
+    def training_of(self, variant: Variant) -> Training:
+        """Return the training of a variant: the plan's, but for the fields that it sets itself."""
+        return replace(self.training, **variant.training)
+
     def variant_of(self, label: str) -> Variant:
         """Return the variant of a label."""
         return self.variants[self.labels.index(label)]

@@ -54,6 +54,8 @@ class Variant:
     With a `model` it is a classical one, a key of `registry.CLASSICAL` or the `module:name` of
     anything with scikit-learn's interface; then the settings are its own, and a list of numbers
     among them is the values that are tried of it. Norm, loss and sampler say nothing then.
+
+    `training` holds the fields of `Training` in which it differs from the plan's.
     """
 
     norm: str = "none"
@@ -61,13 +63,11 @@ class Variant:
     sampler: str = "shuffle"
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.settings, Mapping):
-            ordered = sorted(self.settings.items(), key=lambda item: str(item[0]))  # as in JSON
-            settled = {key: _plain(value) for key, value in ordered}
-            settings = {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
-            object.__setattr__(self, "settings", settings)
+        for name in ("settings", "training"):
+            object.__setattr__(self, name, _settled(getattr(self, name)))
 
     @classmethod
     def of_classical(cls, word: str) -> "Variant":
@@ -79,7 +79,7 @@ class Variant:
     def __hash__(self) -> int:
         """Equal variants have equal hashes, whatever their settings."""
         words = (self.norm, self.loss, self.sampler, self.model)
-        return hash((*words, json.dumps(dict(self.settings))))
+        return hash((*words, json.dumps([self.settings, self.training])))
 
     @property
     def deferred(self) -> bool:
@@ -126,6 +126,15 @@ class Variant:
     def shown(self, value: float) -> str:
         """Write the value that was chosen for it, such as "lr 0.1" or "C = 0.3"; "" for nothing."""
         return chosen_words(self.tuned, value)
+
+
+def _settled(settings: object) -> object:
+    """Return a mapping in the order of its keys, as in JSON, with plain numbers and lists."""
+    if not isinstance(settings, Mapping):
+        return settings
+    ordered = sorted(settings.items(), key=lambda item: str(item[0]))
+    settled = {key: _plain(value) for key, value in ordered}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
 
 
 def chosen_words(tuned: str, value: float) -> str:
