@@ -118,10 +118,10 @@ def test_a_progress_bar_shows_text(name):
 
 def events(name):
     """A study of one run that is finished and one that fails, both of a variant of that name."""
-    run = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
+    run = {"label": name, "seed": 0, "trial": {"lr": 0.1}, "stage": "final"}
     runs = {"a": run, "b": run}
     yield Planned(Path(), runs, (), {"a": [name]}, (), dict.fromkeys(runs, 1), 0)
-    yield Chosen({name: 0.1})
+    yield Chosen({name: {"lr": 0.1}})
     yield Started("a")
     yield Waiting("a", name)
     yield Epoch("a", {"epoch": 1, "test_balanced_accuracy": 0.5})
@@ -149,7 +149,7 @@ def test_the_board_shows_text(name, terminal, monkeypatch):
 
 
 def made_up_study(name):
-    row = {"label": name, "seed": 0, "lr": 0.1, "stage": "final"}
+    row = {"label": name, "seed": 0, "trial": {"lr": 0.1}, "stage": "final"}
     return SimpleNamespace(
         labels=(name,),
         plan=Plan("toy", losses=("focal",), seeds=(0,), training=Training(lr=0.1)),

@@ -40,6 +40,5 @@ for name, load in TABLES.items():
     print(f"\n{name}: {study.data['train_counts']} samples to train on")
     for label, by_seed in study.scores().items():
         found = [x for x in by_seed.values() if x is not None]
-        tuned = study.plan.variant_of(label).shown(study.choices.get(label, 0.0))
-        print(f"  {np.mean(found):6.1%} balanced accuracy  {label}  {tuned}")
+        print(f"  {np.mean(found):6.1%} balanced accuracy  {label}  {study.chosen(label)}")
     print(f"  {findings.answers(study).use}")

@@ -1,6 +1,7 @@
 """The net of a run, made by the plan's names of model and norm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,13 @@ Word = str | Callable[..., Any]  # or the function that makes it
 
 
 def build(
-    model: Word, norm: Word, shape: tuple[int, ...], num_classes: int, **settings: Any
+    model: Word,
+    norm: Word,
+    shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    norm_settings: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> nn.Module:
     """Return the net that a plan's words mean, for samples of a shape.
 
@@ -28,13 +35,21 @@ def build(
             nets "keep", or a word of `norms.swap_norm`.
         shape: of a sample.
         num_classes: of the data.
+        norm_settings: of the function that makes the norm, such as {"num_groups": 4}.
         settings: of `models.open_backbone`.
     """
     if models.is_backbone(model):
+        if norm_settings:
+            raise ValueError(f"{model} takes no settings of norms, but got {dict(norm_settings)}")
         return _backbone(str(model), norm, shape, num_classes, settings)
     if model == "auto":
         model = "resnet8" if len(shape) == 3 else "mlp"
-    net = resolve("model", model, models.ALL)(resolve("norm", norm, _NORMS), shape, num_classes)
+    make_norm = resolve("norm", norm, _NORMS)
+    if norm_settings:
+        if make_norm is None:
+            raise ValueError(f"norm {norm!r} takes no settings, but got {dict(norm_settings)}")
+        make_norm = partial(make_norm, **norm_settings)
+    net = resolve("model", model, models.ALL)(make_norm, shape, num_classes)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{model} must make a torch.nn.Module, but made a {type(net).__name__}")
     return net

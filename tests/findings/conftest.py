@@ -91,18 +91,21 @@ def make_study(
                 "adjusted": score(targets, shifted.argmax(1), len(sizes)).to_dict(),
                 "validation": validation.to_dict(),
             }
-            made = Record(label, seed, 0.1, run, keep_answers(runs, run, logits, targets))
+            made = Record(label, seed, {"lr": 0.1}, run, keep_answers(runs, run, logits, targets))
             made.__dict__["timing"] = {"seconds": (seconds or {}).get(label, 1.0)}
             for name, given in (("history", histories), ("flow", flows)):
                 given = given or {}
                 made.__dict__[name] = given.get((label, seed), given.get(label, []))
             (records if label in hits else classical).append(made)
     rows = {
-        f"{loss} {seed} {lr}": ({"label": loss, "seed": seed, "lr": lr, "stage": stage}, reason)
+        f"{loss} {seed} {lr}": (
+            {"label": loss, "seed": seed, "trial": {"lr": lr}, "stage": stage},
+            reason,
+        )
         for loss, seed, lr, stage, reason in failed or ()
     }
     expected = {name: row for name, (row, _) in rows.items()} | {
-        f"{label} {seed}": {"label": label, "seed": seed, "lr": 0.0, "stage": "reference"}
+        f"{label} {seed}": {"label": label, "seed": seed, "trial": {}, "stage": "reference"}
         for label, by_seed in (references or {}).items()
         for seed in by_seed
     }
@@ -123,7 +126,7 @@ def make_study(
         },
         records=tuple(records),
         tuning=(),
-        choices=choices or {},
+        choices={label: {"lr": lr} for label, lr in (choices or {}).items()},
         failed={name: reason for name, (_, reason) in rows.items()},
         expected=expected,
         environment={},

@@ -108,6 +108,7 @@ ELSEWHERE = {  # they need other inputs
     "CP108",
     "CP109",
     "CP336",
+    "CP349",
     "CP401",
     "CP402",
 }

@@ -17,7 +17,7 @@ from counterpoise.study import Plan, Training, record
 from counterpoise.study import _stream as streaming
 from counterpoise.study._runs import final_runs
 from counterpoise.study._work import Work
-from counterpoise.study.plan import write
+from counterpoise.study.plan_file import write
 
 NAMES = (
     "T-shirt",
@@ -104,8 +104,8 @@ def write_study(folder, plan=PLAN, names=NAMES, shape=(1, 28, 28), **what):
         made = _run(work, name, plan, run, counts, targets, 1 - abs(np.log10(run.lr / 0.1)), True)
         record.finish(*made)
     labels = {plan.label(v): v for v in plan.variants}
-    rates = dict(zip(labels, (0.1, 0.1, 0.03, 0.1, 0.3, 0.1), strict=False))
-    work.choices = rates if plan.grid else dict.fromkeys(labels, 0.1)
+    rates = (0.1, 0.1, 0.03, 0.1, 0.3, 0.1) if plan.tunes else [0.1] * len(labels)
+    work.choices = {label: {"lr": lr} for label, lr in zip(labels, rates, strict=False)}
     work.add(final_runs(plan, facts["fingerprint"], work.choices))
     final = work.names("final")
     for name in final[: len(final) - what.get("missing", 0)]:

@@ -57,12 +57,14 @@ def test_classes_of_few_validation_samples_are_named_where_something_is_chosen_o
 
 def test_rates_at_an_end_of_the_grid_are_said():
     plan = Plan("x", losses=("cross_entropy", "focal", "poly"), tuning=Tuning(grid=(0.1, 0.3, 1.0)))
-    low, high = edges(plan, {"cross_entropy": 0.1, "focal": 0.3, "poly": 1.0})
+    low, high = edges(
+        plan, {"cross_entropy": {"lr": 0.1}, "focal": {"lr": 0.3}, "poly": {"lr": 1.0}}
+    )
     assert low.startswith(
         "0.1 is the lowest learning rate that was tried, and was chosen for cross"
     )
     assert high.endswith("for poly: a higher one may do better; add it to tuning.grid")
-    assert list(edges(plan, {"cross_entropy": 0.3})) == []
+    assert list(edges(plan, {"cross_entropy": {"lr": 0.3}})) == []
 
 
 def test_classes_of_few_test_samples_are_named_the_fewest_first():

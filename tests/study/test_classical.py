@@ -20,10 +20,10 @@ from counterpoise import classical, data, findings, registry, report
 from counterpoise.cli._tables import results_json
 from counterpoise.study import Plan, Training, Tuning, Variant, compare, one_run, open_study, record
 from counterpoise.study._run_data import read_data
-from counterpoise.study._runs import final_runs, tuning_runs
+from counterpoise.study._runs import choose, final_runs, tuning_runs
 from counterpoise.study.defaults import fill
 from counterpoise.study.events import Chosen, Finished, Foreseen, Prepared
-from counterpoise.study.plan import read, write
+from counterpoise.study.plan_file import read, write
 from counterpoise.study.spec import run_id
 
 WORDS = tuple(registry.CLASSICAL)
@@ -109,12 +109,13 @@ def test_a_net_and_classical_models_are_one_study(study):
     assert not found.failed
     assert [sum(r.label == k for r in found.tuning) for k in found.labels] == [2, 2, 2, 0]
     (chosen,) = (e for e in events if isinstance(e, Chosen))
-    assert chosen.words.keys() == {*found.labels[:3]}
-    assert re.fullmatch("lr 0.[13]", chosen.words["cross_entropy"])
-    assert re.fullmatch("C = (0.1|1)", chosen.words[balanced])
-    assert {(r.tuned, r.lr) for r in found.of("random_forest")} == {
-        ("min_samples_leaf", found.choices["random_forest"])
-    }
+    assert chosen.choices == found.choices
+    assert re.fullmatch("lr 0.[13]", found.chosen("cross_entropy"))
+    assert re.fullmatch("C = (0.1|1)", found.chosen(balanced))
+    assert found.chosen(found.labels[3]) == ""
+    for r in found.of("random_forest"):
+        assert r.trial == found.choices["random_forest"]
+        assert list(r.trial) == ["min_samples_leaf"]
     for r in found.records:  # the same splits for all, and every one judged
         first = found.of("cross_entropy")[r.seed].predictions
         assert np.array_equal(r.predictions["validation_targets"], first["validation_targets"])
@@ -177,21 +178,32 @@ def test_a_study_without_a_net_says_nothing_of_nets(tmp_path):
     assert "nets" not in " ".join([*prepared.lines(), *foreseen.lines()])
 
 
+def tried_of(trial):
+    (value,) = trial.values()
+    return value
+
+
 def test_each_is_tried_as_often_as_a_net(tmp_path):
     made = Plan("toy", classical=WORDS, tuning=Tuning(seeds=2))
     for plan, number in ((made, 4), (dataclasses.replace(made, tuning=Tuning((0.1, 1.0))), 2)):
         runs = tuning_runs(plan, "data")
-        tried = {v: [r for r in runs if r.variant == v] for v in plan.variants}
+        tried = {label: [r for r in runs if r.label == label] for label in plan.labels}
         assert {len(x) for x in tried.values()} == {number * plan.tuning.seeds}
     six = dataclasses.replace(made, tuning=Tuning((1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)))
     forest, regression = Variant(model="random_forest"), Variant(model="logistic_regression")
-    assert six.trials(forest) == (1, 2, 4, 8, 15, 30)  # whole, as scikit-learn wants them
-    assert six.trials(regression) == (0.01, 0.04, 0.16, 0.63, 2.5, 10)
+    assert [*map(tried_of, six.trials(forest))] == [
+        1,
+        2,
+        4,
+        8,
+        15,
+        30,
+    ]  # whole, as scikit-learn wants them
+    assert [*map(tried_of, six.trials(regression))] == [0.01, 0.04, 0.16, 0.63, 2.5, 10]
     fixed = dataclasses.replace(made, training=Training(lr=0.1), seeds=(0,))
     assert not any(map(fixed.trials, fixed.variants))
-    (spec, *_) = (
-        r for r in final_runs(fixed, "data", dict.fromkeys(fixed.labels, 0)) if r.variant.model
-    )
+    final = final_runs(fixed, "data", choose(fixed, {}))
+    (spec, *_) = (r.spec for r in final if r.spec.variant.model)
     assert spec.settings == {}  # what the library takes by itself
 
 
@@ -209,11 +221,11 @@ def test_a_list_in_the_settings_is_what_is_tried_and_toml_holds_it():
 
     made = read(tomllib.loads(text))
     boosted, forest = made.variants
-    assert (boosted.tuned, made.trials(boosted)) == ("learning_rate", (0.03, 0.3))
+    assert made.trials(boosted) == ({"learning_rate": 0.03}, {"learning_rate": 0.3})
     assert made.trials(forest) == ()
     assert read(tomllib.loads(write(made))) == made
-    assert {r.settings["learning_rate"] for r in tuning_runs(made, "data")} == {0.03, 0.3}
-    assert len({run_id(r.to_json()) for r in tuning_runs(made, "data")}) == 2
+    assert {r.spec.settings["learning_rate"] for r in tuning_runs(made, "data")} == {0.03, 0.3}
+    assert len({run_id(r.spec.to_json()) for r in tuning_runs(made, "data")}) == 2
 
 
 @pytest.mark.parametrize(
@@ -288,7 +300,7 @@ def test_anything_with_the_interface_of_scikit_learn_is_fitted(tmp_path, monkeyp
     found = open_study(tmp_path / "study")
     assert found.labels == ("Nearest, power=[0.5, 1.0]", "ready, sgdclassifier__alpha=0.01")
     assert not found.failed
-    assert found.choices[found.labels[0]] in (0.5, 1.0)
+    assert found.choices[found.labels[0]]["power"] in (0.5, 1.0)
     assert min(r.run["test"]["balanced_accuracy"] for r in found.records) > 0.5  # of 3 classes
     x = torch.randn(60, 5)
     seeded = [classical.make("my_classical:ready", {}, seed) for seed in (3, 3, 4)]

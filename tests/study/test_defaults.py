@@ -10,7 +10,7 @@ from counterpoise import data
 from counterpoise.study import Plan, Training, Tuning, Variant, open_study, stream
 from counterpoise.study.defaults import carry_over, fill, fit_into, usual_steps
 from counterpoise.study.events import Foreseen, Prepared
-from counterpoise.study.plan import read_file
+from counterpoise.study.plan_file import read_file
 from counterpoise.study.settings import seconds_of
 
 PHOTOS = [600, 359, 215, 129, 77, 46, 27, 16, 10, 6]
@@ -96,7 +96,7 @@ def test_times_are_read():
 
 def cost(plan):
     """Say that an epoch takes a second, whatever runs beside it."""
-    trials = len(plan.variants) * len(plan.grid) * plan.tuning.epochs
+    trials = sum(len(plan.trials(v)) for v in plan.variants) * plan.tuning.epochs
     return trials + len(plan.variants) * len(plan.seeds) * plan.training.epochs
 
 
@@ -108,7 +108,9 @@ def test_a_budget_takes_trials_first_then_seeds_then_epochs_down_to_half():
     for seconds in (cost(plan) - 1, 500, 350, 200, 1):
         tight = dataclasses.replace(plan, time=f"{seconds}s")
         cut, gave_way = fit_into(tight, asked, cost)
-        seen.append((len(cut.grid), len(cut.seeds), cut.training.epochs / plan.training.epochs))
+        seen.append(
+            (len(cut.grids()["lr"]), len(cut.seeds), cut.training.epochs / plan.training.epochs)
+        )
         assert cost(cut) <= 1.03 * seconds or seconds == 1  # tuning is rounded up
         named = {d.setting for d in gave_way} - {"tuning.epochs"}
         assert len(named) == sum(

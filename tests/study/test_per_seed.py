@@ -16,7 +16,7 @@ from counterpoise.findings import collect_findings
 from counterpoise.report import render, write_predictions
 from counterpoise.study import Data, Imbalance, Training, _run_data, open_study, record
 from counterpoise.study.defaults import fill
-from counterpoise.study.plan import read_file
+from counterpoise.study.plan_file import read_file
 from counterpoise.study.spec import run_id
 
 SEEDS = (0, 1, 2)

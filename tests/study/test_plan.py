@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, compare
 from counterpoise.study._runs import choose, final_runs, tuning_runs
 from counterpoise.study._sources import digest_of
-from counterpoise.study.plan import GRIDS, read, read_file, write
+from counterpoise.study.plan import GRIDS
+from counterpoise.study.plan_file import read, read_file, write
 from counterpoise.study.spec import run_id
 
 INF, NAN = math.inf, math.nan
@@ -112,7 +113,7 @@ def test_single_variants_alone_are_not_crossed():
         ({"training": {"lr": True}}, "lr must be of the kind"),
         ({"training": {"model": 3}}, "model must be of the kind of 'auto', but got 3"),
         ({"training": {"epochs": {"a": {"b": {"c": 1}}}}}, "epochs must be of the kind"),
-        ({"tuning": {"grid": [True]}}, "a learning rate must be within"),
+        ({"tuning": {"grid": [True]}}, "tuning.grid must be within"),
         ({"tuning": {"grid": [0.1, 0.1]}}, "each learning rate once"),
         ({"tuning": {"grid": [NAN]}, "training": {"lr": 0.1}}, "tuning.grid must be within"),
         ({"tuning": {"seeds": 10**9}}, "100000 runs at most|tuning.seeds must be within"),
@@ -151,7 +152,7 @@ def test_single_variants_alone_are_not_crossed():
         ({"training": {"watch": ["test"]}}, "read once"),
         ({"imbalance": {"factor": 0.5}}, "factor >= 1"),
         ({"imbalance": {"profile": "exp"}}, "did you mean 'exponential'"),
-        ({"tuning": {"grid": [0.1, 0.0]}}, "a learning rate must be within"),
+        ({"tuning": {"grid": [0.1, 0.0]}}, "tuning.grid must be within"),
     ],
 )
 def test_what_cannot_be_run_is_refused(table, says):
@@ -279,11 +280,11 @@ def test_a_plan_that_toml_cannot_hold_is_not_written():
 def test_every_variant_gets_the_same_budget_on_seeds_that_are_not_reported():
     plan = dataclasses.replace(FULL, training=Training("mlp", epochs=3))
     runs = tuning_runs(plan, "data")
-    budget = [sum(r.variant == v for r in runs) for v in plan.variants]
+    budget = [sum(r.label == label for r in runs) for label in plan.labels]
     assert set(budget) == {len(plan.tuning.grid) * plan.tuning.seeds}
-    assert not {r.seed for r in runs} & set(plan.seeds)
+    assert not {r.spec.seed for r in runs} & set(plan.seeds)
     assert tuning_runs(FULL, "data") == []  # its rate is fixed
-    assert {r.lr for r in tuning_runs(Plan(), "data")} == set(GRIDS["sgd"])
+    assert {r.spec.lr for r in tuning_runs(Plan(), "data")} == set(GRIDS["sgd"])
 
 
 def test_the_best_mean_on_validation_is_chosen_and_of_equals_the_lower_rate():
@@ -293,21 +294,21 @@ def test_the_best_mean_on_validation_is_chosen_and_of_equals_the_lower_rate():
         tuning=Tuning((0.1, 0.2, 0.3), seeds=2),
     )
     scores = {
-        ("cross_entropy", 0.1): [0.5, 0.7],
-        ("cross_entropy", 0.2): [0.7, 0.7],
-        ("cross_entropy", 0.3): [0.8, 0.6],
-        ("focal", 0.1): [0.9],  # one of its two trainings failed
-        ("focal", 0.3): [0.2, 0.2],
+        ("cross_entropy", "{'lr': 0.1}"): [0.5, 0.7],
+        ("cross_entropy", "{'lr': 0.2}"): [0.7, 0.7],
+        ("cross_entropy", "{'lr': 0.3}"): [0.8, 0.6],
+        ("focal", "{'lr': 0.1}"): [0.9],  # one of its two trainings failed
+        ("focal", "{'lr': 0.3}"): [0.2, 0.2],
     }
-    assert choose(plan, scores) == {"cross_entropy": 0.2, "focal": 0.3}
-    assert {r.lr for r in final_runs(plan, "data", {"focal": 0.3})} == {0.3}
-    assert len(final_runs(plan, "data", {"focal": 0.3})) == 5
-    assert choose(FULL, {}) == dict.fromkeys(FULL.labels, 0.1)
+    assert choose(plan, scores) == {"cross_entropy": {"lr": 0.2}, "focal": {"lr": 0.3}}
+    final = final_runs(plan, "data", {"focal": {"lr": 0.3}})
+    assert [r.spec.lr for r in final] == [0.3] * 5
+    assert choose(FULL, {}) == {label: {"lr": 0.1} for label in FULL.labels}
 
 
 def test_a_run_is_another_one_when_anything_changes_that_its_results_depend_on():
     def first(plan=FULL, data="data"):
-        return run_id(final_runs(plan, data, choose(plan, {}))[0].to_json())
+        return run_id(final_runs(plan, data, choose(plan, {}))[0].spec.to_json())
 
     ids = {first(), first(data="other data")}
     for change in ({"seeds": (9,)}, {"baseline": FULL.labels[1]}, {"metric": "accuracy"}):
@@ -329,8 +330,8 @@ def test_a_users_object_that_changes_makes_another_run(tmp_path, monkeypatch):
     for text in ("def make(counts): ...", "def make(counts): return None"):
         (tmp_path / "mine_for_a_test.py").write_text(text)
         sys.modules.pop("mine_for_a_test", None)
-        run = final_runs(plan, "data", {plan.labels[0]: 0.1})[0]
-        ids.add(run_id(run.to_json()))
+        run = final_runs(plan, "data", {plan.labels[0]: {"lr": 0.1}})[0]
+        ids.add(run_id(run.spec.to_json()))
     assert len(ids) == 2
 
 
@@ -394,4 +395,4 @@ def test_numbers_and_paths_with_dots_are_no_keys(tmp_path):
     path = tmp_path / "plan.toml"
     grid = ", ".join(f"{k}.5" for k in range(59))
     path.write_text(f'data = "a.b/../c.d.e.npz"\n[tuning]\ngrid = [{grid}]\n')
-    assert len(read_file(path).grid) == 59
+    assert len(read_file(path).tuning.grid) == 59

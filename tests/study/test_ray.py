@@ -22,7 +22,7 @@ from tests.study.small import files, plan, run
 
 from counterpoise.study import Engine, events, open_study, stream
 from counterpoise.study import _stream as streaming
-from counterpoise.study.plan import write
+from counterpoise.study.plan_file import write
 from counterpoise.study.settings import Training
 from counterpoise.study.state import state_of
 

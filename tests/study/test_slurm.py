@@ -17,7 +17,7 @@ from counterpoise.study.engines import _gather, _queue, opened
 from counterpoise.study.engines._arrays import Array, Note
 from counterpoise.study.engines._queue import Task as Queued
 from counterpoise.study.events import Failed, Finished, Notice, Started
-from counterpoise.study.plan import write
+from counterpoise.study.plan_file import write
 
 ROOT = Path(__file__).parents[2]
 CODE = """\

@@ -14,7 +14,7 @@ PLAN = Plan(
     norms=("group",),
     losses=("focal+drw",),
     variant=(
-        Variant(loss="focal", settings={"gamma": 1, "alpha": (0.25, 2), "reduction": "mean"}),
+        Variant("none", "focal", settings={"gamma": 1, "alpha": (0.25, 2), "reduction": "mean"}),
     ),
     seeds=(3,),
     training=Training(
@@ -39,7 +39,7 @@ SPEC = """{
 
 
 def test_the_text_of_a_spec_and_the_names_of_runs_stay():
-    specs = [run.to_json() for run in final_runs(PLAN, "ab" * 32, choose(PLAN, {}))]
+    specs = [run.spec.to_json() for run in final_runs(PLAN, "ab" * 32, choose(PLAN, {}))]
     assert [run_id(spec) for spec in specs] == IDS
     assert record.to_json(specs[1]) == SPEC
     assert run_id(json.loads(SPEC)) == IDS[1]

@@ -145,7 +145,7 @@ def test_learning_rates_are_chosen_on_validation_and_the_test_part_is_not_touche
     )
     events = run(tuned, tmp_path)
     study = open_study(tmp_path)
-    assert study.choices == {"cross_entropy": 0.1}
+    assert study.choices == {"cross_entropy": {"lr": 0.1}}
     assert len(study.tuning) == 4
     assert all("test" not in r.run and "adjusted" not in r.run for r in study.tuning)
     assert {r.seed for r in study.tuning}.isdisjoint(study.plan.seeds)
@@ -379,7 +379,12 @@ def test_the_time_left_is_shown_at_every_width(width):
 
     console = Console(width=width, force_terminal=True, color_system=None)
     board = Board(console, "balanced_accuracy")
-    board._runs["run"] = {"label": "batch, logit_adjusted", "stage": "final", "seed": 0, "lr": 0.1}
+    board._runs["run"] = {
+        "label": "batch, logit_adjusted",
+        "stage": "final",
+        "seed": 0,
+        "trial": {},
+    }
     board._cost["run"] = 1.0
     row = {"epoch": 3, "validation_balanced_accuracy": 0.5}
     for event in (Started("run"), Epoch("run", row), Progress("run", 0.5)):

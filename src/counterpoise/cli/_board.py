@@ -30,6 +30,7 @@ from counterpoise.study.events import (
     Waiting,
 )
 from counterpoise.study.spec import RunRow, run_words
+from counterpoise.study.variant import trial_words
 from counterpoise.text import duration, one_line
 
 _PATIENCE, _PAUSE = 1.0, 30.0  # seconds without a word: at the beginning, and later
@@ -139,11 +140,11 @@ class Board:
                 self._on_prepared(event)
             case Planned():
                 self._on_planned(event)
-            case Chosen(rates, cautions, words) if self._tuned:  # fixed rates are no news
-                said = ", ".join(f"{self._title(k)}: {word}" for k, word in words.items())
-                self.say(f"chosen: {said}")
+            case Chosen(choices, cautions) if self._tuned:  # what is fixed is no news
+                said = (f"{self._title(k)}: {trial_words(x)}" for k, x in choices.items() if x)
+                self.say(f"chosen: {'; '.join(said)}")
                 for name, reason in self._tried.items():
-                    if not name.startswith(tuple(f"{self._title(label)} · " for label in rates)):
+                    if not name.startswith(tuple(f"{self._title(label)} · " for label in choices)):
                         self.failed[name] = reason
                 for caution in cautions:
                     self.say(f"Caution: {one_line(caution)}")

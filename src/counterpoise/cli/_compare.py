@@ -262,7 +262,7 @@ def plan(
     """
     from counterpoise import files
     from counterpoise.cli._shown import Output, shown
-    from counterpoise.study.plan import write
+    from counterpoise.study.plan_file import write
 
     chosen = {"norms": norms, "losses": losses, "samplers": samplers, "classical": classical}
     made = make_plan(data, {k: v for k, v in chosen.items() if v is not None})

@@ -19,7 +19,7 @@ _TRAINING = ("model", "weights", "head", "epochs", "batch_size", "resize", "devi
 
 def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     """Return the plan of a file, or of the arguments."""
-    from counterpoise.study.plan import read, read_file
+    from counterpoise.study.plan_file import read, read_file
 
     check_name(data)
     if data.endswith(".toml"):

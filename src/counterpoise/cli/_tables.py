@@ -67,9 +67,10 @@ def results_json(study: "Study") -> str:
             "variants": [
                 {
                     "label": label,
-                    "lr": None if variant.model else study.choices.get(label),
-                    "model": variant.model or study.plan.training.model,
-                    "chosen": {variant.tuned: x} if (x := study.choices.get(label)) else {},
+                    "lr": study.choices.get(label, {}).get("lr"),
+                    "model": variant.model or study.plan.training_of(variant).model,
+                    "chosen": study.choices.get(label, {}),
+                    "trials": len(study.plan.trials(variant)),
                     "scores": {str(seed): value for seed, value in primary[label].items()},
                     "mean": {m: _mean(study.scores(m)[label]) for m in METRICS},
                     "mean_adjusted": {
@@ -148,8 +149,7 @@ def _table(study: "Study", others: list[str]) -> Any:
 
 
 def _chosen(study: "Study", label: str) -> str:
-    value = study.choices.get(label)
-    return study.plan.variant_of(label).shown(value) if value else "–"
+    return study.chosen(label) or "–"
 
 
 def _references(study: "Study") -> Any:

@@ -153,7 +153,7 @@ def _net(
 
     from counterpoise.data import Standardizer, TableEncoder
     from counterpoise.net import with_cosine_head
-    from counterpoise.study import make_net
+    from counterpoise.study import Variant, make_net
 
     spec, shape = record.run["spec"], tuple(study.data["shape"])
     table = study.columns is not None
@@ -162,9 +162,10 @@ def _net(
     model, norm = spec["training"]["model"], spec["variant"]["norm"]
     classes = len(study.data["class_names"])
     cosine, scale = "cosine_scale" in record.run, record.run.get("cosine_scale", 1.0)
-    t = study.plan.training
+    variant = study.plan.variant_of(record.label)
+    t, settings = study.plan.training_of(variant), spec["variant"].get("norm_settings", {})
     with torch.random.fork_rng(devices=[]):
-        net = make_net(t, norm, shape, classes, weights="none")
+        net = make_net(t, Variant(norm, norm_settings=settings), shape, classes, weights="none")
         net = with_cosine_head(net) if cosine else net
     net.load_state_dict(safetensors.torch.load(trained.weights))
     scaling = Standardizer.from_json({} if table else trained.features)
@@ -175,6 +176,7 @@ def _net(
     own = ":" in model or ":" in norm
     words = {"kind": "onnx" if own else "net", "model": model, "norm": norm, "shape": list(shape)}
     words |= {"classes": classes, "cosine": cosine, "scale": scale}
+    words |= {"norm_settings": dict(settings)} if settings else {}
     part = Part(words, {"features": trained.features}, posterior)
     if not own:
         part.add("weights", f"weights-{number}.safetensors", trained.weights)

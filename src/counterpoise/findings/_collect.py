@@ -54,6 +54,7 @@ ALL_CHECKS: dict[str, Check] = {
     "CP340": _references.no_net_is_better,
     "CP341": _references.adjusted_baseline_is_enough,
     "CP342": _references.best_net_and_reference,
+    "CP349": _settings.fixed_where_others_tune,
     "CP401": _record.other_environments,
     "CP402": _record.edited_plan,
 }

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.findings.finding import Evidence, Finding, percent, sentence, shown
+from counterpoise.findings.finding import Evidence, Finding, listed, percent, sentence, shown
 from counterpoise.study import Record, Study
+from counterpoise.study.spec import labels_of
 
 VANISHED = 1e-6  # a visible share that explains by itself why nothing was learned
 FAR = 100.0  # times below the visible share of what learned
@@ -38,20 +39,21 @@ def no_rate_worked(study: Study) -> list[Finding]:
     """CP221: at each value that was tried a training failed, so that none could be chosen."""
     found = []
     for label in study.labels:
-        rates = {
-            study.expected[name]["lr"]
-            for name in study.failed
-            if study.expected[name]["label"] == label and study.expected[name]["stage"] == "tuning"
+        failed = {
+            repr(row["trial"])
+            for name, row in study.expected.items()
+            if name in study.failed and label in labels_of(row) and row["stage"] == "tuning"
         }
         variant = study.plan.variant_of(label)
         trials = study.plan.trials(variant)
-        if trials and rates >= set(trials):
+        if trials and failed >= set(map(repr, trials)):
             template = (
                 "{label} was not trained: at each of the {rates} {what} that were tried a "
                 "training failed; the first with: {reason}"
             )
             reason = _reasons(study, label, "tuning")[0]
-            what = f"values of {variant.tuned}" if variant.model else "learning rates"
+            names = list(trials[0])
+            what = "learning rates" if names == ["lr"] else f"values of {listed(names)}"
             evidence = {"label": label, "rates": len(trials), "what": what, "reason": reason}
             found.append(sentence("CP221", template, evidence))
     return found
@@ -62,7 +64,7 @@ def _reasons(study: Study, label: str, stage: str) -> list[str]:
     return [
         (study.failed[name].splitlines() or ["no reason was given"])[0]
         for name, row in study.expected.items()
-        if name in study.failed and (row["label"], row["stage"]) == (label, stage)
+        if name in study.failed and label in labels_of(row) and row["stage"] == stage
     ]
 
 

@@ -1,10 +1,11 @@
-"""Findings on a study's settings: CP335, CP336 and CP337."""
+"""Findings on a study's settings: CP335 to CP337, CP349."""
 
 from collections.abc import Iterator
 
 from counterpoise.findings.finding import Finding, listed, sentence
 from counterpoise.registry import LOSSES
 from counterpoise.study import Study, Variant
+from counterpoise.study.cautions import at_edges
 
 ALIKE = 1.01  # class sizes within this factor count as equal
 
@@ -51,27 +52,45 @@ def balanced_twice(study: Study) -> list[Finding]:
 
 
 def edge_of_the_grid(study: Study) -> list[Finding]:
-    """CP337: nets' learning rates that were chosen and have no neighbor on one side."""
-    rates = sorted(study.plan.grid)
-    ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
+    """CP337: tuned values of nets that were chosen and have no neighbor on one side."""
     found = []
-    for end, beyond, place in ends:
-        labels = [
-            label for label, _ in _variants(study) if study.choices.get(label) == rates[place]
+    for field, end, beyond, value, labels in at_edges(study.plan, study.choices):
+        every = {t[field] for v in study.plan.nets for t in study.plan.trials(v) if field in t}
+        evidence = {
+            "field": "learning rate" if field == "lr" else field,
+            "labels": listed(labels, between="; "),
+            "end": end,
+            "beyond": beyond,
+            "value": f"{value:g}",
+            "grid": ", ".join(f"{x:g}" for x in sorted(every)),
+        }
+        template = (
+            "The {field} {value} is the {end} that was tried ({grid}), and was chosen for "
+            "{labels}: a {beyond} one may do better there."
+        )
+        found.append(sentence("CP337", template, evidence))
+    return found
+
+
+def fixed_where_others_tune(study: Study) -> list[Finding]:
+    """CP349: variants that set a field of which values are tried for others."""
+    found = []
+    for field in study.plan.tuned:
+        fixed = [
+            label
+            for label, v in _variants(study)
+            if v.takes(field) and not any(field in t for t in study.plan.trials(v))
         ]
-        if labels:
+        if fixed:
             evidence = {
-                "labels": listed(labels, between="; "),
-                "end": end,
-                "beyond": beyond,
-                "lr": f"{rates[place]:g}",
-                "grid": ", ".join(f"{rate:g}" for rate in rates),
+                "labels": listed(fixed, between="; "),
+                "field": "learning rate" if field == "lr" else field,
             }
             template = (
-                "The learning rate {lr} is the {end} that was tried ({grid}), and was chosen for "
-                "{labels}: a {beyond} one may do better there."
+                "The {field} is tuned for the other variants, and fixed for {labels}: what these "
+                "gain or lose is that of the tuning, too."
             )
-            found.append(sentence("CP337", template, evidence))
+            found.append(sentence("CP349", template, evidence))
     return found
 
 

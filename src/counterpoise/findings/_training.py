@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from counterpoise.findings.finding import Evidence, Finding, percent, sentence, shown
 from counterpoise.study import Record, Study
+from counterpoise.study.plan import optimizer_of
 
 SHORTEST = 5  # epochs that a straight line is laid through, at least
 RISE = 1.1  # times the lowest validation nll: from here on it has risen
@@ -26,7 +27,7 @@ def still_improving(study: Study) -> list[Finding]:
     found = []
     for label in study.labels:
         curves = _curves(study.of(label), column)
-        window = max(SHORTEST, study.plan.training.epochs // 5)
+        window = max(SHORTEST, study.plan.training_of(study.plan.variant_of(label)).epochs // 5)
         if curves is None or curves.shape[1] <= window:  # the first row is the untrained net's
             continue
         gain = _sure_rise(curves.mean(0)[-window:])
@@ -60,9 +61,9 @@ def _sure_rise(curve: Curves) -> float:
 def overfit(study: Study) -> list[Finding]:
     """CP227: validation nll is well above its lowest value, and the training loss is below."""
     found: list[Finding] = []
-    if study.plan.training.patience:  # the net is that of the best epoch
-        return found
     for v in study.plan.nets:
+        if study.plan.training_of(v).patience:  # the net is that of the best epoch
+            continue
         records = study.of(study.plan.label(v))
         nll, loss, balanced = (_curves(records, column, skip=1) for column in _LOOKED_AT)
         # Where the loss changes on the way, its fall is no sign of learning.
@@ -113,17 +114,15 @@ def gradient_sizes(study: Study) -> list[Finding]:
     Told where it matters: plain or momentum SGD, without clipping, one learning rate for all. A
     variant is compared with the first one of the same norm.
     """
-    t = study.plan.training
-    if study.plan.grid or study.plan.optimizer != "sgd" or t.clip_norm:
-        return []
-    sizes: dict[str, tuple[str, float]] = {}  # of each norm: the first variant, and its gradient
+    sizes: dict[str, tuple[str, float]] = {}  # of nets alike: the first variant, and its gradient
     found = []
     for v in study.plan.nets:
-        label = study.plan.label(v)
+        label, t = study.plan.label(v), study.plan.training_of(v)
         size = _first_gradient(study.of(label))
-        if size is None:
+        if size is None or t.lr == "auto" or optimizer_of(t) != "sgd" or t.clip_norm:
             continue
-        other, reference = sizes.setdefault(v.norm, (label, size))
+        alike = repr((v.norm, v.norm_settings, t.model, t.lr, t.batch_size, t.epochs))
+        other, reference = sizes.setdefault(alike, (label, size))
         if max(size, reference) <= APART * min(size, reference):
             continue
         template = (

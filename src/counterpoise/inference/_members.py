@@ -100,7 +100,8 @@ def _net(folder: Path, content: Content, member: Content) -> Callable[[torch.Ten
     if not math.isfinite(scale):
         raise Damaged(f"{folder} must scale logits by a finite number, but has {scale}")
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
-        net = build(words["model"], words["norm"], tuple(words["shape"]), words["classes"])
+        shape, own = tuple(words["shape"]), words.get("norm_settings")
+        net = build(words["model"], words["norm"], shape, words["classes"], norm_settings=own)
         net = with_cosine_head(net) if words["cosine"] else net
     net.load_state_dict(safetensors.torch.load(_file(folder, content, member, "weights")))
     net = net.to("cuda" if torch.cuda.is_available() else "cpu")

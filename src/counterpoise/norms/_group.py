@@ -107,6 +107,6 @@ def check_channels(name: str, x: torch.Tensor, channels: int) -> None:
         )
 
 
-def for_shape(shape: tuple[int, ...]) -> GroupNorm:
+def for_shape(shape: tuple[int, ...], num_groups: int = 2) -> GroupNorm:
     """Return the layer for tensors of shape (C, H, W)."""
-    return GroupNorm(2, shape[0])
+    return GroupNorm(num_groups, shape[0])

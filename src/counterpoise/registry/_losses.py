@@ -10,6 +10,7 @@ LOSSES: dict[str, Member] = {
         "([Shwartz-Ziv et al. 2023](https://arxiv.org/abs/2312.02517))",
         "-log p_t, p = softmax(z)",
         use="losses.AdjustedCrossEntropyLoss()",
+        settings=("gamma", "label_smoothing", "poly"),
     ),
     "weighted": Member(
         f"{_LOSSES}._class_weights:weighted_cross_entropy",
@@ -19,6 +20,7 @@ LOSSES: dict[str, Member] = {
         use="losses.AdjustedCrossEntropyLoss(weight=losses.inverse_weights(counts))",
         needs=("counts",),
         balanced="plain cross entropy",
+        settings=("gamma", "label_smoothing", "poly"),
     ),
     "focal": Member(
         f"{_LOSSES}._focal:FocalLoss",
@@ -27,6 +29,7 @@ LOSSES: dict[str, Member] = {
         "(1 - p_t)^γ · -log p_t",
         "1708.02002",
         "losses.FocalLoss(gamma)",
+        settings=("gamma", "label_smoothing"),
     ),
     "weighted_focal": Member(
         f"{_LOSSES}._class_weights:weighted_focal_loss",
@@ -36,6 +39,7 @@ LOSSES: dict[str, Member] = {
         "losses.FocalLoss(gamma, alpha=losses.inverse_weights(counts))",
         ("counts",),
         "plain focal loss",
+        settings=("gamma", "label_smoothing"),
     ),
     "poly": Member(
         f"{_LOSSES}._poly:PolyLoss",
@@ -43,6 +47,7 @@ LOSSES: dict[str, Member] = {
         "-log p_t + ε (1 - p_t)",
         "2204.12511",
         "losses.PolyLoss(epsilon)",
+        settings=("epsilon", "gamma", "label_smoothing"),
     ),
     "class_balanced": Member(
         f"{_LOSSES}._class_balanced:ClassBalancedLoss",
@@ -52,6 +57,7 @@ LOSSES: dict[str, Member] = {
         "losses.ClassBalancedLoss(counts, beta)",
         ("counts",),
         "plain cross entropy, or focal loss if it has a gamma",
+        settings=("beta", "gamma", "label_smoothing", "poly"),
     ),
     "balanced_softmax": Member(
         f"{_LOSSES}._logit_adjusted:BalancedSoftmaxLoss",
@@ -61,6 +67,7 @@ LOSSES: dict[str, Member] = {
         "losses.BalancedSoftmaxLoss(counts)",
         ("counts",),
         "plain cross entropy",
+        settings=("gamma", "label_smoothing", "poly"),
     ),
     "logit_adjusted": Member(
         f"{_LOSSES}._logit_adjusted:LogitAdjustedLoss",
@@ -70,6 +77,7 @@ LOSSES: dict[str, Member] = {
         "losses.LogitAdjustedLoss(counts, tau)",
         ("counts",),
         "plain cross entropy",
+        settings=("tau", "gamma", "label_smoothing", "poly"),
     ),
     "ldam": Member(
         f"{_LOSSES}._ldam:LDAMLoss",
@@ -79,6 +87,7 @@ LOSSES: dict[str, Member] = {
         "losses.LDAMLoss(counts)`, `models.NormedLinear",
         ("counts", "cosine head"),
         "one margin for all classes",
+        settings=("max_margin", "scale", "gamma", "label_smoothing"),
     ),
     "seesaw": Member(
         f"{_LOSSES}._seesaw:SeesawLoss",
@@ -89,6 +98,7 @@ LOSSES: dict[str, Member] = {
         "losses.SeesawLoss(counts, p, q)",
         ("counts",),
         "cross entropy that presses the more on what is more probable than the target",
+        settings=("p", "q", "eps", "gamma", "label_smoothing"),
     ),
     "cdt": Member(
         f"{_LOSSES}._vs:CDTLoss",
@@ -98,6 +108,7 @@ LOSSES: dict[str, Member] = {
         "losses.CDTLoss(counts, power)",
         ("counts",),
         "plain cross entropy",
+        settings=("power", "gamma", "label_smoothing", "poly"),
     ),
     "vs": Member(
         f"{_LOSSES}._vs:VSLoss",
@@ -107,6 +118,7 @@ LOSSES: dict[str, Member] = {
         "losses.VSLoss(counts, power, tau)",
         ("counts",),
         "plain cross entropy",
+        settings=("power", "tau", "gamma", "label_smoothing", "poly"),
     ),
 }
 MULTI_LABEL_LOSSES: dict[str, Member] = {

@@ -24,6 +24,7 @@ class Member:
             their sizes.
         tuned: of a classical model, the hyperparameter that is tuned.
         grid: the values of it that are tried, from the lowest up.
+        settings: the factory's own, which a plan can vary.
     """
 
     make: str
@@ -35,6 +36,7 @@ class Member:
     balanced: str = ""
     tuned: str = ""
     grid: tuple[float, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Return the factory."""

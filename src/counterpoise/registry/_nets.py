@@ -14,7 +14,10 @@ NORMS: dict[str, Member] = {
         f"{_NORMS}._layer:for_shape", "over (C, H, W) of each sample", "", "1607.06450"
     ),
     "group": Member(
-        f"{_NORMS}._group:for_shape", "over each of two groups of channels", "", "1803.08494"
+        f"{_NORMS}._group:for_shape",
+        "over each of two groups of channels",
+        paper="1803.08494",
+        settings=("num_groups",),
     ),
     "rms": Member(f"{_NORMS}._rms:for_shape", "as layer, without the mean", paper="1910.07467"),
     "layer2d": Member(

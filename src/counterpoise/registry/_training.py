@@ -5,12 +5,17 @@ from counterpoise.registry._member import Member
 _SAMPLERS = "counterpoise.samplers"
 SAMPLERS: dict[str, Member] = {
     "shuffle": Member(f"{_SAMPLERS}._shuffle:ShuffleSampler", "every sample once an epoch"),
-    "balanced": Member(f"{_SAMPLERS}._balanced:BalancedSampler", "every class equally often"),
+    "balanced": Member(
+        f"{_SAMPLERS}._balanced:BalancedSampler",
+        "every class equally often",
+        settings=("num_samples",),
+    ),
     "square_root": Member(
         f"{_SAMPLERS}._square_root:SquareRootSampler",
         "a class as often as the square root of its size",
         "",
         "1805.00932",
+        settings=("num_samples",),
     ),
     "progressive": Member(
         f"{_SAMPLERS}._progressive:ProgressiveSampler",
@@ -18,6 +23,7 @@ SAMPLERS: dict[str, Member] = {
         "",
         "1910.09217",
         needs=("epochs",),
+        settings=("num_samples",),
     ),
 }
 

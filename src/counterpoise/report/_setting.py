@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from counterpoise.report._numbers import mean, percent, short
+from counterpoise.report._numbers import mean, percent
 from counterpoise.report._variants import Entry
 from counterpoise.study import Study
-from counterpoise.study.plan import write
+from counterpoise.study.cautions import at_edges
+from counterpoise.study.plan_file import write
+from counterpoise.study.variant import shown
 
 
 def settings(study: Study) -> list[dict[str, Any]]:
@@ -35,31 +37,45 @@ def _written(value: Any) -> str:
 
 
 def tuning(study: Study, variants: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return the validation scores of all that was tried, a table for variants tuned alike."""
-    scores: dict[tuple[str, float], list[float]] = {}
+    """Return the validation scores of all that was tried, a table for variants tuned alike.
+
+    A table of one field has a column for each value; one of several has a row for each trial.
+    """
+    scores: dict[tuple[str, str], list[float]] = {}
     for r in study.tuning:
         value = (r.run.get("validation") or {}).get(study.plan.metric)
         if value is not None:
-            scores.setdefault((r.label, r.lr), []).append(value)
-    tables: dict[tuple[str, tuple[float, ...]], list[dict[str, Any]]] = {}
+            scores.setdefault((r.label, repr(r.trial)), []).append(value)
+    alike: dict[str, list[Entry]] = {}
     for v in variants:
-        variant = study.plan.variant_of(v.label)
-        grid = study.plan.trials(variant)
-        chosen = study.choices.get(v.label)
-        cells = [(percent(mean(scores.get((v.label, x), []))), x == chosen) for x in grid]
-        ends = {min(grid), max(grid)} if len(grid) > 2 else set()
-        edge = chosen in ends and not (type(chosen) is int and chosen == 1)  # no count is lower
-        if grid:
-            row = {"variant": v, "cells": cells, "edge": edge}
-            tables.setdefault((variant.tuned, grid), []).append(row)
-    return [
-        {
-            "what": "learning rate" if tuned == "lr" else tuned,
-            "grid": list(map(short, grid)),
-            "rows": rows,
-        }
-        for (tuned, grid), rows in tables.items()
-    ]
+        alike.setdefault(repr(study.plan.trials(study.plan.variant_of(v.label))), []).append(v)
+    edges = {label for *_, labels in at_edges(study.plan, study.choices) for label in labels}
+    tables = []
+    for some in alike.values():
+        trials = study.plan.trials(study.plan.variant_of(some[0].label))
+        if not trials:
+            continue
+        fields = list(trials[0])
+        rows = [
+            {
+                "variant": v,
+                "cells": [
+                    (
+                        percent(mean(scores.get((v.label, repr(t)), []))),
+                        t.items() <= study.choices.get(v.label, {}).items(),
+                    )
+                    for t in trials
+                ],
+                "edge": v.label in edges,
+            }
+            for v in some
+        ]
+        names = ["learning rate" if k == "lr" else k for k in fields]
+        heads = [", ".join(shown(t[k]) for k in fields) for t in trials]
+        tables.append(
+            {"what": ", ".join(names), "grid": heads, "rows": rows, "tall": len(fields) > 1}
+        )
+    return tables
 
 
 def environment(study: Study) -> list[tuple[str, str]]:

@@ -31,9 +31,9 @@ import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from counterpoise.registry import DEFAULT_LOSSES, name_of, unknown
+from counterpoise.registry import name_of, unknown
 from counterpoise.study._again import Again, fit_classical, refit
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._dry_run import dry_run
@@ -45,8 +45,10 @@ from counterpoise.study._progress import show_progress
 from counterpoise.study._stream import STUDY, stream
 from counterpoise.study._study import Study
 from counterpoise.study.events import Event, Failed, Prepared
-from counterpoise.study.plan import Plan, read_file
-from counterpoise.study.settings import Data, Engine, Imbalance, Training, Tuning, Variant
+from counterpoise.study.plan import Plan
+from counterpoise.study.plan_file import read_file
+from counterpoise.study.settings import Data, Engine, Imbalance, Training, Tuning
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -84,6 +86,8 @@ Word = str | Callable[..., object]
 class Settings(TypedDict, total=False):
     """The fields of `Plan` that `compare` takes by name besides."""
 
+    axes: Mapping[str, Any]
+    design: str
     variant: tuple[Variant, ...]
     metric: str
     margin: float
@@ -99,7 +103,7 @@ def compare(
     data: "str | Path | Data | Plan | Splits",
     *,
     norms: Sequence[Word] = ("auto",),
-    losses: Sequence[Word] = DEFAULT_LOSSES,
+    losses: Sequence[Word] = ("auto",),
     samplers: Sequence[Word] = ("shuffle",),
     classical: Sequence[Word] = (),
     seeds: int | Sequence[int] | None = None,
@@ -125,7 +129,9 @@ def compare(
             plan.toml, which then say all the rest.
         norms: words ("none", "batch", "layer", ...), or importable functions like theirs; "auto"
             for the usual one of such data.
-        losses: words or importable functions; with "+drw" behind one, class weights set in late.
+        losses: words or importable functions; with "+drw" behind one, class weights set in late;
+            "auto" for cross entropy, logit-adjusted and weighted, or cross entropy alone where axes
+            are compared.
         samplers: words or importable functions.
         classical: classical models that are variants beside the nets: words ("random_forest", ...;
             with "+balanced" behind one, its classes are weighted) or importable classes with
@@ -140,9 +146,10 @@ def compare(
         training: how every variant is trained; what it leaves open is decided by the data, as
             `defaults.fill` describes.
         imbalance: a profile of class sizes to lay over the data.
-        **settings: the other fields of `Plan`: variant, metric, margin, baseline, references,
-            on_other_environment, tuning, time, engine (such as `Engine("ray")`, see
-            `docs/ray.md`).
+        **settings: the other fields of `Plan`: axes and design (any setting compared:
+            `axes={"weight_decay": [5e-4, 5e-3], "mix": ["none", "mixup"]}`), variant, metric,
+            margin, baseline, references, on_other_environment, tuning, time, engine (such as
+            `Engine("ray")`, see `docs/ray.md`).
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not

@@ -134,7 +134,7 @@ def _check(finished: Record, model: Any, splits: Mapping[str, Split]) -> int:
 def _spec(study: Study, finished: Record) -> AnySpec:
     """Return what a run was asked for."""
     fingerprint = study.data["fingerprint"]
-    for spec in (
+    for _, _, spec in (
         *final_runs(study.plan, fingerprint, study.choices),
         *reference_runs(study.plan, fingerprint, study.data["shape"]),
     ):

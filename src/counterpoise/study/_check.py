@@ -2,16 +2,27 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from numbers import Integral
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
+from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study._check_nets import check_norm, check_pretrained
+from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
 from counterpoise.study._check_words import check_word, shown
-from counterpoise.study.settings import BALANCED, HEADS, TUNING_SEED, Variant, seconds_of
+from counterpoise.study.settings import (
+    BALANCED,
+    HEADS,
+    TUNING_SEED,
+    Imbalance,
+    Training,
+    seconds_of,
+)
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,11 +44,12 @@ def check_plan(plan: "Plan") -> None:
     _check_settings(plan)
     _check_texts(plan)
     _check_size(plan)
+    check_word("design", plan.design, DESIGNS, imports=False)
     for v in plan.variants:
         if v.model:
             _check_classical(v)
             continue
-        check_norm(plan, v.norm)
+        check_norm(plan.training_of(v), v.norm)
         check_word("loss", v.plain_loss, registry.LOSSES)
         check_word("sampler", v.sampler, registry.SAMPLERS)
     _check_alone(plan)
@@ -54,13 +66,17 @@ def check_plan(plan: "Plan") -> None:
     _check_seeds(plan.seeds)
     if not 0 < plan.margin <= 1:
         raise ValueError(f"margin must be above 0 and at most 1, but got {shown(plan.margin)}")
-    if len(set(plan.labels)) < len(plan.labels):
-        raise ValueError(f"variants must have different names, but these are {plan.labels}")
     if plan.baseline and plan.baseline not in plan.labels:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
-    _check_imbalance(plan)
+    for own in {repr(v.imbalance): v.imbalance for v in plan.variants}.values():
+        _check_imbalance(replace(plan.imbalance, **own))
     _check_test(plan)
-    _check_training(plan)
+    for t in (plan.training, *trainings(plan)):
+        _check_kinds("training.", t)
+        _check_training(plan, t)
+    check_search(plan)
+    check_same(plan)
+    _check_choices(plan)
     check_engine(plan.engine)
 
 
@@ -93,7 +109,7 @@ def _check_alone(plan: "Plan") -> None:
         return
     fields = type(plan).__dataclass_fields__
     for key in ("norms", "losses", "samplers"):
-        if getattr(plan, key) not in ((), fields[key].default):
+        if getattr(plan, key) not in ((), fields[key].default, registry.DEFAULT_LOSSES):
             raise ValueError(
                 f"{key} are of nets, and training.model {plan.training.model!r} is none; leave "
                 f"them out, or name the model in classical (--classical), beside a net"
@@ -136,8 +152,7 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
         )
 
 
-def _check_imbalance(plan: "Plan") -> None:
-    i = plan.imbalance
+def _check_imbalance(i: Imbalance) -> None:
     check_word(
         "imbalance.profile", i.profile, ("none", "linear", "exponential", "step"), imports=False
     )
@@ -168,16 +183,13 @@ def _check_test(plan: "Plan") -> None:
         )
 
 
-def _check_training(plan: "Plan") -> None:
-    t, d = plan.training, plan.data
+def _check_training(plan: "Plan", t: Training) -> None:
     check_word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
-    check_word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
-    check_word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     check_word("training.model", t.model.removesuffix(BALANCED), MODELS)
     check_word("training.augment", t.augment, AUGMENTS)
     check_word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
-    check_pretrained(plan)
+    check_pretrained(plan, t)
     check_word("training.head", t.head, HEADS, imports=False)
     check_word("training.precision", t.precision, ("auto", "float32", "bfloat16"), imports=False)
     check_word(
@@ -195,7 +207,6 @@ def _check_training(plan: "Plan") -> None:
         ("training.epochs", t.epochs, 0, 100_000),
         ("training.batch_size", t.batch_size, 0, 1_000_000),
         *(("training.image_size", n, 4 if t.image_size else 0, 4096) for n in sides),
-        ("data.min_samples", d.min_samples, 0, 10**9),
         ("training.momentum", t.momentum, 0, 0.999999),
         ("training.weight_decay", t.weight_decay, 0, 1e6),
         ("training.warmup", t.warmup, 0, 0.999999),
@@ -213,14 +224,31 @@ def _check_training(plan: "Plan") -> None:
         ("training.retrain_weight_decay", t.retrain_weight_decay, 0, 1e6),
         ("training.deferred", t.deferred, 0, 1),
         ("training.validation", t.validation, 0, 0.9),
-        ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),
-        ("tuning.epochs", plan.tuning.epochs, 0, 100_000),
-        *(("a learning rate", lr, 1e-30, 1e30) for lr in plan.grid or (t.lr,)),
-        *(("tuning.grid", lr, 1e-30, 1e30) for lr in plan.tuning.grid),
+        *([("a learning rate", t.lr, 1e-30, 1e30)] if t.lr != "auto" else []),
     ]
+    _check_bounds(bounds)
+
+
+def _check_bounds(bounds: "list[tuple[str, object, float, float]]") -> None:
     for name, value, low, high in bounds:
         if not _is_number(value) or not low <= value <= high:
             raise ValueError(f"{name} must be within {low} .. {high}, but got {shown(value)}")
+
+
+def _check_choices(plan: "Plan") -> None:
+    """Refuse what nothing can be chosen by, and words on reading that are none."""
+    t, d = plan.training, plan.data
+    check_word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
+    check_word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
+    _check_bounds(
+        [
+            ("data.min_samples", d.min_samples, 0, 10**9),
+            ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),
+            ("tuning.epochs", plan.tuning.epochs, 0, 100_000),
+            ("tuning.trials", plan.tuning.trials, 0, 10_000),
+            *(("tuning.grid", lr, 1e-30, 1e30) for lr in plan.tuning.grid),
+        ]
+    )
     if len(set(plan.tuning.grid)) < len(plan.tuning.grid):
         raise ValueError(
             f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
@@ -230,7 +258,7 @@ def _check_training(plan: "Plan") -> None:
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "
             "choices are made on it; set a share such as 0.1, or a fixed lr and another watch"
         )
-    if "test" in t.watch and t.lr == "auto":
+    if "test" in t.watch and (t.lr == "auto" or plan.tuned):
         raise ValueError(
             "training.watch must not hold 'test' while lr is 'auto': the test split is read once, "
             "after all choices; watch 'validation', or give lr a number"
@@ -240,27 +268,7 @@ def _check_training(plan: "Plan") -> None:
 def _check_types(plan: "Plan") -> None:
     """Refuse values of another kind than the defaults', which TOML and Python let through."""
     for where, table in _tables(plan):
-        for key, f in table.__dataclass_fields__.items():
-            value, default = getattr(table, key), f.default
-            if key == "lr":
-                fits = isinstance(value, str) or _is_number(value)
-            elif key == "devices":
-                fits = isinstance(value, str) or _is_integer(value)
-            elif key == "image_size":
-                fits = _is_integer(value) or _are_sides(value)
-            elif key == "options":
-                fits = isinstance(value, Mapping) and all(map(_is_setting, value.values()))
-            elif isinstance(default, float):
-                fits = _is_number(value)
-            else:
-                fits = type(value) is type(default)
-            if not fits:
-                kind = {"options": "{ qos = 'low' }"}.get(key) or (
-                    '["a", "b"]' if default == () else repr(default)
-                )
-                raise ValueError(
-                    f"{where}{key} must be of the kind of {kind}, but got {shown(value)}"
-                )
+        _check_kinds(where, table)
     for key in ("drop", "keep"):
         if not all(isinstance(name, str) for name in getattr(plan.data, key)):
             raise ValueError(f"data.{key} must be names of columns")
@@ -269,6 +277,31 @@ def _check_types(plan: "Plan") -> None:
             raise ValueError(f"{key} must be words, but got {shown(getattr(plan, key))}")
     if not all(map(_is_integer, plan.seeds)):
         raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
+
+
+def _check_kinds(where: str, table: "DataclassInstance") -> None:
+    for key, f in table.__dataclass_fields__.items():
+        value, default = getattr(table, key), f.default
+        if key == "lr":
+            fits = isinstance(value, str) or _is_number(value)
+        elif key == "devices":
+            fits = isinstance(value, str) or _is_integer(value)
+        elif key == "image_size":
+            fits = _is_integer(value) or _are_sides(value)
+        elif key in ("axes", "search"):
+            fits = isinstance(value, Mapping)
+        elif key == "options":
+            fits = isinstance(value, Mapping) and all(map(_is_setting, value.values()))
+        elif isinstance(default, float):
+            fits = _is_number(value)
+        else:
+            fits = type(value) is type(default)
+        if not fits:
+            kind = {
+                "options": "{ qos = 'low' }",
+                **dict.fromkeys(("axes", "search"), "{ weight_decay = [1e-4, 1e-3] }"),
+            }.get(key) or ('["a", "b"]' if default == () else repr(default))
+            raise ValueError(f"{where}{key} must be of the kind of {kind}, but got {shown(value)}")
 
 
 def _are_sides(value: object) -> bool:
@@ -290,7 +323,8 @@ def _check_settings(plan: "Plan") -> None:
                 raise ValueError(
                     f"norm, loss, sampler and model must be words, but got {shown(word)}"
                 )
-        for key, value in v.settings.items():
+        check_fields(v.training, "a field of a variant")
+        for key, value in v.fields() if not v.model else v.settings.items():
             if not isinstance(key, str) or not _is_setting(value):
                 raise ValueError(
                     "the settings of a loss or model must be finite numbers, words, yes or no, or "
@@ -339,8 +373,11 @@ def _is_writable(text: str) -> bool:
 def _check_size(plan: "Plan") -> None:
     """Refuse more than anybody trains, before the variants are written out."""
     variants = len(plan.norms) * len(plan.losses) * len(plan.samplers)
+    variants *= math.prod(map(len, plan.axes.values())) if plan.design == "cross" else 1
     variants += len(plan.classical) + len(plan.variant)
-    each = max(len(plan.seeds), len(plan.tuning.grid) * plan.tuning.seeds)
+    lists = [v for v in plan.tuning.search.values() if isinstance(v, list | tuple)]
+    trials = plan.tuning.trials or math.prod(map(len, [plan.tuning.grid, *lists]))
+    each = max(len(plan.seeds), trials * plan.tuning.seeds)
     for what, number, most in (
         ("variants", variants, _MOST_VARIANTS),
         ("runs", variants * each, _MOST_RUNS),

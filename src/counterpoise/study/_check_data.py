@@ -1,5 +1,7 @@
 """Checks of a study's data, and of its plan on these data, made before any run."""
 
+from dataclasses import replace
+
 import torch
 
 from counterpoise import classical, losses, samplers, train
@@ -7,10 +9,14 @@ from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.registry import resolve
+from counterpoise.study._check_variants import trainings
 from counterpoise.study._check_words import shown
+from counterpoise.study._imbalance import imbalanced
 from counterpoise.study._nets import make_net
-from counterpoise.study.plan import Plan, write
-from counterpoise.study.settings import Training, Variant
+from counterpoise.study.plan import Plan
+from counterpoise.study.plan_file import write
+from counterpoise.study.settings import Training
+from counterpoise.study.variant import Variant
 from counterpoise.text import one_line
 
 _MOST = 1024  # classes of which a loss is tried: a sample of each, so that the logits are a square
@@ -78,8 +84,8 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     """
     write(plan)
     t, shape = plan.training, tuple(data.train.inputs.shape[1:])
-    words = {("augment", t.augment)}
-    words |= {("model", t.model)} if plan.nets and not t.pretrained else set()
+    words = {("augment", x.augment) for x in trainings(plan)}
+    words |= {("model", x.model) for x in trainings(plan) if not x.pretrained}
     for v in plan.nets:
         words |= {("norm", v.norm), ("loss", v.plain_loss), ("sampler", v.sampler)}
     for kind, word in sorted(words):
@@ -92,34 +98,53 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
             "training split; set it to 0 and lr to a number, or lower imbalance.factor"
         )
     for v in plan.variants:
+        if v.imbalance:
+            own = replace(plan.imbalance, **v.imbalance)
+            imbalanced(data.train, data.num_classes, own, own.largest)
         if v.model:
             _check_classical(plan, v)
     if not plan.nets:
         return
-    for sampler in {v.sampler for v in plan.nets if ":" not in v.sampler}:
-        samplers.ALL[sampler](data.train.targets, epochs=t.epochs, num_classes=data.num_classes)
     for v in plan.nets:
-        if ":" not in v.plain_loss:
-            _check_loss(v, counts)
-    augment = train.AUGMENTS.get(t.augment)
-    if augment is not None:
-        augment(torch.zeros(2, *shape), torch.Generator())
-    if ":" not in t.model or t.pretrained:
+        if ":" not in v.sampler:
+            _check_sampler(v, data, t.epochs)
+        for trial in plan.trials(v) or ({},):
+            if ":" not in v.plain_loss and (trial == {} or any("loss." in k for k in trial)):
+                _check_loss(v.having(trial), counts)
+    for x in {x.augment: x for x in trainings(plan)}.values():
+        augment = train.AUGMENTS.get(x.augment)
+        if augment is not None:
+            augment(torch.zeros(2, *shape), torch.Generator())
+    nets = {(plan.training_of(v).model, v.norm, str(v.norm_settings)): v for v in plan.nets}
+    for model, norm, v in ((*key[:2], v) for key, v in sorted(nets.items())):
+        own = plan.training_of(v)
+        if ":" in model and not own.pretrained:
+            continue
         if data.train.inputs.dtype not in (torch.uint8, torch.float32):
             raise ValueError(
-                f"inputs must be uint8 or float32 for model {t.model!r}, but are "
+                f"inputs must be uint8 or float32 for model {model!r}, but are "
                 f"{data.train.inputs.dtype}; convert them with .float()"
             )
-        for norm in sorted({v.norm for v in plan.nets if ":" not in v.norm}):
-            _check_net(t, norm, (min(2, t.batch_size), *shape), data.num_classes)
+        if ":" not in norm:
+            _check_net(own, v, (min(2, own.batch_size), *shape), data.num_classes)
+
+
+def _check_sampler(variant: Variant, data: Splits, epochs: int) -> None:
+    settings = dict(variant.sampler_settings)
+    usual = {"epochs": epochs, "num_classes": data.num_classes}
+    try:
+        samplers.ALL[variant.sampler](data.train.targets, **usual, **settings)
+    except TypeError as error:
+        raise ValueError(
+            f"sampler {variant.sampler!r} must take its settings {shown(settings)}, but: "
+            f"{one_line(error)}"
+        ) from error
 
 
 def _check_classical(plan: Plan, variant: Variant) -> None:
     """Make a classical model with each value that is tried of it; nothing is fitted."""
-    for value in plan.trials(variant) or (0,):
-        classical.make(
-            variant.model, {**variant.settings, **({variant.tuned: value} if value else {})}
-        )
+    for trial in plan.trials(variant) or ({},):
+        classical.make(variant.model, {**variant.settings, **trial})
 
 
 def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
@@ -147,12 +172,12 @@ def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
         ) from error
 
 
-def _check_net(t: Training, norm: str, batch: tuple[int, ...], num_classes: int) -> None:
+def _check_net(t: Training, variant: Variant, batch: tuple[int, ...], num_classes: int) -> None:
     """Show a net a batch of zeros, once it is sure that its weights fit into memory."""
-    shape = batch[1:]
+    norm, shape = variant.norm, batch[1:]
     try:
         with torch.device("meta"):
-            net = make_net(t, norm, shape, num_classes, weights="none")
+            net = make_net(t, variant, shape, num_classes, weights="none")
             size = 4 * sum(p.numel() for p in net.parameters())
         free = free_memory()
         if free is not None and _COPIES * size > free:
@@ -161,7 +186,7 @@ def _check_net(t: Training, norm: str, batch: tuple[int, ...], num_classes: int)
                 "are free"
             )
         with torch.no_grad():
-            make_net(t, norm, shape, num_classes).train()(torch.zeros(batch))
+            make_net(t, variant, shape, num_classes).train()(torch.zeros(batch))
     except Exception as error:
         raise ValueError(
             f"model {t.model!r} with norm {norm!r} must be made for {batch[0]} samples of shape "

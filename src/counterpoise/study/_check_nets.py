@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from counterpoise import registry
 from counterpoise.study._check_words import check_word, shown
+from counterpoise.study.settings import Training
 
 if TYPE_CHECKING:
     from counterpoise.study.plan import Plan
@@ -11,13 +12,12 @@ if TYPE_CHECKING:
 NORMS = (*registry.PLAIN_NORMS, *registry.NORMS)
 
 
-def check_norm(plan: "Plan", norm: str) -> None:
+def check_norm(t: Training, norm: str) -> None:
     """Refuse a norm that the plan's nets cannot have.
 
     Raises:
         ValueError: it is one.
     """
-    t = plan.training
     if t.on_features and norm not in ("auto", "keep"):
         raise ValueError(
             f"norm must be keep where features of a frozen net are trained on, but got {norm!r}: "
@@ -29,13 +29,12 @@ def check_norm(plan: "Plan", norm: str) -> None:
         check_word("norm", norm, ("auto", *NORMS))
 
 
-def check_pretrained(plan: "Plan") -> None:
+def check_pretrained(plan: "Plan", t: Training) -> None:
     """Refuse settings of pretrained nets for others, and those that undo each other.
 
     Raises:
         ValueError: any of these.
     """
-    t = plan.training
     if t.lora and t.freeze != "none":
         raise ValueError(
             "training.lora freezes all but its adapters and the head, but training.freeze is "
@@ -59,7 +58,8 @@ def check_pretrained(plan: "Plan") -> None:
             "training.patience waits for a better validation score, but training.watch does not "
             "hold 'validation'; add it, or set patience = 0"
         )
-    late = [v.loss for v in plan.nets if v.deferred or v.sampler == "progressive"]
+    some = (v for v in plan.nets if plan.training_of(v) == t)
+    late = [v.loss for v in some if v.deferred or v.sampler == "progressive"]
     if t.patience and late:
         raise ValueError(
             f"training.patience may end a training before what sets in late does, as in {late[0]} "

@@ -38,18 +38,21 @@ def dry_run(folder: Path, plan: Plan, *, workers: int | None = None) -> Iterator
 
         ready = prepare(folder, plan, None, workers, None)
     plan, data = ready.plan, fingerprint(ready.splits)
-    labels = dict.fromkeys(plan.labels, 1.0)  # as many runs for one learning rate as for another
+    some = {
+        k: next(iter(plan.trials(v)), {}) for k, v in zip(plan.labels, plan.variants, strict=True)
+    }
     stages = {
         "reference": reference_runs(plan, data, ready.splits.train.inputs.shape[1:]),
         "tuning": tuning_runs(plan, data),
-        "final": final_runs(plan, data, labels),
+        "final": final_runs(plan, data, some),
     }
-    for stage, specs in stages.items():
-        names = [run_id(spec.to_json()) for spec in specs]
+    for stage, runs in stages.items():
+        specs = {run_id(run.spec.to_json()): run.spec for run in runs}
+        names = list(specs)
         missing = [n for n in names if not os.path.exists(folder / RUNS / n / record.RUN)]
         if missing:
-            engine, _ = for_runs(plan.engine, specs)
-            tasks = chunks(missing, engine, some=together(specs, engine.nodes))
+            engine, _ = for_runs(plan.engine, specs.values())
+            tasks = chunks(missing, engine, some=together(specs.values(), engine.nodes))
             size = max(map(len, tasks))
             yield (
                 f"# {stage}: {len(missing)} of {len(names)} runs in {len(tasks)} tasks, "

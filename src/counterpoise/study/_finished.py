@@ -10,7 +10,7 @@ import numpy as np
 from counterpoise import files
 from counterpoise.probabilities import Link, Method, Posterior
 from counterpoise.study import _schema, record
-from counterpoise.study.settings import chosen_words
+from counterpoise.study.variant import Trial, trial_words
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,27 @@ class Record:
     Attributes:
         label: the variant's, or the reference's.
         seed: of the split, the order of the samples and the initial weights.
-        lr: the learning rate; of a classical model the value of its `tuned`, 0 for none.
+        trial: the values that were chosen for it, or that it tries, by field: {"lr": 0.1}.
         run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, link
             (parameters of `probabilities.Link`), tau, and the scores (see `metrics.Evaluation`) of
             "validation", "test" and "adjusted" (the test split after post-hoc logit adjustment).
         folder: where the rest lies.
-        tuned: "lr"; of a classical model the hyperparameter that was tuned, or "".
     """
 
     label: str
     seed: int
-    lr: float
+    trial: Trial
     run: record.Content
     folder: Path
-    tuned: str = "lr"
 
     def __repr__(self) -> str:
-        words = (repr(self.label), f"seed {self.seed}", chosen_words(self.tuned, self.lr))
+        words = (repr(self.label), f"seed {self.seed}", trial_words(self.trial))
         return f"Record({', '.join(filter(None, words))})"
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate; None of a classical model."""
+        return None if self.classical else self.run["spec"]["training"]["lr"]
 
     @property
     def classical(self) -> bool:

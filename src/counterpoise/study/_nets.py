@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.study.settings import Training
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def make_net(
-    t: Training, norm: str, shape: tuple[int, ...], num_classes: int, *, weights: str = ""
+    t: Training, variant: Variant, shape: tuple[int, ...], num_classes: int, *, weights: str = ""
 ) -> nn.Module:
     """Return the net that a training begins with, for samples of a shape.
 
     Args:
         t: the settings.
-        norm: of the variant.
+        variant: of which the norm and its settings are.
         shape: of a sample, or of its features.
         num_classes: of the data.
         weights: in place of those of the settings, such as "none" where a record has them.
@@ -36,7 +37,8 @@ def make_net(
     if t.head_alone:
         head = make_head(t.head_alone, math.prod(shape), num_classes)
         return head if len(shape) == 1 else nn.Sequential(nn.Flatten(), head)
-    return build(t.model, norm, shape, num_classes, **(_of_backbone(t, weights)))
+    norm, own = variant.norm, variant.norm_settings
+    return build(t.model, norm, shape, num_classes, norm_settings=own, **_of_backbone(t, weights))
 
 
 def _of_backbone(t: Training, weights: str = "") -> dict[str, Any]:

@@ -6,11 +6,14 @@ from pathlib import Path
 from counterpoise import files
 from counterpoise.registry import REFERENCES
 from counterpoise.study import _schema, record
+from counterpoise.study._earlier import up_to_date
 from counterpoise.study._finished import Record
 from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study._study import Study
-from counterpoise.study.plan import changed_settings, read, reference_label
-from counterpoise.study.spec import RunRow, Stage, run_id
+from counterpoise.study.plan import reference_label
+from counterpoise.study.plan_file import changed_settings, read
+from counterpoise.study.spec import RunRow, Stage, labels_of, run_id
+from counterpoise.study.variant import OWN
 
 
 def open_study(folder: str | Path) -> Study:
@@ -23,7 +26,7 @@ def open_study(folder: str | Path) -> Study:
     folder = Path(folder)
     try:
         files.check_tree(folder)
-        kept = record.unseal(folder / STUDY)
+        kept = up_to_date(record.unseal(folder / STUDY))
         _schema.check_study(folder / STUDY, kept)
         plan = read(kept["plan"])
         _schema.check_labels(folder / STUDY, kept, plan.labels)
@@ -42,15 +45,9 @@ def open_study(folder: str | Path) -> Study:
     found: dict[Stage, list[Record]] = {"reference": [], "tuning": [], "final": []}
     for name, row in kept["runs"].items():
         if run := _read_run(folder / RUNS, name, row, len(kept["data"]["class_names"])):
-            found[row["stage"]].append(
-                Record(
-                    row["label"],
-                    row["seed"],
-                    row["lr"],
-                    run,
-                    folder / RUNS / name,
-                    row.get("tuned", "lr"),
-                )
+            found[row["stage"]] += (
+                Record(label, row["seed"], row["trial"], run, folder / RUNS / name)
+                for label in labels_of(row)
             )
     labels = [*plan.labels, *map(reference_label, REFERENCES)]
     order = {label: k for k, label in enumerate(labels)}
@@ -85,13 +82,15 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
     try:
         spec = run["spec"]
         found = {"seed": spec["seed"], "stage": spec["stage"]}
+        asked: record.Content = {}
         if spec["stage"] == "reference":
             found["label"] = reference_label(spec["reference"])
         elif "model" in spec:
-            found["lr"] = spec["value"]
+            asked = {spec["tuned"]: spec["value"]} if spec["tuned"] else {}
         else:
-            found["lr"] = spec["training"]["lr"]
+            asked = {**_flat(spec["variant"]), **spec["training"]}
         same = run_id(spec) == name and found.items() <= row.items()
+        same = same and row["trial"].items() <= asked.items()
     except (LookupError, TypeError, AttributeError):
         same = False
     if not same:
@@ -101,3 +100,10 @@ def _read_run(runs: Path, name: str, row: RunRow, classes: int) -> record.Conten
         )
     _schema.check_run(runs / name / record.RUN, run, classes)
     return run
+
+
+def _flat(variant: record.Content) -> record.Content:
+    """Return a variant's own settings by their names among fields: "loss.gamma"."""
+    return {
+        f"{k}.{name}": x for k, table in OWN.items() for name, x in variant.get(table, {}).items()
+    }

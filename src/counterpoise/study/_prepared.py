@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple, NotRequired, cast
 
 from counterpoise import files
 from counterpoise.study import record
+from counterpoise.study._imbalance import DRAW_SEED, imbalanced
 from counterpoise.study._nets import reading_of
 from counterpoise.study.events import DataFacts
 from counterpoise.study.plan import Plan
-from counterpoise.study.settings import Imbalance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from counterpoise.data import Column, Split, Splits
 
 FILE = "data.safetensors"
-_DRAW_SEED = 0
 
 
 class Facts(DataFacts):
@@ -73,8 +72,9 @@ def gather(
     left_out = tuple(str(w.message) for w in warned if w.category is UserWarning)
     check_data(data)
     i = plan.imbalance
-    train = _imbalanced(data.train, data.num_classes, i, i.largest)
-    test = _imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
+    own = any(v.imbalance for v in plan.variants)  # then runs cut their training splits
+    train = data.train if own else imbalanced(data.train, data.num_classes, i, i.largest)
+    test = imbalanced(data.test, data.num_classes, i, i.test_largest) if i.test else data.test
     return replace(data, train=train, test=test), left_out
 
 
@@ -94,7 +94,7 @@ def with_test(plan: Plan, data: "Splits") -> "Splits":
             f"{data.source} has splits of its own; leave data.test out to test on that split, or "
             "put its samples together with those to train on"
         )
-    train, test, _ = draw_test(data.train, data.test, _DRAW_SEED)
+    train, test, _ = draw_test(data.train, data.test, DRAW_SEED)
     return replace(data, train=train, test=test)
 
 
@@ -360,19 +360,3 @@ def load_columns(folder: Path) -> "tuple[Column, ...] | None":
             return None
         rows = json.loads(file.get_tensor("columns").tobytes())
     return tuple(Column(name, kind, tuple(values)) for name, kind, values in rows)
-
-
-def _imbalanced(split: "Split", num_classes: int, i: Imbalance, largest: int) -> "Split":
-    """Cut a split to the profile; without a `largest`, to the largest one that the data allow."""
-    if i.profile == "none":
-        return split
-    from counterpoise.data import count_classes, imbalance_counts, make_imbalanced
-
-    have = count_classes(split.targets, num_classes).tolist()
-    seed = _DRAW_SEED if i.draw == "random" else None
-    counts = imbalance_counts(i.profile, num_classes, largest or max(have), i.factor)
-    if not largest:
-        scale = min(1.0, *(n / asked for n, asked in zip(have, counts, strict=True)))
-        largest = int(max(have) * scale)
-        counts = imbalance_counts(i.profile, num_classes, largest, i.factor)
-    return make_imbalanced(split, counts, seed)

@@ -7,7 +7,9 @@ import numpy as np
 
 from counterpoise import data
 from counterpoise.study import record
+from counterpoise.study._imbalance import imbalanced
 from counterpoise.study._prepared import load_columns, load_splits
+from counterpoise.study.settings import Imbalance
 from counterpoise.study.spec import Job
 
 
@@ -35,6 +37,9 @@ def read_data(job: Job, validation: float) -> RunData:
         train, test, positions = data.draw_test(splits["train"], splits["test"], seed)
         splits |= {"train": train, "test": test}
         rows["test_rows"] = positions.numpy()
+    if job.spec.imbalance is not None:
+        own = Imbalance(**job.spec.imbalance)
+        splits["train"] = imbalanced(splits["train"], job.num_classes, own, own.largest)
     if job.spec.stage == "refit" and "validation" in splits:
         splits["train"] = data.joined(splits["train"], splits.pop("validation"))
     if validation and "validation" not in splits:

@@ -2,36 +2,39 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from counterpoise import registry
 from counterpoise.study._sources import digest_of, weights_of
-from counterpoise.study.plan import Plan, reference_label
-from counterpoise.study.settings import TUNING_SEED, Variant
+from counterpoise.study.plan import Plan, optimizer_of, reference_label
+from counterpoise.study.settings import TUNING_SEED
 from counterpoise.study.spec import (
     AnySpec,
     ClassicalSpec,
     ReferenceSpec,
-    RunRow,
     RunSpec,
     Stage,
 )
+from counterpoise.study.variant import Trial, Variant
 
 
-def row_of(spec: AnySpec, plan: Plan) -> RunRow:
-    """Return a run in short."""
-    if isinstance(spec, ReferenceSpec):
-        label = reference_label(spec.reference)
-        return {"label": label, "seed": spec.seed, "lr": 0.0, "stage": spec.stage}
-    label = plan.label(spec.variant)
-    if isinstance(spec, RunSpec):
-        return {"label": label, "seed": spec.seed, "lr": spec.lr, "stage": spec.stage}
-    row: RunRow = {"label": label, "seed": spec.seed, "lr": spec.value, "stage": spec.stage}
-    return {**row, "tuned": spec.variant.tuned if spec.value else ""}
+class Run(NamedTuple):
+    """A run of a plan.
+
+    Attributes:
+        label: of the variant or reference that it is of.
+        trial: the values of its tuned fields.
+        spec: all that is asked for.
+    """
+
+    label: str
+    trial: Trial
+    spec: AnySpec
 
 
-def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[ReferenceSpec]:
+def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Run]:
     """Return the fits of the classical models that there are for samples of a kind, seed by seed.
 
     Args:
@@ -42,51 +45,72 @@ def reference_runs(plan: Plan, data: str, shape: Sequence[int]) -> list[Referenc
     kind = {1: "vectors", 3: "images"}.get(len(shape))
     if plan.training.head_alone and plan.nets:  # boosting on so many numbers takes minutes
         kind = "features"
+    cut, share = imbalance_of(plan, plan.variants[0]), plan.training.validation
     return [
-        ReferenceSpec(word, seed, plan.training.validation, data, test=plan.test)
+        Run(
+            reference_label(word),
+            {},
+            ReferenceSpec(word, seed, share, data, "reference", plan.test, cut),
+        )
         for seed in plan.seeds
         for word, row in registry.REFERENCES.items()
         if plan.references and (not row.needs or kind in row.needs)
     ]
 
 
-def tuning_runs(plan: Plan, data: str) -> list[RunSpec | ClassicalSpec]:
-    """Return the runs that choose a value for each variant; none where it is fixed.
+def tuning_runs(plan: Plan, data: str) -> list[Run]:
+    """Return the runs that choose values for each variant; none where they are fixed.
 
     Args:
         plan: the study.
-        data: the fingerprint of its data.
+        data: the fingerprint of the data.
     """
-    epochs = plan.tuning.epochs or plan.training.epochs
     return [
-        _spec(plan, data, "tuning", variant, TUNING_SEED + k, lr, epochs)
-        for variant in plan.variants
-        for lr in plan.trials(variant)
+        Run(label, trial, _spec(plan, data, "tuning", variant, TUNING_SEED + k, trial))
+        for label, variant in zip(plan.labels, plan.variants, strict=True)
+        for trial in plan.trials(variant)
         for k in range(plan.tuning.seeds)
     ]
 
 
-def final_runs(
-    plan: Plan, data: str, choices: Mapping[str, float]
-) -> list[RunSpec | ClassicalSpec]:
-    """Return the runs that are reported, seed by seed; `choices` gives a label's value."""
-    epochs = plan.training.epochs
+def final_runs(plan: Plan, data: str, choices: Mapping[str, Trial]) -> list[Run]:
+    """Return the runs that are reported, seed by seed; `choices` gives a label's values."""
     return [
-        _spec(plan, data, "final", variant, seed, choices[plan.label(variant)], epochs)
+        Run(label, choices[label], _spec(plan, data, "final", variant, seed, choices[label]))
         for seed in plan.seeds
-        for variant in plan.variants
-        if plan.label(variant) in choices
+        for label, variant in zip(plan.labels, plan.variants, strict=True)
+        if label in choices
     ]
 
 
+def epochs_of(plan: Plan, variant: Variant, stage: Stage) -> int:
+    """Return the epochs of a net's run: to try values, its share of the plan's own number."""
+    whole, tried = plan.training_of(variant).epochs, plan.tuning.epochs
+    if stage != "tuning" or not tried:
+        return whole
+    return max(1, round(tried * whole / plan.training.epochs)) if plan.training.epochs else tried
+
+
+def imbalance_of(plan: Plan, variant: Variant) -> dict[str, Any] | None:
+    """Return the profile that a variant's runs lay over the data; None where none has its own."""
+    if not any(v.imbalance for v in plan.variants):
+        return None
+    return asdict(replace(plan.imbalance, **variant.imbalance))
+
+
 def _spec(
-    plan: Plan, data: str, stage: Stage, variant: Variant, seed: int, lr: float, epochs: int
+    plan: Plan, data: str, stage: Stage, variant: Variant, seed: int, trial: Trial
 ) -> RunSpec | ClassicalSpec:
+    cut = imbalance_of(plan, variant)
     if variant.model:
         sources = {word: digest_of(word) for word in (variant.model,) if ":" in word}
-        share = plan.training.validation
-        return ClassicalSpec(variant, seed, stage, lr, share, sources, data, plan.test)
-    training = replace(plan.training, lr=lr, epochs=epochs, optimizer=plan.optimizer)
+        share, value = plan.training.validation, trial.get(variant.tuned, 0)
+        own = replace(variant, imbalance={})
+        return ClassicalSpec(own, seed, stage, value, share, sources, data, plan.test, cut)
+    epochs = epochs_of(plan, variant, stage)
+    variant = variant.having(trial)
+    training = plan.training_of(variant)
+    training = replace(training, epochs=epochs, optimizer=optimizer_of(training))
     words = {variant.norm, variant.plain_loss, variant.sampler, training.augment}
     words |= set() if training.pretrained else {training.model}
     sources = {word: digest_of(word) for word in sorted(words) if ":" in word}
@@ -94,29 +118,32 @@ def _spec(
         path = Path(training.weights).expanduser().resolve()
         training = replace(training, weights=str(path))
         sources["weights"] = weights_of(training.weights)
-    return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test)
+    variant = replace(variant, training={}, imbalance={})
+    return RunSpec(variant, seed, stage, plan.metric, training, sources, data, plan.test, cut)
 
 
-def choose(plan: Plan, scores: Mapping[tuple[str, float], list[float]]) -> dict[str, float]:
-    """Return the tried value with the best mean validation score, for each variant's label.
+def choose(plan: Plan, scores: Mapping[tuple[str, str], list[float]]) -> dict[str, Trial]:
+    """Return what has the best mean validation score of what was tried, for each variant's label.
 
     Args:
         plan: the study.
-        scores: of each label and value, one a tuning seed; without those that failed.
+        scores: of each label and trial (its `repr`), one a tuning seed; without those that failed.
 
-    Of equal ones the lower value is taken. A variant none of whose values worked is left out; one
-    of which none is tried has the plan's learning rate, or 0 if it is a classical model.
+    Of equal ones the first is taken, which has the lower values. A variant none of whose trials
+    worked is left out.
     """
-    chosen: dict[str, float] = {}
+    chosen: dict[str, Trial] = {}
     for label, variant in zip(plan.labels, plan.variants, strict=True):
         trials = plan.trials(variant)
-        means = {
-            lr: math.fsum(found) / len(found)
-            for lr in trials
-            if len(found := scores.get((label, lr), [])) == plan.tuning.seeds
-        }
+        means = [
+            (math.fsum(found) / len(found), trial)
+            for trial in trials
+            if len(found := scores.get((label, repr(trial)), [])) == plan.tuning.seeds
+        ]
+        lr = "auto" if variant.model else plan.training_of(variant).lr
+        fixed: Trial = {} if lr == "auto" else {"lr": float(lr)}
         if not trials:
-            chosen[label] = 0 if variant.model else float(plan.training.lr)
+            chosen[label] = fixed
         elif means:
-            chosen[label] = min(means, key=lambda lr: (-means[lr], lr))
+            chosen[label] = {**fixed, **max(means, key=lambda found: found[0])[1]}
     return chosen

@@ -18,7 +18,7 @@ from counterpoise.registry import REFERENCES
 from counterpoise.study import record
 from counterpoise.study.plan import reference_label
 from counterpoise.study.record import Content
-from counterpoise.study.spec import Stage
+from counterpoise.study.spec import Stage, labels_of
 
 _BINS = 15
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
@@ -49,7 +49,7 @@ def check_study(path: Path, kept: Content) -> None:
     if "images" in data:
         wanted["images"] = _text
     _need(path, data, wanted)
-    _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_number)})
+    _need(path, kept, {"runs": _mapping(_row), "choices": _mapping(_trial)})
     _need(path, kept, {"failed": _mapping(_text)})
     if not kept["failed"].keys() <= kept["runs"].keys():
         raise record.Damaged(f"{path} lists runs that failed, and does not name them")
@@ -59,7 +59,8 @@ def check_labels(path: Path, kept: Content, labels: Sequence[str]) -> None:
     """Check that the runs and rates of `study.json` are those of its variants and references."""
     rows, references = kept["runs"].values(), set(map(reference_label, REFERENCES))
     classical = {row["label"] for row in rows if row["stage"] == "reference"}
-    named = {row["label"] for row in rows if row["stage"] != "reference"} | kept["choices"].keys()
+    named = {k for row in rows if row["stage"] != "reference" for k in labels_of(row)}
+    named |= kept["choices"].keys()
     if not (named <= set(labels) and classical <= references):
         raise record.Damaged(f"{path} holds runs of variants that its plan has not")
 
@@ -197,11 +198,15 @@ def _row(value: object) -> bool:
     return (
         isinstance(value, dict)
         and _text(value.get("label"))
-        and _number(value.get("lr"))
-        and _text(value.get("tuned", ""))
+        and _trial(value.get("trial"))
+        and _list(_text)(value.get("also", []))
         and type(value.get("seed")) is int
         and value.get("stage") in typing.get_args(Stage)
     )
+
+
+def _trial(value: object) -> bool:
+    return _mapping(lambda x: isinstance(x, bool) or _plain(x))(value)
 
 
 def _list(item: Fits, length: int | None = None) -> Fits:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
 from counterpoise.study import _schema, record
+from counterpoise.study._earlier import up_to_date
 from counterpoise.study._features import gather_inputs
 from counterpoise.study._prepared import FILE, keep, with_test
 from counterpoise.study._ranks import count_devices
+from counterpoise.study._runs import epochs_of
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
@@ -41,14 +43,17 @@ from counterpoise.study.events import (
     Prepared,
     Unsaved,
 )
-from counterpoise.study.plan import Plan, read, without_engine, write
+from counterpoise.study.plan import Plan
+from counterpoise.study.plan_file import read, without_engine, write
 from counterpoise.study.settings import Engine
 from counterpoise.study.spec import (
     AnySpec,
     Job,
     RunSpec,
     Stage,
+    labels_of,
 )
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -139,8 +144,7 @@ def stream(
             if work.plan.tunes:
                 work.add_final()
                 work.save()
-            said = {k: work.plan.variant_of(k).shown(x) for k, x in work.choices.items() if x}
-            yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)), said)
+            yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)))
         yield from _stage(works, "final", workers)
         for work in works:
             tidy(work.folder, work.plan.engine)
@@ -247,7 +251,7 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
             work = owner[event.run]
             work.failed[event.run] = event.reason
             if event.outside:
-                work.undecided.add(work.runs[event.run]["label"])
+                work.undecided.update(labels_of(work.runs[event.run]))
         yield event
     for work in works:
         try:
@@ -289,11 +293,8 @@ def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned
     """Describe a stage before it begins."""
     samples, plan = sum(work.facts["train_counts"]), work.plan
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
-    nets, epochs = plan.nets, plan.training.epochs
-    fits = len(plan.variants) - len(nets)  # each is taken for an epoch
-    final = samples * (epochs * len(nets) + fits) * len(plan.seeds)
-    tried = sum((plan.tuning.epochs or epochs) * len(plan.grid) for _ in nets)
-    tried += sum(len(plan.trials(v)) for v in plan.variants if v.model)
+    final = samples * len(plan.seeds) * sum(_epochs(plan, v, "final") for v in plan.variants)
+    tried = sum(len(plan.trials(v)) * _epochs(plan, v, "tuning") for v in plan.variants)
     tuning = samples * tried * plan.tuning.seeds
     return Planned(
         folder=work.folder,
@@ -306,6 +307,11 @@ def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned
         cost={name: samples * _passes(work.specs[name]) for name in work.names(stage)},
         later={"reference": tuning + final, "tuning": final, "final": 0}[stage],
     )
+
+
+def _epochs(plan: Plan, variant: Variant, stage: Stage) -> int:
+    """Return the epochs of a run; a classical model's fit is taken for one."""
+    return 1 if variant.model else epochs_of(plan, variant, stage)
 
 
 def _passes(spec: AnySpec) -> int:
@@ -346,7 +352,7 @@ def _known_study(folder: Path) -> record.Content | None:
     """
     try:
         files.check_tree(folder)
-        kept = record.unseal(folder / STUDY)
+        kept = up_to_date(record.unseal(folder / STUDY))
         _schema.check_study(folder / STUDY, kept)
         return kept
     except record.OtherFormat:

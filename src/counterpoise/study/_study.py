@@ -23,6 +23,7 @@ from counterpoise.study._prepared import (
 from counterpoise.study.environment import differences
 from counterpoise.study.plan import Plan, reference_label
 from counterpoise.study.spec import RunRow
+from counterpoise.study.variant import Trial, trial_words
 from counterpoise.text import html_table
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Study:
             sha256 of the file in which the data are kept.
         records: the finished runs that are reported, in the order of the plan.
         tuning: those that chose these values (their `run` has "validation" scores only).
-        choices: the learning rate of each label, or the value of its hyperparameter.
+        choices: the values chosen for each label, by field: {"lr": 0.1}; {} where all are fixed.
         failed: of each run that failed, its row of `expected` and the reason.
-        expected: label, seed, lr and stage of every run, by the name of its folder.
+        expected: label, seed, trial and stage of every run, by the name of its folder.
         environment: versions and machine of the last `compare`.
         references: the finished runs of the classical models, without history, weights and flow.
         edited: in what the folder's plan.toml differs from `plan`, such as "losses"; empty if in
@@ -55,7 +56,7 @@ class Study:
     data: Facts
     records: tuple[Record, ...]
     tuning: tuple[Record, ...]
-    choices: Mapping[str, float]
+    choices: Mapping[str, Trial]
     failed: Mapping[str, str]
     expected: Mapping[str, RunRow]
     environment: Mapping[str, str | int | None]
@@ -170,6 +171,10 @@ class Study:
     def labels(self) -> tuple[str, ...]:
         """The variants' labels, the baseline's first."""
         return self.plan.labels
+
+    def chosen(self, label: str) -> str:
+        """The values chosen for a variant, in words such as "lr 0.1"; "" where there are none."""
+        return trial_words(self.choices.get(label, {}))
 
     @property
     def finished(self) -> bool:

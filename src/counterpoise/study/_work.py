@@ -7,10 +7,11 @@ from pathlib import Path
 from counterpoise import files
 from counterpoise.study import record
 from counterpoise.study._prepared import Facts
-from counterpoise.study._runs import choose, final_runs, reference_runs, row_of, tuning_runs
+from counterpoise.study._runs import Run, choose, final_runs, reference_runs, tuning_runs
 from counterpoise.study.environment import environment
 from counterpoise.study.plan import Plan
-from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, run_id
+from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, labels_of, run_id
+from counterpoise.study.variant import Trial
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
 
@@ -25,16 +26,28 @@ class Work:
     asked: Plan  # the same as it was asked for, with what it left open
     runs: dict[str, RunRow] = field(default_factory=dict)  # by the name of its folder
     specs: dict[str, AnySpec] = field(default_factory=dict)
-    choices: dict[str, float] = field(default_factory=dict)
+    choices: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
-    def add(self, specs: Sequence[AnySpec]) -> None:
-        """Take up the runs of a stage."""
-        for spec in specs:
+    def add(self, runs: Sequence[Run]) -> None:
+        """Take up the runs of a stage; one that two variants ask for is done once."""
+        for label, trial, spec in runs:
             name = run_id(spec.to_json())
             self.specs[name] = spec
-            self.runs[name] = row_of(spec, self.plan)
+            known = self.runs.get(name)
+            if known is None or known["label"] == label:
+                row: RunRow = {
+                    "label": label,
+                    "seed": spec.seed,
+                    "trial": trial,
+                    "stage": spec.stage,
+                }
+                self.runs[name] = (
+                    {**row, "also": known["also"]} if known and "also" in known else row
+                )
+            else:
+                known["also"] = list(dict.fromkeys([*known.get("also", ()), label]))
 
     def names(self, stage: Stage) -> list[str]:
         """Return the runs of a stage."""
@@ -55,7 +68,7 @@ class Work:
         among the other rates, it would be trained at one that a whole study would not choose.
         """
         chosen = choose(self.plan, _tuning_scores(self))
-        self.choices = {k: lr for k, lr in chosen.items() if k not in self.undecided}
+        self.choices = {k: trial for k, trial in chosen.items() if k not in self.undecided}
         self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
 
     def job(self, name: str) -> Job:
@@ -81,12 +94,14 @@ class Work:
         files.write(self.folder / STUDY, record.seal(content))
 
 
-def _tuning_scores(work: Work) -> dict[tuple[str, float], list[float]]:
-    """Return the validation scores of the finished tuning runs, by label and value tried."""
-    scores: dict[tuple[str, float], list[float]] = {}
+def _tuning_scores(work: Work) -> dict[tuple[str, str], list[float]]:
+    """Return the validation scores of the finished tuning runs, by label and what was tried."""
+    scores: dict[tuple[str, str], list[float]] = {}
     for name in work.names("tuning"):
-        run = record.read(work.folder / RUNS / name)
-        if run is not None:
-            key = work.runs[name]["label"], work.runs[name]["lr"]
-            scores.setdefault(key, []).append(run["validation"][work.plan.metric])
+        run, row = record.read(work.folder / RUNS / name), work.runs[name]
+        for label in labels_of(row):
+            if run is None:
+                continue
+            found = run["validation"][work.plan.metric]
+            scores.setdefault((label, repr(row["trial"])), []).append(found)
     return scores

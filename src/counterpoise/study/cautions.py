@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from counterpoise import stats
-from counterpoise.study.plan import Plan
+from counterpoise.study.plan import Plan, optimizer_of
+from counterpoise.study.variant import Trial
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -121,23 +122,42 @@ def _small_validation(plan: Plan, data: "Splits") -> Iterator[str]:
         )
 
 
-def edges(plan: Plan, choices: Mapping[str, float]) -> Iterator[str]:
-    """Yield a sentence for each end of the grid at which nets' learning rates were chosen.
+def edges(plan: Plan, choices: Mapping[str, Trial]) -> Iterator[str]:
+    """Yield a sentence for each end of a tuned field's values that was chosen for nets.
 
     Args:
         plan: the study.
-        choices: the learning rate of each label.
+        choices: the values chosen for each label.
     """
-    rates = sorted(plan.grid)
-    ends = (("lowest", "lower", 0), ("highest", "higher", -1)) if len(rates) > 1 else ()
-    for end, beyond, index in ends:
-        nets = (plan.label(v) for v in plan.nets)
-        labels = [label for label in nets if choices.get(label) == rates[index]]
-        if labels:
-            yield (
-                f"{rates[index]:g} is the {end} learning rate that was tried, and was chosen for "
-                f"{'; '.join(labels)}: a {beyond} one may do better; add it to tuning.grid"
-            )
+    for field, end, beyond, value, labels in at_edges(plan, choices):
+        place = "tuning.grid" if field == "lr" else f"tuning.search.{field}"
+        what = "learning rate" if field == "lr" else field
+        yield (
+            f"{value:g} is the {end} {what} that was tried, and was chosen for "
+            f"{'; '.join(labels)}: a {beyond} one may do better; add it to {place}"
+        )
+
+
+def at_edges(
+    plan: Plan, choices: Mapping[str, Trial]
+) -> Iterator[tuple[str, str, str, float, list[str]]]:
+    """Yield what was chosen at an end of what was tried: field, end, beyond, value, labels."""
+    for field in plan.tuned:
+        chosen: dict[tuple[str, str, float], list[str]] = {}
+        for v in plan.nets:
+            label = plan.label(v)
+            values = sorted({t[field] for t in plan.trials(v) if _is_number(t.get(field))})
+            value = choices.get(label, {}).get(field)
+            if len(values) < 2 or not value or value not in (values[0], values[-1]):
+                continue  # none is below 0
+            end, beyond = ("lowest", "lower") if value == values[0] else ("highest", "higher")
+            chosen.setdefault((end, beyond, float(value)), []).append(label)
+        for (end, beyond, value), labels in sorted(chosen.items(), key=lambda found: found[0][2]):
+            yield field, end, beyond, value, labels
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def half_width(n: int) -> float:
@@ -162,37 +182,40 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
     from counterpoise.doctor import diagnose
     from counterpoise.study._nets import make_net
 
-    t, shape = plan.training, tuple(data.train.inputs.shape[1:])
-    if t.pretrained and not t.on_features and t.weights != "none":  # it has learned already
-        return
+    shape = tuple(data.train.inputs.shape[1:])
     some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     some = some[: max(16, min(_LOOKED_AT, _MOST_VALUES // math.prod(shape)))]
     inputs, targets = data.train.inputs[some], data.train.targets[some]
-    lr = sorted(plan.grid)[len(plan.grid) // 2] if plan.grid else float(t.lr)
-    sgd = partial(torch.optim.SGD, momentum=t.momentum)
-    for norm in dict.fromkeys(v.norm for v in plan.nets):
+    nets = {(plan.training_of(v).model, v.norm): v for v in reversed(plan.nets)}
+    for (model, norm), v in reversed(nets.items()):
+        t, rates = plan.training_of(v), sorted(plan.grids(v).get("lr", ()))
+        if t.pretrained and not t.on_features and t.weights != "none":  # it has learned already
+            continue
+        tuned = t.lr == "auto"
+        lr = rates[len(rates) // 2] if tuned else float(t.lr)
+        sgd = partial(torch.optim.SGD, momentum=t.momentum)
         try:
             with torch.random.fork_rng(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 torch.manual_seed(plan.seeds[0])
-                net = make_net(t, norm, shape, data.num_classes)
+                net = make_net(t, v, shape, data.num_classes)
                 found = diagnose(
                     net,
                     torch.nn.functional.cross_entropy,
                     inputs,
                     targets,
                     lr=lr,
-                    optimizer="adamw" if plan.optimizer == "adamw" else sgd,
+                    optimizer="adamw" if optimizer_of(t) == "adamw" else sgd,
                     steps=_STEPS,
                     remedies=False,
                 )
         except Exception:  # a user's own net may raise anything; its runs report it
             continue
         too_high = found.cause == "the learning rate is too high"
-        if found.verdict == "will learn" or not found.sure or (too_high and plan.grid):
+        if found.verdict == "will learn" or not found.sure or (too_high and tuned):
             continue  # lower rates are tried as well
         remedy = "lower it" if too_high else "try --norms batch or group"
         yield (
-            f"{t.model} with norm {norm} {found.verdict}: {found.cause or found.why}; {remedy}, or "
+            f"{model} with norm {norm} {found.verdict}: {found.cause or found.why}; {remedy}, or "
             "see counterpoise doctor"
         )

@@ -135,7 +135,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         large = images and min(data.train.inputs.shape[2:]) >= _SMALLEST_IMAGE
         why = f"the samples are {kind}" + ("" if large or not images else " of few pixels")
         decide("training.model", "resnet8" if large else "mlp", why)
-    if "auto" in (*plan.norms, *(v.norm for v in plan.variant)):
+    if "auto" in (*plan.norms, *(v.norm for v in plan.variant if not v.model)):
         norm = "keep" if t.pretrained else "batch" if images else "none"
         why = "usual for images" if images else "usual for a small MLP"
         decide("norms", norm, "the net's own" if t.pretrained else why)
@@ -153,7 +153,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if not t.epochs:
         decide("training.epochs", epochs, f"{steps:,} steps in all")
     epochs = t.epochs or epochs
-    if t.lr == "auto" and not plan.tuning.epochs and (short := _tuning_epochs(epochs)):
+    if plan.tuned and not plan.tuning.epochs and (short := _tuning_epochs(epochs)):
         decide("tuning.epochs", short, "a third, for each learning rate that is tried")
     if t.augment == "auto":
         once = ("none", "features are computed once") if t.on_features else None
@@ -172,7 +172,9 @@ def _with(plan: Plan, found: Iterable[Default]) -> Plan:
     chosen: dict[str, Any] = {d.setting: d.value for d in found}
     norm = chosen.get("norms", "auto")
     norms = tuple(norm if n == "auto" else n for n in plan.norms)
-    single = tuple(replace(v, norm=norm) if v.norm == "auto" else v for v in plan.variant)
+    single = tuple(
+        v if v.norm != "auto" or v.model else replace(v, norm=norm) for v in plan.variant
+    )
     tables = {
         name: replace(
             getattr(plan, name),
@@ -248,9 +250,10 @@ def fit_into(
     """
     budget, found = seconds_of(plan.time), []
     why = f"to end within {plan.time}"
-    if cost(plan) > budget and plan.training.lr == "auto" and not asked.tuning.grid:
-        first = (len(plan.grid) - _FEWER_RATES) // 2
-        middle = plan.grid[first : first + _FEWER_RATES]
+    rates = tuple(plan.grids().get("lr", ()))
+    if cost(plan) > budget and rates and not asked.tuning.grid and not asked.tuning.trials:
+        first = (len(rates) - _FEWER_RATES) // 2
+        middle = rates[first : first + _FEWER_RATES]
         plan = replace(plan, tuning=replace(plan.tuning, grid=middle))
         found.append(Default("tuning.grid", middle, why))
     if cost(plan) > budget and not asked.seeds:

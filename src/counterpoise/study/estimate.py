@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise.study._heads import MOST, trains_heads
 from counterpoise.study._ranks import count_devices
+from counterpoise.study._runs import epochs_of
 from counterpoise.study.plan import Plan
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     samples = share * len(data.train)
 
     def seconds(plan: Plan) -> float:
-        t, variants = plan.training, len(plan.nets)
-        trials = variants * len(plan.grid) * plan.tuning.seeds
-        finals = variants * len(plan.seeds)
-        tuned = trials * (plan.tuning.epochs or t.epochs)
-        passes = samples * (tuned + finals * t.epochs)
+        tried = [len(plan.trials(v)) * plan.tuning.seeds for v in plan.nets]
+        tuned = [n * epochs_of(plan, v, "tuning") for n, v in zip(tried, plan.nets, strict=True)]
+        trials, finals = sum(tried), len(plan.nets) * len(plan.seeds)
+        whole = len(plan.seeds) * sum(epochs_of(plan, v, "final") for v in plan.nets)
+        passes = samples * (sum(tuned) + whole)
         rounds = sum(math.ceil(runs / _sharing(plan) / at_once) for runs in (trials, finals))
         lanes = min(at_once, max(trials, finals, 1))
         shared = _SHARED if lanes > 1 else 1.0
@@ -92,8 +93,8 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
-            norm, loss, number = plan.nets[0].norm, F.cross_entropy, _sharing(plan)
-            nets = [make_net(t, norm, shape, data.num_classes).to(device) for _ in range(number)]
+            variant, loss, number = plan.nets[0], F.cross_entropy, _sharing(plan)
+            nets = [make_net(t, variant, shape, data.num_classes).to(device) for _ in range(number)]
             usual: dict[str, Any] = {"epochs": 1, "batch_size": t.batch_size}
             augment = resolve("augment", t.augment, train.AUGMENTS)
 

@@ -11,12 +11,13 @@ A worker sends those of its run; whatever engine started it passes them on.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from counterpoise.study.settings import seconds_of
 from counterpoise.study.spec import RunRow
+from counterpoise.study.variant import Trial
 from counterpoise.text import duration
 
 if TYPE_CHECKING:
@@ -201,17 +202,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The learning rate of each label; of those whose runs could not be made there is none.
+    """The values chosen for each label; of those whose runs could not be made there are none.
 
     Attributes:
-        rates: by label; of a classical model the value of its hyperparameter.
-        cautions: on rates at an end of what was tried, in sentences.
-        words: the same as `rates` as text, such as "lr 0.1" or "C = 0.3".
+        choices: by label, the values by field: {"lr": 0.1}; {} where nothing was tried.
+        cautions: on values at an end of what was tried, in sentences.
     """
 
-    rates: Mapping[str, float]
+    choices: Mapping[str, Trial]
     cautions: tuple[str, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,7 @@ class _Training:
             epochs=t.epochs,
             seed=spec.seed,
             num_classes=self.num_classes,
+            **spec.variant.sampler_settings,
         )
         variant = spec.variant
         self.criterion = criterion.build(
@@ -216,7 +217,7 @@ class _Training:
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         check_weights(spec)
         torch.manual_seed(spec.seed)  # norms draw nothing: equal seeds, equal weights
-        self.net = self._make_net(spec.variant.norm).to(self.device)
+        self.net = self._make_net().to(self.device)
         whole = t.pretrained and not t.on_features  # heads on vectors are quick in float32
         self.precision = train.resolve_precision(t.precision, self.device, whole)
         self.head = head_path(self.net) if _names_head(t) else ""
@@ -322,9 +323,9 @@ class _Training:
             state = record.unpack_checkpoint(content)[0] if content else None
         return state or {}
 
-    def _make_net(self, norm: str) -> nn.Module:
+    def _make_net(self) -> nn.Module:
         shape = tuple(self.splits["train"].inputs.shape[1:])
-        net = make_net(self.spec.training, norm, shape, self.num_classes)
+        net = make_net(self.spec.training, self.spec.variant, shape, self.num_classes)
         return with_cosine_head(net) if self.criterion.needs_cosine_head else net
 
     def first_step(self) -> list[probe.LayerRow] | None:

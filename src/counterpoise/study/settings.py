@@ -1,6 +1,5 @@
 """Settings of trainings: the variants, and the tables of a plan.toml, as frozen dataclasses."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ T = TypeVar("T")
 TUNING_SEED = 1_000_000  # from here on count the seeds that are never reported
 SEEDS = 5  # of a study, if nothing is said
 HEADS = ("linear", "cosine", "mlp")  # of pretrained nets
-_DRW, BALANCED = "+drw", "+balanced"  # behind a loss, behind a classical model
+BALANCED = "+balanced"  # behind a classical model
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -30,10 +29,11 @@ def setting(default: T, help: str) -> T:
 def settle(table: "DataclassInstance") -> None:
     """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
     for key in table.__dataclass_fields__:
-        object.__setattr__(table, key, _plain(getattr(table, key)))
+        object.__setattr__(table, key, plain(getattr(table, key)))
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return NumPy's numbers as Python's, and lists as tuples."""
     if isinstance(value, list | tuple):
         return tuple(map(_plain_number, value))
     return _plain_number(value)
@@ -45,108 +45,6 @@ def _plain_number(value: object) -> object:
     if isinstance(value, Integral):
         return int(value)
     return float(value) if isinstance(value, Real) else value
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to train: a norm, a loss and a sampler, with the loss's own settings.
-
-    With a `model` it is a classical one, a key of `registry.CLASSICAL` or the `module:name` of
-    anything with scikit-learn's interface; then the settings are its own, and a list of numbers
-    among them is the values that are tried of it. Norm, loss and sampler say nothing then.
-
-    `training` holds the fields of `Training` in which it differs from the plan's.
-    """
-
-    norm: str = "none"
-    loss: str = "cross_entropy"
-    sampler: str = "shuffle"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    model: str = ""
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("settings", "training"):
-            object.__setattr__(self, name, _settled(getattr(self, name)))
-
-    @classmethod
-    def of_classical(cls, word: str) -> "Variant":
-        """Return the variant of a classical model; "+balanced" behind it weights the classes."""
-        balanced = isinstance(word, str) and word.endswith(BALANCED)
-        settings = {"class_weight": "balanced"} if balanced else {}
-        return cls(model=word.removesuffix(BALANCED) if balanced else word, settings=settings)
-
-    def __hash__(self) -> int:
-        """Equal variants have equal hashes, whatever their settings."""
-        words = (self.norm, self.loss, self.sampler, self.model)
-        return hash((*words, json.dumps([self.settings, self.training])))
-
-    @property
-    def deferred(self) -> bool:
-        """True where class weights set in late, as "+drw" behind the loss asks."""
-        return self.loss.endswith(_DRW)
-
-    @property
-    def plain_loss(self) -> str:
-        """The loss without "+drw"."""
-        return self.loss.removesuffix(_DRW)
-
-    @property
-    def tuned(self) -> str:
-        """The setting that is tuned: "lr"; a hyperparameter of a classical model, or ""."""
-        if not self.model:
-            return "lr"
-        listed = [key for key, value in self.settings.items() if isinstance(value, list)]
-        row = registry.CLASSICAL.get(self.model)
-        if listed:
-            return listed[0]
-        return row.tuned if row is not None and row.tuned not in self.settings else ""
-
-    def trials(self, rates: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the values that are tried of it, as many as learning rates of the nets.
-
-        A classical model has four: the middle ones of them are taken where there are fewer rates,
-        values between the same ends, on a logarithmic scale, where there are more. A list of its
-        settings stays as it is.
-        """
-        listed = self.settings.get(self.tuned)
-        if isinstance(listed, list) and self.model:
-            return tuple(listed)
-        if not self.model or not self.tuned:
-            return () if self.model else rates
-        grid, n = registry.CLASSICAL[self.model].grid, len(rates)
-        if n <= len(grid):
-            first = (len(grid) - n) // 2
-            return grid[first : first + n]
-        step = math.log(grid[-1] / grid[0]) / (n - 1)
-        spread = (grid[0] * math.exp(k * step) for k in range(n))
-        whole = isinstance(grid[0], int)
-        return tuple(dict.fromkeys(round(x) if whole else float(f"{x:.2g}") for x in spread))
-
-    def shown(self, value: float) -> str:
-        """Write the value that was chosen for it, such as "lr 0.1" or "C = 0.3"; "" for nothing."""
-        return chosen_words(self.tuned, value)
-
-
-def _settled(settings: object) -> object:
-    """Return a mapping in the order of its keys, as in JSON, with plain numbers and lists."""
-    if not isinstance(settings, Mapping):
-        return settings
-    ordered = sorted(settings.items(), key=lambda item: str(item[0]))
-    settled = {key: _plain(value) for key, value in ordered}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}
-
-
-def chosen_words(tuned: str, value: float) -> str:
-    """Write a value that was tried or chosen, such as "lr 0.1" or "C = 0.3"; "" for nothing.
-
-    Example:
-        >>> chosen_words("lr", 0.1), chosen_words("C", 0.3), chosen_words("", 0.0)
-        ('lr 0.1', 'C = 0.3', '')
-    """
-    if not tuned:
-        return ""
-    return f"lr {value:g}" if tuned == "lr" else f"{tuned} = {value:g}"
 
 
 @dataclass(frozen=True)
@@ -325,15 +223,30 @@ class Training:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The search for `lr = "auto"`: the same budget for every variant, on seeds not reported."""
+    """The search for `lr = "auto"` and other fields: equal for all variants, on seeds not reported.
+
+    `search` names fields as axes do; "lr" among them is `grid`.
+    """
 
     grid: tuple[float, ...] = setting(
         (), "learning rates to try; empty: the optimizer's usual ones"
+    )
+    search: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "more fields to try, such as { weight_decay = [1e-4, 1e-3] }"},
+    )
+    trials: int = setting(
+        0, "points drawn between the ends of these lists, for all variants; 0: all combinations"
     )
     seeds: int = setting(1, "trainings for each of them")
     epochs: int = setting(0, "of each; 0: a third of the real ones, or all of fewer than 15")
 
     def __post_init__(self) -> None:
+        if isinstance(self.search, Mapping):
+            search = {k: list(v) if isinstance(v, tuple) else v for k, v in self.search.items()}
+            grid = search.pop("lr", self.grid)
+            object.__setattr__(self, "search", search)
+            object.__setattr__(self, "grid", grid)
         settle(self)
 
 

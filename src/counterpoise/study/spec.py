@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from counterpoise.study.record import Content
-from counterpoise.study.settings import Training, Variant, chosen_words
+from counterpoise.study.settings import Training
+from counterpoise.study.variant import OWN, Variant, trial_words
 
 DEVICES = ("devices", "sync_batch_norm", "shard")  # settings of several
 # Those that say how samples are read, for which the data's fingerprint stands; and, left out where
@@ -32,7 +33,7 @@ class RunSpec:
     The environment that its bytes depend on as well is not asked for: the record has it, too.
 
     Attributes:
-        variant: a norm, a loss and a sampler.
+        variant: a norm, a loss and a sampler with their settings.
         seed: of the split, the order of the samples and the initial weights.
         stage: whether it chooses a learning rate or is reported; or, with the validation samples
             among those to train on, is neither and exported.
@@ -41,6 +42,8 @@ class RunSpec:
         sources: a digest of the user's own code, by each `module:name` that is used.
         data: the fingerprint of the data.
         test: "fixed", the data's test split; or "per_seed", one drawn by this run's seed.
+        imbalance: the fields of the profile that is laid over its training split; None where it is
+            the same for all runs of the study, and laid over the data beforehand.
     """
 
     variant: Variant
@@ -51,6 +54,7 @@ class RunSpec:
     sources: Mapping[str, str | None]
     data: str
     test: TestSplit = "fixed"
+    imbalance: Mapping[str, Any] | None = None
 
     @property
     def lr(self) -> float:
@@ -68,16 +72,18 @@ class RunSpec:
             training["weights"] = "file"
         if t.weights == "pretrained":  # as auto is
             del training["weights"]
-        words = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
+        variant = {key: getattr(self.variant, key) for key in ("norm", "loss", "sampler")}
+        variant["settings"] = dict(self.variant.settings)
+        variant |= {k: dict(own) for k in OWN.values() if (own := getattr(self.variant, k))}
         return {
-            "variant": {**words, "settings": dict(self.variant.settings)},
+            "variant": variant,
             "seed": self.seed,
             "stage": self.stage,
             "metric": self.metric,
             "training": training,
             "sources": dict(self.sources),
             "data": self.data,
-            **_unless_fixed(self.test),
+            **_unless_usual(self.test, self.imbalance),
         }
 
 
@@ -94,6 +100,7 @@ class ClassicalSpec:
         sources: a digest of the user's own code, if the model is such.
         data: the fingerprint of the data.
         test: as of a `RunSpec`.
+        imbalance: as of a `RunSpec`.
     """
 
     variant: Variant
@@ -104,6 +111,7 @@ class ClassicalSpec:
     sources: Mapping[str, str | None]
     data: str
     test: TestSplit = "fixed"
+    imbalance: Mapping[str, Any] | None = None
 
     @property
     def settings(self) -> Content:
@@ -123,7 +131,7 @@ class ClassicalSpec:
             "validation": self.validation,
             "sources": dict(self.sources),
             "data": self.data,
-            **_unless_fixed(self.test),
+            **_unless_usual(self.test, self.imbalance),
         }
 
 
@@ -138,6 +146,7 @@ class ReferenceSpec:
         data: the fingerprint of the data.
         stage: "reference"; or "refit", with the validation samples among those to fit it on.
         test: as of a `RunSpec`.
+        imbalance: as of a `RunSpec`.
     """
 
     reference: str
@@ -146,30 +155,37 @@ class ReferenceSpec:
     data: str
     stage: Literal["reference", "refit"] = "reference"
     test: TestSplit = "fixed"
+    imbalance: Mapping[str, Any] | None = None
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it."""
         content = asdict(self)
-        return content | _unless_fixed(content.pop("test"))
+        return content | _unless_usual(content.pop("test"), content.pop("imbalance"))
 
 
-def _unless_fixed(test: TestSplit) -> Content:
-    """Return the entry of a test split that is not the data's."""
-    return {} if test == "fixed" else {"test": test}
+def _unless_usual(test: TestSplit, imbalance: Mapping[str, Any] | None) -> Content:
+    """Return the entries of splits that are not those of the data."""
+    own = {} if test == "fixed" else {"test": test}
+    return own if imbalance is None else {**own, "imbalance": dict(imbalance)}
 
 
 class RunRow(TypedDict):
     """A run in short, as `study.json` lists it by the name of its folder.
 
-    `lr` is the learning rate; of a classical model the value of its hyperparameter, which is
-    `tuned`, or 0 where it has none, as a reference.
+    `trial` holds the values of the variant's tuned fields: those it tries, or those chosen for it.
+    `also` are labels of further variants whose run it is, too: they ask for the very same.
     """
 
     label: str
     seed: int
-    lr: float
+    trial: dict[str, Any]
     stage: Stage
-    tuned: NotRequired[str]
+    also: NotRequired[list[str]]
+
+
+def labels_of(row: RunRow) -> tuple[str, ...]:
+    """Return the labels of all variants whose run it is."""
+    return (row["label"], *row.get("also", ()))
 
 
 AnySpec = RunSpec | ClassicalSpec | ReferenceSpec
@@ -178,7 +194,7 @@ AnySpec = RunSpec | ClassicalSpec | ReferenceSpec
 def run_words(row: RunRow) -> str:
     """Say which run of its label one is: what it tries, or its seed."""
     if row["stage"] == "tuning":
-        return chosen_words(row.get("tuned", "lr"), row["lr"])
+        return trial_words(row["trial"])
     return f"seed {row['seed']}"
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoise.study import record
-from counterpoise.study.plan import Plan, read
+from counterpoise.study._earlier import up_to_date
+from counterpoise.study._runs import epochs_of
+from counterpoise.study.plan import Plan
+from counterpoise.study.plan_file import read
 from counterpoise.study.settings import SEEDS
-from counterpoise.study.spec import RunRow, run_words
+from counterpoise.study.spec import RunRow, labels_of, run_words
 from counterpoise.study.storage import Storage
 
 _STALE = 60.0  # seconds without a new note
@@ -82,7 +85,7 @@ def state_of(where: str) -> State:
     """
     storage = Storage(where)
     try:
-        kept = json.loads(storage.read("study.json") or b"")
+        kept = up_to_date(json.loads(storage.read("study.json") or b""))
         plan, rows = read(kept["plan"]), dict(kept["runs"])
         failed = {name: str(why) for name, why in dict(kept["failed"]).items()}
         for row in rows.values():
@@ -143,8 +146,9 @@ def _to_come(plan: Plan, rows: Mapping[str, RunRow], failed: Mapping[str, str]) 
     """Return the runs of the last stage, before they are listed: none of what did not train."""
     if any(row["stage"] == "final" for row in rows.values()):
         return 0
-    tuned = {row["label"] for row in rows.values() if row["stage"] == "tuning"}
-    works = {r["label"] for k, r in rows.items() if r["stage"] == "tuning" and k not in failed}
+    tried = {name: labels_of(row) for name, row in rows.items() if row["stage"] == "tuning"}
+    tuned = {label for labels in tried.values() for label in labels}
+    works = {label for name, labels in tried.items() if name not in failed for label in labels}
     return (len(plan.labels) - len(tuned - works)) * (len(plan.seeds) or SEEDS)
 
 
@@ -172,6 +176,6 @@ def _seconds_left(
 
 def _cost(plan: Plan, row: RunRow) -> float:
     """Return what a run costs, in epochs; a classical model is taken for one."""
-    if row["stage"] == "reference" or row.get("tuned", "lr") != "lr":
+    if row["stage"] == "reference" or (variant := plan.variant_of(row["label"])).model:
         return 1
-    return (row["stage"] == "tuning" and plan.tuning.epochs) or plan.training.epochs or 1
+    return epochs_of(plan, variant, row["stage"]) or 1

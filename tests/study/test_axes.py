@@ -1,0 +1,261 @@
+"""Any field is an axis: designs, labels, what is tuned, and what is refused."""
+
+import dataclasses
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from tests.faults import tiny
+
+from counterpoise import findings, losses, norms, samplers
+from counterpoise.data import Split, Splits
+from counterpoise.registry import LOSSES, NORMS, SAMPLERS
+from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, open_study, stream
+from counterpoise.study._runs import choose, final_runs, tuning_runs
+from counterpoise.study._trials import trial_list
+from counterpoise.study.plan_file import read, write
+from counterpoise.study.spec import run_id
+
+THREE = {"loss": ["cross_entropy", "focal"], "mix_alpha": [0.2, 1.0], "ema": [0.0, 0.9]}
+
+
+def table(n=60, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % 3
+    inputs = torch.randn(n, 5, generator=draw) + targets[:, None]
+    return Split(inputs, targets)
+
+
+def toy():
+    return Splits("toy", table(120), table(60, 1), ("a", "b", "c"), "toy")
+
+
+def plan_of(axes, **settings):
+    return read({"axes": axes, "seeds": [0, 1], **settings})
+
+
+def test_designs_and_their_labels():
+    cross = plan_of(THREE)
+    assert len(cross.variants) == 8
+    assert cross.labels[1] == "cross_entropy, ema=0.9, mix_alpha=0.2"
+    one = plan_of({**THREE, "design": "one_by_one"})
+    assert one.labels == ("baseline", "focal", "mix_alpha=1", "ema=0.9")
+    assert one.variants[0] == cross.variants[0]
+    without = plan_of(THREE, design="leave_one_out")
+    assert without.labels == (
+        "all changes",
+        "without focal",
+        "without mix_alpha=1",
+        "without ema=0.9",
+    )
+    assert without.variants[0] == cross.variants[-1]
+    for plan in (cross, one, without):
+        assert read(json.loads(json.dumps(dataclasses.asdict(plan)))) == plan
+        assert read(tomllib.loads(write(plan))) == plan
+
+
+def test_only_what_is_named_varies_and_the_baseline_has_the_first_values():
+    plan = plan_of({"weight_decay": [5e-3, 5e-4]})
+    assert plan.labels == ("weight_decay=0.005", "weight_decay=0.0005")
+    assert plan.losses == ("cross_entropy",)
+    assert plan.training.weight_decay == 5e-3
+    assert Plan().losses == ("cross_entropy", "logit_adjusted", "weighted")
+    assert Plan(axes={"model": ("mlp", "linear", "random_forest")}).classical == ("random_forest",)
+
+
+def test_settings_go_with_the_losses_that_take_them():
+    plan = plan_of({"loss": ["cross_entropy", "logit_adjusted"], "loss.tau": [0.5, 1.0]})
+    assert plan.labels == ("cross_entropy", "logit_adjusted, tau=0.5", "logit_adjusted, tau=1.0")
+    group = plan_of({"norm": ["none", "group"], "norm.num_groups": [2, 4]})
+    assert group.labels == ("none", "group, norm.num_groups=2", "group, norm.num_groups=4")
+
+
+COUNTS = torch.tensor([9.0, 3.0, 2.0])
+VALUES = {"gamma": 1.0, "tau": 0.5, "power": 0.2, "beta": 0.9, "max_margin": 0.3, "scale": 5.0}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_rows_name_settings_that_the_loss_takes(name):
+    for key in LOSSES[name].settings:
+        losses.ALL[name](COUNTS, **{key: VALUES.get(key, 0.1)})
+    with pytest.raises(TypeError):
+        losses.ALL[name](COUNTS, nonsense=1)
+
+
+def test_rows_of_norms_and_samplers_name_settings_that_they_take():
+    for name, row in NORMS.items():
+        for key in row.settings:
+            norms.ALL[name]((8, 4, 4), **{key: 4})
+    targets = torch.tensor([0, 0, 1])
+    for name, row in SAMPLERS.items():
+        for key in row.settings:
+            samplers.ALL[name](targets, **{key: 2}, **({"epochs": 1} if row.needs else {}))
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"axes": {"weigth_decay": [1, 2]}}, "did you mean 'weight_decay'"),
+        ({"axes": {"weight_decay": []}}, "axis weight_decay must be a list of values, one at"),
+        ({"axes": {"weight_decay": 5e-4}}, "axis weight_decay must be a list of values"),
+        ({"axes": {"weight_decay": [5e-4, 0.0005]}}, "each once"),
+        (
+            {"axes": {"weight_decay": [5e-4, "high"]}},
+            "weight_decay must be of the kind of 0.0005",
+        ),
+        ({"axes": {"weight_decay": [5e-4, -1]}}, "weight_decay must be within"),
+        ({"axes": {"augment": ["none", "filp"]}}, "did you mean 'flip'"),
+        ({"axes": {"augment": ["none", "auto"]}}, "'auto' is decided by the data; give a value"),
+        ({"axes": {"image_size": [32, 64]}}, "samples are read once for all; make a study each"),
+        ({"axes": {"devices": [1, 2]}}, "must be the same for all variants"),
+        ({"axes": {"imbalance.test": [True, False]}}, "the same test split"),
+        ({"axes": {"loss.gamme": [1, 2]}}, "none has such a setting"),
+        ({"axes": {"loss.tau": [1, 2]}}, "loss.tau is an axis, but of cross_entropy none has"),
+        ({"axes": 3}, r"\[axes\] must be a table"),
+        ({"axes": {"ema": [0.0, 0.9]}, "design": "crossed"}, "did you mean 'cross'"),
+        ({"axes": {"ema": [0.0, 0.9, 0.99]}, "design": "leave_one_out"}, "takes two values"),
+        ({"axes": {"ema": [0.0, 0.9]}, "training": {"ema": 0.5}}, "leave it out of"),
+        ({"variant": [{"loss": "focal", "emma": 0.9}]}, "did you mean 'ema'"),
+        (
+            {"variant": [{"loss": "focal"}, {"loss": "focal", "weight_decay": 5e-4}]},
+            "'focal' and 'focal, weight_decay=0.0005' are the same under two names",
+        ),
+        ({"tuning": {"search": {"weigth_decay": [1, 2]}}}, "did you mean 'weight_decay'"),
+        ({"tuning": {"search": {"weight_decay": []}}}, "must be a list of values"),
+        ({"tuning": {"search": {"loss": ["focal"]}}}, "loss is compared, not tuned"),
+        ({"tuning": {"search": {"loss.tau": [0.5, 1]}}, "losses": ["poly"]}, "no variant has such"),
+        ({"tuning": {"search": {"ema": [0.0, 0.9]}, "trials": 4}}, "must be above 0"),
+        (
+            {"axes": {"ema": [0.0, 0.9]}, "tuning": {"search": {"ema": [0.9, 0.99]}}},
+            "ema is an axis",
+        ),
+    ],
+)
+def test_what_cannot_be_varied_is_refused_in_one_line(table, says):
+    with pytest.raises(ValueError, match=says) as error:
+        read(table)
+    assert "\n" not in str(error.value)
+
+
+def test_all_variants_are_tuned_by_one_list_of_trials():
+    plan = plan_of(
+        {"loss": ["cross_entropy", "focal"]},
+        variant=[{"loss": "focal", "weight_decay": 5e-4}],
+        tuning={"grid": [0.1, 0.3], "search": {"weight_decay": [5e-4, 5e-3]}},
+    )
+    first, second, fixed = map(plan.trials, plan.variants)
+    assert first == second
+    assert len(first) == 4
+    assert first[0] == {"lr": 0.1, "weight_decay": 5e-4}
+    assert fixed == ({"lr": 0.1}, {"lr": 0.3})
+    made = {(r.label, json.dumps(r.trial)): r.spec for r in tuning_runs(plan, "data")}
+    asked = made["focal", '{"lr": 0.1, "weight_decay": 0.005}']
+    assert (asked.training.lr, asked.training.weight_decay) == (0.1, 5e-3)
+    chosen = choose(plan, {("focal", repr(first[3])): [0.9], ("focal", repr(first[0])): [0.8]})
+    assert chosen["focal"] == {"lr": 0.3, "weight_decay": 5e-3}
+    final = final_runs(plan, "data", {"focal": chosen["focal"]})
+    assert {r.spec.training.weight_decay for r in final} == {5e-3}
+
+
+def test_points_are_drawn_once_between_the_ends_on_a_logarithmic_scale():
+    lists = {"lr": (0.01, 0.1, 1.0), "weight_decay": (1e-5, 1e-2), "retrain_epochs": (2, 20)}
+    found = trial_list(lists, 64)
+    assert found == trial_list(lists, 64)
+    assert len(found) == 64
+    for key, (low, *_, high) in lists.items():
+        values = np.array([t[key] for t in found], float)
+        assert low <= values.min() <= values.max() <= high
+        place = np.log(values / low) / np.log(high / low)
+        assert np.histogram(place, 4, (0, 1))[0].min() >= 12  # evenly, on that scale
+    assert all(isinstance(t["retrain_epochs"], int) for t in found)
+
+
+def test_the_optimizers_usual_rates_are_as_many_for_each():
+    plan = plan_of({"optimizer": ["sgd", "adamw"]})
+    rates = [{t["lr"] for t in plan.trials(v)} for v in plan.variants]
+    assert rates[0] == {0.01, 0.03, 0.1, 0.3}
+    assert rates[1] == {3e-4, 1e-3, 3e-3, 1e-2}
+
+
+def test_a_rate_may_be_fixed_for_one_variant_and_tuned_for_another():
+    plan = plan_of({"lr": [0.1, "auto"]})
+    assert [len(plan.trials(v)) for v in plan.variants] == [0, 4]
+    assert choose(plan, {}) == {"lr=0.1": {"lr": 0.1}}
+
+
+def test_a_run_is_the_same_whatever_study_it_is_of():
+    alone = Plan(losses=("focal",), seeds=(0,), training=Training(weight_decay=5e-3, lr=0.1))
+    axis = plan_of({"loss": ["cross_entropy", "focal"], "weight_decay": [5e-4, 5e-3]}, seeds=[0])
+    axis = dataclasses.replace(axis, training=dataclasses.replace(axis.training, lr=0.1))
+    (mine,) = (run_id(r.spec.to_json()) for r in final_runs(alone, "data", choose(alone, {})))
+    every = [run_id(r.spec.to_json()) for r in final_runs(axis, "data", choose(axis, {}))]
+    assert mine == every[3]
+    assert len(set(every)) == 4
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Weight decay fixed, and tuned from a list that has the fixed value, too."""
+    plan = Plan(
+        "toy",
+        losses=(),
+        variant=(Variant(training={"weight_decay": 5e-4}), Variant()),
+        seeds=(0, 1),
+        references=False,
+        training=Training("mlp", epochs=2, batch_size=16, augment="none", warmup=0.0),
+        tuning=Tuning((0.05, 0.1), {"weight_decay": [5e-4, 0.5]}, epochs=1),
+    )
+    folder = tmp_path_factory.mktemp("axes") / "study"
+    with tiny.in_this_process():
+        for event in stream({folder: plan}, data={folder: toy()}):
+            assert "Failed" not in type(event).__name__, event
+    return open_study(folder)
+
+
+def test_runs_that_two_variants_ask_for_are_done_once(study):
+    fixed, tuned = study.labels
+    assert (fixed, tuned) == ("cross_entropy, weight_decay=0.0005", "cross_entropy")
+    folders = {
+        label: {r.folder for r in study.tuning if r.label == label} for label in study.labels
+    }
+    assert len(folders[tuned]) == 4
+    assert folders[fixed] < folders[tuned]
+    assert len(list((study.folder / "runs").iterdir())) == 4 + len(
+        {r.folder for r in study.records}
+    )
+    assert study.finished
+    assert study.choices[fixed].keys() == {"lr"}
+    assert study.choices[tuned].keys() == {"lr", "weight_decay"}
+
+
+def test_a_variant_that_fixes_what_others_tune_is_named(study):
+    (found,) = [f for f in findings.collect_findings(study) if f.code == "CP349"]
+    assert found.text.startswith("The weight_decay is tuned for the other variants, and fixed for")
+
+
+def test_the_report_has_every_trial(study):
+    page = study.report().path.read_text()
+    assert "learning rate, weight_decay that was tried (4 a variant)" in page
+    assert "0.05, 0.5" in page
+
+
+def test_an_imbalance_is_an_axis_over_the_same_test_split(tmp_path):
+    plan = Plan(
+        "toy",
+        axes={"imbalance.factor": (1.0, 4.0)},
+        imbalance=Imbalance("step"),
+        seeds=(0, 1),
+        references=False,
+        training=Training("mlp", epochs=1, batch_size=16, lr=0.1, augment="none"),
+    )
+    folder = tmp_path / "study"
+    with tiny.in_this_process():
+        for event in stream({folder: plan}, data={folder: toy()}):
+            assert "Failed" not in type(event).__name__, event
+    found = open_study(folder)
+    whole, cut = (found.of(label)[0] for label in found.labels)
+    assert [len(found.of(label)) for label in found.labels] == [2, 2]
+    assert sum(whole.run["train_counts"]) > sum(cut.run["train_counts"])
+    assert np.array_equal(whole.predictions["test_targets"], cut.predictions["test_targets"])
