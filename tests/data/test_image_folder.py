@@ -376,7 +376,7 @@ def test_file_names_need_not_be_utf8(tmp_path):
 
 def test_more_images_than_the_disk_holds_are_refused_before_they_are_decoded(tmp_path):
     root = classes(tmp_path / "images", 4, 4)
-    with pytest.raises(ValueError, match=r"needs 7,450\.\d GiB.*--cache names another folder"):
+    with pytest.raises(ValueError, match=r"needs 7,450\.\d GiB.*--set data.cache names"):
         load(root, image_size=1_000_000, cache=str(tmp_path / "cache"))
     assert cache.entries(str(tmp_path / "cache")) == []
 

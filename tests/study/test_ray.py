@@ -298,7 +298,7 @@ def test_workers_write_into_a_bucket(tmp_path, finished, monkeypatch):
         again = run(on_ray(plan(), storage="s3://studies/one"), tmp_path / "other", workers=2)
         assert not [e for e in again if isinstance(e, events.Started)]  # all came out of it
         assert files(tmp_path / "other" / "runs") == files(finished / "runs")
-        with pytest.raises(ValueError, match=r"s3://nowhere/one must be a place .* --storage"):
+        with pytest.raises(ValueError, match=r"s3://nowhere/one must be .* --set engine.storage"):
             run(on_ray(plan(), storage="s3://nowhere/one"), tmp_path / "third")
         assert not (tmp_path / "third").exists()
     finally:

@@ -313,7 +313,7 @@ def test_a_task_does_what_is_left_and_misses_a_disk_that_is_not_shared(task, tmp
     lost = task.jobs[other].samples.rename(tmp_path / "elsewhere")
     note = submitted(task, tmp_path)
     assert [outside for _, outside in note.ended.values()] == [True, True]
-    assert "choose such a place with --cache" in note.ended[one][0]
+    assert "choose such a place with --set data.cache" in note.ended[one][0]
     lost.rename(task.jobs[other].samples)
     Note(ended={one: ("before", False)}).write(tmp_path / "0.json")
     note = submitted(task, tmp_path)

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, Token
+from cyclopts import Group, Parameter, Token
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
@@ -59,6 +59,11 @@ def of(*tables: Iterable[str], more: str = "", default: str) -> Parameter:
 def also(help: str) -> Parameter:
     """Return the help of what is done unless --no-NAME is given."""
     return Parameter(help=f"{help} [default: yes].")
+
+
+def panel(title: str) -> Parameter:
+    """Return the place of an option in the help: a panel below the first one."""
+    return Parameter(group=Group.create_ordered(title))
 
 
 Flag = Annotated[bool, Parameter(negative="")]

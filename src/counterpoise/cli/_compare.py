@@ -15,8 +15,9 @@ from counterpoise.cli._arguments import (
     also,
     check_name,
     of,
+    panel,
 )
-from counterpoise.cli._plans import count_or_word, make_plan, on_engine
+from counterpoise.cli._plans import make_plan, on_engine
 from counterpoise.registry import (
     CLASSICAL,
     DEFAULT_LOSSES,
@@ -30,19 +31,23 @@ from counterpoise.registry import (
 if TYPE_CHECKING:
     from counterpoise.study import Study
 
+READING, NETS, RUNS = map(panel, ("Reading the data", "Nets", "Runs and output"))
+
 
 def compare(
     data: str,
     *,
-    norms: Annotated[Words, of(PLAIN_NORMS, NORMS, default="by the data")] = None,
     losses: Annotated[
         Words, of(LOSSES, more="; +drw behind one", default=" ".join(DEFAULT_LOSSES))
     ] = None,
+    norms: Annotated[Words, of(PLAIN_NORMS, NORMS, default="by the data")] = None,
     samplers: Annotated[Words, of(SAMPLERS, default="shuffle")] = None,
     classical: Annotated[
         Words, of(CLASSICAL, more=" or package.module:name; +balanced behind one", default="none")
     ] = None,
-    seeds: MaybeWhole = None,
+    vary: Words = None,
+    design: str | None = None,
+    tune: Words = None,
     model: Annotated[
         str | None,
         of(
@@ -51,77 +56,82 @@ def compare(
             default="by the data",
         ),
     ] = None,
-    weights: str | None = None,
-    features: Flag = False,
-    head: str | None = None,
+    seeds: MaybeWhole = None,
     epochs: MaybeWhole = None,
-    batch_size: MaybeWhole = None,
-    lr: str | None = None,
-    imbalance: str | None = None,
-    target: str | None = None,
-    drop: Words = None,
-    keep: Words = None,
-    group: str | None = None,
-    test: str | None = None,
-    split: str | None = None,
-    min_samples: MaybeWhole = None,
-    small: str | None = None,
-    missing_labels: str | None = None,
-    image_size: str | None = None,
-    resize: str | None = None,
-    cache: str | None = None,
     time: str | None = None,
-    references: Annotated[bool | None, also("Classical models beside the nets, in seconds")] = None,
+    target: str | None = None,
     out: MaybeFilePath = None,
-    workers: MaybeWhole = None,
-    devices: str | None = None,
-    engine: str | None = None,
-    address: str | None = None,
-    storage: str | None = None,
-    dry_run: Flag = False,
-    quiet: Flag = False,
-    json: Flag = False,
+    set: Words = None,
+    test: Annotated[str | None, READING] = None,
+    split: Annotated[str | None, READING] = None,
+    group: Annotated[str | None, READING] = None,
+    drop: Annotated[Words, READING] = None,
+    keep: Annotated[Words, READING] = None,
+    min_samples: Annotated[MaybeWhole, READING] = None,
+    small: Annotated[str | None, READING] = None,
+    missing_labels: Annotated[str | None, READING] = None,
+    image_size: Annotated[str | None, READING] = None,
+    resize: Annotated[str | None, READING] = None,
+    imbalance: Annotated[str | None, READING] = None,
+    lr: Annotated[str | None, NETS] = None,
+    batch_size: Annotated[MaybeWhole, NETS] = None,
+    features: Annotated[Flag, NETS] = False,
+    weights: Annotated[str | None, NETS] = None,
+    head: Annotated[str | None, NETS] = None,
+    references: Annotated[
+        bool | None, also("Classical models beside the nets, in seconds"), RUNS
+    ] = None,
+    workers: Annotated[MaybeWhole, RUNS] = None,
+    engine: Annotated[str | None, RUNS] = None,
+    dry_run: Annotated[Flag, RUNS] = False,
+    quiet: Annotated[Flag, RUNS] = False,
+    json: Annotated[Flag, RUNS] = False,
 ) -> int:
-    """Compare norms, losses, samplers and classical models on your data, over several seeds.
+    """Compare norms, losses, samplers, any setting of the training and classical models.
 
-    Finished runs are kept, and the same command resumes a study. All other settings are in a plan:
-    write one with `counterpoise plan`, run it with `counterpoise compare plan.toml`.
+    On your data, over several seeds. Finished runs are kept, and the same command resumes a study.
+    A plan holds all settings, each with a comment: `counterpoise plan` writes one, and
+    `counterpoise compare plan.toml` runs it.
 
     Parameters
     ----------
     data
         fashion_mnist, digits, a folder of images (a folder a class), a .npz, a table (.csv,
         .parquet, .xlsx, ...), hf:OWNER/NAME, package.module:name; or a plan.toml.
+    vary
+        Any other setting and the values to compare, such as weight_decay=5e-4,5e-3 or
+        mix=none,mixup; may be repeated. The loss is cross_entropy then, if none is named.
+    design
+        cross: all combinations; one_by_one: the first values, and each change alone;
+        leave_one_out: all changes, and all but one each [default: cross].
+    tune
+        Settings that are chosen for each variant beside the learning rate, equally for all, such
+        as weight_decay=1e-4,1e-3,1e-2.
     seeds
         Number of seeds [default: 5].
-    weights
-        Of timm: and torchvision: nets: pretrained, none, or a file [default: pretrained].
-    features
-        Freeze such a net, compute its features once, and train nothing but heads on them.
-    head
-        Of such a net: linear, cosine or mlp [default: linear].
     epochs
         Passes over the training split [default: by the data].
-    batch_size
-        Samples per step [default: by the data].
-    lr
-        A number, or auto: chosen for each variant from the same grid [default: auto].
-    imbalance
-        A profile of class sizes for the training split, such as exponential:100.
+    time
+        A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
     target
         The column of the classes [default: target, label, class or the last one].
-    drop
-        Columns that are not read.
-    keep
-        Columns that are read although they look like row numbers.
-    group
-        A column, or a pattern of file names: no group is in two splits.
+    out
+        The study's folder [default: studies/NAME; for a study's plan.toml that study's].
+    set
+        Any setting of a plan for all variants, such as weight_decay=5e-3, metric=macro_f1,
+        engine.address=HOST:PORT or data.cache=FOLDER.
     test
         A file or folder to test on; held_out, a fixed fifth of each class; or per_seed, another
         fifth for each seed [default: the data's own, else held_out, or per_seed where a class is
         small].
     split
         A column that says train, validation or test; or time:COLUMN, the past to train on.
+    group
+        A column, or a pattern of file names: no group is in two splits.
+    drop
+        Columns that are not read.
+    keep
+        Columns that are read although they look like row numbers.
     min_samples
         Samples that a class must have [default: one in each split].
     small
@@ -132,24 +142,23 @@ def compare(
         Pixels a side to which images are scaled, or HEIGHTxWIDTH [default: by the files].
     resize
         crop, squash or pad [default: crop].
-    cache
-        The folder in which decoded images are kept; or never, to read the torch Datasets of
-        module:name anew in each epoch [default: the user's cache].
-    time
-        A budget such as 15m or 2h: fewer learning rates, seeds and epochs, until it is kept.
-    out
-        The study's folder [default: studies/NAME; for a study's plan.toml that study's].
+    imbalance
+        A profile of class sizes for the training split, such as exponential:100.
+    lr
+        A number, or auto: chosen for each variant from the same grid [default: auto].
+    batch_size
+        Samples per step [default: by the data].
+    features
+        Freeze a pretrained net, compute its features once, and train nothing but heads on them.
+    weights
+        Of timm: and torchvision: nets: pretrained, none, or a file [default: pretrained].
+    head
+        Of such a net: linear, cosine or mlp [default: linear].
     workers
         Runs at a time [default: one per core; on a cluster, what it has room for].
-    devices
-        GPUs (or processes on a CPU) that train one run together, or all [default: 1].
     engine
         Where runs happen: local, ray or slurm; a run's needs are [engine] of a plan
         [default: local].
-    address
-        Of a Ray cluster [default: the one that is there, or one on this machine].
-    storage
-        A folder or s3://... to which workers on ray write [default: back to this machine].
     dry_run
         Print the script for slurm, and submit nothing.
     quiet
@@ -171,6 +180,10 @@ def compare(
         "losses": losses,
         "samplers": samplers,
         "classical": classical,
+        "vary": vary,
+        "design": design,
+        "tune": tune,
+        "set": set,
         "seeds": seeds,
         "model": model,
         "weights": weights,
@@ -191,14 +204,11 @@ def compare(
         "missing_labels": missing_labels,
         "image_size": image_size,
         "resize": resize,
-        "cache": cache,
         "time": time,
-        "devices": count_or_word(devices),
         "references": references,
     }
     plan = make_plan(data, {k: v for k, v in chosen.items() if v is not None})
-    where = {"name": engine, "address": address, "storage": storage}
-    plan = on_engine(plan, {k: v for k, v in where.items() if v is not None})
+    plan = on_engine(plan, {} if engine is None else {"name": engine})
     home = study_of(data) if data.endswith(".toml") else None
     folder = out or home or usual_folder(plan)
     console = Output(quiet=json)

@@ -76,8 +76,8 @@ class Images:
             except OSError as error:
                 raise ValueError(
                     f"{printable(place.parent)} must hold the decoded images, which needs "
-                    f"{math.prod(shape) / 2**30:,.1f} GiB, but: {error.strerror or error}; --cache "
-                    "names another folder, and a smaller --image-size needs less"
+                    f"{math.prod(shape) / 2**30:,.1f} GiB, but: {error.strerror or error}; --set "
+                    "data.cache names another folder, and a smaller --image-size needs less"
                 ) from error
         reading = {
             "kind": "images",

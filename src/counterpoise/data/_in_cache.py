@@ -52,7 +52,7 @@ def in_cache(data: Splits, where: str = "auto") -> Splits:
         raise ValueError(
             f"{place.parent} must hold the samples of {data.name}, which take "
             f"{whole.nbytes / 2**20:,.1f} MiB, but: {error.strerror or error}; choose another "
-            "cache with --cache"
+            "cache with --set data.cache"
         ) from error
     samples, sizes = entry.samples, [len(split) for split in splits.values()]
     rows = torch.arange(len(whole)).split(sizes)

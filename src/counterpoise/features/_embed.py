@@ -113,7 +113,7 @@ def embed(
         raise ValueError(
             f"{printable(folder)} must hold the features of {number:,} images, which take "
             f"{4 * number * net.feature_size / 2**20:,.1f} MiB, but {said}; make room, or name "
-            "another folder with --cache"
+            "another folder with --set data.cache"
         ) from error
     samples = entry.samples
     vectors = {name: Rows(samples, index, entry) for name, index in zip(rows, places, strict=True)}

@@ -108,9 +108,9 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     for v in plan.nets:
         if ":" not in v.sampler:
             _check_sampler(v, data, t.epochs)
-        for trial in plan.trials(v) or ({},):
-            if ":" not in v.plain_loss and (trial == {} or any("loss." in k for k in trial)):
-                _check_loss(v.having(trial), counts)
+        tried = {repr(x.settings): x for x in map(v.having, plan.trials(v) or ({},))}
+        for x in tried.values() if ":" not in v.plain_loss else ():
+            _check_loss(x, counts)
     for x in {x.augment: x for x in trainings(plan)}.values():
         augment = train.AUGMENTS.get(x.augment)
         if augment is not None:

@@ -41,7 +41,7 @@ def read(table: Mapping[str, object]) -> Plan:
     return _build(Plan, table, "")
 
 
-_TABLES = {
+TABLES: dict[str, type] = {
     "data": Data,
     "imbalance": Imbalance,
     "training": Training,
@@ -106,8 +106,8 @@ def _build(kind: type[Table], table: object, where: str) -> Table:
             )
         if kind is Plan and key == "data" and isinstance(value, str):
             values[key] = value
-        elif kind is Plan and key in _TABLES:
-            values[key] = _build(_TABLES[key], value, key)
+        elif kind is Plan and key in TABLES:
+            values[key] = _build(TABLES[key], value, key)
         elif kind is Plan and key == "variant" and isinstance(value, list):
             values[key] = tuple(map(_build_variant, value))
         else:
@@ -135,7 +135,7 @@ def write(plan: Plan) -> str:
         ValueError: a plan that TOML cannot hold.
     """
     lines = ["# A study of counterpoise. Run it with: counterpoise compare plan.toml", ""]
-    tables = {"": plan, **{name: getattr(plan, name) for name in _TABLES}}
+    tables = {"": plan, **{name: getattr(plan, name) for name in TABLES}}
     for name, table in tables.items():
         lines += ["", f"[{name}]"] if name else []
         for key, f in table.__dataclass_fields__.items():

@@ -105,7 +105,8 @@ class Storage:
         except OSError as error:
             raise ValueError(
                 f"{self.where} must be a place that can be written, but: "
-                f"{error.strerror or error}; choose another --storage, or give permission"
+                f"{error.strerror or error}; choose another --set engine.storage, or give "
+                "permission"
             ) from error
 
 

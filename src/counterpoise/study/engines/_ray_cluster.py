@@ -81,7 +81,8 @@ def _connect(address: str) -> None:
         said = " ".join(str(error).split())[:300]
         raise ValueError(
             f"a Ray cluster must answer at {place}, but: {said}; see that it runs (ray status), "
-            "set RAY_AUTH_MODE=token if it asks for one, or give --address local for one here"
+            "set RAY_AUTH_MODE=token if it asks for one, or give --set engine.address=local for "
+            "one here"
         ) from error
     finally:
         if before is not None:

@@ -371,7 +371,7 @@ def _do(jobs: Sequence[Job], emit: Emit) -> None:
     """Do a run, or heads together, if what they were submitted for is here and still the same."""
     places = (
         (jobs[0].study, "the study's folder", "--out"),
-        (Path(jobs[0].samples), "the cache of its samples", "--cache"),
+        (Path(jobs[0].samples), "the cache of its samples", "--set data.cache"),
     )
     with told(jobs[0].nodes):
         for path, what, flag in places:
