@@ -10,7 +10,17 @@ from torch import nn
 
 from counterpoise import registry, report
 from counterpoise.data import Split, Splits
-from counterpoise.study import Plan, Training, Tuning, _stream, one_run, open_study, record, stream
+from counterpoise.study import (
+    Plan,
+    Training,
+    Tuning,
+    _scoring,
+    _stream,
+    one_run,
+    open_study,
+    record,
+    stream,
+)
 from counterpoise.study.events import Failed, Finished, Started
 
 # The report tells times; a lock says nothing once it is released.
@@ -59,7 +69,7 @@ def in_this_process():
 
     Of the references there is one, which is fitted in milliseconds.
     """
-    kept, every = one_run.evaluate, dict(registry.REFERENCES)
+    kept, every = _scoring.evaluate, dict(registry.REFERENCES)
     known = {}
 
     def evaluate(targets, logits, counts):
@@ -70,11 +80,11 @@ def in_this_process():
 
     for word in every.keys() - {"logistic_regression"}:
         del registry.REFERENCES[word]
-    real, _stream.run_jobs, one_run.evaluate = _stream.run_jobs, here, evaluate
+    real, _stream.run_jobs, _scoring.evaluate = _stream.run_jobs, here, evaluate
     try:
         yield
     finally:
-        _stream.run_jobs, one_run.evaluate = real, kept
+        _stream.run_jobs, _scoring.evaluate = real, kept
         registry.REFERENCES.clear()
         registry.REFERENCES.update(every)
 

@@ -14,6 +14,7 @@ _dry_run.py  the script that SLURM would be given
 events.py    what happens on the way
 engines/     where runs happen: on this machine, or on a cluster
 one_run.py   what one run does
+_scoring.py  its scores
 process.py   how a process of ours starts and ends
 _ranks.py    the same in several processes, a device each
 record.py    what is kept of it, whole or not at all

@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoise import criterion, data, files, losses, probe, samplers, train
-from counterpoise.metrics import adjust, evaluate
+from counterpoise import criterion, files, probe, samplers, train
 from counterpoise.models import Backbone
 from counterpoise.net import check_logits, head_path, with_cosine_head
 from counterpoise.registry import resolve
@@ -22,6 +20,7 @@ from counterpoise.study import _ranks, record
 from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
+from counterpoise.study._scoring import score_splits
 from counterpoise.study._sources import check_weights
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
@@ -112,7 +111,7 @@ def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
         for name in ("validation", "test")
         if name in splits
     }
-    kept, scores = _score(splits, logits, counts, model.seen_counts)
+    kept, scores = score_splits(splits, logits, counts, model.seen_counts)
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     known = spec.reference == "always_the_largest_class"  # which answers the class shares
     word = spec.reference.replace("_", " ")
@@ -141,38 +140,13 @@ def _fit(job: Job, spec: ClassicalSpec) -> None:
         for name in wanted
         if name in splits
     }
-    kept, scores = _score(splits, logits, counts.tolist(), counts)
+    kept, scores = score_splits(splits, logits, counts.tolist(), counts)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     found["link"] = classical_link(model, spec.variant.model, counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
     timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
     contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
     record.finish(job.folder, contents if final else {}, run, timing)
-
-
-def _score(
-    splits: Mapping[str, data.Split],
-    logits: Mapping[str, np.ndarray],
-    counts: list[int],
-    seen_counts: Tensor,
-) -> tuple[dict[str, np.ndarray], record.Content]:
-    """Return logits and targets to be kept, and the scores, those after post-hoc adjustment too.
-
-    Its τ is chosen on validation, if there is one.
-    """
-    found: record.Content = {}
-    kept: dict[str, np.ndarray] = {}
-    for name, z in logits.items():
-        targets = splits[name].targets.numpy()
-        kept |= {f"{name}_logits": z, f"{name}_targets": targets}
-        found[name] = evaluate(targets, z, counts).to_dict()
-    if logits.keys() >= {"validation", "test"}:
-        held, targets = torch.from_numpy(logits["validation"]), splits["validation"].targets
-        tau = losses.choose_tau(held, targets, seen_counts).tau
-        shifted = adjust(logits["test"], seen_counts.tolist(), tau)
-        adjusted = evaluate(kept["test_targets"], shifted, counts)
-        found |= {"tau": tau, "adjusted": adjusted.to_dict()}
-    return kept, found
 
 
 class _Training:
@@ -351,7 +325,7 @@ class _Training:
             for name in wanted[self.spec.stage]
             if name in self.splits
         }
-        kept, scores = _score(self.splits, logits, counts, self.seen_counts)
+        kept, scores = score_splits(self.splits, logits, counts, self.seen_counts)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
