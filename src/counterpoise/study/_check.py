@@ -13,6 +13,7 @@ from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
+from counterpoise.study._check_stages import check_stages
 from counterpoise.study._check_words import check_word, shown
 from counterpoise.study.settings import (
     BALANCED,
@@ -253,6 +254,7 @@ def _check_choices(plan: "Plan") -> None:
         raise ValueError(
             f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
         )
+    check_stages(plan)
     if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "

@@ -81,6 +81,10 @@ def check_run(path: Path, run: Content, classes: int) -> None:
         if run.get(kind) is not None:
             _need(path, run, {kind: _mapping()})
             _need(path, run[kind], _of_scores(classes))
+    if "last" in run:  # of the last weights, where the net has averaged ones
+        _need(path, run, {"last": _mapping(lambda scores: isinstance(scores, dict))})
+        for scores in run["last"].values():
+            _need(path, scores, _of_scores(classes))
     if "devices" in run:
         _need(path, run, {"devices": _list(_count)})
     if "cosine_scale" in run:

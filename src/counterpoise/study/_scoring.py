@@ -21,12 +21,10 @@ def score_splits(
 
     Its τ is chosen on validation, if there is one.
     """
-    found: record.Content = {}
+    found = evaluate_splits(splits, logits, counts)
     kept: dict[str, np.ndarray] = {}
     for name, z in logits.items():
-        targets = splits[name].targets.numpy()
-        kept |= {f"{name}_logits": z, f"{name}_targets": targets}
-        found[name] = evaluate(targets, z, counts).to_dict()
+        kept |= {f"{name}_logits": z, f"{name}_targets": splits[name].targets.numpy()}
     if logits.keys() >= {"validation", "test"}:
         held, targets = torch.from_numpy(logits["validation"]), splits["validation"].targets
         tau = losses.choose_tau(held, targets, seen_counts).tau
@@ -34,3 +32,13 @@ def score_splits(
         adjusted = evaluate(kept["test_targets"], shifted, counts)
         found |= {"tau": tau, "adjusted": adjusted.to_dict()}
     return kept, found
+
+
+def evaluate_splits(
+    splits: Mapping[str, data.Split], logits: Mapping[str, np.ndarray], counts: list[int]
+) -> record.Content:
+    """Return the scores on each split."""
+    return {
+        name: evaluate(splits[name].targets.numpy(), z, counts).to_dict()
+        for name, z in logits.items()
+    }

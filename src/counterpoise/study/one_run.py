@@ -1,6 +1,7 @@
 """One run of a study, in the process it has to itself."""
 
 import contextlib
+import copy
 import itertools
 import time
 import traceback
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from counterpoise.study import _ranks, record
 from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
-from counterpoise.study._scoring import score_splits
+from counterpoise.study._scoring import evaluate_splits, score_splits
 from counterpoise.study._sources import check_weights
 from counterpoise.study.environment import reference_environment, run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
@@ -251,6 +253,7 @@ class _Training:
             accumulate=t.accumulate,
             patience=t.patience,
             monitor=_monitored(self.spec.metric) if t.patience else "",
+            ema=t.ema,
             compile=t.compile,
             watch={split: self.splits[split] for split in t.watch},
             state=state or None,
@@ -260,7 +263,8 @@ class _Training:
                 folder, state | devices, self.environment
             ),
         )
-        self.finish(folder, rows, flow, begin, devices)
+        more = {**devices, **(self._last_scores(folder) if t.ema else {})}
+        self.finish(folder, rows, flow, begin, more)
 
     def finish(
         self,
@@ -318,14 +322,8 @@ class _Training:
 
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test split is for the final runs."""
-        counts = torch.bincount(self.splits["train"].targets, minlength=self.num_classes).tolist()
-        wanted = {"final": ("validation", "test"), "tuning": ("validation",), "refit": ()}
-        logits = {
-            name: self._logits(name).numpy()
-            for name in wanted[self.spec.stage]
-            if name in self.splits
-        }
-        kept, scores = score_splits(self.splits, logits, counts, self.seen_counts)
+        counts = self._train_counts
+        kept, scores = score_splits(self.splits, self._logits(), counts, self.seen_counts)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
@@ -345,13 +343,41 @@ class _Training:
         predicted = {"predictions.npz": record.npz(**kept, **self.rows)} if final else {}
         return {**predicted, **weights, **self.features}, found
 
-    def _logits(self, name: str) -> Tensor:
-        """Return the net's logits, on the scale on which they are log-probabilities."""
-        inputs = self.splits[name].inputs
-        logits = train.predict_logits(
-            self.net, inputs, shared=self.number > 1, precision=self.precision
-        ).float()
-        return logits * self.criterion.cosine_scale
+    @property
+    def _train_counts(self) -> list[int]:
+        targets = self.splits["train"].targets
+        return torch.bincount(targets, minlength=self.num_classes).tolist()
+
+    def _last_scores(self, folder: Path) -> record.Content:
+        """Return the scores of the last weights, which the checkpoint has; the net's are averaged.
+
+        The net keeps its weights.
+        """
+        averaged = copy.deepcopy(self.net.state_dict())
+        self.net.load_state_dict(self.load_checkpoint(folder)["net"])
+        found = evaluate_splits(self.splits, self._logits(), self._train_counts)
+        self.net.load_state_dict(averaged)
+        return {"last": found}
+
+    def _logits(self) -> dict[str, np.ndarray]:
+        """Return the net's logits of the splits that the run's stage looks at.
+
+        They are on the scale on which they are log-probabilities.
+        """
+        wanted = {"final": ("validation", "test"), "tuning": ("validation",), "refit": ()}
+        return {
+            name: train.predict_logits(
+                self.net,
+                self.splits[name].inputs,
+                shared=self.number > 1,
+                precision=self.precision,
+            )
+            .float()
+            .mul(self.criterion.cosine_scale)
+            .numpy()
+            for name in wanted[self.spec.stage]
+            if name in self.splits
+        }
 
 
 def _names_head(t: Training) -> bool:

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import inspect
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from counterpoise.data import Samples, as_split
 from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
+from counterpoise.train._ema import Average
 from counterpoise.train._evaluate import SCORES, Progress, device_of, evaluate_split
 from counterpoise.train._parallel import Loss, Processes
 from counterpoise.train._patience import Patience, Row
@@ -66,6 +68,7 @@ def fit(
     accumulate: int = 1,
     patience: int = 0,
     monitor: str = "",
+    ema: float = 0.0,
     compile: bool = False,
     watch: Mapping[str, Samples] | None = None,
     state: State | None = None,
@@ -128,6 +131,9 @@ def fit(
             epochs, and the last weights.
         monitor: the column of the rows that says which epoch is better, such as
             "validation_balanced_accuracy"; the lower if it ends in "_nll".
+        ema: decay a step of a moving average of the weights, such as 0.999, 0 for none: it is
+            evaluated as well, and in the end the net has the averaged weights; `Average` has the
+            formula.
         compile: True to train by `torch.compile(net)`; the names of its state stay.
         watch: the splits to evaluate, by the prefix of their columns; None for
             {"train": train, "test": test}.
@@ -144,13 +150,15 @@ def fit(
         None in row 0), seconds (since the start), and for each split that is watched, say "test":
         test_accuracy, test_balanced_accuracy, test_nll (mean cross entropy in nats). With patience
         also best_epoch, the best one so far; that of the last row has given the net its weights.
+        With ema also ema_test_accuracy and so on, of the averaged weights.
 
     Raises:
         TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
         ValueError: epochs < 0, batch_size < 1, accumulate < 1, patience < 0 or without a monitor,
-            another precision, or an empty split; a net that answers with other than one logit a
-            class, two classes at least; a sampler that shares its samples among processes, or a
-            net in DistributedDataParallel; a loss that takes no sample_weight.
+            ema outside of [0, 1), with patience or of a sharded net, another precision, or an
+            empty split; a net that answers with other than one logit a class, two classes at least;
+            a sampler that shares its samples among processes, or a net in DistributedDataParallel;
+            a loss that takes no sample_weight.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -176,6 +184,11 @@ def fit(
         raise ValueError(
             f"fit needs accumulate >= 1 and patience >= 0, but got {accumulate} and {patience}"
         )
+    if not 0 <= ema < 1 or (ema and patience):
+        raise ValueError(
+            "fit needs 0 <= ema < 1, and 0 with patience, which takes the weights of one epoch, "
+            f"but got {ema} and {patience}"
+        )
     check_precision(precision)
     columns = [f"{name}_{score}" for name in watched for score in SCORES]
     best = Patience(patience, monitor, columns) if patience else None
@@ -184,6 +197,9 @@ def fit(
     if sampler is None:
         sampler = ShuffleSampler(train.targets, seed=seed, num_replicas=1, rank=0)
     processes = Processes(net, sampler)
+    if ema and processes.sharded:
+        raise ValueError("ema needs a net that is whole in each process, but this one is sharded")
+    average = Average(net, ema) if ema else None
     steps = Steps(
         net,
         processes,
@@ -195,10 +211,12 @@ def fit(
         sample_weight,
         precision,
         accumulate,
+        average,
         compile,
         total=epochs * len(in_steps(torch.empty(len(sampler)), batch_size)),
     )
-    evaluated = sum(len(split) for split in watched.values())
+    nets = {"": net, **({"ema_": average} if average is not None else {})}
+    evaluated = len(nets) * sum(len(split) for split in watched.values())
     if not processes.first:
         on_epoch = on_progress = on_state = None
     meter = Meter((epochs + 1) * evaluated + epochs * TRAIN_COST * len(sampler), on_progress)
@@ -220,9 +238,9 @@ def fit(
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"
                 )
-        for name, split in watched.items():
-            found = evaluate_split(net, split, meter.add, shared=True, precision=precision)
-            row |= {f"{name}_{k}": v for k, v in found.items()}
+        for (of, one), (name, split) in itertools.product(nets.items(), watched.items()):
+            found = evaluate_split(one, split, meter.add, shared=True, precision=precision)
+            row |= {f"{of}{name}_{k}": v for k, v in found.items()}
         row["seconds"] = time.perf_counter() - start
         rows.append(row)
         if best is not None:
@@ -235,6 +253,8 @@ def fit(
                 on_state(made)
     if best is not None:
         best.restore(net)
+    if average is not None:
+        average.restore(net)
     return rows
 
 
@@ -268,6 +288,7 @@ def _state(
         "steps": steps.done,
         "work": meter.done,
         "rng": torch.get_rng_state(),
+        **({} if steps.average is None else {"ema": steps.average.state_dict()}),
         **({} if best is None else {"best": whole(best.weights, keep=steps.processes.first)}),
         **({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
     }
@@ -282,6 +303,8 @@ def _resume(
     load_net(net, state["net"])
     load_optimizer(steps.optimizer, state["optimizer"])
     steps.done = state["steps"]
+    if steps.average is not None:
+        steps.average.load_state_dict(state["ema"])
     if best is not None:
         best.weights = state["best"]
     meter.add(state["work"])

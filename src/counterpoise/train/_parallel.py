@@ -168,10 +168,10 @@ class Processes:
         """Return the sum over the processes."""
         return x if self.number == 1 else summed(x)
 
-    def end(self) -> None:
-        """Give all processes the first one's buffers, such as running statistics."""
-        if self.number > 1:
-            for buffer in self._plain.buffers():
+    def end(self, *nets: nn.Module) -> None:
+        """Give nets the first process's buffers, such as running statistics, in all processes."""
+        for net in nets if self.number > 1 else ():
+            for buffer in net.buffers():
                 dist.broadcast(buffer, 0)
 
     def _is_whole(self, batch: Tensor) -> bool:

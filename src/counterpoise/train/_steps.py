@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from counterpoise.data import Rows, Split
 from counterpoise.train._augment import Augment
+from counterpoise.train._ema import Average
 from counterpoise.train._evaluate import Progress, device_of, to_net_input
 from counterpoise.train._freeze import train_mode
 from counterpoise.train._parallel import Loss, Processes
@@ -47,12 +48,13 @@ class Steps:
         sample_weight: Tensor | None,
         precision: str,
         accumulate: int,
+        average: Average | None,
         compiled: bool,
         total: int,
     ) -> None:
         self.call = torch.compile(processes.net) if compiled else processes.net
         self.precision, self.accumulate = precision, accumulate
-        self.weights = sample_weight
+        self.weights, self.average = sample_weight, average
         self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
         self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -79,11 +81,13 @@ class Steps:
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.net)
             total += value * len(index)
             seen += len(index)
             self.done += 1
             meter.add(TRAIN_COST * len(index))
-        together.end()
+        together.end(self.net, *([] if self.average is None else [self.average.module]))
         return together.add_up(total).item() / seen
 
     def _backward(
