@@ -19,12 +19,12 @@ from counterpoise.models import Backbone
 from counterpoise.net import check_logits, head_path, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study import _ranks, record
-from counterpoise.study._classical_fits import classical_link, fit_classical, fit_reference
+from counterpoise.study._classical_runs import record_classical, record_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study._scoring import evaluate_splits, score_splits
 from counterpoise.study._sources import check_weights
-from counterpoise.study.environment import reference_environment, run_environment
+from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
 from counterpoise.study.process import peak_memory_mb
 from counterpoise.study.settings import Training
@@ -52,9 +52,9 @@ def train_run(job: Job, emit: Emit) -> None:
             return
         try:
             if isinstance(job.spec, ReferenceSpec):
-                _fit_reference(job, job.spec)
+                record_reference(job, job.spec)
             elif isinstance(job.spec, ClassicalSpec):
-                _fit(job, job.spec)
+                record_classical(job, job.spec)
             elif job.nodes.number > 1 or _ranks.count_devices(job.spec.training.devices) > 1:
                 _launch(job, emit)
             else:
@@ -100,55 +100,6 @@ def _train_together(job: Job, emit: Emit, rank: int, number: int) -> None:
     _Training(job, rank, number).run(job.folder, emit)
     torch.distributed.barrier()  # if the first one fails to write, all are still there to try again
     torch.distributed.destroy_process_group()
-
-
-def _fit_reference(job: Job, spec: ReferenceSpec) -> None:
-    """Fit a reference, and write its record."""
-    begin = time.perf_counter()
-    model, read = fit_reference(job, spec)
-    splits = read.splits
-    counts = torch.bincount(splits["train"].targets, minlength=job.num_classes).tolist()
-    logits = {
-        name: model.log_probabilities(cast(Tensor, splits[name].inputs))
-        for name in ("validation", "test")
-        if name in splits
-    }
-    kept, scores = score_splits(splits, logits, counts, model.seen_counts)
-    found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
-    known = spec.reference == "always_the_largest_class"  # which answers the class shares
-    word = spec.reference.replace("_", " ")
-    found["link"] = {} if known else classical_link(model.model, word, model.seen_counts)
-    run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
-    record.finish(job.folder, contents, run, timing)
-
-
-def _fit(job: Job, spec: ClassicalSpec) -> None:
-    """Fit a classical model that is a variant, and write its record; the model is not kept.
-
-    skops would write it without pickle, but as other bytes each time, and asks to trust types that
-    it does not know; a fit takes seconds, and the record says all that it was made with.
-    """
-    from counterpoise import classical
-
-    begin, final = time.perf_counter(), spec.stage == "final"
-    model, read = fit_classical(job, spec)
-    splits = read.splits
-    counts = torch.bincount(splits["train"].targets, minlength=job.num_classes)
-    wanted = ("validation", "test") if final else ("validation",)
-    logits = {
-        name: classical.log_probabilities(model, splits[name].inputs, job.num_classes)
-        for name in wanted
-        if name in splits
-    }
-    kept, scores = score_splits(splits, logits, counts.tolist(), counts)
-    found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
-    found["link"] = classical_link(model, spec.variant.model, counts)
-    run = {"spec": spec.to_json(), "environment": reference_environment(), **found}
-    timing = {"seconds": time.perf_counter() - begin, "peak_memory_mb": peak_memory_mb()}
-    contents = {"predictions.npz": record.npz(**kept, **read.rows), **read.features}
-    record.finish(job.folder, contents if final else {}, run, timing)
 
 
 class _Training:
