@@ -101,6 +101,37 @@ def head_path(net: nn.Module) -> str:
     return found[-1]
 
 
+def linear_head(net: nn.Module, inputs: Tensor) -> nn.Linear:
+    """Return a net's head, once two samples have shown that the net's logits are the head's.
+
+    Raises:
+        ValueError: the net has no linear or cosine head, it takes no vectors (N, F), or the net
+            answers otherwise.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> linear_head(net, torch.randn(2, 4))
+        Linear(in_features=8, out_features=3, bias=True)
+    """
+    head: Any = net.get_submodule(head_path(net))
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = head.register_forward_hook(lambda _, given, found: seen.append((given[0], found)))
+    training = net.training
+    try:
+        with torch.no_grad():
+            logits = net.eval()(inputs)
+    finally:
+        hook.remove()
+        net.train(training)
+    linear = isinstance(head, _HEADS) and len(seen) == 1 and seen[0][0].dim() == 2
+    if not linear or not torch.equal(seen[0][1], logits):
+        raise ValueError(
+            "the net must end in a torch.nn.Linear, which takes vectors (N, F) and whose answer is "
+            f"that of the net, but {type(head).__name__} is not such a head"
+        )
+    return head
+
+
 def check_logits(net: nn.Module, inputs: Tensor, num_classes: int) -> None:
     """Let a user's net answer two samples, and refuse outputs that are no logits of the classes.
 

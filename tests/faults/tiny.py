@@ -156,10 +156,17 @@ MORE = dataclasses.replace(PLAN, losses=("focal", "poly"), seeds=(0, 1))
 BESIDE = dataclasses.replace(
     PLAN, references=True, training=dataclasses.replace(PLAN.training, epochs=1, lr=0.1)
 )
+STAGES = dataclasses.replace(
+    PLAN,
+    training=dataclasses.replace(
+        PLAN.training, epochs=1, lr=0.1, ema=0.9, retrain="crt", retrain_epochs=2
+    ),
+)
 RERUN = dataclasses.replace(PLAN, on_other_environment="rerun")
 SCENARIOS = {
     "new": Scenario(lambda folder: None, compare),
     "references": Scenario(lambda folder: None, functools.partial(compare, plan=BESIDE)),
+    "stages": Scenario(lambda folder: None, functools.partial(compare, plan=STAGES)),
     "resumed": Scenario(_stopped_half_way, compare),
     "damaged": Scenario(_damaged, compare),
     "another plan": Scenario(_finished, functools.partial(compare, plan=MORE)),

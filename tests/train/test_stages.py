@@ -1,13 +1,17 @@
 """Averaged weights, sharpness-aware steps and retrained heads, against a few lines of torch."""
 
 import copy
+import math
 
 import pytest
 import torch
-from tests.train.trainings import plain_mean, split, with_batch_norms
+import torch.nn.functional as F
+from tests.train.trainings import mlp, plain_mean, split, with_batch_norms
 from torch import nn
 
-from counterpoise.train import fit, make_optimizer
+from counterpoise.models import NormedLinear
+from counterpoise.samplers import BalancedSampler
+from counterpoise.train import fit, make_optimizer, retrain_head
 
 
 def untimed(rows):
@@ -62,3 +66,94 @@ def test_the_average_is_that_of_its_formula_and_becomes_the_net():
     made.load_state_dict(net)
     again = fit(made, plain_mean, split(), epochs=0)[0]
     assert [again[f"train_{s}"] for s in scores] == [rows[-1][f"ema_train_{s}"] for s in scores]
+
+
+def second_stage(net, how):
+    """Train the head of a net on other samples, or its factors, in float64; return its logits."""
+    train = split(70, 2)
+    with torch.no_grad():
+        features = net[:-1].eval()(train.inputs / 255).double()
+    torch.manual_seed(5)
+    head = copy.deepcopy(net[-1])
+    if how == "crt":
+        head.reset_parameters()
+    w, b = head.weight.detach().double(), head.bias.detach().double()
+    scale, moments = torch.ones(3, dtype=torch.float64), [0.0] * 3
+    chosen = slice(0, 2) if how == "crt" else slice(2, 3)
+    for p in (values := [w, b, scale])[chosen]:
+        p.requires_grad_()
+    order, done, total = BalancedSampler(train.targets, seed=5), 0, 3 * 5  # 16, 16, 16, 16, 6
+    for epoch in range(3):
+        order.set_epoch(epoch)
+        for index in torch.tensor(list(order)).split(16):
+            loss = F.cross_entropy(scale * (features[index] @ w.T + b), train.targets[index])
+            grads = torch.autograd.grad(loss, values[chosen])
+            rate = 0.2 * (1 + math.cos(math.pi * (done + 0.5) / total)) / 2
+            with torch.no_grad():
+                for k, (p, g) in enumerate(zip(values[chosen], grads, strict=True)):
+                    moments[k] = 0.9 * moments[k] + g + (0.01 * p if p is w else 0)
+                    p -= rate * moments[k]
+            done += 1
+    with torch.no_grad():
+        return scale * (features @ w.T + b)
+
+
+def retrained(how, state=None, **words):
+    net, states = mlp(), []
+    settings = {"epochs": 3, "batch_size": 16, "lr": 0.2, "weight_decay": 0.01, "seed": 5}
+    rows = retrain_head(
+        net,
+        nn.CrossEntropyLoss(),
+        split(70, 2),
+        how=how,
+        state=state,
+        on_state=lambda state: states.append(copy.deepcopy(state)),
+        **settings | words,
+    )
+    return net, untimed(rows), states
+
+
+@pytest.mark.parametrize("how", ["crt", "lws"])
+def test_a_head_is_retrained_alone_as_a_few_lines_do_it(how):
+    net, rows, states = retrained(how)
+    inputs = split(70, 2).inputs / 255
+    torch.testing.assert_close(net(inputs).double(), second_stage(mlp(), how), rtol=1e-4, atol=1e-5)
+    assert all(map(torch.equal, net[:-1].state_dict().values(), mlp()[:-1].state_dict().values()))
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    for state in states:
+        again, found, _ = retrained(how, state)
+        assert found == rows
+        assert torch.equal(again[-1].weight, net[-1].weight)
+
+
+class Squashed(nn.Module):
+    """A net whose logits are not its head's."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x).tanh()
+
+
+class Pixels(nn.Module):
+    """A net whose head takes pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(x).mean((1, 2))
+
+
+def test_a_net_without_a_head_of_vectors_is_refused():
+    for net in (Squashed(), Pixels(), nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU())):
+        with pytest.raises(ValueError, match=r"the net must end in a torch.nn.Linear, which takes"):
+            retrain_head(net, plain_mean, split(), epochs=1)
+    cosine = nn.Sequential(nn.Flatten(), NormedLinear(64, 3))
+    with pytest.raises(ValueError, match="lws scales a head's weights"):
+        retrain_head(cosine, plain_mean, split(), how="lws", epochs=1)
+    with pytest.raises(ValueError, match="did you mean 'crt'"):
+        retrain_head(mlp(), plain_mean, split(), how="ctr", epochs=1)

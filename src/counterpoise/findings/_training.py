@@ -101,9 +101,13 @@ _OVERFIT = (
 
 
 def _curves(records: list[Record], column: str, skip: int = 0) -> Curves | None:
-    """A column of every seed's history, a row a seed; None where it was not watched."""
-    shortest = min((len(r.history) for r in records), default=0)  # some may have ended early
-    rows = [[row.get(column) for row in r.history[skip:shortest]] for r in records]
+    """A column of every seed's history, a row a seed; None where it was not watched.
+
+    A second stage, in which the head is trained once more, is left out.
+    """
+    found = [[row for row in r.history if row.get("stage", 1) == 1] for r in records]
+    shortest = min(map(len, found), default=0)  # some may have ended early
+    rows = [[row.get(column) for row in history[skip:shortest]] for history in found]
     known = rows and all(rows) and not any(value is None for row in rows for value in row)
     return np.array(rows, float) if known else None
 

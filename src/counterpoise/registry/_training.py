@@ -49,4 +49,11 @@ MIXES: dict[str, Member] = {
 }
 RETRAINS: dict[str, Member] = {
     "none": Member("", "one stage"),
+    "crt": Member(f"{_TRAIN}._retrain:renewed", "then a new head", "", "1910.09217"),
+    "lws": Member(
+        f"{_TRAIN}._retrain:Scaled",
+        "then a factor a class on the head's weights",
+        "z_j = s_j (w_j·x + b_j)",
+        "1910.09217",
+    ),
 }

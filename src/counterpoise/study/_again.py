@@ -63,7 +63,7 @@ def refit(study: Study, finished: Record, on_event: Callable[[OfRun], None]) -> 
     spec = _spec(study, finished)
     assert isinstance(spec, RunSpec)
     # With nothing to choose an epoch on, it ends where the best one was.
-    best = finished.history[-1].get("best_epoch") or spec.training.epochs
+    best = max(row.get("best_epoch", 0) for row in finished.history) or spec.training.epochs
     training = replace(spec.training, validation=0.0, watch=(), patience=0, epochs=best)
     spec = replace(spec, stage="refit", training=training)
     job = _job(study, spec, study.folder / _FOLDER / run_id(spec.to_json()))

@@ -1,5 +1,6 @@
 """Checks of a study's data, and of its plan on these data, made before any run."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -8,6 +9,7 @@ from counterpoise import classical, losses, samplers, train
 from counterpoise.data import Rows, Splits, check_apart, count_classes
 from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
+from counterpoise.net import linear_head, with_cosine_head
 from counterpoise.registry import resolve
 from counterpoise.study._check_variants import trainings
 from counterpoise.study._check_words import shown
@@ -127,6 +129,9 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
             )
         if ":" not in norm:
             _check_net(own, v, (min(2, own.batch_size), *shape), data.num_classes)
+    for v in plan.nets:
+        if plan.training_of(v).retrain != "none":
+            _check_head(plan.training_of(v), v, shape, data.num_classes)
 
 
 def _check_sampler(variant: Variant, data: Splits, epochs: int) -> None:
@@ -191,4 +196,18 @@ def _check_net(t: Training, variant: Variant, batch: tuple[int, ...], num_classe
         raise ValueError(
             f"model {t.model!r} with norm {norm!r} must be made for {batch[0]} samples of shape "
             f"{shape}, but: {one_line(error)}"
+        ) from error
+
+
+def _check_head(t: Training, variant: Variant, shape: tuple[int, ...], num_classes: int) -> None:
+    """Show a net two samples, to see that it has a head that can be trained once more."""
+    try:
+        net = make_net(t, variant.norm, shape, num_classes, weights="none")
+        net = with_cosine_head(net) if variant.plain_loss == "ldam" else net
+        samples = torch.linspace(0, 1, 2 * math.prod(shape)).view(2, *shape)
+        train.RETRAINS[t.retrain](linear_head(net, samples))
+    except Exception as error:  # the user's own net may raise anything
+        raise ValueError(
+            f"training.retrain = {t.retrain!r} needs a net with a linear head, but {t.model!r} "
+            f"with loss {variant.loss!r}: {one_line(error)}"
         ) from error

@@ -26,11 +26,13 @@ def check_stages(plan: "Plan") -> None:
 
 def _others(t: "Training", several: bool) -> dict[str, str]:
     """Return what each method that is asked for does not go with, "" where there is none of it."""
-    together = "heads that are trained together on vectors" if t.head_alone else ""
+    together = "heads on vectors, which are trained together" if t.head_alone else ""
     together = "training.stack_seeds" if t.stack_seeds else together
     shard = "training.shard" if t.shard else ""
     found = {}
     if t.ema:
         best = "training.patience, which takes the weights of one epoch" if t.patience else ""
         found["ema"] = together or shard or best
+    if t.retrain != "none":
+        found["retrain"] = together or ("several devices" if several else "")
     return found

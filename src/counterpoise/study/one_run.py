@@ -23,6 +23,7 @@ from counterpoise.study._classical_runs import record_classical, record_referenc
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
 from counterpoise.study._scoring import evaluate_splits, score_splits
+from counterpoise.study._second_stage import retrain
 from counterpoise.study._sources import check_weights
 from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Epoch, Joining, Progress, Waiting
@@ -214,7 +215,12 @@ class _Training:
                 folder, state | devices, self.environment
             ),
         )
-        more = {**devices, **(self._last_scores(folder) if t.ema else {})}
+        more: record.Content = {**devices}
+        if t.ema or t.retrain != "none":
+            ended = self._read_checkpoint(folder)
+            more |= {"last": self._last_scores(ended["net"])} if t.ema else {}
+            if t.retrain != "none":
+                rows = retrain(self, folder, ended, rows, emit)
         self.finish(folder, rows, flow, begin, more)
 
     def finish(
@@ -251,6 +257,13 @@ class _Training:
             content = _ranks.of_first(content, self.device)
             state = record.unpack_checkpoint(content)[0] if content else None
         return state or {}
+
+    def _read_checkpoint(self, folder: Path) -> record.Content:
+        """Return the state that the first process saved last, or raise what keeps it from that."""
+        content = b"" if self.rank else files.read(folder / record.CHECKPOINT)
+        if self.number > 1:
+            content = _ranks.of_first(content, self.device)
+        return record.unpack_checkpoint(content)[0]
 
     def _make_net(self) -> nn.Module:
         shape = tuple(self.splits["train"].inputs.shape[1:])
@@ -299,16 +312,13 @@ class _Training:
         targets = self.splits["train"].targets
         return torch.bincount(targets, minlength=self.num_classes).tolist()
 
-    def _last_scores(self, folder: Path) -> record.Content:
-        """Return the scores of the last weights, which the checkpoint has; the net's are averaged.
-
-        The net keeps its weights.
-        """
+    def _last_scores(self, weights: Mapping[str, Tensor]) -> record.Content:
+        """Return the scores of the last weights; the net keeps the averaged ones."""
         averaged = copy.deepcopy(self.net.state_dict())
-        self.net.load_state_dict(self.load_checkpoint(folder)["net"])
+        self.net.load_state_dict(weights)
         found = evaluate_splits(self.splits, self._logits(), self._train_counts)
         self.net.load_state_dict(averaged)
-        return {"last": found}
+        return found
 
     def _logits(self) -> dict[str, np.ndarray]:
         """Return the net's logits of the splits that the run's stage looks at.

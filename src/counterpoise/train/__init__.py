@@ -5,6 +5,7 @@ that of several seeds of a small net on a GPU; `predict`, `predict_logits` and `
 `make_optimizer`, the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are their
 usual arguments. To fine-tune, `freeze` says what is not trained, and `resolve_precision` whether
 bfloat16 pays.
+`retrain_head` is a second stage, for the head alone.
 In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
 sharded one together.
 """
@@ -17,6 +18,7 @@ from counterpoise.train._fit_stacked import Member, NotStackable, fit_stacked
 from counterpoise.train._freeze import freeze
 from counterpoise.train._optimizer import OPTIMIZERS, make_optimizer
 from counterpoise.train._precision import PRECISIONS, resolve_precision
+from counterpoise.train._retrain import RETRAINS, retrain_head
 from counterpoise.train._schedule import SCHEDULES, constant, cosine
 from counterpoise.train._shard import full_state, shard
 from counterpoise.train._sync_batch_norm import sync_batch_norm
@@ -25,6 +27,7 @@ __all__ = [
     "AUGMENTS",
     "OPTIMIZERS",
     "PRECISIONS",
+    "RETRAINS",
     "SCHEDULES",
     "Diverged",
     "HasEpoch",
@@ -43,6 +46,7 @@ __all__ = [
     "predict",
     "predict_logits",
     "resolve_precision",
+    "retrain_head",
     "shard",
     "sync_batch_norm",
 ]
