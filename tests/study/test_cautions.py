@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,8 @@ def test_the_estimate_grows_with_runs_and_epochs_and_shrinks_with_workers():
     assert 0 < cost(plan) < cost(more)
     trained = {n: cost(filled(found, epochs=n, lr=0.1)) for n in (20, 40, 60)}
     assert trained[60] - trained[40] == pytest.approx(trained[40] - trained[20])
+    twice = replace(plan, training=replace(plan.training, sam=0.05))
+    assert cost(twice) - cost(plan) == pytest.approx(trained[40] - trained[20])
     assert torch.get_num_threads() == 1
 
 

@@ -85,6 +85,8 @@ TOGETHER = [{"model": "linear"}, {"stack_seeds": True}]
     [
         *({"ema": 0.9} | words for words in [*TOGETHER, {"patience": 1}]),
         *({"retrain": "lws"} | words for words in [*TOGETHER, {"devices": 2}]),
+        *({"sam": 0.05} | words for words in TOGETHER),
+        {"sam": 0.05, "shard": True, "devices": 2},
         {"ema": 0.9, "shard": True, "devices": 2},
     ],
 )

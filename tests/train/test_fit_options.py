@@ -161,8 +161,9 @@ def test_options_without_a_meaning_are_refused():
         ({"patience": 2}, "one of train_accuracy, train_balanced_accuracy, train_nll, but got ''"),
         ({"patience": 2, "monitor": "validation_nll"}, "but got 'validation_nll'"),
         ({"patience": -1}, "patience >= 0"),
+        ({"sam": -0.1}, "sam >= 0"),
         ({"ema": 1.0}, "0 <= ema < 1"),
-        ({"ema": 0.9, "patience": 1, "monitor": "train_nll"}, "0 with patience"),
+        ({"ema": 0.9, "patience": 1, "monitor": "train_nll"}, "ema = 0 with patience"),
         ({"accumulate": 0}, "accumulate >= 1"),
         ({"precision": "float16"}, "precision must be one of .*'float16'"),
     ):

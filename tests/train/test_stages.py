@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from tests.train.trainings import mlp, plain_mean, split, with_batch_norms
 from torch import nn
 
+from counterpoise.losses import SeesawLoss
 from counterpoise.models import NormedLinear
-from counterpoise.samplers import BalancedSampler
+from counterpoise.samplers import BalancedSampler, ShuffleSampler
 from counterpoise.train import fit, make_optimizer, retrain_head
 
 
@@ -32,7 +33,7 @@ def states_of(make, **words):
     return untimed(rows), net.state_dict(), states
 
 
-@pytest.mark.parametrize("words", [{"ema": 0.6}])
+@pytest.mark.parametrize("words", [{"ema": 0.6}, {"sam": 0.1, "accumulate": 2}])
 def test_a_training_is_resumed_from_any_epoch_to_the_same_bits(words):
     rows, net, states = states_of(with_batch_norms, **words)
     for state in states:
@@ -66,6 +67,81 @@ def test_the_average_is_that_of_its_formula_and_becomes_the_net():
     made.load_state_dict(net)
     again = fit(made, plain_mean, split(), epochs=0)[0]
     assert [again[f"train_{s}"] for s in scores] == [rows[-1][f"ema_train_{s}"] for s in scores]
+
+
+class Doubled(nn.Module):
+    """A net in float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp().double()
+
+    def forward(self, x):
+        return self.net(x.double())
+
+
+@pytest.mark.parametrize("words", [{}, {"accumulate": 3}])
+def test_sharpness_aware_steps_are_those_of_a_few_lines(words):
+    net, train, clip = Doubled(), split(), 0.5
+    how = {"lr": 0.1, "weight_decay": 0.01}
+    optimizer = make_optimizer(net, **how)
+    words = {"epochs": 2, "batch_size": 16, "seed": 3, "clip_norm": clip, "sam": 0.3} | words
+    rows = fit(net, nn.CrossEntropyLoss(), train, optimizer=optimizer, **words)
+    expected, order, found = Doubled(), ShuffleSampler(train.targets, seed=3), []
+    optimizer = make_optimizer(expected, **how)
+    weights = dict(expected.named_parameters())
+    for epoch in range(2):
+        order.set_epoch(epoch)
+        found.append(0.0)
+        for index in torch.tensor(list(order)).split(16):
+
+            def loss(values, index=index):
+                x = (train.inputs[index] / 255,)
+                logits = torch.func.functional_call(expected, values, x)
+                return F.cross_entropy(logits, train.targets[index])
+
+            value = loss(weights)
+            found[-1] += value.item() * len(index) / 70
+            g = torch.autograd.grad(value, weights.values())
+            norm = torch.cat([x.flatten() for x in g]).norm()
+            up = {k: w + 0.3 * x / norm for (k, w), x in zip(weights.items(), g, strict=True)}
+            g = torch.autograd.grad(loss(up), weights.values())
+            norm = torch.cat([x.flatten() for x in g]).norm()
+            for w, x in zip(weights.values(), g, strict=True):
+                w.grad = x * (clip / (norm + 1e-6)).clamp(max=1)
+            optimizer.step()
+    torch.testing.assert_close(net.state_dict(), expected.state_dict(), rtol=1e-6, atol=1e-8)
+    assert [row["loss"] for row in rows[1:]] == pytest.approx(found, rel=1e-6)
+
+
+def test_on_a_quadratic_the_step_is_that_of_the_paper():
+    a = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+
+    class Weights(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+
+        def forward(self, x):
+            return self.w.expand(len(x), 2)
+
+    net, train = Weights(), split()
+    w = net.w.detach().clone()
+    one = type(train)(train.inputs[:2], train.targets[:2].clamp(max=1))
+    fit(net, lambda z, _: z[0] @ a @ z[0] / 2, one, epochs=1, lr=0.1, sam=0.5)
+    g = a @ w  # the norm of (1, -3)
+    torch.testing.assert_close(net.w.detach(), w - 0.1 * a @ (w + 0.5 * g / 10**0.5))
+
+
+def test_the_second_pass_leaves_running_statistics_and_a_losss_counts_alone():
+    counts, buffers = [], []
+    for sam in (0.0, 0.5):
+        net, loss = with_batch_norms(), SeesawLoss(num_classes=3)
+        fit(net, loss, split(), epochs=1, batch_size=70, sam=sam)
+        counts.append(loss.counts)
+        buffers.append(dict(net.named_buffers()))
+    assert torch.equal(*counts)
+    assert all(map(torch.equal, buffers[0].values(), buffers[1].values()))
 
 
 def second_stage(net, how):

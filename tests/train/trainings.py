@@ -92,6 +92,13 @@ TRAININGS = {
     "deferred": {"loss": losses.FocalLoss(1.0, reduction="batchmean"), "drw": True},
     "batch norm": {"loss": nn.CrossEntropyLoss(WEIGHT), "net": with_batch_norms, "size": 17},
     "averaged": {"loss": plain_mean, "net": with_batch_norms, "size": 17, "ema": 0.6},
+    "sharpness-aware": {
+        "loss": losses.FocalLoss(2.0, alpha=WEIGHT),
+        "net": with_batch_norms,
+        "size": 17,
+        "clip_norm": 0.3,
+        "sam": 0.2,
+    },
     "sharded": {"loss": losses.FocalLoss(2.0, alpha=WEIGHT), "size": 17, "clip_norm": 0.1},
     "sharded adamw": {"loss": nn.CrossEntropyLoss(WEIGHT), "optimizer": adamw},
     "accumulated": {"loss": nn.CrossEntropyLoss(WEIGHT), "size": 17, "accumulate": 3},

@@ -12,8 +12,8 @@ from counterpoise.registry import unknown
 from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study._check_nets import check_norm, check_pretrained
-from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
 from counterpoise.study._check_stages import check_stages
+from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
 from counterpoise.study._check_words import check_word, shown
 from counterpoise.study.settings import (
     BALANCED,

@@ -202,7 +202,7 @@ def _check_net(t: Training, variant: Variant, batch: tuple[int, ...], num_classe
 def _check_head(t: Training, variant: Variant, shape: tuple[int, ...], num_classes: int) -> None:
     """Show a net two samples, to see that it has a head that can be trained once more."""
     try:
-        net = make_net(t, variant.norm, shape, num_classes, weights="none")
+        net = make_net(t, variant, shape, num_classes, weights="none")
         net = with_cosine_head(net) if variant.plain_loss == "ldam" else net
         samples = torch.linspace(0, 1, 2 * math.prod(shape)).view(2, *shape)
         train.RETRAINS[t.retrain](linear_head(net, samples))

@@ -33,6 +33,8 @@ def _others(t: "Training", several: bool) -> dict[str, str]:
     if t.ema:
         best = "training.patience, which takes the weights of one epoch" if t.patience else ""
         found["ema"] = together or shard or best
+    if t.sam:
+        found["sam"] = together or shard
     if t.retrain != "none":
         found["retrain"] = together or ("several devices" if several else "")
     return found

@@ -10,6 +10,7 @@ from counterpoise.study._heads import MOST, trains_heads
 from counterpoise.study._ranks import count_devices
 from counterpoise.study._runs import epochs_of
 from counterpoise.study.plan import Plan
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -20,13 +21,14 @@ _SECONDS, _LONGEST = 0.7, 4.0  # of timing: of this thread, and by the clock
 _BUSY = 0.1  # of the time that passes, below which a net is waiting
 _START = 3.0  # seconds that a process needs before its first step
 _SHARED = 1.25  # times: workers share caches and memory, and validation is looked at
+_MOST_TIMED = 4  # kinds of nets; others are taken for the first
 _BATCHES = 4  # that are trained on at a time
 
 
 def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     """Time some steps of the plan's net on its data, and return what plans like it will take.
 
-    Classical models are not counted; they take seconds.
+    Classical models and retrained heads are not counted; they take seconds.
 
     Args:
         plan: a filled one.
@@ -40,7 +42,10 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
     if not plan.nets:
         return None
     try:
-        a_sample = _seconds_a_sample(plan, data)
+        kinds = {_kind(plan, v): v for v in reversed(plan.nets)}
+        some = list(reversed(kinds.items()))[:_MOST_TIMED]
+        known = {kind: _seconds_a_sample(plan, v, data) for kind, v in some}
+        first = known[some[0][0]]
     except Exception:  # the user's own net, loss or device may raise anything
         return None
     asked = plan.training.devices
@@ -51,16 +56,30 @@ def estimate(plan: Plan, data: "Splits", workers: int | None) -> Cost | None:
 
     def seconds(plan: Plan) -> float:
         tried = [len(plan.trials(v)) * plan.tuning.seeds for v in plan.nets]
-        tuned = [n * epochs_of(plan, v, "tuning") for n, v in zip(tried, plan.nets, strict=True)]
         trials, finals = sum(tried), len(plan.nets) * len(plan.seeds)
-        whole = len(plan.seeds) * sum(epochs_of(plan, v, "final") for v in plan.nets)
-        passes = samples * (sum(tuned) + whole)
+        passes = 0.0  # over a sample, in seconds
+        for n, v in zip(tried, plan.nets, strict=True):
+            epochs = n * epochs_of(plan, v, "tuning") + len(plan.seeds) * epochs_of(
+                plan, v, "final"
+            )
+            passes += samples * epochs * known.get(_kind(plan, v), first) * _steps(plan, v)
         rounds = sum(math.ceil(runs / _sharing(plan) / at_once) for runs in (trials, finals))
         lanes = min(at_once, max(trials, finals, 1))
         shared = _SHARED if lanes > 1 else 1.0
-        return passes * a_sample / devices * shared / lanes + rounds * _START
+        return passes / devices * shared / lanes + rounds * _START
 
     return seconds
+
+
+def _kind(plan: Plan, variant: Variant) -> str:
+    """Return what the time of a step depends on."""
+    t = plan.training_of(variant)
+    return repr((t.model, t.augment, t.mix, t.batch_size, t.precision, t.freeze))
+
+
+def _steps(plan: Plan, variant: Variant) -> int:
+    """Return how many steps' time a step takes."""
+    return 2 if plan.training_of(variant).sam else 1
 
 
 def _sharing(plan: Plan) -> int:
@@ -68,7 +87,7 @@ def _sharing(plan: Plan) -> int:
     return MOST if trains_heads(plan.training) and plan.engine.name != "ray" else 1
 
 
-def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
+def _seconds_a_sample(plan: Plan, variant: Variant, data: "Splits") -> float:
     """Return the time of a training step, a sample, in one thread as in a worker.
 
     Of heads that are trained together it is the share of one.
@@ -82,7 +101,7 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     from counterpoise.samplers import ShuffleSampler
     from counterpoise.study._nets import make_net
 
-    t, shape = plan.training, tuple(data.train.inputs.shape[1:])
+    t, shape = plan.training_of(variant), tuple(data.train.inputs.shape[1:])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     n = _BATCHES * t.batch_size
     begin = time.perf_counter()
@@ -93,7 +112,7 @@ def _seconds_a_sample(plan: Plan, data: "Splits") -> float:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
-            variant, loss, number = plan.nets[0], F.cross_entropy, _sharing(plan)
+            loss, number = F.cross_entropy, _sharing(plan)
             nets = [make_net(t, variant, shape, data.num_classes).to(device) for _ in range(number)]
             usual: dict[str, Any] = {"epochs": 1, "batch_size": t.batch_size}
             augment = resolve("augment", t.augment, train.AUGMENTS)

@@ -206,6 +206,7 @@ class _Training:
             patience=t.patience,
             monitor=_monitored(self.spec.metric) if t.patience else "",
             ema=t.ema,
+            sam=t.sam,
             compile=t.compile,
             watch={split: self.splits[split] for split in t.watch},
             state=state or None,

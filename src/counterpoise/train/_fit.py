@@ -69,6 +69,7 @@ def fit(
     patience: int = 0,
     monitor: str = "",
     ema: float = 0.0,
+    sam: float = 0.0,
     compile: bool = False,
     watch: Mapping[str, Samples] | None = None,
     state: State | None = None,
@@ -134,6 +135,9 @@ def fit(
         ema: decay a step of a moving average of the weights, such as 0.999, 0 for none: it is
             evaluated as well, and in the end the net has the averaged weights; `Average` has the
             formula.
+        sam: radius of sharpness-aware steps (Foret et al. 2021, arXiv 2010.01412), such as 0.05, 0
+            for none: each step takes the gradient of its batch at w + sam * g / ||g||, where g is
+            that at w, and so twice the time. The loss of the rows is that at w.
         compile: True to train by `torch.compile(net)`; the names of its state stay.
         watch: the splits to evaluate, by the prefix of their columns; None for
             {"train": train, "test": test}.
@@ -155,10 +159,10 @@ def fit(
     Raises:
         TypeError: samples of another kind; the message says how to make them, of a DataLoader say.
         ValueError: epochs < 0, batch_size < 1, accumulate < 1, patience < 0 or without a monitor,
-            ema outside of [0, 1), with patience or of a sharded net, another precision, or an
-            empty split; a net that answers with other than one logit a class, two classes at least;
-            a sampler that shares its samples among processes, or a net in DistributedDataParallel;
-            a loss that takes no sample_weight.
+            ema outside of [0, 1) or with patience, sam < 0, ema or sam of a sharded net, another
+            precision, or an empty split; a net that answers with other than one logit a class, two
+            classes at least; a sampler that shares its samples among processes, or a net in
+            DistributedDataParallel; a loss that takes no sample_weight.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -184,10 +188,10 @@ def fit(
         raise ValueError(
             f"fit needs accumulate >= 1 and patience >= 0, but got {accumulate} and {patience}"
         )
-    if not 0 <= ema < 1 or (ema and patience):
+    if not 0 <= ema < 1 or (ema and patience) or not 0 <= sam < math.inf:
         raise ValueError(
-            "fit needs 0 <= ema < 1, and 0 with patience, which takes the weights of one epoch, "
-            f"but got {ema} and {patience}"
+            "fit needs sam >= 0 and 0 <= ema < 1, and ema = 0 with patience, which takes the "
+            f"weights of one epoch, but got {sam}, {ema} and {patience}"
         )
     check_precision(precision)
     columns = [f"{name}_{score}" for name in watched for score in SCORES]
@@ -197,8 +201,10 @@ def fit(
     if sampler is None:
         sampler = ShuffleSampler(train.targets, seed=seed, num_replicas=1, rank=0)
     processes = Processes(net, sampler)
-    if ema and processes.sharded:
-        raise ValueError("ema needs a net that is whole in each process, but this one is sharded")
+    if (ema or sam) and processes.sharded:
+        raise ValueError(
+            "ema and sam need a net that is whole in each process, but this one is sharded"
+        )
     average = Average(net, ema) if ema else None
     steps = Steps(
         net,
@@ -212,6 +218,7 @@ def fit(
         precision,
         accumulate,
         average,
+        sam,
         compile,
         total=epochs * len(in_steps(torch.empty(len(sampler)), batch_size)),
     )

@@ -13,6 +13,7 @@ from counterpoise.train._evaluate import Progress, device_of, to_net_input
 from counterpoise.train._freeze import train_mode
 from counterpoise.train._parallel import Loss, Processes
 from counterpoise.train._precision import forward
+from counterpoise.train._sam import climbed
 from counterpoise.train._schedule import Schedule
 
 # A sample costs about three times as much in training as in evaluation, the unit of progress.
@@ -49,12 +50,13 @@ class Steps:
         precision: str,
         accumulate: int,
         average: Average | None,
+        sam: float,
         compiled: bool,
         total: int,
     ) -> None:
         self.call = torch.compile(processes.net) if compiled else processes.net
         self.precision, self.accumulate = precision, accumulate
-        self.weights, self.average = sample_weight, average
+        self.weights, self.average, self.sam = sample_weight, average, sam
         self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
         self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -78,6 +80,11 @@ class Steps:
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
             value = self._backward(x, own, index, train.targets, device)
+            if self.sam:
+                modules = [m for m in (self.net, self.loss) if isinstance(m, nn.Module)]
+                buffers = [b for module in modules for b in module.buffers()]
+                with climbed(self.parameters, self.sam, buffers):
+                    self._backward(x, own, index, train.targets, device)
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
             self.optimizer.step()
