@@ -45,7 +45,6 @@ def test_a_retrained_run_goes_on_with_its_head_and_balanced_counts(tmp_path, fin
         assert changed == {"layers.5.weight", "layers.5.bias"}
 
 
-@pytest.mark.slow
 def test_all_stages_have_the_same_bytes_with_any_number_of_workers(tmp_path):
     words = {"ema": 0.9, "retrain": "crt", "retrain_epochs": 2}
     made = plan(losses=("cross_entropy", "ldam"), training=replace(QUICK, **words))
