@@ -42,11 +42,10 @@ def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
         training["image_size"] = _sides(chosen.pop("image_size"))
     if "lr" in chosen:
         training["lr"] = _number_or_word(chosen.pop("lr"))
+    vary, tune = chosen.pop("vary", ()), chosen.pop("tune", ())
     table = {"data": {"source": data, **reading}, "training": training, **chosen}
-    if "vary" in chosen:
-        table["axes"] = _read_lists("--vary", table.pop("vary"))
-    if "tune" in chosen:
-        table["tuning"] = {"search": _read_lists("--tune", table.pop("tune"))}
+    table |= {"axes": _read_lists("--vary", vary)} if vary else {}
+    table |= {"tuning": {"search": _read_lists("--tune", tune)}} if tune else {}
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     for key, value in sets.items():
