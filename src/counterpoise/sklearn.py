@@ -270,7 +270,7 @@ class BalancedClassifier(ClassifierMixin, BaseEstimator):
             schedule=train.SCHEDULES[t.schedule](t.warmup),
             clip_norm=t.clip_norm or None,
             sampler=sampler,
-            augment=resolve("augment", t.augment, train.AUGMENTS),
+            augment=train.augmentation(t.augment),
             each_epoch=made.each_epoch,
             sample_weight=weights[rest] if weights.min() < weights.max() else None,
             watch={"validation": on} if len(on) else {},

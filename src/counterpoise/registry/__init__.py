@@ -16,6 +16,7 @@ from counterpoise.registry._member import Member, name_of, resolve, unknown
 from counterpoise.registry._metrics import METRICS, PRIMARY, Metric
 from counterpoise.registry._nets import BACKBONES, MODELS, NORMS, PLAIN_NORMS
 from counterpoise.registry._training import (
+    AUGMENT_PARTS,
     AUGMENTS,
     MIXES,
     OPTIMIZERS,
@@ -26,6 +27,7 @@ from counterpoise.registry._training import (
 
 __all__ = [
     "AUGMENTS",
+    "AUGMENT_PARTS",
     "BACKBONES",
     "CLASSICAL",
     "DEFAULT_LOSSES",

@@ -33,7 +33,14 @@ AUGMENTS: dict[str, Member] = {
     "flip": Member(f"{_TRAIN}._augment:flip", "mirrored left to right, one in two"),
     "crop": Member(f"{_TRAIN}._augment:crop", "shifted by up to an eighth"),
     "flip+crop": Member(f"{_TRAIN}._augment:flip_and_crop", "both"),
+    "trivial_augment": Member(
+        f"{_TRAIN}._auto_augment:trivial_augment", "one random operation", "", "2103.10158"
+    ),
+    "rand_augment": Member(
+        f"{_TRAIN}._auto_augment:rand_augment", "two random operations", "", "1909.13719"
+    ),
 }
+AUGMENT_PARTS = tuple(name for name in AUGMENTS if name != "none" and "+" not in name)  # of "a+b"
 OPTIMIZERS: dict[str, Member] = {
     "sgd": Member("", "SGD with momentum"),
     "adamw": Member("", "AdamW", paper="1711.05101"),

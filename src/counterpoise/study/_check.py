@@ -11,6 +11,7 @@ from counterpoise import registry
 from counterpoise.registry import unknown
 from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
+from counterpoise.study._check_inputs import check_augment
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_stages import check_stages
 from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 NAMED_DATA = ("fashion_mnist", "digits")
 MODELS = ("auto", *registry.MODELS, *registry.CLASSICAL)
-AUGMENTS = ("auto", *registry.AUGMENTS)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
@@ -188,7 +188,7 @@ def _check_training(plan: "Plan", t: Training) -> None:
     check_word("training.resize", t.resize, ("crop", "squash", "pad"), imports=False)
     sides = t.image_size if isinstance(t.image_size, tuple) else (t.image_size,)
     check_word("training.model", t.model.removesuffix(BALANCED), MODELS)
-    check_word("training.augment", t.augment, AUGMENTS)
+    check_augment(t.augment)
     check_word("training.optimizer", t.optimizer, ("auto", *registry.OPTIMIZERS), imports=False)
     check_pretrained(plan, t)
     check_word("training.head", t.head, HEADS, imports=False)

@@ -114,9 +114,9 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
         for x in tried.values() if ":" not in v.plain_loss else ():
             _check_loss(x, counts)
     for x in {x.augment: x for x in trainings(plan)}.values():
-        augment = train.AUGMENTS.get(x.augment)
+        augment = None if ":" in x.augment else train.augmentation(x.augment)
         if augment is not None:
-            augment(torch.zeros(2, *shape), torch.Generator())
+            augment(torch.zeros(2, *shape, dtype=data.train.inputs.dtype), torch.Generator())
     nets = {(plan.training_of(v).model, v.norm, str(v.norm_settings)): v for v in plan.nets}
     for model, norm, v in ((*key[:2], v) for key, v in sorted(nets.items())):
         own = plan.training_of(v)

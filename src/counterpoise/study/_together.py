@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from counterpoise import probe, train
-from counterpoise.registry import resolve
 from counterpoise.study import one_run, record
 from counterpoise.study._heads import streams
 from counterpoise.study._run_data import RunData
@@ -107,7 +106,7 @@ def _train(members: Sequence[_Member], emit: Emit) -> None:
     nets = [member.net for member in members]
     try:
         if first.stacked:
-            augment = resolve("augment", t.augment, train.AUGMENTS)
+            augment = train.augmentation(t.augment)
             found = train.fit_stacked(nets, augment=augment, **_settings(t))
         else:
             found = train.fit_heads(

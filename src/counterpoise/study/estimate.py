@@ -97,7 +97,6 @@ def _seconds_a_sample(plan: Plan, variant: Variant, data: "Splits") -> float:
 
     from counterpoise import train
     from counterpoise.data import Rows, Split
-    from counterpoise.registry import resolve
     from counterpoise.samplers import ShuffleSampler
     from counterpoise.study._nets import make_net
 
@@ -115,7 +114,7 @@ def _seconds_a_sample(plan: Plan, variant: Variant, data: "Splits") -> float:
             loss, number = F.cross_entropy, _sharing(plan)
             nets = [make_net(t, variant, shape, data.num_classes).to(device) for _ in range(number)]
             usual: dict[str, Any] = {"epochs": 1, "batch_size": t.batch_size}
-            augment = resolve("augment", t.augment, train.AUGMENTS)
+            augment = train.augmentation(t.augment)
 
             def train_once() -> None:
                 if number == 1:

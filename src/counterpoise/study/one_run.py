@@ -118,21 +118,20 @@ class _Training:
     ) -> None:
         self.spec = spec = cast(RunSpec, job.spec)
         self.rank, self.number = rank, number
-        t = spec.training
+        t, variant = spec.training, spec.variant
         self.num_classes, self.environment = job.num_classes, run_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self.read = read or read_data(job, t.validation)
         self.splits, self.rows, self.features = self.read
-        self.sampler = resolve("sampler", spec.variant.sampler, samplers.ALL)(
+        self.sampler = resolve("sampler", variant.sampler, samplers.ALL)(
             self.splits["train"].targets,
             epochs=t.epochs,
             seed=spec.seed,
             num_classes=self.num_classes,
             **spec.variant.sampler_settings,
         )
-        variant = spec.variant
         self.criterion = criterion.build(
             variant.plain_loss,
             variant.settings,
@@ -199,7 +198,7 @@ class _Training:
             clip_norm=t.clip_norm or None,
             seed=self.spec.seed,
             sampler=self.sampler,
-            augment=resolve("augment", t.augment, train.AUGMENTS),
+            augment=train.augmentation(t.augment),
             each_epoch=self.criterion.each_epoch,
             precision=self.precision,
             accumulate=t.accumulate,

@@ -175,8 +175,8 @@ class Training:
     deferred: float = setting(0.8, "after which share of the epochs a loss's +drw weights set in")
     augment: str = setting(
         "auto",
-        f"{', '.join(registry.AUGMENTS)}, module:name: how images are changed at random; auto: by "
-        "the data",
+        f"{', '.join(registry.AUGMENTS)}, others joined by +, module:name: how images are changed "
+        "at random; auto: by the data",
     )
     validation: float = setting(0.1, "share of the training split that choices are made on")
     watch: tuple[str, ...] = setting(

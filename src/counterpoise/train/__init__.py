@@ -2,15 +2,15 @@
 
 `fit` is the training loop, `fit_heads` that of many heads on the same vectors, and `fit_stacked`
 that of several seeds of a small net on a GPU; `predict`, `predict_logits` and `accuracy` evaluate.
-`make_optimizer`, the schedules `cosine` and `constant`, and the augmentations `AUGMENTS` are their
-usual arguments. To fine-tune, `freeze` says what is not trained, and `resolve_precision` whether
-bfloat16 pays.
+`make_optimizer`, the schedules `cosine` and `constant`, and the augmentations `AUGMENTS`
+(joined by `augmentation`) are their usual arguments. To fine-tune, `freeze` says what is not
+trained, and `resolve_precision` whether bfloat16 pays.
 `retrain_head` is a second stage, for the head alone.
 In several processes, `sync_batch_norm` and `shard` prepare a net for it, and `full_state` puts a
 sharded one together.
 """
 
-from counterpoise.train._augment import AUGMENTS
+from counterpoise.train._augment import AUGMENTS, augmentation
 from counterpoise.train._evaluate import accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
 from counterpoise.train._fit_heads import Head, fit_heads
@@ -35,6 +35,7 @@ __all__ = [
     "Member",
     "NotStackable",
     "accuracy",
+    "augmentation",
     "constant",
     "cosine",
     "fit",

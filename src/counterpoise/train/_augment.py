@@ -1,5 +1,6 @@
 """Data augmentation: random changes of the training images."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -71,9 +72,39 @@ def flip_and_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     return crop(flip(images, generator), generator)
 
 
-def augmentation_generator(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
+def augmentation(word: str | Augment) -> Augment | None:
+    """Return the augmentation that a word names; None for "none".
+
+    Args:
+        word: a key of `AUGMENTS`; several of flip, crop, trivial_augment and rand_augment, joined
+            by "+", which are applied in turn; `package.module:name`, or a function.
+
+    Raises:
+        ValueError: another word; the message has the nearest one.
+
+    Example:
+        >>> import torch
+        >>> from counterpoise.train import augmentation
+        >>> x = torch.arange(2.0).repeat(3, 1, 1, 1)
+        >>> augmentation("crop+flip")(x, torch.Generator().manual_seed(0)).shape
+        torch.Size([3, 1, 1, 2])
+    """
+    if not isinstance(word, str) or word in AUGMENTS or ":" in word or "+" not in word:
+        return registry.resolve("augment", word, AUGMENTS)
+    known = {name: AUGMENTS[name] for name in registry.AUGMENT_PARTS}
+    parts = [registry.resolve("augment", part, known) for part in word.split("+")]
+    return functools.partial(_in_turn, parts)
+
+
+def _in_turn(parts: list[Augment], images: Tensor, generator: torch.Generator) -> Tensor:
+    return functools.reduce(lambda x, part: part(x, generator), parts, images)
+
+
+def augmentation_generator(
+    seed: int, epoch: int, rank: int = 0, stream: int = 1
+) -> torch.Generator:
     """Return an epoch's random generator, another one in each process and than a sampler's."""
-    words = np.random.SeedSequence([seed, epoch, 1, *[rank] * (rank > 0)]).generate_state(1)
+    words = np.random.SeedSequence([seed, epoch, stream, *[rank] * (rank > 0)]).generate_state(1)
     return torch.Generator().manual_seed(int(words[0]))
 
 
