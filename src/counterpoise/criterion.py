@@ -103,6 +103,7 @@ def build(
     device: torch.device,
     deferred: float | None = None,
     changing: bool = False,
+    mixed: bool = False,
 ) -> Criterion:
     """Build a loss from the class counts that it will see.
 
@@ -116,6 +117,7 @@ def build(
         device: where the loss is computed.
         deferred: the share of the epochs after which class weights set in; None for never.
         changing: whether the counts change from epoch to epoch.
+        mixed: whether it is given class probabilities of mixed samples.
 
     Example:
         >>> import torch
@@ -127,7 +129,8 @@ def build(
     """
     make = resolve("loss", name, losses.ALL)
     seen = counts(epochs - 1)
-    loss, each_epoch, why = make(seen, **settings), (), ""
+    loss, each_epoch = make(seen, **settings), ()
+    why = "samples were mixed" if mixed else ""
     if changing:
         why = "the sampler changed the shares"
     if deferred is not None:

@@ -69,6 +69,22 @@ def plain_mean(logits, targets):
     return F.cross_entropy(logits, targets)
 
 
+class ByShare(nn.Module):
+    """A mean over class weights, by the shares of the classes: it depends on all of a batch."""
+
+    def normalizer(self, targets):
+        return (targets @ WEIGHT.to(targets)).sum()
+
+    def forward(self, logits, targets, normalizer=None):
+        total = self.normalizer(targets) if normalizer is None else normalizer
+        return -(targets * WEIGHT.to(targets) * logits.log_softmax(1)).sum() / total
+
+
+def spread(inputs, targets, draws):
+    """Probabilities that depend on the sample alone, and not on those that it comes with."""
+    return inputs, 0.5 * F.one_hot(targets, 3) + 0.5 * inputs.flatten(1)[:, :3].softmax(1)
+
+
 def drw(loss):
     return losses.DeferredReweighting(loss, WEIGHT, start=1)
 
@@ -115,6 +131,13 @@ TRAININGS = {
         "net": with_dropout,
         "size": 17,
         "augment": train.AUGMENTS["flip"],
+    },
+    "mixed": {"loss": ByShare(), "mix": spread, "size": 17},
+    "mixed, in parts": {
+        "loss": losses.FocalLoss(2.0, alpha=WEIGHT),
+        "mix": spread,
+        "size": 17,
+        "accumulate": 3,
     },
     "sampled": {"loss": losses.FocalLoss(), "sampler": True, "size": 9},
 }

@@ -53,6 +53,13 @@ SCHEDULES: dict[str, Member] = {
 }
 MIXES: dict[str, Member] = {
     "none": Member("", "each sample by itself"),
+    "mixup": Member(f"{_TRAIN}._mixup:mixup", "the mean of two samples", "", "1710.09412"),
+    "cutmix": Member(
+        f"{_TRAIN}._cutmix:cutmix", "an image with a box of another one", "", "1905.04899"
+    ),
+    "remix": Member(
+        f"{_TRAIN}._mixup:remix", "mixup with the label of the rarer class", "", "2007.03943"
+    ),
 }
 RETRAINS: dict[str, Member] = {
     "none": Member("", "one stage"),

@@ -11,7 +11,7 @@ from counterpoise import registry
 from counterpoise.registry import unknown
 from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
-from counterpoise.study._check_inputs import check_augment
+from counterpoise.study._check_inputs import check_augment, check_mix
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_stages import check_stages
 from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
@@ -197,6 +197,7 @@ def _check_training(plan: "Plan", t: Training) -> None:
         "training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False
     )
     check_word("training.mix", t.mix, registry.MIXES, imports=False)
+    check_mix(plan)
     check_word("training.retrain", t.retrain, registry.RETRAINS, imports=False)
     check_word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:

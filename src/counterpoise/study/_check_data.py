@@ -113,6 +113,9 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
         tried = {repr(x.settings): x for x in map(v.having, plan.trials(v) or ({},))}
         for x in tried.values() if ":" not in v.plain_loss else ():
             _check_loss(x, counts)
+        mixed = plan.training_of(v)
+        if mixed.mix != "none":
+            _check_mix(v, mixed, counts, shape)
     for x in {x.augment: x for x in trainings(plan)}.values():
         augment = None if ":" in x.augment else train.augmentation(x.augment)
         if augment is not None:
@@ -174,6 +177,20 @@ def _check_loss(variant: Variant, counts: torch.Tensor) -> None:
         raise ValueError(
             f"loss {variant.loss!r} must be one to train {len(counts)} classes with, but with "
             f"settings {shown(dict(variant.settings))}: {one_line(error)}"
+        ) from error
+
+
+def _check_mix(v: Variant, t: Training, counts: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """Mix two samples, and show their class probabilities to the loss."""
+    mix, targets = train.Mix(t.mix, counts, t.mix_alpha), torch.tensor([0, 1])
+    _, probabilities = mix(torch.zeros(2, *shape), targets, torch.Generator())
+    try:
+        loss = resolve("loss", v.plain_loss, losses.ALL)(counts, **v.settings)
+        loss(torch.zeros(2, len(counts)), probabilities)
+    except Exception as error:
+        raise ValueError(
+            f"loss {v.loss!r} must take class probabilities (N, C) where training.mix is "
+            f"{t.mix!r}, but: {one_line(error)}; set mix to 'none', or take another loss"
         ) from error
 
 

@@ -1,7 +1,12 @@
-"""Checks of what a plan does to the samples that are trained on: augmentation."""
+"""Checks of what a plan does to the samples that are trained on: augmentation and mixing."""
+
+from typing import TYPE_CHECKING
 
 from counterpoise import registry
-from counterpoise.study._check_words import check_word
+from counterpoise.study._check_words import check_word, shown
+
+if TYPE_CHECKING:
+    from counterpoise.study.plan import Plan
 
 
 def check_augment(word: str) -> None:
@@ -15,3 +20,18 @@ def check_augment(word: str) -> None:
         return
     for part in word.split("+"):
         check_word("a part of training.augment", part, registry.AUGMENT_PARTS, imports=False)
+
+
+def check_mix(plan: "Plan") -> None:
+    """Refuse mixing where nets are trained together, in loops that do not mix.
+
+    Raises:
+        ValueError: it is asked for there.
+    """
+    for t in map(plan.training_of, plan.nets):
+        if t.mix != "none" and (t.head_alone or t.stack_seeds):
+            raise ValueError(
+                "training.mix is of nets that are trained as a whole and alone, but here are heads "
+                f"on vectors or features, or stack_seeds, with mix = {shown(t.mix)}; set it to "
+                "'none'"
+            )

@@ -140,6 +140,7 @@ class _Training:
             device=self.device,
             deferred=t.deferred if variant.deferred else None,
             changing=variant.sampler == "progressive",
+            mixed=t.mix != "none",
         )
         self.loss, self.seen_counts = self.criterion.loss, self.criterion.seen_counts
         check_weights(spec)
@@ -199,6 +200,7 @@ class _Training:
             seed=self.spec.seed,
             sampler=self.sampler,
             augment=train.augmentation(t.augment),
+            mix=None if t.mix == "none" else train.Mix(t.mix, self.seen_counts, t.mix_alpha),
             each_epoch=self.criterion.each_epoch,
             precision=self.precision,
             accumulate=t.accumulate,

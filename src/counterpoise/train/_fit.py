@@ -15,6 +15,7 @@ from counterpoise.samplers import ShuffleSampler
 from counterpoise.train._augment import Augment, augmentation_generator
 from counterpoise.train._ema import Average
 from counterpoise.train._evaluate import SCORES, Progress, device_of, evaluate_split
+from counterpoise.train._mix import Mixer
 from counterpoise.train._parallel import Loss, Processes
 from counterpoise.train._patience import Patience, Row
 from counterpoise.train._precision import check_precision
@@ -62,6 +63,7 @@ def fit(
     clip_norm: float | None = None,
     sampler: Sampler | None = None,
     augment: Augment | None = None,
+    mix: Mixer | None = None,
     each_epoch: Iterable[HasEpoch] = (),
     sample_weight: Tensor | None = None,
     precision: str = "float32",
@@ -91,7 +93,7 @@ def fit(
     over all of them; loss and gradients are those of the whole batch, for losses with a
     `normalizer` (all of `counterpoise.losses`), torch's cross entropy and plain means; evaluation
     is shared and gathered. So any number of processes trains the same net, up to rounding, unless
-    it has dropout, augmentation (both drawn in each process) or batch norms that are not
+    it has dropout, augmentation, mixing (all drawn in each process) or batch norms that are not
     synchronised (`train.sync_batch_norm`). A net is wrapped in DistributedDataParallel, or may be
     sharded (`train.shard`). The first process alone calls `on_epoch`, `on_progress` and `on_state`,
     and any number of processes can resume from its state.
@@ -117,11 +119,16 @@ def fit(
             draws the whole epoch in each: `num_replicas=1, rank=0`.
         augment: function of a batch and a random generator, applied to each training batch, such as
             `train.AUGMENTS["flip"]`; the generator is seeded anew in each epoch.
+        mix: function of a batch after augmentation (uint8 scaled to 0 .. 1), its class numbers (N)
+            and a random generator of its own to a batch and class probabilities (N, C), which the
+            loss must take, such as `train.Mix("mixup", counts)`, where formula and sources stand.
+            In several processes each mixes its own samples. The mean of a loss over probabilities
+            is one over samples, whatever weights the classes have, as of torch's cross entropy.
         each_epoch: `set_epoch` of each is called before an epoch, such as
             `losses.DeferredReweighting`.
         sample_weight: of each training sample, (N), given to the loss with each batch as
             `sample_weight`, which all losses of this package take; None for a call without it. In
-            several processes the loss must have a `normalizer`.
+            several processes the loss must have a `normalizer`. Not with `mix`.
         precision: "float32", or "bfloat16" for autocast: the net computes in bfloat16 where that is
             safe, in training and evaluation; the weights, the logits and the loss are float32.
         accumulate: in how many parts a batch is computed, to save memory. Loss and gradient are
@@ -162,7 +169,8 @@ def fit(
             ema outside of [0, 1) or with patience, sam < 0, ema or sam of a sharded net, another
             precision, or an empty split; a net that answers with other than one logit a class, two
             classes at least; a sampler that shares its samples among processes, or a net in
-            DistributedDataParallel; a loss that takes no sample_weight.
+            DistributedDataParallel; a loss that takes no sample_weight, or a mix beside
+            sample_weight.
         Diverged: the loss of an epoch is NaN or infinite.
 
     Example:
@@ -196,6 +204,11 @@ def fit(
     check_precision(precision)
     columns = [f"{name}_{score}" for name in watched for score in SCORES]
     best = Patience(patience, monitor, columns) if patience else None
+    if sample_weight is not None and mix is not None:
+        raise ValueError(
+            "sample_weight and mix exclude each other, as a mixed sample has no weight of its own; "
+            "leave one of them out"
+        )
     if sample_weight is not None:
         _check_weights(sample_weight, loss, len(train))
     if sampler is None:
@@ -214,6 +227,7 @@ def fit(
         schedule,
         clip_norm,
         augment,
+        mix,
         sample_weight,
         precision,
         accumulate,
@@ -239,8 +253,10 @@ def fit(
                 listener.set_epoch(epoch - 1)
             order = processes.agreed(torch.tensor(list(sampler), device=train.inputs.device))
             processes.begin(seed, epoch)
-            draws = augmentation_generator(seed, epoch, processes.rank)
-            row["loss"] = steps.take(train, in_steps(order, batch_size), draws, meter)
+            draws, mixing = (
+                augmentation_generator(seed, epoch, processes.rank, stream) for stream in (1, 3)
+            )
+            row["loss"] = steps.take(train, in_steps(order, batch_size), draws, mixing, meter)
             if not math.isfinite(row["loss"]):
                 raise Diverged(
                     f"the loss is {row['loss']} in epoch {epoch}; lower the learning rate"

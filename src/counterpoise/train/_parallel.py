@@ -112,6 +112,7 @@ class Processes:
         index: Tensor,
         own: Tensor,
         weights: Tensor | None = None,
+        mixed: Tensor | None = None,
     ) -> Tensor:
         """Return a part of a batch's loss; over parts and processes they add up to it.
 
@@ -124,6 +125,8 @@ class Processes:
             index: the samples of the whole batch.
             own: those of the part.
             weights: of all training samples, where the loss takes them.
+            mixed: class probabilities of all samples of the batch in this process, where those of
+                the part are its targets.
 
         Raises:
             ValueError: weights for a loss of whose mean over a batch they make no known parts.
@@ -138,6 +141,8 @@ class Processes:
         reduction, normalizer = (getattr(loss, k, None) for k in ("reduction", "normalizer"))
         if reduction == "sum":
             return weigh(logits, targets)
+        if callable(normalizer) and mixed is not None:
+            return weigh(logits, targets, normalizer=self.add_up(normalizer(mixed)))
         if callable(normalizer):
             of_batch = [batch] if weights is None else [batch, weights[index].to(logits)]
             return weigh(logits, targets, normalizer=normalizer(*of_batch))
@@ -146,7 +151,7 @@ class Processes:
                 "sample_weight in several processes or parts needs a loss with a normalizer, as "
                 f"those of counterpoise.losses have, but {type(loss).__name__} has none"
             )
-        if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss):
+        if type(loss) in (nn.CrossEntropyLoss, nn.NLLLoss) and mixed is None:
             return _mean_of_torch(loss, logits, targets, batch)
         return loss(logits, targets) * (len(targets) / len(batch))
 

@@ -11,6 +11,7 @@ from counterpoise.train._augment import Augment
 from counterpoise.train._ema import Average
 from counterpoise.train._evaluate import Progress, device_of, to_net_input
 from counterpoise.train._freeze import train_mode
+from counterpoise.train._mix import Mixer
 from counterpoise.train._parallel import Loss, Processes
 from counterpoise.train._precision import forward
 from counterpoise.train._sam import climbed
@@ -46,6 +47,7 @@ class Steps:
         schedule: Schedule | None,
         clip_norm: float | None,
         augment: Augment | None,
+        mix: Mixer | None,
         sample_weight: Tensor | None,
         precision: str,
         accumulate: int,
@@ -58,13 +60,19 @@ class Steps:
         self.precision, self.accumulate = precision, accumulate
         self.weights, self.average, self.sam = sample_weight, average, sam
         self.net, self.processes, self.loss, self.optimizer = net, processes, loss, optimizer
-        self.schedule, self.clip_norm, self.augment = schedule, clip_norm, augment
+        self.schedule, self.clip_norm = schedule, clip_norm
+        self.augment, self.mix = augment, mix
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.total, self.done = total, 0
 
     def take(
-        self, train: Split, batches: tuple[Tensor, ...], draws: torch.Generator, meter: "Meter"
+        self,
+        train: Split,
+        batches: tuple[Tensor, ...],
+        draws: torch.Generator,
+        mixing: torch.Generator,
+        meter: "Meter",
     ) -> float:
         """Take a step for each batch; return the mean loss of the samples."""
         train_mode(self.net)
@@ -76,15 +84,18 @@ class Steps:
             self._set_rates()
             if self.augment is not None:
                 x = self.augment(x, draws)
+            y = train.targets.index_select(0, own).to(device)
+            if self.mix is not None:
+                x, y = self.mix(to_net_input(x, device), y, mixing)
             together.begin_batch(index)
             for p in self.parameters:  # as zero_grad, which takes ten times as long
                 p.grad = None
-            value = self._backward(x, own, index, train.targets, device)
+            value = self._backward(x, y, own, index, train.targets, device)
             if self.sam:
                 modules = [m for m in (self.net, self.loss) if isinstance(m, nn.Module)]
                 buffers = [b for module in modules for b in module.buffers()]
                 with climbed(self.parameters, self.sam, buffers):
-                    self._backward(x, own, index, train.targets, device)
+                    self._backward(x, y, own, index, train.targets, device)
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_norm)
             self.optimizer.step()
@@ -98,17 +109,26 @@ class Steps:
         return together.add_up(total).item() / seen
 
     def _backward(
-        self, x: Tensor, own: Tensor, index: Tensor, targets: Tensor, device: torch.device
+        self,
+        x: Tensor,
+        y: Tensor,
+        own: Tensor,
+        index: Tensor,
+        every: Tensor,
+        device: torch.device,
     ) -> Tensor:
         """Add up the gradients of a batch's parts; return its loss."""
         together, values = self.processes, []
+        mixed = None if self.mix is None else y
         parts = together.count_parts(index, self.accumulate)
-        for inputs, samples in zip(x.tensor_split(parts), own.tensor_split(parts), strict=True):
+        cut = (whole.tensor_split(parts) for whole in (x, y, own))
+        for inputs, targets, samples in zip(*cut, strict=True):
             is_last = len(values) == parts - 1
             with nullcontext() if is_last else together.no_sync():
                 logits = forward(self.call, to_net_input(inputs, device), self.precision)
-                y = targets.index_select(0, samples).to(device)
-                value = together.part(self.loss, logits, y, targets, index, samples, self.weights)
+                value = together.part(
+                    self.loss, logits, targets, every, index, samples, self.weights, mixed
+                )
                 (value * together.number if together.number > 1 else value).backward()
             values.append(value.detach())
         return sum(values[1:], values[0])
