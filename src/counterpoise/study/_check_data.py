@@ -75,7 +75,7 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
 
     Each sampler and classical model is made, each loss takes a step back from logits of 0, each net
     sees a batch, and the plan is written. What users bring themselves is imported and no more:
-    what goes wrong in it is reported by its run.
+    what goes wrong in it is reported by its run. But a loss is called where samples are mixed.
 
     Args:
         plan: the study.
