@@ -1,19 +1,18 @@
 """Mixing: torchvision's on the same draws, reproducible, and exact in parts and after a stop."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.study.small import QUICK, plan, prepared
+from tests.study.small import QUICK, prepared
 from tests.study.test_check_data import made, refused
 from tests.train.trainings import ByShare, mlp, plain_mean, split
 from torch import nn
 from torchvision.transforms import v2
 
 from counterpoise import losses, train
-from counterpoise.study import Plan, Training, one_run, record
+from counterpoise.study import Plan, Training, Variant, one_run, record
 from counterpoise.train import MIXES, Mix, fit
 
 COUNTS = torch.tensor([60, 20, 6])
@@ -205,19 +204,26 @@ def test_a_mixed_sample_has_no_weight_of_its_own():
         Mix("mixup", COUNTS, 0)
 
 
-def test_a_study_mixes(tmp_path):
-    found = {}
-    for word in MIXES:
-        mixed = plan(losses=("focal",), seeds=(0,), training=replace(QUICK, mix=word))
-        (tmp_path / word).mkdir()
-        work = prepared(mixed, tmp_path / word)
-        (name,) = work.names("final")
+def test_variants_of_a_study_mix_and_see_the_same_samples_in_the_same_order(tmp_path, monkeypatch):
+    found, seen = {}, {}
+    variants = tuple(Variant(loss="focal", training={"mix": word}) for word in MIXES)
+    every = Plan("digits", variant=variants, norms=(), seeds=(0,), training=QUICK, references=False)
+    work = prepared(every, tmp_path)
+    for name in work.names("final"):
+        word = work.job(name).spec.training.mix
+
+        def kept(images, draws, word=word):
+            seen.setdefault(word, []).append(images)
+            return images
+
+        monkeypatch.setattr(train, "augmentation", lambda _, kept=kept: kept)
         one_run.train_run(work.job(name), lambda event: None)
         found[word] = record.read(work.job(name).folder)
     assert len({r["test"]["nll"] for r in found.values()}) == 4
     assert found["none"]["link"] == {"gamma": [2.0]}
     for word in WORDS:
         assert found[word]["link"] == {"gamma": [2.0], "approximate": "samples were mixed"}
+        assert torch.equal(torch.cat(seen[word]), torch.cat(seen["none"]))
 
 
 @pytest.mark.parametrize(

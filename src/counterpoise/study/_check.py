@@ -197,7 +197,7 @@ def _check_training(plan: "Plan", t: Training) -> None:
         "training.interpolation", t.interpolation, ("auto", "bilinear", "bicubic"), imports=False
     )
     check_word("training.mix", t.mix, registry.MIXES, imports=False)
-    check_mix(plan)
+    check_mix(t)
     check_word("training.retrain", t.retrain, registry.RETRAINS, imports=False)
     check_word("training.schedule", t.schedule, registry.SCHEDULES, imports=False)
     for split in t.watch:

@@ -1,12 +1,8 @@
 """Checks of what a plan does to the samples that are trained on: augmentation and mixing."""
 
-from typing import TYPE_CHECKING
-
 from counterpoise import registry
 from counterpoise.study._check_words import check_word, shown
-
-if TYPE_CHECKING:
-    from counterpoise.study.plan import Plan
+from counterpoise.study.settings import Training
 
 
 def check_augment(word: str) -> None:
@@ -22,16 +18,14 @@ def check_augment(word: str) -> None:
         check_word("a part of training.augment", part, registry.AUGMENT_PARTS, imports=False)
 
 
-def check_mix(plan: "Plan") -> None:
+def check_mix(t: Training) -> None:
     """Refuse mixing where nets are trained together, in loops that do not mix.
 
     Raises:
         ValueError: it is asked for there.
     """
-    for t in map(plan.training_of, plan.nets):
-        if t.mix != "none" and (t.head_alone or t.stack_seeds):
-            raise ValueError(
-                "training.mix is of nets that are trained as a whole and alone, but here are heads "
-                f"on vectors or features, or stack_seeds, with mix = {shown(t.mix)}; set it to "
-                "'none'"
-            )
+    if t.mix != "none" and (t.head_alone or t.stack_seeds):
+        raise ValueError(
+            "training.mix is of nets that are trained as a whole and alone, but here are heads on "
+            f"vectors or features, or stack_seeds, with mix = {shown(t.mix)}; set it to 'none'"
+        )
