@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.naive_bayes import GaussianNB
 
-from counterpoise.losses import LogitAdjustedLoss, adjust_logits, choose_tau
+from counterpoise.losses import (
+    LogitAdjustedLoss,
+    adjust_logits,
+    choose_norm_tau,
+    choose_tau,
+    normalize_logits,
+)
 
 COUNTS = [70, 25, 5]
 
@@ -190,3 +196,54 @@ Z, T = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
 def test_bad_input_is_explained(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+# --- τ-normalization ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.7, 1.0, 2.0])
+@pytest.mark.parametrize("biased", [True, False])
+def test_normalized_logits_are_those_of_a_head_with_normalized_rows(tau, biased):
+    head, x = torch.nn.Linear(6, 4, bias=biased).double(), torch.randn(9, 6, dtype=torch.float64)
+    rows = head.weight.detach().numpy()
+    wanted = x.numpy() @ (rows / np.linalg.norm(rows, axis=1, keepdims=True) ** tau).T
+    logits = head(x).detach()
+    found = normalize_logits(logits.numpy(), head.weight.norm(dim=1), head.bias, tau)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    whole = logits[..., None].expand(9, 4, 5)
+    deep = normalize_logits(whole, head.weight.norm(dim=1), head.bias, tau)
+    np.testing.assert_allclose(deep[..., 3], wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_the_tau_of_the_norms_is_the_best_one_by_scikit_learn():
+    rng = np.random.default_rng(3)
+    y, norms, bias = rng.integers(0, 3, 200), np.array([5.0, 2.0, 0.7]), np.array([1.0, 0.0, -2.0])
+    z = norms * (np.eye(3)[y] + rng.normal(size=(200, 3))) + bias
+    scores = {
+        k / 10: balanced_accuracy_score(y, ((z - bias) / norms ** (k / 10)).argmax(1))
+        for k in range(21)
+    }
+    found = choose_norm_tau(z, y, norms, bias)
+    assert dict(found.scores) == pytest.approx(scores)
+    assert found.score == max(scores.values()) > scores[0.0]
+    assert scores[found.tau] == found.score
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"norms": [1.0, 0.0, 2.0]}, ValueError, "norms must be above 0, but the lowest is 0"),
+        (
+            {"norms": [1.0, 2.0]},
+            ValueError,
+            r"norms must be a finite number .* got \(2,\)",
+        ),
+        ({"bias": [1.0, 2.0, np.nan]}, ValueError, "bias must be a finite number for each class"),
+        ({"tau": -0.1}, ValueError, "tau must be a finite number >= 0, but got -0.1"),
+        ({"logits": torch.ones(4, 3, dtype=torch.int64)}, TypeError, "logits must be floating"),
+        ({"logits": torch.ones(3)}, ValueError, r"of logits \(N, C, ...\)"),
+    ],
+)
+def test_what_cannot_be_normalized_is_refused(change, error, words):
+    with pytest.raises(error, match=words):
+        normalize_logits(**{"logits": torch.ones(4, 3), "norms": [1.0, 2.0, 3.0], **change})

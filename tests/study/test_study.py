@@ -13,11 +13,15 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from sklearn.metrics import balanced_accuracy_score
 from tests.study.small import QUICK, files, plan, prepared, run
 from torch import nn
 
 from counterpoise.data import Split, Splits
 from counterpoise.losses import choose_tau, effective_number_weights
+from counterpoise.models import NormedLinear
+from counterpoise.net import head_path
 from counterpoise.study import (
     Imbalance,
     Plan,
@@ -29,6 +33,7 @@ from counterpoise.study import (
     open_study,
 )
 from counterpoise.study._prepared import read_names
+from counterpoise.study._scoring import linear_head
 from counterpoise.study.events import (
     Epoch,
     Failed,
@@ -224,6 +229,55 @@ def test_tau_is_chosen_on_validation(tmp_path):
         for split in ("validation", "test")
     }
     assert record.run["tau"] == chosen["validation"] != chosen["test"]
+
+
+def test_rows_are_normalized_as_the_features_of_the_trained_net_have_it(tmp_path):
+    long_tailed = Imbalance("exponential", 30)
+    training = Training("resnet8", epochs=1, lr=0.1)
+    work = prepared(plan(training=training, imbalance=long_tailed), tmp_path)
+    job = work.job(work.names("final")[0])
+    one_run.train_run(job, lambda event: None)
+    run = json.loads((job.folder / "run.json").read_text())
+    made = one_run._Training(job)
+    made.net.load_state_dict(load_file(job.folder / "weights.safetensors"))
+    net, seen = made.net.double().eval(), {}
+    head = net.get_submodule(head_path(net))
+    for split in ("validation", "test"):
+        keep = head.register_forward_pre_hook(lambda m, x, split=split: seen.update({split: x[0]}))
+        with torch.no_grad():
+            net(made.splits[split].inputs.double() / 255)
+        keep.remove()
+
+    def score(split, tau):
+        w = head.weight.detach()
+        z = seen[split] @ (w / w.norm(dim=1, keepdim=True) ** tau).T
+        return balanced_accuracy_score(made.splits[split].targets, z.argmax(1))
+
+    held = [score("validation", k / 10) for k in range(21)]
+    assert score("validation", run["tau_norm"]) == max(held) > min(held)
+    wanted = score("test", run["tau_norm"])
+    assert run["normalized"]["balanced_accuracy"] == pytest.approx(wanted, abs=1e-9)
+    assert run["normalized"]["balanced_accuracy"] != run["test"]["balanced_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("net", "there"),
+    [
+        (nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)), True),
+        (nn.Sequential(nn.Linear(5, 3, bias=False), nn.Flatten()), True),
+        (nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1)), False),
+        (nn.Sequential(nn.Linear(5, 4), NormedLinear(4, 3)), False),
+        (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))), False),
+        (nn.Flatten(), False),
+    ],
+)
+def test_only_rows_of_a_head_that_gives_the_logits_are_normalized(net, there):
+    found = linear_head(net, torch.randn(2, 5), "float32")
+    assert (found is not None) == there
+    if found is not None:
+        last = [m for m in net if isinstance(m, nn.Linear)][-1]
+        torch.testing.assert_close(found.norms, last.weight.detach().double().norm(dim=1))
+        assert (found.bias is None) == (last.bias is None)
 
 
 def test_deferred_weights_set_in_after_the_planned_share_of_the_epochs(tmp_path):

@@ -34,6 +34,7 @@ from counterpoise.losses._poly import PolyLoss
 from counterpoise.losses._post_hoc import TauChoice, adjust_logits, choose_tau
 from counterpoise.losses._seesaw import SeesawLoss
 from counterpoise.losses._sigmoid_focal import SigmoidFocalLoss
+from counterpoise.losses._tau_norm import choose_norm_tau, normalize_logits
 from counterpoise.losses._vs import CDTLoss, VSLoss
 from counterpoise.registry import Member
 
@@ -56,6 +57,7 @@ __all__ = [
     "VSLoss",
     "adjust_logits",
     "adjusted_cross_entropy",
+    "choose_norm_tau",
     "choose_tau",
     "count_classes",
     "effective_number_weights",
@@ -63,6 +65,7 @@ __all__ = [
     "inverse_weights",
     "link_parameters",
     "median_frequency_weights",
+    "normalize_logits",
 ]
 
 

@@ -99,7 +99,7 @@ def adjust_logits(
 
 @dataclass(frozen=True)
 class TauChoice:
-    """The result of `choose_tau`.
+    """The result of `choose_tau` and `choose_norm_tau`.
 
     Attributes:
         tau: the chosen tau.
@@ -148,13 +148,25 @@ def choose_tau(
         >>> found.tau, found.score
         (0.8, 1.0)
     """
-    logits, target = torch.as_tensor(logits), torch.as_tensor(target)
+    held = torch.as_tensor(logits)
+
+    def adjusted(tau: float) -> torch.Tensor:
+        return adjust_logits(held.detach(), counts, tau, target_prior)
+
+    return best_tau(adjusted, held, torch.as_tensor(target), metric, GRID if grid is None else grid)
+
+
+def best_tau(
+    adjusted: Callable[[float], torch.Tensor],
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    metric: str | Score,
+    grid: Sequence[float],
+) -> TauChoice:
+    """Return the tau of the grid whose logits, `adjusted(tau)`, score best: `choose_tau`."""
     _check(logits, target)
     score = _find_metric(metric)
-    scores: dict[float, float] = {}
-    for tau in GRID if grid is None else grid:
-        adjusted = adjust_logits(logits.detach(), counts, tau, target_prior)
-        scores[float(tau)] = float(score(adjusted.argmax(1), target))
+    scores = {float(tau): float(score(adjusted(tau).argmax(1), target)) for tau in grid}
     if not scores or any(s != s for s in scores.values()):
         raise ValueError(f"choose_tau needs a number for at least one tau, but scored {scores}")
     best = max(scores.values())

@@ -22,8 +22,9 @@ class Record:
         seed: of the split, the order of the samples and the initial weights.
         trial: the values that were chosen for it, or that it tries, by field: {"lr": 0.1}.
         run: what `run.json` holds: spec, environment, parameters, train_counts, seen_counts, link
-            (parameters of `probabilities.Link`), tau, and the scores (see `metrics.Evaluation`) of
-            "validation", "test" and "adjusted" (the test split after post-hoc logit adjustment).
+            (parameters of `probabilities.Link`), tau, tau_norm, and the scores (see
+            `metrics.Evaluation`) of "validation", "test", "adjusted" (the test split after post-hoc
+            logit adjustment) and "normalized" (after τ-normalization of a linear head).
         folder: where the rest lies.
     """
 

@@ -77,7 +77,7 @@ def check_run(path: Path, run: Content, classes: int) -> None:
         _need(path, run, {"parameters": _count})
     if run["spec"]["stage"] != "tuning":
         _need(path, run, {"test": _mapping()})
-    for kind in ("validation", "test", "adjusted"):
+    for kind in ("validation", "test", "adjusted", "normalized"):
         if run.get(kind) is not None:
             _need(path, run, {kind: _mapping()})
             _need(path, run[kind], _of_scores(classes))
@@ -91,8 +91,9 @@ def check_run(path: Path, run: Content, classes: int) -> None:
         _need(path, run, {"cosine_scale": _number})
     if "link" in run:
         _need(path, run, {"link": _mapping()})
-    if run.get("tau") is not None:
-        _need(path, run, {"tau": _number})
+    for tau in ("tau", "tau_norm"):
+        if run.get(tau) is not None:
+            _need(path, run, {tau: _number})
 
 
 def check_timing(path: Path, timing: Content) -> None:

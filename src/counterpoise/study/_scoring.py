@@ -1,13 +1,15 @@
 """Scores of a run's net or model on its splits."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from counterpoise import data, losses
+from counterpoise import data, losses, train
 from counterpoise.metrics import adjust, evaluate
+from counterpoise.models import NormedLinear
 from counterpoise.study import record
 
 
@@ -16,10 +18,18 @@ def score_splits(
     logits: Mapping[str, np.ndarray],
     counts: list[int],
     seen_counts: Tensor,
+    head: "LinearHead | None" = None,
 ) -> tuple[dict[str, np.ndarray], record.Content]:
-    """Return logits and targets to be kept, and the scores, those after post-hoc adjustment too.
+    """Return logits and targets to be kept, and the scores, also after post-hoc corrections.
 
-    Its τ is chosen on validation, if there is one.
+    Their τ are chosen on validation, if there is one.
+
+    Args:
+        splits: that the logits are of.
+        logits: of each split that is scored.
+        counts: training samples of each class.
+        seen_counts: the same under the sampler.
+        head: of the net, where its rows can be normalized.
     """
     found = evaluate_splits(splits, logits, counts)
     kept: dict[str, np.ndarray] = {}
@@ -31,6 +41,12 @@ def score_splits(
         shifted = adjust(logits["test"], seen_counts.tolist(), tau)
         adjusted = evaluate(kept["test_targets"], shifted, counts)
         found |= {"tau": tau, "adjusted": adjusted.to_dict()}
+        if head is not None:
+            tau = losses.choose_norm_tau(held, targets, *head).tau
+            normalized = losses.normalize_logits(logits["test"], *head, tau)
+            if np.isfinite(normalized).all():
+                scores = evaluate(kept["test_targets"], normalized, counts)
+                found |= {"tau_norm": tau, "normalized": scores.to_dict()}
     return kept, found
 
 
@@ -42,3 +58,37 @@ def evaluate_splits(
         name: evaluate(splits[name].targets.numpy(), z, counts).to_dict()
         for name, z in logits.items()
     }
+
+
+class LinearHead(NamedTuple):
+    """The norms of the rows of a head, (C), and its bias, (C) or None; in float64."""
+
+    norms: Tensor
+    bias: Tensor | None
+
+
+def read_head(net: nn.Module, inputs: Tensor, precision: str) -> LinearHead | None:
+    """Return the head of a net whose last `torch.nn.Linear` gives its logits; None of others.
+
+    Args:
+        net: on any device; of a net that is sharded all processes call it.
+        inputs: a few samples, that the net answers to see it.
+        precision: of `train.predict_logits`.
+    """
+    heads = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    if not heads or isinstance(heads[-1], NormedLinear):  # whose rows have norm 1
+        return None
+    if not isinstance(heads[-1].weight, nn.Parameter):  # it is computed of others
+        return None
+    given: list[Tensor] = []
+    hook = heads[-1].register_forward_hook(lambda module, x, out: given.append(out.float().cpu()))
+    try:
+        logits = train.predict_logits(net, inputs, precision=precision).float()
+    finally:
+        hook.remove()
+    if not given or not torch.equal(given[-1], logits):
+        return None
+    state = train.full_state(heads[-1])
+    norms = state["weight"].detach().cpu().double().norm(dim=1)
+    bias = state["bias"].detach().cpu().double() if "bias" in state else None
+    return LinearHead(norms, bias) if bool((norms > 0).all()) else None

@@ -193,7 +193,8 @@ class Study:
 
         Args:
             metric: a key of the scores; None for the plan's primary one.
-            kind: "test", "adjusted" (after post-hoc logit adjustment) or "validation".
+            kind: "test", "adjusted" (after post-hoc logit adjustment), "normalized" (after
+                τ-normalization) or "validation".
         """
         table: dict[str, dict[int, float | None]] = {
             label: dict.fromkeys(self.plan.seeds) for label in self.labels

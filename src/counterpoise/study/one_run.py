@@ -22,7 +22,7 @@ from counterpoise.study import _ranks, record
 from counterpoise.study._classical_runs import record_classical, record_reference
 from counterpoise.study._nets import make_net
 from counterpoise.study._run_data import RunData, read_data
-from counterpoise.study._scoring import evaluate_splits, score_splits
+from counterpoise.study._scoring import evaluate_splits, read_head, score_splits
 from counterpoise.study._second_stage import retrain
 from counterpoise.study._sources import check_weights
 from counterpoise.study.environment import run_environment
@@ -288,8 +288,10 @@ class _Training:
 
     def _evaluate(self, final: bool) -> tuple[dict[str, bytes | str], record.Content]:
         """Return the files of the record, and the scores; the test split is for the final runs."""
-        counts = self._train_counts
-        kept, scores = score_splits(self.splits, self._logits(), counts, self.seen_counts)
+        counts, logits, head = self._train_counts, self._logits(), None
+        if logits.keys() >= {"validation", "test"}:
+            head = read_head(self.net, self.splits["validation"].inputs[:2], self.precision)
+        kept, scores = score_splits(self.splits, logits, counts, self.seen_counts, head)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
