@@ -41,6 +41,8 @@ class Verdict:
             which anything learned.
         seeds_can_tell: False where no number of seeds is predicted to decide, as each draws its
             test split from the same samples; see `stats.seeds_can_tell`.
+        same_as: name of an earlier variant of which this one is another name, so that it counts
+            once; the verdict is that one's. "" of all others.
     """
 
     variant: str
@@ -59,6 +61,7 @@ class Verdict:
     baseline_missing: tuple[Hashable, ...]
     seeds_needed: int | None
     seeds_can_tell: bool = True
+    same_as: str = ""
 
     def __repr__(self) -> str:
         return f"Verdict({self.variant!r} against {self.baseline!r}: {self.words}{self._points()})"
@@ -99,6 +102,8 @@ class Verdict:
     @property
     def words(self) -> str:
         """Return the verdict; where there is none, with the number of seeds that would help."""
+        if self.same_as:
+            return f"the same as {self.same_as}"
         if self.verdict in ("better", "worse") and self.by_margin:
             return f"{self.verdict}, by at least the margin"
         if self.verdict != "cannot tell yet":

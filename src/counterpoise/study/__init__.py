@@ -21,6 +21,7 @@ record.py    what is kept of it, whole or not at all
 _work.py     its runs, done and to do
 _study.py    what is read back, without torch
 _finished.py one finished run of it
+_after_training.py  scores of its variants without another training
 _open.py     reading it
 _again.py    finished runs done once more, for an export
 _progress.py showing that it goes on, for callers in Python
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from counterpoise.registry import name_of, unknown
+from counterpoise.study._after_training import AfterTraining, Ensemble
 from counterpoise.study._again import Again, fit_classical, refit
 from counterpoise.study._check import NAMED_DATA, as_seeds
 from counterpoise.study._dry_run import dry_run
@@ -56,9 +58,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STUDY",
+    "AfterTraining",
     "Again",
     "Data",
     "Engine",
+    "Ensemble",
     "Event",
     "Imbalance",
     "Kept",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import counterpoise
 from counterpoise import stats
 from counterpoise.registry import METRICS, REFERENCES
+from counterpoise.study._after_training import AfterTraining, Ensemble, ensemble, same_runs
 from counterpoise.study._finished import Record
 from counterpoise.study._prepared import (
     Facts,
@@ -206,13 +207,34 @@ class Study:
     def verdicts(self) -> list[stats.Verdict]:
         """Judge every variant against the baseline, on the primary metric.
 
-        `docs/statistics.md` says how they are made.
+        `docs/statistics.md` says how they are made. One of `duplicates` counts once: the later one
+        is outside the family, and has the verdict of the earlier one.
         """
         return list(self._verdicts)
 
     @cached_property
     def _verdicts(self) -> list[stats.Verdict]:
-        return self._judge(self.scores())
+        scores, base = self.scores(), self.labels[0]
+        once = {label: x for label, x in scores.items() if label not in self.duplicates}
+        found = {v.variant: v for v in self._judge(once)}
+        for label, first in self.duplicates.items():
+            same = found.get(first) or self._judge({base: scores[base], label: scores[label]})[0]
+            missing = tuple(seed for seed, x in scores[label].items() if x is None)
+            found[label] = replace(same, variant=label, same_as=first, missing=missing)
+        return [found[label] for label in self.labels[1:]]
+
+    @cached_property
+    def duplicates(self) -> Mapping[str, str]:
+        """The variants whose nets are an earlier one's under another name, each with that label.
+
+        Their logits are the same, to the last bit, in every seed that both have.
+        """
+        runs, found = {label: self.of(label) for label in self.labels}, dict[str, str]()
+        for k, label in enumerate(self.labels):
+            earlier = (other for other in self.labels[:k] if other not in found)
+            first = next((other for other in earlier if same_runs(runs[other], runs[label])), None)
+            found |= {label: first} if first else {}
+        return found
 
     def _judge(self, scores: Mapping[str, Mapping[int, float | None]]) -> list[stats.Verdict]:
         """Compare with the baseline, and see what did not learn."""
@@ -292,6 +314,49 @@ class Study:
             return None
         scores = {base: self.scores()[base], label: adjusted}
         return self._judge(scores)[0]
+
+    def ensembles(self) -> dict[str, Ensemble]:
+        """The score of each variant's nets together, by label.
+
+        Only of variants with two finished seeds or more, and where the test split is fixed. Not
+        comparable to single runs, as an ensemble costs as many nets at prediction.
+
+        Raises:
+            record.Damaged: runs whose test samples are not the same.
+        """
+        return dict(self._ensembles)
+
+    @cached_property
+    def _ensembles(self) -> dict[str, Ensemble]:
+        known = () if self.resampled else self.labels
+        found = {label: ensemble(self.of(label), self.plan.metric) for label in known}
+        return {label: e for label, e in found.items() if e}
+
+    def after_training(self) -> list[AfterTraining]:
+        """The scores of variants with a finished run as trained, and without another training.
+
+        Each in a comparison by itself, in no family.
+        """
+        scores = {k: self.scores(kind=k) for k in ("test", "adjusted", "normalized")}
+        rows = []
+        for label, by_seed in scores["test"].items():
+            known = [x for x in by_seed.values() if x is not None]
+            adjusted, normalized = (
+                self._paired(by_seed, scores[kind][label]) for kind in ("adjusted", "normalized")
+            )
+            if known:
+                mean, together = sum(known) / len(known), self._ensembles.get(label)
+                rows.append(AfterTraining(label, mean, adjusted, normalized, together))
+        return rows
+
+    def _paired(
+        self, before: Mapping[int, float | None], after: Mapping[int, float | None]
+    ) -> stats.PairedComparison | None:
+        if not any(before[s] is not None and after[s] is not None for s in before):
+            return None
+        return stats.compare_paired(
+            before, after, margin=self.plan.margin, test_to_train=self.test_to_train
+        )
 
     @property
     def chance(self) -> float | None:
