@@ -40,6 +40,8 @@ def make_study(
     train_counts=None,
     validation_sizes=None,
     adjusted=None,
+    normalized=None,
+    same=(),
     seen=None,
     histories=None,
     flows=None,
@@ -59,6 +61,8 @@ def make_study(
         train_counts: the same of the training split.
         validation_sizes: the same of the validation split; its hits are all.
         adjusted: like `hits`, after post-hoc adjustment; absent: like `hits`.
+        same: losses whose logits are those of another with these hits, to the last bit.
+        normalized: the same after τ-normalization; absent: there is none.
         seen: what the loss saw of each class, by loss.
         histories: rows by loss (the same for all its seeds), or by (loss, seed).
         flows: the same.
@@ -77,11 +81,13 @@ def make_study(
         *reversed(logits_of(*[validation_sizes or [9] * len(sizes)] * 2)), train_counts
     )
     records, classical = [], []
+    scale = {label: 1 + k / 1024 for k, label in enumerate((*hits, *(references or ())))}
     for label, by_seed in {**hits, **(references or {})}.items():
         for seed, found in by_seed.items():
             if found is None:
                 continue
             logits, targets = logits_of(found, sizes)
+            logits *= 1 if label in same else scale[label]
             shifted, _ = logits_of((adjusted or hits).get(label, by_seed)[seed], sizes)
             run = {
                 "train_counts": list(train_counts),
@@ -91,6 +97,9 @@ def make_study(
                 "adjusted": score(targets, shifted.argmax(1), len(sizes)).to_dict(),
                 "validation": validation.to_dict(),
             }
+            if label in (normalized or {}):
+                shifted, _ = logits_of(normalized[label][seed], sizes)
+                run["normalized"] = score(targets, shifted.argmax(1), len(sizes)).to_dict()
             made = Record(label, seed, {"lr": 0.1}, run, keep_answers(runs, run, logits, targets))
             made.__dict__["timing"] = {"seconds": (seconds or {}).get(label, 1.0)}
             for name, given in (("history", histories), ("flow", flows)):

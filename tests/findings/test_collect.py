@@ -71,7 +71,7 @@ def random_study(draw):
             for k in range(epochs + 1)
         ]
 
-    return {
+    made = {
         "hits": {
             label: {s: hits(label) if label == CE or draw.random() < 0.9 else None for s in seeds}
             for label in labels
@@ -99,6 +99,11 @@ def random_study(draw):
             for label in draw.choice([(), REFERENCES])
         },
     }
+    if draw.random() < 0.2:
+        made["hits"][BALANCED], made["same"] = made["hits"][FOCAL], (FOCAL, BALANCED)
+    if draw.random() < 0.5:
+        made["normalized"] = {CE: {s: hits(draw.choice(labels)) for s in seeds}}
+    return made
 
 
 ELSEWHERE = {  # they need other inputs
@@ -108,7 +113,7 @@ ELSEWHERE = {  # they need other inputs
     "CP108",
     "CP109",
     "CP336",
-    "CP349",
+    "CP344",
     "CP401",
     "CP402",
 }

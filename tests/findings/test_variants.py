@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from counterpoise import stats
-from counterpoise.findings import _groups, _noise, _settings, _verdicts
+from counterpoise.findings import _groups, _noise, _settings, _verdicts, answers
 from counterpoise.study import Training, Tuning, Variant
 
 CE, FOCAL = "cross_entropy", "focal"
@@ -195,26 +195,87 @@ def test_without_a_tail_nothing_is_said_of_it(make):
 
 
 @pytest.mark.parametrize(
-    ("adjusted", "told"), [([10, 10, 10], True), ([9, 9, 10], True), ([2, 2, 2], False)]
+    ("adjusted", "normalized", "told"),
+    [
+        ([10, 10, 10], None, "post-hoc logit adjustment"),
+        ([9, 9, 10], None, "post-hoc logit adjustment"),
+        ([2, 2, 2], None, ""),
+        ([2, 2, 2], [10, 10, 10], "τ-normalization of the head"),
+        ([9, 9, 10], [10, 10, 10], "τ-normalization of the head"),
+        ([10, 10, 10], [9, 9, 10], "post-hoc logit adjustment"),
+        ([2, 2, 2], [2, 2, 2], ""),
+    ],
 )
-def test_a_gain_that_adjustment_gives_as_well(make, adjusted, told):
+def test_a_gain_that_a_correction_gives_as_well(make, backed, adjusted, normalized, told):
     better = {s: [h + s % 2 for h in hits] for s, hits in shifted([9, 9, 9]).items()}
     best = {s: [h + 5 for h in hits] for s, hits in better.items()}  # CP341 is about that one
-    study = make({CE: BASE, FOCAL: better, "poly": best}, adjusted={CE: shifted(adjusted)})
-    found = _groups.adjusted_baseline(study)
-    assert bool(found) == told
+    more = {"normalized": {CE: shifted(normalized)}} if normalized else {}
+    study = make({CE: BASE, FOCAL: better, "poly": best}, adjusted={CE: shifted(adjusted)}, **more)
+    found = _groups.corrected_baseline(study)
+    assert [f.evidence["correction"] for f in found] == ([told] if told else [])
+    backed(found)
     if told:
-        judged = stats.compare_paired(study.scores()[FOCAL], study.scores(kind="adjusted")[CE])
-        assert found[0].evidence["difference"] == round(100 * judged.difference.estimate, 1)
+        kind = "adjusted" if told.startswith("post-hoc") else "normalized"
+        free, scores = study.scores(kind=kind)[CE], study.scores()
+        judged = stats.compare_paired(
+            scores[FOCAL], free, confidence=0.975 if normalized else 0.95
+        ).difference
+        alone = stats.compare_paired(scores[CE], free).difference
+        gain = study.verdicts()[0].interval
+        for name, numbers in (("difference", judged), ("free", alone), ("gain", gain)):
+            for end, x in (("", numbers.estimate), ("_low", numbers.low), ("_high", numbers.high)):
+                assert found[0].evidence[name + end] == pytest.approx(100 * x, abs=0.051)
 
 
-def test_adjustment_is_no_finding_where_there_is_no_gain_or_no_adjustment(make):
+def test_a_correction_is_no_finding_where_there_is_no_gain_or_no_correction(make):
     same = make({CE: BASE, FOCAL: BASE}, adjusted={CE: shifted([9, 9, 9])})
-    assert _groups.adjusted_baseline(same) == []
+    assert _groups.corrected_baseline(same) == []
     without = make({CE: BASE, FOCAL: shifted([9, 9, 9])})
     for r in without.records:
         r.run["adjusted"] = None
-    assert _groups.adjusted_baseline(without) == []
+    assert _groups.corrected_baseline(without) == []
+
+
+# --- one under two names -------------------------------------------------------------------------
+
+
+def test_a_variant_under_two_names_counts_once(make, backed):
+    better, poly = shifted([9, 10, 8]), wobbling(72, 4)
+    hits = {CE: BASE, FOCAL: better, "poly": poly, "ldam": better, "vs": BASE}
+    assert make(hits).duplicates == {}
+    study = make(hits, same=[CE, FOCAL, "ldam", "vs"])
+    assert study.duplicates == {"ldam": FOCAL, "vs": CE}
+    found = {v.variant: v for v in study.verdicts()}
+    assert list(found) == [FOCAL, "poly", "ldam", "vs"]
+    assert found["ldam"].words == "the same as focal"
+    assert found["vs"].words == "the same as cross_entropy"
+    assert found["vs"].interval.estimate == 0
+    alone = stats.compare_variants(
+        {k: x for k, x in study.scores().items() if k in (CE, FOCAL, "poly")}, CE
+    )
+    for v in alone:
+        assert found[v.variant].p_holm == v.p_holm
+        assert found[v.variant].interval == v.interval
+    assert found["ldam"].interval == found[FOCAL].interval
+    told = _settings.under_another_name(study)
+    assert [(f.evidence["label"], f.evidence["first"]) for f in told] == [
+        ("ldam", FOCAL),
+        ("vs", CE),
+    ]
+    backed(told)
+    assert [f.evidence["label"] for f in _verdicts.verdicts(study)] == [FOCAL, "poly"]
+    assert "ldam" not in answers(study).better
+
+
+def test_seeds_that_only_one_has_do_not_tell_two_names_apart(make):
+    part = {seed: hits if seed < 2 else None for seed, hits in BASE.items()}
+    study = make({CE: BASE, FOCAL: part}, same=[CE, FOCAL])
+    assert study.duplicates == {FOCAL: CE}
+    assert study.verdicts()[0].missing == (2, 3, 4)
+    other = make({CE: BASE, FOCAL: part | {1: BASE[1][::-1]}}, same=[CE, FOCAL])
+    assert other.duplicates == {}
+    none = make({CE: BASE, FOCAL: dict.fromkeys(BASE)}, same=[CE, FOCAL])
+    assert none.duplicates == {}
 
 
 # --- settings ------------------------------------------------------------------------------------

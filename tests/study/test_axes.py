@@ -231,7 +231,7 @@ def test_runs_that_two_variants_ask_for_are_done_once(study):
 
 
 def test_a_variant_that_fixes_what_others_tune_is_named(study):
-    (found,) = [f for f in findings.collect_findings(study) if f.code == "CP349"]
+    (found,) = [f for f in findings.collect_findings(study) if f.code == "CP344"]
     assert found.text.startswith("The weight_decay is tuned for the other variants, and fixed for")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from counterpoise import stats
 from counterpoise.findings import _noise, _references
-from counterpoise.findings._verdicts import measured
+from counterpoise.findings._verdicts import counted, measured
 from counterpoise.findings.finding import Finding, listed, percent, shown
 from counterpoise.registry import METRICS
 from counterpoise.study import Study
@@ -143,7 +143,7 @@ def _use(study: Study) -> tuple[str, str]:
         said += f", but on {few} {_CHANCE}." if few else "."
     elif label != baseline:
         said = f"Use {label}: it is the fastest, and {baseline} differs by nothing that matters."
-    elif len(_of_word(study, "no difference that matters")) == len(study.verdicts()):
+    elif len(_of_word(study, "no difference that matters")) == len(counted(study)):
         said = f"Use {baseline}: no variant differs by what matters, and none is much faster."
     elif _of_word(study, "cannot tell yet"):
         said = f"Keep {baseline} for now: no variant is shown to be better in {measure} yet."
@@ -249,7 +249,7 @@ def _beside(study: Study) -> str:
 
 def _of_word(study: Study, word: str) -> list[stats.Verdict]:
     """Return the verdicts of a word, the largest difference first."""
-    found = [v for v in study.verdicts() if v.verdict == word]
+    found = [v for v in counted(study) if v.verdict == word]
     return sorted(found, key=lambda v: -v.interval.estimate if v.interval else 0.0)
 
 

@@ -45,7 +45,7 @@ ALL_CHECKS: dict[str, Check] = {
     "CP331": _noise.larger_source,
     "CP332": _groups.gain_on_the_head,
     "CP333": _groups.gain_on_the_tail,
-    "CP334": _groups.adjusted_baseline,
+    "CP334": _groups.corrected_baseline,
     "CP335": _settings.balanced_already,
     "CP336": _settings.balanced_twice,
     "CP337": _settings.edge_of_the_grid,
@@ -54,7 +54,8 @@ ALL_CHECKS: dict[str, Check] = {
     "CP340": _references.no_net_is_better,
     "CP341": _references.adjusted_baseline_is_enough,
     "CP342": _references.best_net_and_reference,
-    "CP349": _settings.fixed_where_others_tune,
+    "CP343": _settings.under_another_name,
+    "CP344": _settings.fixed_where_others_tune,
     "CP401": _record.other_environments,
     "CP402": _record.edited_plan,
 }

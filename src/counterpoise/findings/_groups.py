@@ -5,6 +5,7 @@ from typing import Any
 
 from counterpoise import stats
 from counterpoise.findings._references import adjusted_baseline_is_enough
+from counterpoise.findings._verdicts import counted
 from counterpoise.findings.finding import Finding, percent, sentence
 from counterpoise.study import Study
 
@@ -50,6 +51,8 @@ def _head_and_tail(study: Study) -> Iterator[tuple[str, Pair, Pair, dict[str, An
         return
     ends = {"head": known[0], "tail": known[-1]}
     for label in others:
+        if label in study.duplicates:
+            continue
         pairs = {
             end: _paired(study, recalls[group][baseline], recalls[group][label])
             for end, group in ends.items()
@@ -83,35 +86,60 @@ def _points(name: str, found: stats.Interval) -> dict[str, float]:
     }
 
 
-def adjusted_baseline(study: Study) -> list[Finding]:
-    """CP334: a variant is better, but not than the baseline after post-hoc adjustment.
+def corrected_baseline(study: Study) -> list[Finding]:
+    """CP334: a variant is better, but not than the baseline corrected after training.
 
-    That one's interval of the difference to the variant lies above minus the margin. The best
-    variant is left out where CP341 says so of it.
+    Of the corrections that are there the better one is told, of those whose interval of the
+    difference to the variant lies above minus the margin. The best variant is left out where CP341
+    says so of it.
     """
-    baseline = study.labels[0]
-    scores, adjusted = study.scores(), study.scores(kind="adjusted")[baseline]
-    found, told = [], study.best if adjusted_baseline_is_enough(study) else None
-    for label in [v.variant for v in study.verdicts() if v.verdict == "better"]:
-        if label == told:
+    baseline, margin, found = study.labels[0], study.plan.margin, []
+    scores, told = study.scores(), study.best if adjusted_baseline_is_enough(study) else None
+    free = {words: study.scores(kind=kind)[baseline] for kind, words in _CORRECTIONS.items()}
+    free = {words: x for words, x in free.items() if any(v is not None for v in x.values())}
+    for v in counted(study):
+        if v.verdict != "better" or v.interval is None or v.variant == told:
             continue
-        pair = _paired(study, scores[label], adjusted)
-        if pair is None or (pair.difference.low or 0.0) <= -study.plan.margin:
+        judged = stats.compare_variants(
+            {v.variant: scores[v.variant], **free},
+            v.variant,
+            margin=margin,
+            test_to_train=study.test_to_train,
+        )
+        enough = [(j, j.interval) for j in judged if j.interval and _above(j.interval, -margin)]
+        if not enough:
             continue
+        best, difference = max(enough, key=lambda pair: pair[1].estimate)
+        alone = _paired(study, scores[baseline], free[best.variant])
         evidence = {
-            "label": label,
+            "label": v.variant,
             "baseline": baseline,
+            "correction": best.variant,
             "measure": study.plan.metric.replace("_", " "),
-            "level": 95,
-            "seeds": pair.n,
-            **_points("difference", pair.difference),
+            "seeds": best.comparison.n if best.comparison else 0,
+            **_points("gain", v.interval),
+            "gain_level": percent(v.confidence),
+            **(_points("free", alone.difference) if alone else {}),
+            "free_level": 95,
+            **_points("difference", difference),
+            "level": percent(best.confidence),
         }
-        found.append(sentence("CP334", _ADJUSTED, evidence))
+        found.append(sentence("CP334", _CORRECTED, evidence))
     return found
 
 
-_ADJUSTED = (
-    "{label}: nothing is gained that post-hoc logit adjustment would not give without another "
-    "training; the adjusted {baseline} is {difference:+.1f} points of {measure} from it "
-    "({difference_low:+.1f} to {difference_high:+.1f}, {level}% interval over {seeds} seeds)."
+def _above(found: stats.Interval, bound: float) -> bool:
+    return found.low is not None and found.low > bound
+
+
+_CORRECTIONS = {
+    "adjusted": "post-hoc logit adjustment",
+    "normalized": "τ-normalization of the head",
+}
+_CORRECTED = (
+    "{label}: nothing is gained that {correction} would not give without another training. The "
+    "gain on {baseline} is {gain:+.1f} points of {measure} ({gain_low:+.1f} to {gain_high:+.1f}, "
+    "{gain_level}% interval), that of {correction} alone {free:+.1f} ({free_low:+.1f} to "
+    "{free_high:+.1f}, {free_level}%), and from the one to the other it is {difference:+.1f} "
+    "({difference_low:+.1f} to {difference_high:+.1f}, {level}% over {seeds} seeds)."
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterpoise import stats
+from counterpoise.findings._verdicts import counted
 from counterpoise.findings.finding import Evidence, Finding, listed, percent, sentence
 from counterpoise.study import Record, Study
 
@@ -55,7 +56,7 @@ def few_samples(study: Study) -> dict[str, str]:
     have one, within twice the noise. The samples are of one class where that has three
     quarters of the variance, else all of them.
     """
-    alike = {v.variant for v in study.verdicts() if v.verdict == "no difference that matters"}
+    alike = {v.variant for v in counted(study) if v.verdict == "no difference that matters"}
     margin, found = study.plan.margin, {}
     near = (
         (noise, evidence)
@@ -77,7 +78,7 @@ def few_samples(study: Study) -> dict[str, str]:
 
 def _doubtful(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
     """Yield what is called better or worse, by less than twice the noise of both sources."""
-    claimed = {v.variant for v in study.verdicts() if v.verdict in ("better", "worse")}
+    claimed = {v.variant for v in counted(study) if v.verdict in ("better", "worse")}
     for noise, evidence in _noises(study) if claimed else ():
         total = noise.total_se or 0.0
         if evidence["label"] in claimed and abs(noise.difference) < 2 * total:
@@ -97,6 +98,8 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
     plain = study.plan.metric == "accuracy"
     right = {label: {r.seed: _right(r) for r in study.of(label)} for label in study.labels}
     for label in others:
+        if label in study.duplicates:
+            continue
         common = sorted(right[baseline].keys() & right[label].keys())
         if len(common) < 2:
             continue
@@ -122,7 +125,7 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
 def _noises_of_draws(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
     """The same where each seed draws its test split: s / √n and s √r of the corrected interval."""
     samples = sum(study.data["train_counts"]) + sum(study.data["test_counts"])
-    for v in study.verdicts():
+    for v in counted(study):
         pair = v.comparison
         if pair is None or pair.sd is None:
             continue

@@ -69,10 +69,12 @@ _TOGETHER = {
         "({tail_low:+.1f} to {tail_high:+.1f})",
     ),
     "CP334": (
-        "With {labels} nothing is gained that post-hoc logit adjustment would not give without "
-        "another training: points of {measure} from which the adjusted {baseline} is, with "
-        "{level}% intervals",
-        "{label} {difference:+.1f} ({difference_low:+.1f} to {difference_high:+.1f})",
+        "With {labels} nothing is gained that a correction of {baseline} after training would not "
+        "give: points of {measure} gained on {baseline} ({gain_level}% intervals), gained by the "
+        "correction alone ({free_level}%), and from the one to the other ({level}%)",
+        "{label} {gain:+.1f} ({gain_low:+.1f} to {gain_high:+.1f}), {correction} {free:+.1f} "
+        "({free_low:+.1f} to {free_high:+.1f}), {difference:+.1f} ({difference_low:+.1f} to "
+        "{difference_high:+.1f})",
     ),
     "CP335": (
         "Every class came equally often to the losses of {labels}, so nothing of their balancing "
@@ -94,6 +96,11 @@ _TOGETHER = {
         "with others they might not: points of {measure}, and twice the standard error of seeds "
         "and test samples together",
         "{label}: {difference:+.1f}, {twice:.1f}",
+    ),
+    "CP343": (
+        "{labels} are earlier variants under other names, to the last bit of their logits on the "
+        "test split, and count once",
+        "{label} is {first} ({seeds} seeds)",
     ),
 }
 

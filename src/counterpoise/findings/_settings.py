@@ -1,4 +1,4 @@
-"""Findings on a study's settings: CP335 to CP337, CP349."""
+"""Findings on a study's settings: CP335, CP336, CP337, CP343 and CP344."""
 
 from collections.abc import Iterator
 
@@ -73,7 +73,7 @@ def edge_of_the_grid(study: Study) -> list[Finding]:
 
 
 def fixed_where_others_tune(study: Study) -> list[Finding]:
-    """CP349: variants that set a field of which values are tried for others."""
+    """CP344: variants that set a field of which values are tried for others."""
     found = []
     for field in study.plan.tuned:
         fixed = [
@@ -90,8 +90,21 @@ def fixed_where_others_tune(study: Study) -> list[Finding]:
                 "The {field} is tuned for the other variants, and fixed for {labels}: what these "
                 "gain or lose is that of the tuning, too."
             )
-            found.append(sentence("CP349", template, evidence))
+            found.append(sentence("CP344", template, evidence))
     return found
+
+
+def under_another_name(study: Study) -> list[Finding]:
+    """CP343: variants whose logits are those of an earlier one, to the last bit."""
+    template = (
+        "{label} is {first} under another name: the logits of both on the test split are the same "
+        "to the last bit in each seed that both have ({seeds}), so they count once."
+    )
+    return [
+        sentence("CP343", template, {"label": label, "first": first, "seeds": len(common)})
+        for label, first in study.duplicates.items()
+        if (common := {r.seed for r in study.of(first)} & {r.seed for r in study.of(label)})
+    ]
 
 
 def _variants(study: Study) -> Iterator[tuple[str, Variant]]:

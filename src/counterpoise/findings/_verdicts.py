@@ -41,7 +41,12 @@ _ONE_SEED = (
 
 def verdicts(study: Study) -> list[Finding]:
     """CP330: each variant against the baseline, as `stats.compare_variants` has it."""
-    return [_verdict(study, v, v.comparison) for v in study.verdicts() if v.comparison]
+    return [_verdict(study, v, v.comparison) for v in counted(study) if v.comparison]
+
+
+def counted(study: Study) -> list[stats.Verdict]:
+    """Return the verdicts on variants that are no earlier one under another name."""
+    return [v for v in study.verdicts() if not v.same_as]
 
 
 def measured(study: Study, v: stats.Verdict, turned: bool = False) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def _points(share: float, digits: int) -> float:
 def fewer_seeds(study: Study) -> list[Finding]:
     """CP338: variants that share fewer seeds with the baseline than were planned."""
     found = []
-    for v in study.verdicts():
+    for v in counted(study):
         seeds, planned = v.comparison.n if v.comparison else 0, len(study.plan.seeds)
         if seeds < planned:
             template = (
