@@ -11,6 +11,7 @@ import pytest
 
 from counterpoise import findings, report
 from counterpoise.metrics import dense_confusion
+from counterpoise.report._numbers import points
 from counterpoise.report._page import page as page_of
 from counterpoise.study import Imbalance, Plan, Training, Variant, open_study
 from counterpoise.study import record as record_files
@@ -84,7 +85,7 @@ def test_the_story_is_told_in_order(page):
         "curves",
         "probabilities",
         "decisions",
-        "adjustment",
+        "after",
         "flow",
         "data",
         "plan",
@@ -366,7 +367,7 @@ def test_predictions_are_let_go_of(make, small, monkeypatch):
     study = open_study(make(small))
     page_of(study)
     assert set(read) == {r.folder for r in study.records}
-    assert max(map(read.count, read)) <= 3  # matrices, probabilities, decisions
+    assert max(map(read.count, read)) <= 5  # matrices, probabilities, decisions, ensembles twice
     assert [r for r in study.records if "predictions" in r.__dict__] == []
 
 
@@ -415,3 +416,37 @@ def test_one_class_that_is_not_drawn_is_no_plural(make, small):
     page = Page(report.render(make(small, names=names, shape=(3,), test_each=2)))
     said = "1 class between the largest and the smallest stands in the table only."
     assert said in page.section("classes")
+
+
+def test_what_is_reached_after_training_stands_beside_every_variant(page, study):
+    words = page.section("after")
+    for row in study.after_training():
+        together = row.ensemble
+        assert f"{row.trained:.1%}" in words
+        for pair in (row.adjusted.difference, row.normalized.difference):
+            assert points(pair.estimate) in words
+            assert f"{points(pair.low)} to {points(pair.high)}" in words
+        assert f"{together.score:.1%}" in words
+        spread = f"{together.low:.1%} to {together.high:.1%}; ±{100 * together.standard_error:.1f}"
+        assert spread in words
+    assert "not comparable to single runs, as it costs 5 nets at prediction" in words
+
+
+def test_what_no_run_has_is_left_out_of_the_table(make, small):
+    words = Page(report.render(make(small, older=True))).section("after")
+    assert "logit adjustment" in words
+    assert "τ-normalization" not in words
+
+
+@pytest.mark.parametrize(
+    ("design", "heading"),
+    [
+        ("cross", "Ranking"),
+        ("one_by_one", "What each change gave"),
+        ("leave_one_out", "What is lost without each"),
+    ],
+)
+def test_the_differences_are_named_by_the_design(make, small, design, heading):
+    study = open_study(make(small))
+    object.__setattr__(study.plan, "design", design)
+    assert f"<h2>{heading}</h2>" in page_of(study)

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from tests.study.small import QUICK, files
 
 from counterpoise import stats
-from counterpoise.study import Imbalance, Variant, compare, open_study
+from counterpoise.study import Imbalance, Record, Variant, compare, open_study
 from counterpoise.study.record import Damaged
 
 LOSSES = ("cross_entropy", "balanced_softmax")
@@ -66,13 +66,18 @@ def test_seeds_with_their_own_test_splits_have_no_ensemble(study):
     drawn = dataclasses.replace(study, plan=plan)
     assert drawn.resampled
     assert drawn.ensembles() == {}
-    other = dict(study.records[1].predictions)
-    other["test_targets"] = np.roll(other["test_targets"], 1)
-    odd = dataclasses.replace(study.records[1])
-    odd.__dict__["_read_predictions"] = lambda: other
-    mixed = dataclasses.replace(study, records=(study.records[0], odd))
+
+
+def test_runs_on_other_test_samples_are_not_mixed(study, monkeypatch):
+    read = Record._read_predictions
+
+    def rolled(record):
+        kept = read(record)
+        return kept | {"test_targets": np.roll(kept["test_targets"], record.seed)}
+
+    monkeypatch.setattr(Record, "_read_predictions", rolled)
     with pytest.raises(Damaged, match="tested on other samples"):
-        mixed.ensembles()
+        dataclasses.replace(study).ensembles()
 
 
 def test_every_row_stands_beside_itself_as_trained(study):

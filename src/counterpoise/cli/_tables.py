@@ -15,9 +15,10 @@ from counterpoise.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from counterpoise.stats import Interval
-    from counterpoise.study import Record, Study
+    from counterpoise.stats import Interval, PairedComparison
+    from counterpoise.study import AfterTraining, Ensemble, Record, Study
 
+_MOST_ROWS = 8  # of what is reached without another training
 _NAME = 30  # characters of a name that shall stand in one line
 _LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
 _DRAWN = "; each seed has its own test split, and intervals are widened for that"
@@ -35,6 +36,8 @@ def show_study(console: "Console", study: "Study") -> None:
     console.print(_fitting_table(console, study))
     if study.reference_scores():
         console.print(_references(study))
+    if rows := study.after_training():
+        console.print(_after_training(study, rows))
     console.print(shown((_LEGEND + (_DRAWN if study.resampled else ""), "dim")))
     for reason, runs in _by_reason(study).items():
         said = one_line(f"{'; '.join(runs)}: {reason}")
@@ -91,6 +94,10 @@ def results_json(study: "Study") -> str:
             ],
             "reference_verdicts": [asdict(v) for v in study.reference_verdicts()],
             "adjusted_verdict": (v := study.adjusted_verdict()) and asdict(v),
+            "after_training": [
+                {**asdict(row), "ensemble_note": row.ensemble.words if row.ensemble else None}
+                for row in study.after_training()
+            ],
             "answers": asdict(findings.answers(study)),
             "findings": [f.to_dict() for f in findings.collect_findings(study)],
         }
@@ -129,10 +136,9 @@ def _table(study: "Study", others: list[str]) -> Any:
     words = [METRICS[m].label for m in (first, *others)]
     nets_alone = len(study.plan.nets) == len(study.labels)
     rates = ["lr" if nets_alone else "chosen"] if study.plan.tunes else []
-    for title in ("seeds", *words, "after adjusting", *rates, "a run"):
+    for title in ("seeds", *words, *rates, "a run"):
         short = title.replace("-class", "").replace(" ", "\n")
         table.add_column(short, justify="right", no_wrap=True)
-    after = study.scores(first, "adjusted")
     for label in study.labels:
         records = study.of(label)
         scores = [r.run["test"][first] for r in records]
@@ -141,7 +147,6 @@ def _table(study: "Study", others: list[str]) -> Any:
             f"{len(scores)}/{len(study.plan.seeds)}",
             mean_and_interval(scores, study.test_to_train) if scores else "–",
             *(_percent(_mean(study.scores(m)[label])) for m in others),
-            _percent(_mean(after[label])),
             *(_chosen(study, label).removeprefix("lr " if nets_alone else "") for _ in rates),
             _seconds(records),
         )
@@ -177,6 +182,48 @@ def _references(study: "Study") -> Any:
             _seconds(records),
         )
     return table
+
+
+def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
+    """Return the table of what variants reach without another training, of the best ones alone."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    best = sorted(rows[1:], key=lambda row: -row.trained)[: _MOST_ROWS - 1]
+    known = [row for row in rows if row is rows[0] or row in best]
+    columns = {
+        "as\ntrained": [_percent(row.trained) for row in known],
+        "logit\nadjustment": [_plus(row.adjusted) for row in known],
+        "τ-normal-\nization": [_plus(row.normalized) for row in known],
+        "all seeds\ntogether": [_together(row.ensemble) for row in known],
+    }
+    columns = {title: cells for title, cells in columns.items() if set(cells) != {"–"}}
+    left = len(rows) - len(known)
+    note = "differences to itself as trained, in points"
+    if every := [row.ensemble for row in known if row.ensemble]:
+        note += f"; all seeds together: {max(every, key=lambda e: len(e.seeds)).words}"
+    note += f"; {left} more variants are in the report" if left else ""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption=shown((note, "dim")))
+    table.caption_justify = "left"
+    table.add_column("after training,\nwithout another one", overflow="fold")
+    for title in columns:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row, *cells in zip(known, *columns.values(), strict=True):
+        table.add_row(shown(row.label), *cells)
+    return table
+
+
+def _plus(pair: "PairedComparison | None") -> str:
+    """Write a difference in points with half its interval, which is symmetric."""
+    if pair is None:
+        return "–"
+    low, middle, _ = astuple(pair.difference)
+    half = "" if low is None else f" ±{100 * (middle - low):.1f}"
+    return f"{100 * middle:+.1f}{half}"
+
+
+def _together(found: "Ensemble | None") -> str:
+    return f"{found.score:.1%} ({100 * found.low:.1f} to {100 * found.high:.1f})" if found else "–"
 
 
 def _points(found: "Interval") -> str:

@@ -3,7 +3,8 @@
 The report works on numbers and never imports torch. The page is complete without scripts; its one
 script shows the values of cells and adds arrow keys. Contents by file:
 
-    _story.py       verdict, ranking, cost, post-hoc adjustment
+    _story.py       verdict, ranking, cost
+    _after_training.py  scores without another training
     _classes.py     recall by class size, the data
     _confusion.py   confusion matrices and differences (_matrix.py), samples (_thumbnails.py)
     _learning.py    training curves, calibration, gradient flow

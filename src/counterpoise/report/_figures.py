@@ -9,6 +9,7 @@ import numpy as np
 from counterpoise.report._learning import pooled_bins, watched
 from counterpoise.report._matrix import confusions
 from counterpoise.report._probabilities import calibrated_bins
+from counterpoise.report._story import heading
 from counterpoise.report._variants import Entry, entries
 from counterpoise.study import Study, open_study
 
@@ -64,7 +65,10 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
     differences = {v.variant: v.interval for v in study.verdicts() if v.interval is not None}
     if differences:
         margin, baseline = study.plan.margin, study.labels[0]
-        yield "forest", plots.forest(differences, margin=margin, baseline=baseline)
+        axes = plots.forest(differences, margin=margin, baseline=baseline)
+        if (words := heading(study)) != "Ranking":
+            axes.set_title(words)
+        yield "forest", axes
     recalls = {v.label: np.array(v.recalls(), np.float64) for v in ran}
     counts = study.data["train_counts"]
     yield "recall_by_class_size", plots.recall_by_class_size(recalls, counts, names)

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from counterpoise.registry import METRICS
-from counterpoise.report._numbers import mean, percent, short, whole_percent
+from counterpoise.report._numbers import percent, short, whole_percent
 from counterpoise.report._panels import Panel, calibration, lines_of_all
 from counterpoise.report._svg import STYLES
 from counterpoise.report._variants import Entry
@@ -194,13 +194,3 @@ def _flow_chart(
     lines_of_all(series, panel)
     said = f"{name} by layer on a logarithmic axis, from {short(low)} to {short(high)}"
     return {"name": name, "meaning": meaning, "picture": panel.picture(name, said)}
-
-
-def means(variant: Entry, metric: str) -> tuple[float | None, float | None]:
-    """Return the mean of a metric before and after post-hoc adjustment, over runs with both."""
-    both = [
-        (r.run["test"][metric], r.run["adjusted"][metric])
-        for r in variant.records
-        if r.run.get("adjusted")
-    ]
-    return mean([b for b, _ in both]), mean([a for _, a in both])

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from counterpoise import files, findings
 from counterpoise.registry import METRICS
 from counterpoise.report import (
+    _after_training,
     _classes,
     _confusion,
     _decisions,
@@ -35,7 +36,7 @@ _CONTENTS = {
     "reliability": "Calibration",
     "probabilities": "Probabilities",
     "decisions": "Decisions",
-    "adjustment": "Post-hoc adjustment",
+    "after": "After training",
     "flow": "Gradient flow",
     "data": "Data",
     "plan": "Plan and environment",
@@ -77,7 +78,8 @@ def page(study: Study) -> str:
     variants, verdicts = entries(study), study.verdicts()
     style, script = source("style.css"), source("script.js")
     sections = _sections(study, variants, verdicts)
-    contents = {k: words for k, words in _CONTENTS.items() if sections.get(k, True)}
+    contents = _CONTENTS | {"ranking": _story.heading(study)}
+    contents = {k: words for k, words in contents.items() if sections.get(k, True)}
     return template("page.html.j2").render(
         **_beginning(study),
         **sections,
@@ -125,7 +127,7 @@ def _sections(
         "decisions": probabilities
         and _decisions.section(study, variants, probabilities["posteriors"]),
         "older": _probabilities.OLDER,
-        "adjustment": _story.adjustment(study, variants),
+        "after": _after_training.section(study, variants),
         "flow": _learning.flow(variants),
         "sizes": _classes.sizes(study),
         "tuning": _setting.tuning(study, variants),

@@ -1,11 +1,10 @@
-"""The first sections: verdict, ranking, cost and post-hoc adjustment."""
+"""The first sections: verdict, ranking and cost."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
 
 from counterpoise.findings import IGNORANT, noun
 from counterpoise.registry import METRICS, PRIMARY
-from counterpoise.report._learning import means
 from counterpoise.report._numbers import (
     NONE,
     count,
@@ -14,9 +13,8 @@ from counterpoise.report._numbers import (
     points,
     short,
     tick_points,
-    whole_percent,
 )
-from counterpoise.report._strips import across, axis, bars, change, interval
+from counterpoise.report._strips import across, axis, bars, interval
 from counterpoise.report._svg import Scale
 from counterpoise.report._variants import Entry
 from counterpoise.stats import Interval, Verdict
@@ -90,7 +88,17 @@ def ranking(
         "rows": rows,
         "axis": axis(scale, tick_points),
         "metrics": [METRICS[m].label for m in names],
+        "title": heading(study),
     }
+
+
+def heading(study: Study) -> str:
+    """Return the heading of the differences to the baseline, by the design of the plan."""
+    design = getattr(study.plan, "design", "cross")
+    return {
+        "one_by_one": "What each change gave",
+        "leave_one_out": "What is lost without each",
+    }.get(design, "Ranking")
 
 
 def references(study: Study) -> dict[str, object] | None:
@@ -177,24 +185,3 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
         }
         for v, seconds in zip(variants, times.values(), strict=True)
     ]
-
-
-def adjustment(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None:
-    """Return the effect of post-hoc logit adjustment on each variant; None without any."""
-    found = [(v, *means(v, study.plan.metric)) for v in variants]
-    known = [(v, b, a) for v, b, a in found if b is not None and a is not None]
-    if not known:
-        return None
-    scale = across([x for _, *two in known for x in two])
-    rows = [
-        {
-            "variant": v,
-            "before": percent(before),
-            "after": percent(after),
-            "difference": points(after - before),
-            "tau": short(mean([r.run["tau"] for r in v.records if r.run.get("tau") is not None])),
-            "strip": change(v.index, scale, before, after),
-        }
-        for v, before, after in known
-    ]
-    return {"rows": rows, "axis": axis(scale, whole_percent)}

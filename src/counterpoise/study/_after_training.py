@@ -1,7 +1,7 @@
 """Scores of variants without another training: by post-hoc corrections, and of all seeds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Ensemble:
     @property
     def words(self) -> str:
         """A reservation that must be said with it."""
-        return f"not comparable to single runs: it costs {len(self.seeds)} nets at prediction"
+        return f"not comparable to single runs, as it costs {len(self.seeds)} nets at prediction"
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,9 @@ def ensemble(records: Sequence[Record], metric: str) -> Ensemble | None:
     """
     if len(records) < 2:
         return None
-    targets = records[0].predictions["test_targets"]
-    counts, n = records[0].run["train_counts"], len(records)
-    total = np.zeros((len(targets), len(counts)))
-    for r in records:  # which are read twice: all together may be too large
+    first, counts, n = _read(records[0]), records[0].run["train_counts"], len(records)
+    targets, total = first["test_targets"], log_softmax(first["test_logits"])
+    for r in records[1:]:  # all are read twice, as together they may be too large
         total += _log_probabilities(r, targets)
 
     def score(log_p: np.ndarray) -> float:
@@ -89,10 +88,15 @@ def ensemble(records: Sequence[Record], metric: str) -> Ensemble | None:
 
 
 def _log_probabilities(r: Record, targets: np.ndarray) -> np.ndarray:
-    kept = r.predictions
+    kept = _read(r)
     if not np.array_equal(kept["test_targets"], targets):
         raise record.Damaged(f"{r.folder} was tested on other samples than the variant's first run")
     return log_softmax(kept["test_logits"])
+
+
+def _read(r: Record) -> dict[str, np.ndarray]:
+    """Return its predictions, which it does not keep."""
+    return replace(r).predictions
 
 
 def same_runs(records: Sequence[Record], others: Sequence[Record]) -> bool:
