@@ -119,9 +119,11 @@ def test_compare_show_and_go_on(tmp_path):
     assert "For focal the seeds so far say too little: run 5" in first.stdout
     assert told[-1].endswith("answers to every test sample: studies/digits/predictions.csv")
     narrow = call("show", "studies/digits", cwd=tmp_path, COLUMNS="80").stdout.splitlines()
-    (row,) = [line for line in narrow if re.match(" cross_entropy  .*±", line)]
-    assert len(row) <= 80
-    assert "2/2" in row
+    rows = [line for line in narrow if re.match(" cross_entropy  .*±", line)]
+    assert max(map(len, rows)) <= 80
+    assert "2/2" in rows[0]
+    assert re.search(r"% +[-+][\d.]+ ±[\d.]+ +[-+][\d.]+ ±[\d.]+ +[\d.]+% \([\d.]+ to", rows[1])
+    assert "as it costs 2 nets at" in " ".join(narrow)
     again = call(*words.split(), cwd=tmp_path)
     assert again.stdout.count("4 of 4 runs are kept from before") == 2
     quiet = call(*words.split(), "--quiet", cwd=tmp_path)
@@ -140,6 +142,11 @@ def test_compare_show_and_go_on(tmp_path):
         == told["adjusted_verdict"]["variant"]
     )
     assert [v["variant"] for v in told["reference_verdicts"]] == labels
+    after = told["after_training"]
+    assert [row["label"] for row in after] == ["cross_entropy", "focal"]
+    for row in after:
+        assert row["adjusted"]["n"] == row["normalized"]["n"] == len(row["ensemble"]["seeds"]) == 2
+        assert row["ensemble_note"].startswith("not comparable to single runs")
     assert {v["baseline"] for v in told["reference_verdicts"]} == {told["best"]}
 
 
