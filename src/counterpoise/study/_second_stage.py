@@ -40,6 +40,7 @@ def retrain(
         samplers.ALL["balanced"](targets, num_classes=run.num_classes).seen_counts,
         epochs=t.retrain_epochs,
         device=run.device,
+        mixed=t.retrain == "lws" and t.mix != "none",  # a new head sees none that are
     )  # without weights that set in late: those of equal counts are equal
     run.loss, run.seen_counts = run.criterion.loss, run.criterion.seen_counts
     last = rows[-1]
