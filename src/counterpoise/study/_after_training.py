@@ -10,6 +10,8 @@ from counterpoise.metrics import evaluate, log_softmax
 from counterpoise.study import record
 from counterpoise.study._finished import Record
 
+_LOGITS = "predictions.npz"
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -105,7 +107,7 @@ def same_runs(records: Sequence[Record], others: Sequence[Record]) -> bool:
     The digests of the files with these are compared; False without a common seed.
     """
     first, second = (
-        {r.seed: r.run["files"]["predictions.npz"]["sha256"] for r in some if "files" in r.run}
+        {r.seed: files[_LOGITS]["sha256"] for r in some if _LOGITS in (files := r.run["files"])}
         for some in (records, others)
     )
     common = first.keys() & second.keys()
