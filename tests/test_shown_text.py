@@ -32,7 +32,7 @@ from counterpoise.norms import Change, SwapTable
 from counterpoise.plots import _paper
 from counterpoise.report import Page, _svg
 from counterpoise.stats import Interval, compare_variants
-from counterpoise.study import Plan, Study, Training
+from counterpoise.study import AfterTraining, Plan, Study, Training
 from counterpoise.study.events import (
     Chosen,
     Epoch,
@@ -170,6 +170,7 @@ def made_up_study(name):
         reference_scores=lambda *_: {f"{name}, adjusted after training": {0: 0.5}},
         reference_verdicts=list,
         adjusted_verdict=lambda: None,
+        after_training=lambda: [AfterTraining(name, 0.5, None, None, None)],
     )
 
 
