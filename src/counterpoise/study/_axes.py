@@ -1,7 +1,7 @@
 """The variants that axes and a design make, and the labels that name what differs."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from counterpoise.study.variant import WORDS, Variant, shown
@@ -68,28 +68,36 @@ def labels_of(variants: Sequence[Variant], designed: int, design: str) -> tuple[
         designed: number of these.
         design: how they were made.
     """
-    usual = [", ".join(_parts(v, variants)) for v in variants]
+    own = variants[:designed]
+    crossed = {k for k in WORDS if len({getattr(v, k) for v in own}) > 1}
+    usual = [", ".join(_parts(v, variants, crossed)) for v in variants]
     if design == "cross" or designed < 2:
         return tuple(usual)
-    own = variants[:designed]
-    first = set(_parts(own[0], own))
+    parts = [_parts(v, own, crossed) for v in own]
+    first = set(parts[0])
     if design == "one_by_one":
-        new = [[p for p in _parts(v, own) if p not in first] for v in own[1:]]
+        new = [[p for p in some if p not in first] for some in parts[1:]]
         named = [BASELINE, *map(", ".join, new)]
     else:
-        lost = [[p for p in _parts(own[0], own) if p not in _parts(v, own)] for v in own[1:]]
-        named = [ALL, *(f"without {', '.join(parts)}" for parts in lost)]
+        lost = [[p for p in parts[0] if p not in some] for some in parts[1:]]
+        named = [ALL, *(f"without {', '.join(some)}" for some in lost)]
     return (*named, *usual[designed:])
 
 
-def _parts(variant: Variant, every: Sequence[Variant]) -> list[str]:
-    """Return what a variant is called by: what differs among the nets, and its loss's settings."""
+def _parts(variant: Variant, every: Sequence[Variant], crossed: Container[str]) -> list[str]:
+    """Return what a variant is called by: what differs among the nets, and its loss's settings.
+
+    The usual sampler has no name where samplers are not crossed.
+    """
     settings = [f"{k}={v}" for k, v in variant.settings.items()]
     if variant.model:
         cut = (f"imbalance.{k}={shown(v)}" for k, v in variant.imbalance.items())
         return [_short(variant.model), *settings, *cut]
     nets = [v for v in every if not v.model]
-    words = [_short(getattr(variant, k)) for k in WORDS if len({getattr(v, k) for v in nets}) > 1]
+    named = [k for k in WORDS if len({getattr(v, k) for v in nets}) > 1]
+    if variant.sampler == Variant().sampler and "sampler" not in crossed:
+        named = [k for k in named if k != "sampler"]
+    words = [_short(getattr(variant, k)) for k in named]
     fields = {
         k: shown(v)
         for k, v in variant.fields()

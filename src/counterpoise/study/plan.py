@@ -191,8 +191,9 @@ class Plan:
         """The number of trainings, in words."""
         tuning = sum(len(self.trials(v)) for v in self.variants) * self.tuning.seeds
         final = f"{len(self.variants) * (len(self.seeds) or SEEDS)} runs to compare"
-        names = ("learning rates" if k == "lr" else k for k in self.tuned)
-        what = " and ".join(names) or "hyperparameters"
+        names = ["learning rates" if k == "lr" else k for k in self.tuned]
+        what = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+        what = what or "hyperparameters"
         if self.tuned and any(v.model and self.trials(v) for v in self.variants):
             what += " and hyperparameters"
         return f"{tuning} runs to choose {what}, then {final}" if tuning else final
