@@ -15,6 +15,7 @@ from counterpoise.registry import LOSSES, NORMS, SAMPLERS
 from counterpoise.study import Imbalance, Plan, Training, Tuning, Variant, open_study, stream
 from counterpoise.study._runs import choose, final_runs, tuning_runs
 from counterpoise.study._trials import trial_list
+from counterpoise.study.defaults import fill
 from counterpoise.study.plan_file import read, write
 from counterpoise.study.spec import run_id
 
@@ -259,3 +260,32 @@ def test_an_imbalance_is_an_axis_over_the_same_test_split(tmp_path):
     assert [len(found.of(label)) for label in found.labels] == [2, 2]
     assert sum(whole.run["train_counts"]) > sum(cut.run["train_counts"])
     assert np.array_equal(whole.predictions["test_targets"], cut.predictions["test_targets"])
+
+
+def test_sharpness_aware_steps_are_compared_at_equal_time_as_well():
+    plan, decided = fill(plan_of({"sam": [0.0, 0.05]}, training={"epochs": 5}), toy())
+    assert plan.labels == ("sam=0", "sam=0.05", "epochs=3, sam=0.05")
+    (said,) = [d for d in decided if d.setting == "variant"]
+    assert said.words == "cross_entropy, epochs=3, sam=0.05"
+    assert fill(plan, toy()) == (plan, ())
+    own, _ = fill(plan_of({"sam": [0.0, 0.05], "epochs": [5, 9]}), toy())
+    assert len(own.variants) == 4  # as they were asked for
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        (["timm:test_resnet", "resnet8"], "make a study each"),
+        (["timm:test_vit", "timm:tf_efficientnet_lite0"], "were trained on others: image_size"),
+    ],
+)
+def test_nets_that_take_other_samples_are_no_axis(models, says):
+    images = Splits(
+        "toy",
+        Split(torch.zeros(60, 3, 8, 8, dtype=torch.uint8), torch.arange(60) % 3),
+        Split(torch.zeros(30, 3, 8, 8, dtype=torch.uint8), torch.arange(30) % 3),
+        ("a", "b", "c"),
+        "toy",
+    )
+    with pytest.raises(ValueError, match=says):
+        fill(plan_of({"model": models}), images)

@@ -1,20 +1,33 @@
 """Checks of a plan, made before anything runs."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from numbers import Integral
-from typing import TYPE_CHECKING, TypeGuard, cast
+from typing import TYPE_CHECKING, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
 from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study._check_inputs import check_augment, check_mix
+from counterpoise.study._check_kinds import (
+    check_kinds,
+    check_settings,
+    check_texts,
+    check_types,
+    is_integer,
+    is_number,
+)
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_stages import check_stages
-from counterpoise.study._check_variants import check_fields, check_same, check_search, trainings
+from counterpoise.study._check_variants import (
+    check_models,
+    check_same,
+    check_search,
+    trainings,
+)
 from counterpoise.study._check_words import check_word, shown
 from counterpoise.study.settings import (
     BALANCED,
@@ -27,8 +40,6 @@ from counterpoise.study.settings import (
 from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from counterpoise.study.plan import Plan
 
 NAMED_DATA = ("fashion_mnist", "digits")
@@ -36,14 +47,13 @@ MODELS = ("auto", *registry.MODELS, *registry.CLASSICAL)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
-_MOST_CHARACTERS = 4096
 
 
 def check_plan(plan: "Plan") -> None:
     """Raise ValueError for the first thing that cannot be run."""
-    _check_types(plan)
-    _check_settings(plan)
-    _check_texts(plan)
+    check_types(plan)
+    check_settings(plan)
+    check_texts(plan)
     _check_size(plan)
     check_word("design", plan.design, DESIGNS, imports=False)
     for v in plan.variants:
@@ -73,8 +83,9 @@ def check_plan(plan: "Plan") -> None:
         _check_imbalance(replace(plan.imbalance, **own))
     _check_test(plan)
     for t in (plan.training, *trainings(plan)):
-        _check_kinds("training.", t)
+        check_kinds("training.", t)
         _check_training(plan, t)
+    check_models(plan)
     check_search(plan)
     check_same(plan)
     _check_choices(plan)
@@ -138,7 +149,7 @@ def as_seeds(seeds: object) -> tuple[int, ...]:
     if number > _MOST_SEEDS:
         raise ValueError(f"a plan must have {_MOST_SEEDS} seeds at most, but got {shown(seeds)}")
     # What is no integer among them is refused by `check_plan`.
-    return cast("tuple[int, ...]", tuple(int(s) if _is_integer(s) else s for s in found))
+    return cast("tuple[int, ...]", tuple(int(s) if is_integer(s) else s for s in found))
 
 
 def _check_seeds(seeds: tuple[int, ...]) -> None:
@@ -233,7 +244,7 @@ def _check_training(plan: "Plan", t: Training) -> None:
 
 def _check_bounds(bounds: "list[tuple[str, object, float, float]]") -> None:
     for name, value, low, high in bounds:
-        if not _is_number(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise ValueError(f"{name} must be within {low} .. {high}, but got {shown(value)}")
 
 
@@ -268,111 +279,6 @@ def _check_choices(plan: "Plan") -> None:
         )
 
 
-def _check_types(plan: "Plan") -> None:
-    """Refuse values of another kind than the defaults', which TOML and Python let through."""
-    for where, table in _tables(plan):
-        _check_kinds(where, table)
-    for key in ("drop", "keep"):
-        if not all(isinstance(name, str) for name in getattr(plan.data, key)):
-            raise ValueError(f"data.{key} must be names of columns")
-    for key in ("norms", "losses", "samplers", "classical"):
-        if not all(isinstance(word, str) for word in getattr(plan, key)):
-            raise ValueError(f"{key} must be words, but got {shown(getattr(plan, key))}")
-    if not all(map(_is_integer, plan.seeds)):
-        raise ValueError(f"seeds must be integers, but got {shown(plan.seeds)}")
-
-
-def _check_kinds(where: str, table: "DataclassInstance") -> None:
-    for key, f in table.__dataclass_fields__.items():
-        value, default = getattr(table, key), f.default
-        if key == "lr":
-            fits = isinstance(value, str) or _is_number(value)
-        elif key == "devices":
-            fits = isinstance(value, str) or _is_integer(value)
-        elif key == "image_size":
-            fits = _is_integer(value) or _are_sides(value)
-        elif key in ("axes", "search"):
-            fits = isinstance(value, Mapping)
-        elif key == "options":
-            fits = isinstance(value, Mapping) and all(map(_is_setting, value.values()))
-        elif isinstance(default, float):
-            fits = _is_number(value)
-        else:
-            fits = type(value) is type(default)
-        if not fits:
-            kind = {
-                "options": "{ qos = 'low' }",
-                **dict.fromkeys(("axes", "search"), "{ weight_decay = [1e-4, 1e-3] }"),
-            }.get(key) or ('["a", "b"]' if default == () else repr(default))
-            raise ValueError(f"{where}{key} must be of the kind of {kind}, but got {shown(value)}")
-
-
-def _are_sides(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_integer, value))
-
-
-def _tables(plan: "Plan") -> "tuple[tuple[str, DataclassInstance], ...]":
-    names = ("data", "imbalance", "training", "tuning", "engine")
-    return (("", plan), *((f"{name}.", getattr(plan, name)) for name in names))
-
-
-def _check_settings(plan: "Plan") -> None:
-    """Refuse single variants that are none, and settings that a file cannot hold."""
-    for v in plan.variant:
-        if not isinstance(v, Variant) or not isinstance(v.settings, Mapping):
-            raise ValueError(f"each variant must be a table of settings, but got {shown(v)}")
-        for word in (v.norm, v.loss, v.sampler, v.model):
-            if not isinstance(word, str):
-                raise ValueError(
-                    f"norm, loss, sampler and model must be words, but got {shown(word)}"
-                )
-        check_fields(v.training, "a field of a variant")
-        for key, value in v.fields() if not v.model else v.settings.items():
-            if not isinstance(key, str) or not _is_setting(value):
-                raise ValueError(
-                    "the settings of a loss or model must be finite numbers, words, yes or no, or "
-                    f"lists of numbers, but got {shown(key)} = {shown(value)}"
-                )
-
-
-def _is_setting(value: object) -> bool:
-    if isinstance(value, list):
-        return all(_is_finite(x) for x in value)
-    return isinstance(value, bool | str) or _is_finite(value)
-
-
-def _is_finite(value: object) -> bool:
-    """Return True for a number that TOML can hold: a finite one, or an integer of 64 bits."""
-    most = 2**63 if isinstance(value, int) else math.inf
-    return _is_number(value) and -most < value < most
-
-
-def _check_texts(plan: "Plan") -> None:
-    """Refuse text that cannot be written, or that no name can hold."""
-    texts = [x for _, table in _tables(plan) for x in vars(table).values() if isinstance(x, str)]
-    texts += [*plan.norms, *plan.losses, *plan.samplers, *plan.classical, *plan.training.watch]
-    texts += [*plan.data.drop, *plan.data.keep]
-    for v in plan.variant:
-        texts += [v.norm, v.loss, v.sampler, v.model, *v.settings]
-        texts += [x for x in v.settings.values() if isinstance(x, str)]
-    for text in texts:
-        if isinstance(text, str) and not _is_writable(text):
-            raise ValueError(
-                "text in a plan must be UTF-8 without NUL, of "
-                f"{_MOST_CHARACTERS} characters at most, but got {shown(text)}"
-            )
-    if not plan.data.source:
-        raise ValueError("data must name what the study is about, but is empty; '.' is this folder")
-
-
-def _is_writable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text and len(text) <= _MOST_CHARACTERS
-
-
 def _check_size(plan: "Plan") -> None:
     """Refuse more than anybody trains, before the variants are written out."""
     variants = len(plan.norms) * len(plan.losses) * len(plan.samplers)
@@ -387,11 +293,3 @@ def _check_size(plan: "Plan") -> None:
     ):
         if number > most:
             raise ValueError(f"a plan must have {most} {what} at most, but got {shown(number)}")
-
-
-def _is_integer(value: object) -> TypeGuard[Integral]:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -138,6 +138,28 @@ def check_same(plan: "Plan") -> None:
         known[asked] = label
 
 
+def check_models(plan: "Plan") -> None:
+    """Refuse nets in one study that do not take the same samples.
+
+    Raises:
+        ValueError: there are such.
+    """
+    some = list(trainings(plan))
+    some += [plan.training] if any(t.pretrained for t in some) else []
+    if len({t.pretrained for t in some}) > 1:
+        raise ValueError(
+            "the nets of a study are given the same samples, but timm: and torchvision: nets take "
+            f"images of their own size, and {next(t.model for t in some if not t.pretrained)} does "
+            "not; make a study each, or name them all in training.model or the axis model"
+        )
+    frozen = {(t.model, t.weights, t.on_features) for t in some}
+    if any(t.on_features for t in some) and len(frozen) > 1:
+        raise ValueError(
+            "heads of a study are trained on the features of one frozen net, but model, weights or "
+            "freeze differ among the variants; make a study each"
+        )
+
+
 def trainings(plan: "Plan") -> dict[Training, Variant]:
     """Return the plan's trainings, each with the first of its variants."""
     found: dict[Training, Variant] = {}

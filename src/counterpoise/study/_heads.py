@@ -41,7 +41,8 @@ def together(specs: Iterable[AnySpec], nodes: int) -> int:
 def streams(jobs: Iterable[Job]) -> list[list[Job]]:
     """Return the runs that are trained in one loop.
 
-    Heads by their batches: those of the same data, seed, sampler and settings but lr. Seeds that
+    Heads by their batches: those of the same data, seed, sampler and settings but what is their
+    optimizer's. Seeds that
     are stacked: those of the same data, variant and settings.
     """
     found: dict[Hashable, list[Job]] = {}
@@ -49,7 +50,9 @@ def streams(jobs: Iterable[Job]) -> list[list[Job]]:
         if isinstance(spec := job.spec, RunSpec):
             own: Hashable = repr(spec.variant), spec.training
             if not spec.training.stack_seeds:
-                own = spec.variant.sampler, spec.seed, replace(spec.training, lr=0.0)
+                same = replace(spec.training, lr=0.0, weight_decay=0.0, momentum=0.0)
+                drawn = spec.variant.sampler, repr(spec.variant.sampler_settings)
+                own = drawn, spec.seed, same
             found.setdefault((job.study, spec.stage, spec.test, own), []).append(job)
     return list(found.values())
 

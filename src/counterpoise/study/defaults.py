@@ -2,16 +2,18 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterpoise.study._check_variants import trainings
 from counterpoise.study._nets import reading_of
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import SEEDS, seconds_of
+from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -60,7 +62,9 @@ class Default:
     @property
     def words(self) -> str:
         """Return the value in words."""
-        return ", ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
+        if isinstance(self.value, tuple):
+            return ", ".join(getattr(x, "words", None) or str(x) for x in self.value)
+        return str(self.value)
 
 
 def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
@@ -84,6 +88,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
                  on; fine-tuned: AdamW, 10 epochs, batches of 32; on frozen features: SGD, as above
     test         per_seed, where the data have no test split of their own and a fixed fifth would
                  hold fewer than 10 samples of the smallest class
+    variant      for nets of sharpness-aware steps the same with half the epochs, at equal time
     tuning       a third of the epochs for each learning rate that is tried
     ============ =================================================================================
 
@@ -111,7 +116,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
 
     fine = t.pretrained and not t.on_features
     if t.pretrained:
-        own = reading_of(t)
+        own = _reading(plan)
         for key in ("image_size", "interpolation"):
             if getattr(t, key) != own[key]:
                 decide(f"training.{key}", own[key], f"that of {t.model}")
@@ -155,6 +160,10 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     epochs = t.epochs or epochs
     if plan.tuned and not plan.tuning.epochs and (short := _tuning_epochs(epochs)):
         decide("tuning.epochs", short, "a third, for each learning rate that is tried")
+    halved = tuple(_at_equal_time(plan, epochs))
+    if halved:
+        why = "a sharpness-aware step takes twice the time: with half the epochs, at equal time"
+        decide("variant", halved, why)
     if t.augment == "auto":
         once = ("none", "features are computed once") if t.on_features else None
         decide("training.augment", *(once or _augment(data)))
@@ -167,14 +176,39 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     return _with(plan, found), tuple(found)
 
 
+def _reading(plan: Plan) -> dict[str, Any]:
+    """Return how the images of all pretrained nets of a plan are read.
+
+    Raises:
+        ValueError: they were trained on images of different kinds.
+    """
+    found = {x.model: reading_of(x) for x in trainings(plan)}
+    first, own = next(iter(found.items()))
+    for model, other in found.items():
+        if other != own:
+            differ = ", ".join(f"{k} {own[k]} and {other[k]}" for k in own if own[k] != other[k])
+            raise ValueError(
+                f"the nets of a study are given the same images, but {first} and {model} were "
+                f"trained on others: {differ}; set training.image_size and interpolation"
+            )
+    return own
+
+
+def _at_equal_time(plan: Plan, epochs: int) -> Iterator[Variant]:
+    """Yield each net of sharpness-aware steps with half the epochs, unless it is there."""
+    for v in plan.nets:
+        half = replace(v, training={**v.training, "epochs": math.ceil(epochs / 2)})
+        if plan.training_of(v).sam and "epochs" not in v.training and half not in plan.variants:
+            yield half
+
+
 def _with(plan: Plan, found: Iterable[Default]) -> Plan:
     """Return the plan with what was decided in place of what was open."""
     chosen: dict[str, Any] = {d.setting: d.value for d in found}
     norm = chosen.get("norms", "auto")
     norms = tuple(norm if n == "auto" else n for n in plan.norms)
-    single = tuple(
-        v if v.norm != "auto" or v.model else replace(v, norm=norm) for v in plan.variant
-    )
+    every = (*plan.variant, *chosen.get("variant", ()))
+    single = tuple(v if v.norm != "auto" or v.model else replace(v, norm=norm) for v in every)
     tables = {
         name: replace(
             getattr(plan, name),
@@ -297,7 +331,9 @@ def carry_over(asked: Plan, before: Plan, decided: Plan) -> Plan:
         return asked
     if asked.time != before.time:
         return asked
-    same = {k: getattr(decided, k) for k in ("norms", "seeds") if _equal(asked, before, k)}
+    same = {
+        k: getattr(decided, k) for k in ("norms", "seeds", "variant") if _equal(asked, before, k)
+    }
     for name in ("data", "training", "tuning"):
         now, then, found = (getattr(plan, name) for plan in (asked, before, decided))
         keys = (k for k in now.__dataclass_fields__ if _equal(now, then, k))

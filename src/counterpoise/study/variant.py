@@ -113,6 +113,12 @@ class Variant:
             yield from ((f"{table}.{k}", v) for k, v in getattr(self, attribute).items())
 
     @property
+    def words(self) -> str:
+        """The variant in words, those of all that it sets itself: "focal, sam=0.05"."""
+        fields = (f"{k}={shown(v)}" for k, v in self.fields())
+        return ", ".join([self.model or self.loss, *fields])
+
+    @property
     def deferred(self) -> bool:
         """True where class weights set in late, as "+drw" behind the loss asks."""
         return self.loss.endswith(_DRW)
