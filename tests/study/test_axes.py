@@ -19,7 +19,7 @@ from counterpoise.study.defaults import fill
 from counterpoise.study.plan_file import read, write
 from counterpoise.study.spec import run_id
 
-THREE = {"loss": ["cross_entropy", "focal"], "mix_alpha": [0.2, 1.0], "ema": [0.0, 0.9]}
+THREE = {"loss": ["cross_entropy", "focal"], "warmup": [0.2, 0.0], "ema": [0.0, 0.9]}
 
 
 def table(n=60, seed=0):
@@ -40,9 +40,9 @@ def plan_of(axes, **settings):
 def test_designs_and_their_labels():
     cross = plan_of(THREE)
     assert len(cross.variants) == 8
-    assert cross.labels[1] == "cross_entropy, ema=0.9, mix_alpha=0.2"
+    assert cross.labels[1] == "cross_entropy, warmup=0.2, ema=0.9"
     one = plan_of({**THREE, "design": "one_by_one"})
-    assert one.labels == ("baseline", "focal", "mix_alpha=1", "ema=0.9")
+    assert one.labels == ("baseline", "focal", "warmup=0", "ema=0.9")
     assert one.variants[0] == cross.variants[0]
     without = plan_of(THREE, design="leave_one_out")
     assert without.labels == (
@@ -117,7 +117,7 @@ def test_rows_of_norms_and_samplers_name_settings_that_they_take():
         ({"axes": 3}, r"\[axes\] must be a table"),
         ({"axes": {"ema": [0.0, 0.9]}, "design": "crossed"}, "did you mean 'cross'"),
         ({"axes": {"ema": [0.0, 0.9, 0.99]}, "design": "leave_one_out"}, "takes two values"),
-        ({"axes": {"ema": [0.0, 0.9]}, "training": {"ema": 0.5}}, "leave it out of"),
+        ({"axes": {"ema": [0.0, 0.9]}, "training": {"ema": 0.5}}, "leave one of them out"),
         ({"variant": [{"loss": "focal", "emma": 0.9}]}, "did you mean 'ema'"),
         (
             {"variant": [{"loss": "focal"}, {"loss": "focal", "weight_decay": 5e-4}]},
@@ -264,7 +264,7 @@ def test_an_imbalance_is_an_axis_over_the_same_test_split(tmp_path):
 
 def test_sharpness_aware_steps_are_compared_at_equal_time_as_well():
     plan, decided = fill(plan_of({"sam": [0.0, 0.05]}, training={"epochs": 5}), toy())
-    assert plan.labels == ("sam=0", "sam=0.05", "epochs=3, sam=0.05")
+    assert plan.labels == ("sam=0", "sam=0.05", "sam=0.05, epochs=3")
     (said,) = [d for d in decided if d.setting == "variant"]
     assert said.words == "cross_entropy, epochs=3, sam=0.05"
     assert fill(plan, toy()) == (plan, ())
@@ -289,3 +289,111 @@ def test_nets_that_take_other_samples_are_no_axis(models, says):
     )
     with pytest.raises(ValueError, match=says):
         fill(plan_of({"model": models}), images)
+
+
+@pytest.mark.parametrize("fixed_first", [True, False])
+def test_what_one_variant_fixes_is_among_the_trials_of_the_other(tmp_path, fixed_first):
+    fixed, tuned = Variant(training={"weight_decay": 5e-4}), Variant()
+    plan = Plan(
+        "toy",
+        losses=(),
+        variant=(fixed, tuned) if fixed_first else (tuned, fixed),
+        seeds=(0,),
+        references=False,
+        training=Training("mlp", epochs=3, batch_size=16, lr=0.1, augment="none"),
+        tuning=Tuning((), {"weight_decay": [5e-4, 2.0], "ema": [0.0, 0.5]}, epochs=3),
+    )
+    with tiny.in_this_process():
+        for event in stream({tmp_path / "s": plan}, data={tmp_path / "s": toy()}):
+            assert "Failed" not in type(event).__name__, event
+    found = open_study(tmp_path / "s")
+    assert found.finished
+    tried = {label: [r for r in found.tuning if r.label == label] for label in found.labels}
+    assert {label: len(rows) for label, rows in tried.items()} == {
+        label: 4 if label == "cross_entropy" else 2 for label in found.labels
+    }
+    assert found.choices["cross_entropy"]["weight_decay"] == 5e-4  # and not the absurd one
+    for label, rows in tried.items():
+        best = max(r.run["validation"]["balanced_accuracy"] for r in rows)
+        chosen = [r for r in rows if r.trial.items() <= found.choices[label].items()]
+        assert chosen[0].run["validation"]["balanced_accuracy"] == best
+
+
+def test_tuned_epochs_are_trained():
+    plan = plan_of({"ema": [0.0, 0.5]}, tuning={"grid": [0.1], "search": {"epochs": [2, 6]}})
+    plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, epochs=3))
+    assert {r.spec.training.epochs for r in tuning_runs(plan, "data")} == {2, 6}
+    final = final_runs(plan, "data", {plan.labels[0]: {"lr": 0.1, "epochs": 6}})
+    assert {r.spec.training.epochs for r in final} == {6}
+
+
+def test_fields_that_change_nothing_are_no_difference():
+    plan = plan_of({"mix": ["none", "mixup"], "mix_alpha": [0.2, 1.0]})
+    assert plan.labels == ("mix=none", "mix=mixup, mix_alpha=0.2", "mix=mixup, mix_alpha=1")
+    search = {"mix": ["none", "mixup"], "mix_alpha": [0.2, 1.0]}
+    trials = Plan(tuning=Tuning((0.1,), search)).trials(Variant())
+    assert [{k: v for k, v in t.items() if k != "lr"} for t in trials] == [
+        {"mix": "none"},
+        {"mix": "mixup", "mix_alpha": 0.2},
+        {"mix": "mixup", "mix_alpha": 1.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"axes": {"imbalance.factor": [1, 10]}}, "imbalance.profile is none everywhere"),
+        ({"axes": {"retrain_lr": [0.1, 0.2]}}, "retrain is none everywhere"),
+        ({"axes": {"weight_decay": [{"a": 1}]}}, "must be a list of values"),
+        ({"axes": {"weight_decay": [10**400, 1]}}, "weight_decay must be within"),
+        ({"axes": {"ema": [0.0, 0.9], "design": "one_by_one"}, "design": "leave_one_out"}, "once"),
+        ({"variant": [{"loss": "cross_entropy", "loss.gamma": 1}]}, "that cross_entropy has"),
+        ({"variant": [{"norm_settings": 1}]}, "each variant must be a table of settings"),
+        ({"variant": [{"model": "mlp", "training": 5}]}, "each variant must be a table"),
+        ({"variant": [{"model": "mlp", "training": {"model": "linear"}}]}, "with one model"),
+        ({"variant": [{"imbalance": {"foo": 1}}]}, "must be a field of"),
+        ({"variant": [{"imbalance": {"test": True}}]}, "the same test split"),
+        ({"variant": [{"imbalance": {"factor": "a"}}]}, "imbalance.factor must be of the kind"),
+        ({"variant": [{"model": "random_forest", "weight_decay": 0.1}]}, "is of nets"),
+        ({"tuning": {"search": {"weight_decay": [-1, 0.1]}}}, "weight_decay must be within"),
+        ({"tuning": {"search": {"weight_decay": ["a", 0.1]}}}, "must be of the kind"),
+        ({"tuning": {"search": {"mix": ["none", "mixpu"]}}}, "did you mean 'mixup'"),
+        ({"tuning": {"search": {"imbalance.factor": [2, 50]}}}, "compared, not tuned"),
+        ({"tuning": {"grid": [-1.0, 0.1], "trials": 4}}, "tuning.grid must be within"),
+        ({"tuning": {"trials": -1}}, "tuning.trials must be within"),
+        ({"tuning": {"grid": [0.1], "search": {"lr": [0.2, 0.3]}}}, "must be said once"),
+        (
+            {"tuning": {"search": {"weight_decay": [*range(1, 900)], "momentum": [*range(900)]}}},
+            "runs at most",
+        ),
+        (
+            {"tuning": {"search": {"ema": [0.0, 0.9]}}, "training": {"patience": 2}},
+            "does not go with",
+        ),
+    ],
+)
+def test_what_would_change_nothing_or_cannot_be_tuned_is_refused(table, says):
+    with pytest.raises(ValueError, match=says) as error:
+        read(table)
+    assert "\n" not in str(error.value)
+
+
+def test_values_of_numpy_and_ranges_are_lists():
+    decays = np.array([1e-4, 1e-3], np.float32).astype(float)
+    plan = Plan(axes={"weight_decay": decays, "epochs": range(2, 4)})
+    assert plan == Plan(axes={"weight_decay": tuple(decays.tolist()), "epochs": (2, 3)})
+
+
+def test_a_model_axis_of_classical_models_alone_trains_no_net():
+    plan = Plan(axes={"model": ("random_forest", "logistic_regression")})
+    assert plan.labels == ("random_forest", "logistic_regression")
+
+
+def test_an_edited_axis_of_the_plan_file_is_named(study):
+    path = study.folder / "plan.toml"
+    text = path.read_text()
+    path.write_text(text.replace('search = { "weight_decay"', 'search = { "momentum"'))
+    try:
+        assert set(open_study(study.folder).edited) >= {"tuning.search.momentum"}
+    finally:
+        path.write_text(text)

@@ -293,7 +293,7 @@ def mean_and_interval(values: list[float], test_to_train: float = 0.0) -> str:
 
 def _row_words(row: Mapping[str, float | None]) -> str:
     """Say what an epoch brought: the first part that is watched, and how it does."""
-    for name in ("validation", "test", "train"):
+    for name in ("ema_validation", "validation", "ema_test", "test", "train"):
         if f"{name}_balanced_accuracy" in row:
             value = row[f"{name}_balanced_accuracy"]
             return f"epoch {row['epoch']}: {name} balanced accuracy {value:.1%}"

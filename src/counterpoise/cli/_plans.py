@@ -46,6 +46,8 @@ def make_plan(data: str, chosen: dict[str, Any]) -> "Plan":
     table = {"data": {"source": data, **reading}, "training": training, **chosen}
     table |= {"axes": _read_lists("--vary", vary)} if vary else {}
     table |= {"tuning": {"search": _read_lists("--tune", tune)}} if tune else {}
+    if "lr" in table.get("tuning", {}).get("search", {}) and "lr" in training:
+        raise ValueError(f"lr must be tuned or fixed, but --tune lr and --lr {training['lr']} came")
     if "imbalance" in chosen:
         table["imbalance"] = _imbalance(chosen["imbalance"])
     for key, value in sets.items():

@@ -9,7 +9,7 @@ import numpy as np
 from counterpoise import stats
 from counterpoise.findings.finding import Evidence, Finding, listed, percent, sentence, shown
 from counterpoise.study import Record, Study
-from counterpoise.study.spec import labels_of
+from counterpoise.study.spec import labels_of, trials_of
 
 VANISHED = 1e-6  # a visible share that explains by itself why nothing was learned
 FAR = 100.0  # times below the visible share of what learned
@@ -40,7 +40,7 @@ def no_rate_worked(study: Study) -> list[Finding]:
     found = []
     for label in study.labels:
         failed = {
-            repr(row["trial"])
+            repr(trials_of(row)[label])
             for name, row in study.expected.items()
             if name in study.failed and label in labels_of(row) and row["stage"] == "tuning"
         }

@@ -10,7 +10,7 @@ LOSSES: dict[str, Member] = {
         "([Shwartz-Ziv et al. 2023](https://arxiv.org/abs/2312.02517))",
         "-log p_t, p = softmax(z)",
         use="losses.AdjustedCrossEntropyLoss()",
-        settings=("gamma", "label_smoothing", "poly"),
+        settings=("label_smoothing",),
     ),
     "weighted": Member(
         f"{_LOSSES}._class_weights:weighted_cross_entropy",
@@ -20,7 +20,7 @@ LOSSES: dict[str, Member] = {
         use="losses.AdjustedCrossEntropyLoss(weight=losses.inverse_weights(counts))",
         needs=("counts",),
         balanced="plain cross entropy",
-        settings=("gamma", "label_smoothing", "poly"),
+        settings=("label_smoothing",),
     ),
     "focal": Member(
         f"{_LOSSES}._focal:FocalLoss",
@@ -47,7 +47,7 @@ LOSSES: dict[str, Member] = {
         "-log p_t + ε (1 - p_t)",
         "2204.12511",
         "losses.PolyLoss(epsilon)",
-        settings=("epsilon", "gamma", "label_smoothing"),
+        settings=("epsilon", "label_smoothing"),
     ),
     "class_balanced": Member(
         f"{_LOSSES}._class_balanced:ClassBalancedLoss",

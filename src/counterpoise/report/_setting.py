@@ -1,6 +1,6 @@
 """The section on plan and environment, and the command that repeats the study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ def settings(study: Study) -> list[dict[str, Any]]:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k}: {', '.join(map(str, v))}" for k, v in value.items()) or "–"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "–"
     return str(value) if value != "" else "–"

@@ -23,6 +23,7 @@ from counterpoise.study._check_kinds import (
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_stages import check_stages
 from counterpoise.study._check_variants import (
+    check_fields,
     check_models,
     check_same,
     check_search,
@@ -56,6 +57,8 @@ def check_plan(plan: "Plan") -> None:
     check_texts(plan)
     _check_size(plan)
     check_word("design", plan.design, DESIGNS, imports=False)
+    _check_tuning(plan)
+    check_search(plan)
     for v in plan.variants:
         if v.model:
             _check_classical(v)
@@ -80,13 +83,16 @@ def check_plan(plan: "Plan") -> None:
     if plan.baseline and plan.baseline not in plan.labels:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
     for own in {repr(v.imbalance): v.imbalance for v in plan.variants}.values():
-        _check_imbalance(replace(plan.imbalance, **own))
+        check_fields({f"imbalance.{k}": x for k, x in own.items()}, "a field of a variant")
+        cut = replace(plan.imbalance, **own)
+        check_kinds("imbalance.", cut)
+        _check_imbalance(cut)
     _check_test(plan)
     for t in (plan.training, *trainings(plan)):
         check_kinds("training.", t)
         _check_training(plan, t)
+        check_stages(plan, t)
     check_models(plan)
-    check_search(plan)
     check_same(plan)
     _check_choices(plan)
     check_engine(plan.engine)
@@ -248,25 +254,26 @@ def _check_bounds(bounds: "list[tuple[str, object, float, float]]") -> None:
             raise ValueError(f"{name} must be within {low} .. {high}, but got {shown(value)}")
 
 
+def _check_tuning(plan: "Plan") -> None:
+    grid = plan.tuning.grid
+    _check_bounds(
+        [
+            ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),
+            ("tuning.epochs", plan.tuning.epochs, 0, 100_000),
+            ("tuning.trials", plan.tuning.trials, 0, 10_000),
+            *(("tuning.grid", lr, 1e-30, 1e30) for lr in grid),
+        ]
+    )
+    if len(set(grid)) < len(grid):
+        raise ValueError(f"tuning.grid must hold each learning rate once, but got {shown(grid)}")
+
+
 def _check_choices(plan: "Plan") -> None:
     """Refuse what nothing can be chosen by, and words on reading that are none."""
     t, d = plan.training, plan.data
     check_word("data.small", d.small, ("refuse", "drop", "merge"), imports=False)
     check_word("data.missing_labels", d.missing_labels, ("refuse", "drop"), imports=False)
-    _check_bounds(
-        [
-            ("data.min_samples", d.min_samples, 0, 10**9),
-            ("tuning.seeds", plan.tuning.seeds, 1, _MOST_TUNING_SEEDS),
-            ("tuning.epochs", plan.tuning.epochs, 0, 100_000),
-            ("tuning.trials", plan.tuning.trials, 0, 10_000),
-            *(("tuning.grid", lr, 1e-30, 1e30) for lr in plan.tuning.grid),
-        ]
-    )
-    if len(set(plan.tuning.grid)) < len(plan.tuning.grid):
-        raise ValueError(
-            f"tuning.grid must hold each learning rate once, but got {shown(plan.tuning.grid)}"
-        )
-    check_stages(plan)
+    _check_bounds([("data.min_samples", d.min_samples, 0, 10**9)])
     if not t.validation and (t.lr == "auto" or plan.tunes or "validation" in t.watch):
         raise ValueError(
             "training.validation must be above 0 where lr is 'auto' or watch holds 'validation': "
@@ -285,7 +292,7 @@ def _check_size(plan: "Plan") -> None:
     variants *= math.prod(map(len, plan.axes.values())) if plan.design == "cross" else 1
     variants += len(plan.classical) + len(plan.variant)
     lists = [v for v in plan.tuning.search.values() if isinstance(v, list | tuple)]
-    trials = plan.tuning.trials or math.prod(map(len, [plan.tuning.grid, *lists]))
+    trials = plan.tuning.trials or math.prod(max(1, len(x)) for x in [plan.tuning.grid, *lists])
     each = max(len(plan.seeds), trials * plan.tuning.seeds)
     for what, number, most in (
         ("variants", variants, _MOST_VARIANTS),

@@ -11,7 +11,7 @@ from counterpoise.data.memory import free_memory
 from counterpoise.data.splits import check_pair
 from counterpoise.net import linear_head, with_cosine_head
 from counterpoise.registry import resolve
-from counterpoise.study._check_variants import trainings
+from counterpoise.study._check_variants import trainings, tried
 from counterpoise.study._check_words import shown
 from counterpoise.study._imbalance import imbalanced
 from counterpoise.study._nets import make_net
@@ -110,12 +110,9 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
     for v in plan.nets:
         if ":" not in v.sampler:
             _check_sampler(v, data, t.epochs)
-        tried = {repr(x.settings): x for x in map(v.having, plan.trials(v) or ({},))}
-        for x in tried.values() if ":" not in v.plain_loss else ():
+        some = {repr(x.settings): x for x in map(v.having, plan.trials(v) or ({},))}
+        for x in some.values() if ":" not in v.plain_loss else ():
             _check_loss(x, counts)
-        mixed = plan.training_of(v)
-        if mixed.mix != "none":
-            _check_mix(v, mixed, counts, shape)
     for x in {x.augment: x for x in trainings(plan)}.values():
         augment = None if ":" in x.augment else train.augmentation(x.augment)
         if augment is not None:
@@ -132,9 +129,12 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
             )
         if ":" not in norm:
             _check_net(own, v, (min(2, own.batch_size), *shape), data.num_classes)
-    for v in plan.nets:
-        if plan.training_of(v).retrain != "none":
-            _check_head(plan.training_of(v), v, shape, data.num_classes)
+    for v in tried(plan):
+        own = plan.training_of(v)
+        if own.mix != "none":
+            _check_mix(v, own, counts, shape)
+        if own.retrain != "none":
+            _check_head(own, v, shape, data.num_classes)
 
 
 def _check_sampler(variant: Variant, data: Splits, epochs: int) -> None:

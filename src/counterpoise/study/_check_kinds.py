@@ -89,6 +89,8 @@ def check_settings(plan: "Plan") -> None:
                     f"norm, loss, sampler and model must be words, but got {shown(word)}"
                 )
         check_fields(v.training, "a field of a variant")
+        if v.model and (own := [k for k, _ in v.without(v.imbalance).fields() if "loss." not in k]):
+            raise ValueError(f"{own[0]} is of nets, and {v.model} is none; leave it out")
         for key, value in v.fields() if not v.model else v.settings.items():
             if not isinstance(key, str) or not _is_setting(value):
                 raise ValueError(

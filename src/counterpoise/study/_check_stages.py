@@ -7,21 +7,19 @@ if TYPE_CHECKING:
     from counterpoise.study.settings import Training
 
 
-def check_stages(plan: "Plan") -> None:
+def check_stages(plan: "Plan", t: "Training") -> None:
     """Refuse such settings for trainings that cannot have them.
 
     Raises:
         ValueError: it is one.
     """
-    for v in plan.nets:
-        t = plan.training_of(v)
-        others = _others(t, several=t.devices != 1 or plan.engine.nodes > 1)
-        for key, other in others.items():
-            if other:
-                raise ValueError(
-                    f"training.{key} = {getattr(t, key)!r} does not go with {other}; leave one of "
-                    "them out"
-                )
+    others = _others(t, several=t.devices != 1 or plan.engine.nodes > 1)
+    for key, other in others.items():
+        if other:
+            raise ValueError(
+                f"training.{key} = {getattr(t, key)!r} does not go with {other}; leave one of them "
+                "out"
+            )
 
 
 def _others(t: "Training", several: bool) -> dict[str, str]:

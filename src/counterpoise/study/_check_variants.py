@@ -1,10 +1,10 @@
 """Checks of a plan's axes, tuned fields and single variants, by the names of their fields."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import registry
-from counterpoise.registry import unknown
 from counterpoise.study._check_words import shown
 from counterpoise.study.settings import Imbalance, Training
 from counterpoise.study.variant import WORDS, Variant
@@ -52,7 +52,12 @@ def check_fields(values: Mapping[str, object], kind: str, more: Iterable[str] = 
             raise ValueError(f"{key} must be the same for all variants: {why}; make a study each")
         own = table in ("loss", "norm", "sampler") and name.isidentifier()
         if key not in known and not own:
-            raise ValueError(unknown(kind, key, known))
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"{kind} must be a field of [training], norm, loss or sampler, or one of their "
+                f"settings such as loss.gamma or imbalance.factor, but got {key!r}{meant}"
+            )
 
 
 def check_axes(axes: Mapping[str, Any], training: Training) -> None:
@@ -61,7 +66,7 @@ def check_axes(axes: Mapping[str, Any], training: Training) -> None:
     Raises:
         ValueError: a field that does not exist or cannot vary; an empty list, or a value twice.
     """
-    check_fields(axes, "an axis", ("design",))
+    check_fields(axes, "an axis")
     for key, values in axes.items():
         check_values(f"axis {key}", values)
         if _OPEN.get(key) in values and key in _OPEN:
@@ -73,8 +78,8 @@ def check_axes(axes: Mapping[str, Any], training: Training) -> None:
         given = getattr(training, key, default)
         if given not in (default, values[0]):
             raise ValueError(
-                f"training.{key} is {shown(given)}, but an axis, too, whose first value, "
-                f"{shown(values[0])}, is the baseline's; leave it out of [training]"
+                f"{key} is {shown(given)}, and an axis, too, whose first value, "
+                f"{shown(values[0])}, is the baseline's; leave one of them out"
             )
 
 
@@ -84,10 +89,13 @@ def check_values(what: str, values: object) -> None:
     Raises:
         ValueError: such a list.
     """
-    fits = isinstance(values, list | tuple) and 0 < len(values) <= _MOST
-    if not fits or len({repr(v) if isinstance(v, str) else v for v in values}) < len(values):
+    several = values if isinstance(values, list | tuple) else ()
+    fits = 0 < len(several) <= _MOST
+    fits = fits and all(isinstance(v, bool | int | float | str) for v in several)
+    if not fits or len({(isinstance(v, bool), v) for v in several}) < len(several):
         raise ValueError(
-            f"{what} must be a list of values, one at least, each once, but got {shown(values)}"
+            f"{what} must be a list of values, one at least, each once, but got {shown(values)}; "
+            "they are numbers, words, true or false"
         )
 
 
@@ -103,6 +111,8 @@ def check_search(plan: "Plan") -> None:
         if key in tuning.search:
             raise ValueError(f"{key} is compared, not tuned: put it into [axes], not tuning.search")
     for key, values in tuning.search.items():
+        if key.startswith("imbalance."):
+            raise ValueError(f"{key} is compared, not tuned: put it into [axes], not tuning.search")
         check_values(f"tuning.search.{key}", values)
         numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if tuning.trials and numbers and not (len(numbers) == len(values) and min(numbers) > 0):
@@ -163,6 +173,16 @@ def check_models(plan: "Plan") -> None:
 def trainings(plan: "Plan") -> dict[Training, Variant]:
     """Return the plan's trainings, each with the first of its variants."""
     found: dict[Training, Variant] = {}
-    for v in plan.nets:
+    for v in tried(plan):
         found.setdefault(plan.training_of(v), v)
     return found
+
+
+def tried(plan: "Plan") -> Iterator[Variant]:
+    """Yield the nets, and each with every value of a tuned field that it does not set itself."""
+    for v in plan.nets:
+        yield v
+        own = dict(v.fields())
+        for key, values in plan.tuning.search.items():
+            if key not in own and v.takes(key):
+                yield from (v.having({key: value}) for value in values)

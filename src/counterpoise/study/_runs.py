@@ -107,8 +107,8 @@ def _spec(
         share, value = plan.training.validation, trial.get(variant.tuned, 0)
         own = replace(variant, imbalance={})
         return ClassicalSpec(own, seed, stage, value, share, sources, data, plan.test, cut)
-    epochs = epochs_of(plan, variant, stage)
     variant = variant.having(trial)
+    epochs = epochs_of(plan, variant, stage)
     training = plan.training_of(variant)
     training = replace(training, epochs=epochs, optimizer=optimizer_of(training))
     words = {variant.norm, variant.plain_loss, variant.sampler, training.augment}

@@ -204,7 +204,7 @@ def _row(value: object) -> bool:
         isinstance(value, dict)
         and _text(value.get("label"))
         and _trial(value.get("trial"))
-        and _list(_text)(value.get("also", []))
+        and _mapping(_trial)(value.get("also", {}))
         and type(value.get("seed")) is int
         and value.get("stage") in typing.get_args(Stage)
     )

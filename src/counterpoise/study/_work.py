@@ -10,7 +10,7 @@ from counterpoise.study._prepared import Facts
 from counterpoise.study._runs import Run, choose, final_runs, reference_runs, tuning_runs
 from counterpoise.study.environment import environment
 from counterpoise.study.plan import Plan
-from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, labels_of, run_id
+from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, run_id, trials_of
 from counterpoise.study.variant import Trial
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
@@ -36,18 +36,11 @@ class Work:
             name = run_id(spec.to_json())
             self.specs[name] = spec
             known = self.runs.get(name)
-            if known is None or known["label"] == label:
-                row: RunRow = {
-                    "label": label,
-                    "seed": spec.seed,
-                    "trial": trial,
-                    "stage": spec.stage,
-                }
-                self.runs[name] = (
-                    {**row, "also": known["also"]} if known and "also" in known else row
-                )
-            else:
-                known["also"] = list(dict.fromkeys([*known.get("also", ()), label]))
+            if known is not None and known["label"] != label:
+                known["also"] = {**known.get("also", {}), label: trial}
+                continue
+            row: RunRow = {"label": label, "seed": spec.seed, "trial": trial, "stage": spec.stage}
+            self.runs[name] = {**row, "also": known["also"]} if known and "also" in known else row
 
     def names(self, stage: Stage) -> list[str]:
         """Return the runs of a stage."""
@@ -99,9 +92,9 @@ def _tuning_scores(work: Work) -> dict[tuple[str, str], list[float]]:
     scores: dict[tuple[str, str], list[float]] = {}
     for name in work.names("tuning"):
         run, row = record.read(work.folder / RUNS / name), work.runs[name]
-        for label in labels_of(row):
-            if run is None:
-                continue
+        if run is None:
+            continue
+        for label, trial in trials_of(row).items():
             found = run["validation"][work.plan.metric]
-            scores.setdefault((label, repr(row["trial"])), []).append(found)
+            scores.setdefault((label, repr(trial)), []).append(found)
     return scores

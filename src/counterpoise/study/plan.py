@@ -1,6 +1,7 @@
 """The plan of a study: a tree of frozen dataclasses."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from counterpoise.study._axes import DESIGNS, combine, labels_of
 from counterpoise.study._check import as_seeds, check_plan
 from counterpoise.study._check_nets import NORMS
 from counterpoise.study._check_variants import check_axes
+from counterpoise.study._check_words import shown
 from counterpoise.study._trials import distinct, trial_list
 from counterpoise.study.settings import (
     BALANCED,
@@ -19,6 +21,7 @@ from counterpoise.study.settings import (
     Imbalance,
     Training,
     Tuning,
+    as_list,
     plain,
     setting,
     settle,
@@ -106,7 +109,27 @@ class Plan:
         words = {"norm": self.norms, "loss": self.losses, "sampler": self.samplers}
         if is_classical(self.training.model) or not all(words.values()):
             return []
-        return combine({**words, **self.axes}, self.design)
+        made = combine({**words, **self.axes}, self.design)
+        for key in self.axes:
+            why = [self.idle(key, v) for v in made]
+            if all(why):
+                raise ValueError(f"{key} is an axis, but changes nothing: {why[0]} everywhere")
+        kept = (v.without([k for k in self.axes if self.idle(k, v)]) for v in made)
+        return list(dict.fromkeys(kept))
+
+    def idle(self, key: str, variant: Variant) -> str:
+        """Return why a field changes nothing for a net, such as mix_alpha without mixing; or ""."""
+        t, profile = self.training_of(variant), {**vars(self.imbalance), **variant.imbalance}
+        reasons = {
+            "mix_alpha": "mix is none" if t.mix == "none" else "",
+            "deferred": "" if variant.deferred else "no loss has +drw",
+            "momentum": "" if optimizer_of(t) == "sgd" else f"the optimizer is {t.optimizer}",
+        }
+        if key.startswith("retrain_"):
+            return "retrain is none" if t.retrain == "none" else ""
+        if key.startswith("imbalance.") and key != "imbalance.profile":
+            return "imbalance.profile is none" if profile["profile"] == "none" else ""
+        return reasons.get(key, "")
 
     @cached_property
     def _labeled(self) -> dict[str, Variant]:
@@ -115,7 +138,7 @@ class Plan:
             words = (self.training.model, *words)
         own = self._designed
         every = list(dict.fromkeys([*own, *map(Variant.of_classical, words), *self.variant]))
-        labels = labels_of(every, len(own), self.design)
+        labels = labels_of(every, len(own), self.design, tuple(self.axes))
         if len(set(labels)) < len(labels):
             raise ValueError(f"variants must have different names, but these are {labels}")
         found = dict(zip(labels, every, strict=True))
@@ -147,7 +170,8 @@ class Plan:
         for key, value in own.items():
             usual = Training.__dataclass_fields__[key].default
             if type(value) is int and (key == "lr" or isinstance(usual, float)):
-                own[key] = float(value)
+                with suppress(OverflowError):
+                    own[key] = float(value)
         return replace(self.training, **own)
 
     def variant_of(self, label: str) -> Variant:
@@ -165,8 +189,9 @@ class Plan:
         own = {key for key, value in variant.fields() if (key, value) != ("lr", "auto")}
         own |= {"lr"} if self.training_of(variant).lr != "auto" else set()
         some = trial_list(self.grids(variant), self.tuning.trials)
-        kept = ({k: v for k, v in t.items() if k not in own and variant.takes(k)} for t in some)
-        return tuple(filter(None, distinct(list(kept))))
+        kept = [{k: v for k, v in t.items() if k not in own and variant.takes(k)} for t in some]
+        kept = [{k: v for k, v in t.items() if not self.idle(k, variant.having(t))} for t in kept]
+        return tuple(filter(None, distinct(kept)))
 
     def grids(self, variant: Variant | None = None) -> dict[str, Sequence[Any]]:
         """Return the values that are tried, by field; learning rates by the variant's optimizer."""
@@ -257,16 +282,24 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
     Those of norm, loss and sampler are fields of the plan, classical models among the models are
     variants beside the nets, and the training has the first value of each other axis.
     """
+    if not isinstance(plan.axes, Mapping):
+        raise ValueError(
+            "axes must be lists of values by field, such as { weight_decay = [1e-4, 1e-3] }, but "
+            f"got {shown(plan.axes)}"
+        )
     axes: dict[str, Any] = {}
-    for key, values in dict(plan.axes).items():
+    for key, values in plan.axes.items():
         below = values.items() if isinstance(values, Mapping) else ()
         axes |= {f"{key}.{k}": v for k, v in below} if below else {key: values}
-    axes = {key: plain(values) for key, values in axes.items()}
+    axes = {key: plain(as_list(values)) for key, values in axes.items()}
     found: dict[str, object] = {"design": axes.pop("design", plan.design)}
+    if plan.design not in ("cross", found["design"]):
+        raise ValueError(f"design must be said once, but is {found['design']!r} in [axes], too")
     for word in WORDS:
         if word in axes:
             found[f"{word}s" if word != "loss" else "losses"] = axes.pop(word)
-    named = axes or plan.design != "cross" or len(found) > 1
+    named = set(axes) - {"model"} or plan.design != "cross" or len(found) > 1
+    named = named or any(not is_classical(m) for m in axes.get("model", ()))
     usual = ("cross_entropy",) if named else registry.DEFAULT_LOSSES
     losses = found.get("losses", plan.losses)
     found["losses"] = usual if losses == ("auto",) else losses
@@ -274,7 +307,13 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
     if isinstance(models, tuple):
         classical = tuple(filter(is_classical, models))
         found["classical"] = (*plan.classical, *(w for w in classical if w not in plan.classical))
-        axes |= {"model": nets} if (nets := tuple(m for m in models if m not in classical)) else {}
+        nets = tuple(m for m in models if m not in classical)
+        axes |= {"model": nets} if nets else {}
+        if classical and not nets and not named:  # there is no net then
+            del axes["model"]
+            own = replace(plan.training, model=classical[0])
+            found |= {"training": own, "classical": (*plan.classical, *classical[1:])}
+            return found | {"axes": axes}
     check_axes(axes, plan.training)
     first = {k: values[0] for k, values in axes.items() if "." not in k}
     return found | {"axes": axes, "training": replace(plan.training, **first)}

@@ -77,7 +77,8 @@ def changed_settings(path: Path, plan: Plan) -> tuple[str, ...]:
         one, other = (_flat(asdict(without_engine(p))) for p in (plan, read_file(path)))
     except ValueError as error:
         return (f"that it cannot be read ({error})",)
-    return tuple(key for key in one if one[key] != other[key])
+    keys = dict.fromkeys([*one, *other])
+    return tuple(key for key in keys if one.get(key) != other.get(key))
 
 
 def without_engine(plan: Plan) -> Plan:
@@ -122,10 +123,24 @@ def _build_variant(table: object) -> Variant:
     own = {k: v for k, v in table.items() if k in Variant.__dataclass_fields__}
     model = own.get("model")
     if model in registry.MODELS or str(model).startswith(registry.BACKBONES):
-        own["training"] = {**own.get("training", {}), "model": own.pop("model")}
+        training = own.get("training", {})
+        if not isinstance(training, Mapping) or "model" in training:
+            raise ValueError(
+                "each variant must be a table of settings with one model, but got "
+                f"{shown(own.pop('model'))} and training = {shown(training)}"
+            )
+        own["training"] = {**training, "model": own.pop("model")}
     others = {k: v for k, v in table.items() if k not in Variant.__dataclass_fields__}
     check_fields(others, "a key of [[variant]]", (*WORDS, "model", "settings"))
-    return Variant(**own).having(others)
+    made = Variant(**own)
+    for key in others:
+        if not made.takes(key):
+            word = made.plain_loss if key.startswith("loss.") else getattr(made, key.split(".")[0])
+            raise ValueError(
+                f"{key} must be a setting that {word} has, but it has none of that name; leave it "
+                "out, or take another one"
+            )
+    return made.having(others)
 
 
 def write(plan: Plan) -> str:

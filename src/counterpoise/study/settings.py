@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,13 @@ def settle(table: "DataclassInstance") -> None:
         object.__setattr__(table, key, plain(getattr(table, key)))
 
 
+def as_list(value: object) -> object:
+    """Return an array, range or generator as a tuple; texts and tables stay."""
+    if isinstance(value, str | bytes | Mapping | list) or not isinstance(value, Iterable):
+        return value
+    return tuple(value)
+
+
 def plain(value: object) -> object:
     """Return NumPy's numbers as Python's, and lists as tuples."""
     if isinstance(value, list | tuple):
@@ -40,8 +47,8 @@ def plain(value: object) -> object:
 
 
 def _plain_number(value: object) -> object:
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):  # NumPy's, too
+        return bool(value)
     if isinstance(value, Integral):
         return int(value)
     return float(value) if isinstance(value, Real) else value
@@ -243,8 +250,14 @@ class Tuning:
 
     def __post_init__(self) -> None:
         if isinstance(self.search, Mapping):
-            search = {k: list(v) if isinstance(v, tuple) else v for k, v in self.search.items()}
+            search = {k: plain(as_list(v)) for k, v in self.search.items()}
+            search = {k: list(v) if isinstance(v, tuple) else v for k, v in search.items()}
             grid = search.pop("lr", self.grid)
+            if self.grid not in ((), [], grid):
+                raise ValueError(
+                    f"learning rates to try must be said once, but are {self.grid} in tuning.grid, "
+                    f"and {grid} in tuning.search"
+                )
             object.__setattr__(self, "search", search)
             object.__setattr__(self, "grid", grid)
         settle(self)

@@ -173,19 +173,24 @@ class RunRow(TypedDict):
     """A run in short, as `study.json` lists it by the name of its folder.
 
     `trial` holds the values of the variant's tuned fields: those it tries, or those chosen for it.
-    `also` are labels of further variants whose run it is, too: they ask for the very same.
+    `also` has those of further variants whose run it is, too, by label: they ask for the very same.
     """
 
     label: str
     seed: int
     trial: dict[str, Any]
     stage: Stage
-    also: NotRequired[list[str]]
+    also: NotRequired[dict[str, dict[str, Any]]]
 
 
 def labels_of(row: RunRow) -> tuple[str, ...]:
     """Return the labels of all variants whose run it is."""
-    return (row["label"], *row.get("also", ()))
+    return tuple(trials_of(row))
+
+
+def trials_of(row: RunRow) -> dict[str, dict[str, Any]]:
+    """Return what the run tries, or was chosen for it, for each variant whose run it is."""
+    return {row["label"]: row["trial"], **row.get("also", {})}
 
 
 AnySpec = RunSpec | ClassicalSpec | ReferenceSpec

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,6 +55,10 @@ class Variant:
 
     def __post_init__(self) -> None:
         for name in ("training", *_TABLES.values()):
+            if not isinstance(own := getattr(self, name), Mapping):
+                raise ValueError(
+                    f"each variant must be a table of settings, and its {name} one, but got {own!r}"
+                )
             object.__setattr__(self, name, _settled(getattr(self, name)))
 
     @classmethod
@@ -93,6 +97,12 @@ class Variant:
             attribute = _TABLES.get(table, "training")
             tables.setdefault(attribute, {})[name] = value
         return replace(made, **{k: {**getattr(made, k), **new} for k, new in tables.items()})
+
+    def without(self, keys: Collection[str]) -> "Variant":
+        """Return the variant without settings of its own for some fields."""
+        training = {k: v for k, v in self.training.items() if k not in keys}
+        imbalance = {k: v for k, v in self.imbalance.items() if f"imbalance.{k}" not in keys}
+        return replace(self, training=training, imbalance=imbalance)
 
     def takes(self, key: str) -> bool:
         """Return whether its loss, norm or sampler has a setting, such as "loss.gamma".
@@ -182,10 +192,8 @@ def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _settled(settings: object) -> object:
+def _settled(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping in the order of its keys, as in JSON, with plain numbers and lists."""
-    if not isinstance(settings, Mapping):
-        return settings
     ordered = sorted(settings.items(), key=lambda item: str(item[0]))
     settled = {key: plain(value) for key, value in ordered}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settled.items()}

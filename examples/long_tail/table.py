@@ -1,0 +1,67 @@
+"""Print the table of a long-tail study in Markdown: python examples/long_tail/table.py STUDY
+
+A row a variant and a reference: mean and 95% interval over seeds, the difference to the baseline
+with bounds that hold for all variants at once, the verdict, what comes free after training, what
+was chosen, and the seconds of a run and of all trials.
+"""
+
+import sys
+
+from counterpoise.stats import Interval, t_interval
+from counterpoise.study import Study, open_study
+
+
+def _mean(values: list[float]) -> str:
+    found = t_interval(values)
+    half = (found.high or found.estimate) - found.estimate
+    return f"{100 * found.estimate:.1f} ± {100 * half:.1f}"
+
+
+def _difference(interval: Interval) -> str:
+    low, high = interval.low or 0.0, interval.high or 0.0
+    return f"{100 * interval.estimate:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _cost(study: Study, label: str) -> str:
+    """Return the seconds of a final run, and those of all trials that chose its settings."""
+    runs = [r.timing["seconds"] for r in study.of(label)]
+    tried = [r.timing["seconds"] for r in study.tuning if r.label == label]
+    return f"{sum(runs) / len(runs):.0f} + {sum(tried):.0f}" if runs else "–"
+
+
+def table(study: Study) -> str:
+    """Return the table of a study."""
+    verdicts = {v.variant: v for v in study.verdicts()}
+    free = {row.label: row for row in study.after_training()}
+    scores = study.scores()
+    lines = [
+        "| variant | as trained | to the baseline | verdict | adjusted | τ-normalized | all seeds "
+        "together | chosen | a run + tuning, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    order = sorted(scores, key=lambda k: -sum(x or 0 for x in scores[k].values()))
+    for label in order:
+        verdict, row = verdicts.get(label), free.get(label)
+        after = (row.adjusted, row.normalized) if row else (None, None)
+        cells = [
+            f"`{label}`",
+            _mean([x for x in scores[label].values() if x is not None]),
+            _difference(verdict.interval) if verdict and verdict.interval else "baseline",
+            verdict.words if verdict else "–",
+            *(
+                f"{100 * (row.trained + p.difference.estimate):.1f}" if row and p else "–"
+                for p in after
+            ),
+            f"{100 * row.ensemble.score:.1f}" if row and row.ensemble else "–",
+            study.chosen(label) or "–",
+            _cost(study, label),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    for label, by_seed in study.reference_scores().items():
+        known = [x for x in by_seed.values() if x is not None]
+        lines.append(f"| {label} (reference) | {_mean(known)} | | | | | | | |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(open_study(sys.argv[1])))
