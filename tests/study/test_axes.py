@@ -48,7 +48,7 @@ def test_designs_and_their_labels():
     assert without.labels == (
         "all changes",
         "without focal",
-        "without mix_alpha=1",
+        "without warmup=0",
         "without ema=0.9",
     )
     assert without.variants[0] == cross.variants[-1]
@@ -392,8 +392,8 @@ def test_a_model_axis_of_classical_models_alone_trains_no_net():
 def test_an_edited_axis_of_the_plan_file_is_named(study):
     path = study.folder / "plan.toml"
     text = path.read_text()
-    path.write_text(text.replace('search = { "weight_decay"', 'search = { "momentum"'))
+    path.write_text(text.replace("search = { ", 'search = { "warmup" = [0.0, 0.1], '))
     try:
-        assert set(open_study(study.folder).edited) >= {"tuning.search.momentum"}
+        assert set(open_study(study.folder).edited) >= {"tuning.search.warmup"}
     finally:
         path.write_text(text)
