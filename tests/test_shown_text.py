@@ -30,6 +30,7 @@ from counterpoise.findings import Answers
 from counterpoise.metrics import score
 from counterpoise.norms import Change, SwapTable
 from counterpoise.plots import _paper
+from counterpoise.registry import METRICS
 from counterpoise.report import Page, _svg
 from counterpoise.stats import Interval, compare_variants
 from counterpoise.study import AfterTraining, Plan, Study, Training
@@ -163,7 +164,8 @@ def made_up_study(name):
         choices={},
         edited=(),
         of=lambda label: [],
-        scores=lambda *_: {name: {}},
+        scores=lambda *_, **__: {name: {}},
+        metric=METRICS["balanced_accuracy"],
         verdicts=list,
         best=name,
         references=(),

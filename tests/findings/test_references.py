@@ -62,7 +62,7 @@ def test_the_best_net_beside_the_best_reference(make, backed, reference, verdict
     assert ("cannot be told yet" in found[0].text) == (verdict[0] == "c" and told == ["CP342"])
     sign = 1 if told == ["CP340"] else -1
     points = sign * 100 * judged[LINEAR].interval.estimate
-    assert found[0].evidence["points"] == pytest.approx(points, abs=0.051)
+    assert found[0].evidence["difference"] == pytest.approx(points, abs=0.051)
     assert found[0].evidence["low"] <= points <= found[0].evidence["high"]
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from counterpoise import data
+from counterpoise.registry import METRICS
 from counterpoise.study import Plan, Training, Tuning, Variant, open_study, stream
 from counterpoise.study.defaults import carry_over, fill, fit_into, usual_steps
 from counterpoise.study.events import Foreseen, Prepared
@@ -47,7 +48,8 @@ def test_what_was_asked_for_stays():
         model="deeper_cnn", epochs=3, batch_size=7, augment="none", lr=0.2, image_size=32
     )
     asked = Plan("x", norms=("layer",), losses=("focal",), seeds=(4, 5), training=training)
-    assert fill(asked, splits(PHOTOS)) == (asked, ())
+    margin = METRICS[asked.metric].margin
+    assert fill(asked, splits(PHOTOS)) == (dataclasses.replace(asked, margin=margin), ())
 
 
 def test_vectors_get_an_mlp_without_augmentation():

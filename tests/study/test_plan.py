@@ -89,7 +89,7 @@ def test_single_variants_alone_are_not_crossed():
         ({"seeds": "three"}, "seeds must be of the kind"),
         ({"seeds": [1, 1]}, "each seed once"),
         ({"norms": []}, "a norm"),
-        ({"margin": 0}, "margin must be above 0 and at most 1"),
+        ({"margin": -0.01}, "margin must be above 0 and at most 1"),
         ({"margin": NAN}, "margin must be above 0 and at most 1, but got nan"),
         ({"margin": True}, "margin must be of the kind"),
         ({"seeds": 1.5}, "seeds must be of the kind of 5, how many, or .* but got 1.5"),

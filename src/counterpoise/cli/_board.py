@@ -11,8 +11,9 @@ from rich.live import Live
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from counterpoise import registry
 from counterpoise.cli._shown import shown
-from counterpoise.registry import METRICS
+from counterpoise.registry import Metric
 from counterpoise.stats import t_interval
 from counterpoise.study import Event, record
 from counterpoise.study.events import (
@@ -58,7 +59,7 @@ class Board:
         quiet: bool = False,
         titles: Mapping[str, str] | None = None,
     ) -> None:
-        self.console, self.metric, self.quiet = console, metric, quiet
+        self.console, self.metric, self.quiet = console, registry.metric(metric), quiet
         self.titles = titles or {}
         self.failed: dict[str, str] = {}
         self._tried: dict[str, str] = {}  # the same of the runs that try a learning rate
@@ -71,7 +72,7 @@ class Board:
         self._ended = 0
         self._waiting = threading.Timer(_PATIENCE, self.say, ["reading the data"])
         self._began = self._said = time.monotonic()
-        self._scores: dict[str, dict[int, float]] = {}
+        self._scores: dict[str, dict[int, float | None]] = {}
         self._news: dict[str, str] = {}
         self._tasks: dict[str, TaskID] = {}
         # What an epoch brought gives way to a narrow terminal first, then the bar, then the name.
@@ -185,6 +186,8 @@ class Board:
         looks = isinstance(study, Prepared) and study.looks_ahead
         self._bars.update(self._reading, description="looking ahead", visible=looks, total=None)
         self._drawn |= study.plan.test == "per_seed"
+        if isinstance(study, Prepared) and study.metric.key == self.metric.key:
+            self.metric = study.metric  # which knows margin and class
         self._began = time.monotonic()
         for line in study.lines():
             self.say(one_line(line) if line.lstrip() == line else f"  {one_line(line)}")
@@ -222,7 +225,7 @@ class Board:
         found = record.read(self._folders[run] / "runs" / run)
         if found is not None:
             label, seed = self._key(run)
-            self._scores.setdefault(label, {})[seed] = found["test"][self.metric]
+            self._scores.setdefault(label, {})[seed] = found["test"][self.metric.key]
 
     def _key(self, run: str) -> tuple[str, int]:
         """Return the row of the table that a run belongs into, and its seed."""
@@ -234,9 +237,8 @@ class Board:
     def _scored(self, run: str) -> str:
         """Say what a run has reached that told nothing on its way, as a reference."""
         label, seed = self._key(run)
-        found = self._scores.get(label, {}).get(seed)
-        measure = METRICS[self.metric].label
-        return "finished" if found is None else f"{measure} {self._where} {found:.1%}"
+        found, row = self._scores.get(label, {}).get(seed), self.metric
+        return "finished" if found is None else f"{row.label} {self._where} {row.shown(found)}"
 
     def _end_task(self, run: str) -> None:
         if run in self._tasks:
@@ -267,13 +269,12 @@ class Board:
         return Group(self._table(), self._bars) if self._scores else Group(self._bars)
 
     def _table(self) -> Table:
-        table = Table("", f"{METRICS[self.metric].label} {self._where}", "seeds")
+        table = Table("", f"{self.metric.label} {self._where}", "seeds")
         for label, by_seed in self._scores.items():
-            values = list(by_seed.values())
-            mean = (
-                f"{sum(values) / len(values):.1%}"  # of drawn splits the interval comes at the end
-            )
-            found = mean if self._drawn else mean_and_interval(values)
+            values = [x for x in by_seed.values() if x is not None]
+            mean = sum(values) / len(values) if values else None
+            short = self._drawn or not values  # of drawn splits the interval comes at the end
+            found = self.metric.shown(mean) if short else mean_and_interval(self.metric, values)
             table.add_row(shown(label), found, str(len(by_seed)))
         return table
 
@@ -283,12 +284,12 @@ def _text(form: str, column: Column) -> TextColumn:
     return TextColumn(form, markup=False, table_column=column)
 
 
-def mean_and_interval(values: list[float], test_to_train: float = 0.0) -> str:
-    """Write a mean with its 95% interval over seeds, in percent."""
+def mean_and_interval(row: Metric, values: list[float], test_to_train: float = 0.0) -> str:
+    """Write a mean of a metric with its 95% interval over seeds."""
     found = t_interval(values, test_to_train=test_to_train)
     if found.high is None:  # of a single seed
-        return f"{found.estimate:.1%}"
-    return f"{found.estimate:.1%} ± {100 * (found.high - found.estimate):.1f}"
+        return row.shown(found.estimate)
+    return f"{row.shown(found.estimate)} ± {row.signed(found.high - found.estimate)[1:]}"
 
 
 def _row_words(row: Mapping[str, float | None]) -> str:

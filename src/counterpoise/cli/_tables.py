@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from counterpoise import findings
 from counterpoise.cli._board import mean_and_interval
 from counterpoise.cli._shown import shown
-from counterpoise.registry import METRICS
+from counterpoise.registry import BESIDE, METRICS, Metric
 from counterpoise.study.record import to_json
 from counterpoise.study.spec import run_words
 from counterpoise.text import one_line
@@ -22,7 +22,7 @@ _MOST_ROWS = 8  # of what is reached without another training
 _NAME = 30  # characters of a name that shall stand in one line
 _LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
 _DRAWN = "; each seed has its own test split, and intervals are widened for that"
-_BESIDE = ("accuracy", "balanced_accuracy", "macro_f1", "worst_recall")
+_BESIDE = [METRICS[word] for word in ("accuracy", *BESIDE) if word != "mean_average_precision"]
 
 
 def show_study(console: "Console", study: "Study") -> None:
@@ -58,12 +58,17 @@ def show_answers(console: "Console", study: "Study") -> None:
 
 def results_json(study: "Study") -> str:
     """Return the results of a study as JSON."""
-    primary = study.scores()
+    primary, key = study.scores(), study.metric.key
+    listed = [m for m, row in METRICS.items() if row.key == m and not row.bounds]
+    listed = list(dict.fromkeys((*listed, key)))
     return to_json(
         {
             "data": dict(study.data),
             "regime": study.plan.regime,
             "metric": study.plan.metric,
+            "higher_is_better": study.metric.higher_is_better,
+            "unit": study.metric.unit,
+            "margin": study.metric.margin,
             "test": study.plan.test,
             "finished": study.finished,
             "failed": dict(study.failed),
@@ -75,10 +80,8 @@ def results_json(study: "Study") -> str:
                     "chosen": study.choices.get(label, {}),
                     "trials": len(study.plan.trials(variant)),
                     "scores": {str(seed): value for seed, value in primary[label].items()},
-                    "mean": {m: _mean(study.scores(m)[label]) for m in METRICS},
-                    "mean_adjusted": {
-                        m: _mean(study.scores(m, "adjusted")[label]) for m in METRICS
-                    },
+                    "mean": {m: _mean(study.scores(m)[label]) for m in listed},
+                    "mean_adjusted": {m: _mean(study.scores(m, "adjusted")[label]) for m in listed},
                 }
                 for label, variant in zip(study.labels, study.plan.variants, strict=True)
             ],
@@ -88,7 +91,7 @@ def results_json(study: "Study") -> str:
                 {
                     "label": label,
                     "scores": {str(seed): value for seed, value in by_seed.items()},
-                    "mean": {m: _mean(study.reference_scores(m)[label]) for m in METRICS},
+                    "mean": {m: _mean(study.reference_scores(m)[label]) for m in listed},
                 }
                 for label, by_seed in study.reference_scores().items()
             ],
@@ -115,7 +118,7 @@ def _by_reason(study: "Study") -> dict[str, list[str]]:
 
 def _fitting_table(console: "Console", study: "Study") -> Any:
     """Return the table with as many metrics as leave room for the names."""
-    others = [m for m in _BESIDE if m != study.plan.metric]
+    others = [m for m in _BESIDE if m.key != study.metric.key]
     names = max(map(len, study.labels))
     unbound = console.options.update_width(10 * console.width + names)
     for n in range(len(others), -1, -1):
@@ -126,14 +129,14 @@ def _fitting_table(console: "Console", study: "Study") -> Any:
     return table
 
 
-def _table(study: "Study", others: list[str]) -> Any:
+def _table(study: "Study", others: list[Metric]) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    first = study.plan.metric
+    first = study.metric
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
-    words = [METRICS[m].label for m in (first, *others)]
+    words = [m.label for m in (first, *others)]
     nets_alone = len(study.plan.nets) == len(study.labels)
     rates = ["lr" if nets_alone else "chosen"] if study.plan.tunes else []
     for title in ("seeds", *words, *rates, "a run"):
@@ -141,12 +144,12 @@ def _table(study: "Study", others: list[str]) -> Any:
         table.add_column(short, justify="right", no_wrap=True)
     for label in study.labels:
         records = study.of(label)
-        scores = [r.run["test"][first] for r in records]
+        scores = [x for x in study.scores()[label].values() if x is not None]
         table.add_row(
             shown(label),
             f"{len(scores)}/{len(study.plan.seeds)}",
-            mean_and_interval(scores, study.test_to_train) if scores else "–",
-            *(_percent(_mean(study.scores(m)[label])) for m in others),
+            mean_and_interval(first, scores, study.test_to_train) if scores else "–",
+            *(m.shown(_mean(study.scores(m.key)[label])) for m in others),
             *(_chosen(study, label).removeprefix("lr " if nets_alone else "") for _ in rates),
             _seconds(records),
         )
@@ -162,12 +165,13 @@ def _references(study: "Study") -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    metric = METRICS[study.plan.metric].label
+    metric = study.metric
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     noun = findings.noun(study)
     beside = f", beside the {noun}\nwith the best mean, {study.best}" if study.best else ""
     table.add_column(shown(f"for reference{beside}"), overflow="fold")
-    for title in ("seeds", metric.replace(" ", "\n"), "difference,\npoints", "a\nrun"):
+    difference = f"difference,\n{metric.points.strip()}".removesuffix(",\n")
+    for title in ("seeds", metric.label.replace(" ", "\n"), difference, "a\nrun"):
         table.add_column(title, justify="right", no_wrap=True)
     known = {v.variant: v.interval for v in study.reference_verdicts()}
     for label, by_seed in study.reference_scores().items():
@@ -177,8 +181,8 @@ def _references(study: "Study") -> Any:
         table.add_row(
             shown(label, (_part(records), "dim")),
             f"{len(found)}/{len(study.plan.seeds)}",
-            mean_and_interval(found, study.test_to_train) if found else "–",
-            _points(interval) if interval else "–",
+            mean_and_interval(metric, found, study.test_to_train) if found else "–",
+            _difference(metric, interval) if interval else "–",
             _seconds(records),
         )
     return table
@@ -189,17 +193,19 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    best = sorted(rows[1:], key=lambda row: -row.trained)[: _MOST_ROWS - 1]
+    metric = study.metric
+    best = sorted(rows[1:], key=lambda row: -metric.sign * row.trained)[: _MOST_ROWS - 1]
     known = [row for row in rows if row is rows[0] or row in best]
     columns = {
-        "as\ntrained": [_percent(row.trained) for row in known],
-        "logit\nadjustment": [_plus(row.adjusted) for row in known],
-        "τ-normal-\nization": [_plus(row.normalized) for row in known],
-        "all seeds\ntogether": [_together(row.ensemble) for row in known],
+        "as\ntrained": [metric.shown(row.trained) for row in known],
+        "logit\nadjustment": [_plus(metric, row.adjusted) for row in known],
+        "τ-normal-\nization": [_plus(metric, row.normalized) for row in known],
+        "all seeds\ntogether": [_together(metric, row.ensemble) for row in known],
     }
     columns = {title: cells for title, cells in columns.items() if set(cells) != {"–"}}
     left = len(rows) - len(known)
-    note = "differences to itself as trained, in points"
+    unit = metric.points.strip()
+    note = f"differences to itself as trained, in {unit}".removesuffix(", in ")
     if every := [row.ensemble for row in known if row.ensemble]:
         note += f"; all seeds together: {max(every, key=lambda e: len(e.seeds)).words}"
     note += f"; {left} more variants are in the report" if left else ""
@@ -213,21 +219,25 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
     return table
 
 
-def _plus(pair: "PairedComparison | None") -> str:
-    """Write a difference in points with half its interval, which is symmetric."""
+def _plus(row: Metric, pair: "PairedComparison | None") -> str:
+    """Write a difference in its unit with half its interval, which is symmetric."""
     if pair is None:
         return "–"
     low, middle, _ = astuple(pair.difference)
-    half = "" if low is None else f" ±{100 * (middle - low):.1f}"
-    return f"{100 * middle:+.1f}{half}"
+    half = "" if low is None else f" ±{row.signed(middle - low)[1:]}"
+    return f"{row.signed(middle)}{half}"
 
 
-def _together(found: "Ensemble | None") -> str:
-    return f"{found.score:.1%} ({100 * found.low:.1f} to {100 * found.high:.1f})" if found else "–"
+def _together(row: Metric, found: "Ensemble | None") -> str:
+    """Write a score, and how far it goes without a seed; the unit stands once."""
+    if found is None:
+        return "–"
+    low, high = (row.shown(x).removesuffix(row.mark) for x in (found.low, found.high))
+    return f"{row.shown(found.score)} ({low} to {high})"
 
 
-def _points(found: "Interval") -> str:
-    low, middle, high = (None if x is None else f"{100 * x:+.1f}" for x in astuple(found))
+def _difference(row: Metric, found: "Interval") -> str:
+    low, middle, high = (None if x is None else row.signed(x) for x in astuple(found))
     return f"{middle}" if low is None else f"{middle} ({low} to {high})"
 
 
@@ -251,7 +261,3 @@ def _part(records: "Sequence[Record]") -> str:
 def _mean(by_seed: dict[int, float | None]) -> float | None:
     values = [v for v in by_seed.values() if v is not None]
     return sum(values) / len(values) if values else None
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

@@ -18,7 +18,7 @@ from counterpoise.export._choose import Choice
 from counterpoise.export._parts import Part
 from counterpoise.metrics import balanced_accuracy, log_loss_at
 from counterpoise.probabilities import Method, Posterior
-from counterpoise.registry import METRICS, PRIMARY
+from counterpoise.registry import BESIDE, METRICS, Metric
 from counterpoise.sealed import Content
 from counterpoise.study import Record, Study
 from counterpoise.text import listed, printable
@@ -115,15 +115,17 @@ def _use(content: Content, parts: Sequence[Part]) -> str:
 
 
 def _scores(study: Study, choice: Choice, refitted: bool, calibration: Method) -> str:
-    metric = study.plan.metric
-    rows = []
-    for name in PRIMARY:
-        if values := _values(study, choice.label, name):
-            label = METRICS[name].label + (" (the study's metric)" if name == metric else "")
-            rows.append((label, *_mean(study, values, 1)))
+    metric, rows = study.metric.key, []
+    for row in (study.metric, *(METRICS[word] for word in BESIDE if word != metric)):
+        if values := _values(study, choice.label, row.key):
+            label = row.label + (" (the study's metric)" if row.key == metric else "")
+            label += f", {row.unit}" if row.unit not in ("%", "") else ""
+            rows.append((label, *_mean(study, values, row)))
     calibrated = [x for r in study.of(choice.label) if (x := _log_loss(r, calibration)) is not None]
     if calibrated:
-        rows.append(("log-loss of the probabilities, nats", *_mean(study, calibrated, math.inf)))
+        rows.append(
+            ("log-loss of the probabilities, nats", *_mean(study, calibrated, METRICS["nll"]))
+        )
     number = len(_values(study, choice.label, metric))
     text = (
         f"## Scores\n\nOf {_md(choice.label)} {study.on_test}: means over "
@@ -141,7 +143,7 @@ def _scores(study: Study, choice: Choice, refitted: bool, calibration: Method) -
         (k, [x for x in v.values() if x is not None]) for k, v in study.reference_scores().items()
     ]
     rows = [(label, f"{mean(v):.3f}" if v else "–") for label, v in (*compared, *others)]
-    return f"{text}\n\nAll that was compared, by {METRICS[metric].label}:\n\n" + _table(
+    return f"{text}\n\nAll that was compared, by {study.metric.label}:\n\n" + _table(
         ("", "mean"), rows
     )
 
@@ -161,12 +163,14 @@ def _together(records: Sequence[Record], calibration: Method) -> str:
     )
 
 
-def _mean(study: Study, values: Sequence[float], most: float) -> tuple[str, str]:
+def _mean(study: Study, values: Sequence[float], row: Metric) -> tuple[str, str]:
     """Return the mean and its interval, wider where each seed draws its own test split."""
+    least = 0.0 if row.unit else -math.inf
+    most = 1.0 if row.unit == "%" else math.inf
     found = stats.t_interval(values, test_to_train=study.test_to_train)
     if found.low is None or found.high is None:
         return f"{mean(values):.3f}", "–"
-    return f"{mean(values):.3f}", f"{max(found.low, 0):.3f} to {min(found.high, most):.3f}"
+    return f"{mean(values):.3f}", f"{max(found.low, least):.3f} to {min(found.high, most):.3f}"
 
 
 def _log_loss(record: Record, calibration: Method) -> float | None:
@@ -257,19 +261,20 @@ def _data(study: Study, choice: Choice, refitted: bool) -> str:
 
 
 def _limits(study: Study, choice: Choice, content: Content) -> str:
-    k, metric = len(study.labels), METRICS[study.plan.metric].label
+    k, metric = len(study.labels), study.metric
     k = 1 if choice.label in study.reference_labels else k  # which nobody chose by its score
     lines = []
     if k > 1 and choice.optimism is not None:
         lines.append(
             f"Its test score is optimistic by the choice: the best of {k} variants that are "
-            f"equally good would have a {metric} of at most {100 * choice.optimism:.1f} points "
-            "above the truth, on average."
+            f"equally good would have a {metric.label} of at most "
+            f"{metric.shown_difference(choice.optimism).lstrip('+')} "
+            f"{'above' if metric.higher_is_better else 'below'} the truth, on average."
         )
     elif k > 1:
         lines.append(
-            "Its test score is optimistic by the choice among the variants; one seed does not say "
-            "by how much."
+            "Its test score is optimistic by the choice among the variants; by how much is not "
+            "known."
         )
     support = choice.records[0].run["test"]["support"]
     few = [name for name, n in zip(study.data["class_names"], support, strict=True) if n < _FEW]

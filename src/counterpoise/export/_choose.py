@@ -8,7 +8,7 @@ from statistics import mean
 
 from counterpoise import stats
 from counterpoise.findings import noun, reference_to_use
-from counterpoise.registry import METRICS, unknown
+from counterpoise.registry import unknown
 from counterpoise.study import Record, Study
 
 
@@ -59,16 +59,16 @@ def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
             f"{study.folder} must have a finished run of {label}, but has none; counterpoise "
             "compare with the same plan goes on with it"
         )
-    metric = study.plan.metric
+    metric = study.metric
     seeds = f"all {len(records)} seeds, whose probabilities are averaged"
     if not ensemble:
-        held = [r for r in records if r.run.get("validation")]
+        scores = [(r, (r.run.get("validation") or {}).get(metric.key)) for r in records]
+        held = [(r, score) for r, score in scores if score is not None]
         if held:
-            best = max(held, key=lambda r: r.run["validation"][metric])
-            score = best.run["validation"][metric]
+            best, score = max(held, key=lambda found: metric.sign * found[1])
             seeds = (
                 f"seed {best.seed}, the one of {len(records)} with the best validation "
-                f"{METRICS[metric].label} ({score:.1%})"
+                f"{metric.label} ({metric.shown(score)})"
             )
         else:
             best = records[0]
@@ -85,12 +85,10 @@ def _by_verdicts(study: Study) -> tuple[str, str]:
             f"{study.folder} must have a finished run, but has none; counterpoise compare with the "
             "same plan goes on with it"
         )
-    label = METRICS[study.plan.metric].label
+    label = study.metric.label
     if len(study.labels) == 1:
         return best, "it is the only variant"
-    verdicts = stats.compare_variants(
-        study.scores(), best, margin=study.plan.margin, test_to_train=study.test_to_train
-    )
+    verdicts = study.compare(study.scores(), best)
     alike = [v.variant for v in verdicts if v.verdict == "no difference that matters"]
     if not alike:
         return best, f"it has the best mean {label} on the test split"
@@ -129,12 +127,14 @@ def _optimism(study: Study) -> float | None:
             continue
         if study.resampled:
             scores = [
-                {r.seed: r.run["test"][study.plan.metric] for r in side}
+                {r.seed: r.run["test"][study.metric.key] for r in side}
                 for side in zip(*pairs, strict=True)
             ]
             pair = stats.compare_paired(*scores, test_to_train=study.test_to_train)
             errors.append((pair.sd or 0.0) * math.sqrt(1 / pair.n + study.test_to_train))
             continue
+        if study.metric.unit != "%":  # of which right and wrong answers say little
+            return None
         before, after = (
             [r.answers[0] == r.answers[1] for r in side] for side in zip(*pairs, strict=True)
         )

@@ -6,28 +6,29 @@ from dataclasses import dataclass
 from counterpoise import stats
 from counterpoise.findings import _noise, _references
 from counterpoise.findings._verdicts import counted, measured
-from counterpoise.findings.finding import Finding, listed, percent, shown
-from counterpoise.registry import METRICS
+from counterpoise.findings.finding import Finding, listed, shown
 from counterpoise.study import Study
 from counterpoise.text import duration
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
-_INTERVAL = "{points:+.{digits}f} points ({low:+.{digits}f} to {high:+.{digits}f})"
+_INTERVAL = "{difference:+.{digits}f}{unit} ({low:+.{digits}f} to {high:+.{digits}f})"
 _ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
 
 _BEHIND = (
-    "No {noun} is shown to beat {reference} ({score:.1f}%), whose difference to the {noun} "
-    "with the best mean, {net}, is {points:+.{digits}f} points."
+    "No {noun} is shown to beat {reference} ({score:.{digits}f}{mark}), whose difference to the "
+    "{noun} with the best mean, {net}, is {difference:+.{digits}f}{unit}."
 )
 _AHEAD = (
-    "{net}, the {noun} with the best mean, is {points:.{digits}f} points ahead of "
-    "{reference} ({score:.1f}%), the best reference."
+    "{net}, the {noun} with the best mean, is {difference:.{digits}f}{unit} ahead of "
+    "{reference} ({score:.{digits}f}{mark}), the best reference."
 )
 _TRIVIAL = (
     "None of them is shown to do better in {measure} than always answering the largest class."
 )
 _CHANCE = "this may still be chance: more test samples would tell"
-_SHIFTED = "{adjusted}, is {points:+.{digits}f} points from {net}, the {noun} with the best mean."
+_SHIFTED = (
+    "{adjusted}, is {difference:+.{digits}f}{unit} from {net}, the {noun} with the best mean."
+)
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,16 @@ def _to_use(study: Study) -> Finding | None:
     behind, shifted = _references.no_net_is_better(study), _adjusted(study)
     if not behind:
         return None
-    ahead = 100 * study.plan.margin - 1e-9  # by which the adjusted baseline goes before it
-    score = float(behind[0].evidence["score"])
-    return behind[0] if shifted is None or shifted < score + ahead else None
+    row, score = study.metric, float(behind[0].evidence["score"])
+    ahead = row.scale * row.margin - 1e-9  # by which the adjusted baseline goes before it
+    near = shifted is None or row.sign * (shifted - score) < ahead
+    return behind[0] if near else None
 
 
 def _use(study: Study) -> tuple[str, str]:
     """Return what to use with the reason, and what it takes."""
     label, baseline = best_variant(study), study.labels[0]
-    measure = METRICS[study.plan.metric].label
+    row, measure = study.metric, study.metric.label
     if study.best is None:
         return "Nothing yet: no run of a variant is finished.", ""
     if not study.of(baseline):
@@ -113,7 +115,8 @@ def _use(study: Study) -> tuple[str, str]:
     if behind := _to_use(study):
         name, reference = str(behind.evidence["reference"]), float(behind.evidence["score"])
         return (
-            f"Use {name}: no {noun} is shown to beat its {reference:.1f}% of {measure}.",
+            f"Use {name}: no {noun} is shown to beat its {reference:.{row.decimals}f}{row.mark} of "
+            f"{measure}.",
             f"{_price(study, name)} {best} {_outlook(study, behind)}".rstrip(),
         )
     if shifted is None and _references.nothing_learned(study):
@@ -130,14 +133,14 @@ def _use(study: Study) -> tuple[str, str]:
     if shifted is not None:
         return (
             f"Use {baseline} with its logits adjusted after training (losses.adjust_logits): "
-            f"{shifted:.1f}% of {measure}, and no other {noun} to train.",
+            f"{shifted:.{row.decimals}f}{row.mark} of {measure}, and no other {noun} to train.",
             f"{_price(study, baseline)} {best}",
         )
     better = _of_word(study, "better")
     if len(study.labels) == 1:
         said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
     elif better:
-        gain = _INTERVAL.format(**measured(study, better[0])).lstrip("+")
+        gain = _INTERVAL.format(**measured(study, better[0], row.sign)).lstrip("+")
         said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}"
         few = _noise.few_samples(study).get(label)
         said += f", but on {few} {_CHANCE}." if few else "."
@@ -154,7 +157,7 @@ def _use(study: Study) -> tuple[str, str]:
 
 def _outlook(study: Study, behind: Finding) -> str:
     """Return whether training longer, or more seeds, could put a net ahead of a reference."""
-    standing = _references.standing(behind.evidence)
+    standing = _references.standing(study, behind.evidence)
     if standing == "ahead":
         return "More seeds may show it ahead."
     if standing == "behind":
@@ -243,14 +246,14 @@ def _beside(study: Study) -> str:
     if not study.plan.references:
         said.insert(0, "No classical models were asked for (references = false).")
     if _references.nothing_learned(study):
-        said.append(_TRIVIAL.format(measure=METRICS[study.plan.metric].label))
+        said.append(_TRIVIAL.format(measure=study.metric.label))
     return " ".join(said) or "No reference is finished."
 
 
 def _of_word(study: Study, word: str) -> list[stats.Verdict]:
-    """Return the verdicts of a word, the largest difference first."""
-    found = [v for v in counted(study) if v.verdict == word]
-    return sorted(found, key=lambda v: -v.interval.estimate if v.interval else 0.0)
+    """Return the verdicts of a word, the largest gain first."""
+    found, sign = [v for v in counted(study) if v.verdict == word], study.metric.sign
+    return sorted(found, key=lambda v: -sign * v.interval.estimate if v.interval else 0.0)
 
 
 def _learned(study: Study) -> bool:
@@ -259,11 +262,11 @@ def _learned(study: Study) -> bool:
 
 
 def _adjusted(study: Study) -> float | None:
-    """Return the score of the adjusted baseline in percent, where it is enough."""
+    """Return the score of the adjusted baseline as it is shown, where it is enough."""
     if not _learned(study) or not _references.adjusted_baseline_is_enough(study):
         return None
-    found = [x for x in study.reference_scores()[study.adjusted_label].values() if x is not None]
-    return percent(sum(found) / len(found))
+    merit = _references.merit(study, study.reference_scores()[study.adjusted_label])
+    return study.metric.rounded(study.metric.sign * merit)
 
 
 def _gains(study: Study, found: Sequence[stats.Verdict]) -> str:
@@ -281,7 +284,7 @@ def _listed(words: Sequence[str]) -> str:
 
 def _score(study: Study, label: str) -> str:
     found = [x for x in study.scores()[label].values() if x is not None]
-    return f"{percent(sum(found) / len(found)):.1f}%" if found else "no score"
+    return study.metric.shown(sum(found) / len(found)) if found else "no score"
 
 
 def _seconds(study: Study, label: str) -> float | None:

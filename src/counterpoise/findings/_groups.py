@@ -7,11 +7,13 @@ from counterpoise import stats
 from counterpoise.findings._references import adjusted_baseline_is_enough
 from counterpoise.findings._verdicts import counted
 from counterpoise.findings.finding import Finding, percent, sentence
+from counterpoise.registry import METRICS, Metric
 from counterpoise.study import Study
 
 Pair = stats.PairedComparison
 Scores = Mapping[int, float | None]
 
+_RECALL = METRICS["balanced_accuracy"]
 GROUPS = ("many_shot_recall", "medium_shot_recall", "few_shot_recall")
 
 _BOTH = (
@@ -25,8 +27,9 @@ def gain_on_the_head(study: Study) -> list[Finding]:
     """CP332: the large classes gain, surely and by the margin; the small ones do not."""
     found = []
     for label, head, tail, evidence in _head_and_tail(study):
-        up = evidence["head_low"] > 0 and head.difference.estimate >= study.plan.margin
-        if up and evidence["tail_low"] <= 0 and tail.difference.estimate < study.plan.margin:
+        margin = share_margin(study)
+        up = evidence["head_low"] > 0 and head.difference.estimate >= margin
+        if up and evidence["tail_low"] <= 0 and tail.difference.estimate < margin:
             template = "{label}: the gain is on the large classes alone; " + _BOTH
             found.append(sentence("CP332", template, {"label": label, **evidence}))
     return found
@@ -61,7 +64,10 @@ def _head_and_tail(study: Study) -> Iterator[tuple[str, Pair, Pair, dict[str, An
         for end, pair in pairs.items():
             evidence |= {"seeds": pair.n} if pair else {}
             group = ends[end].removesuffix("_recall").replace("_", "-")
-            evidence |= {f"{end}_group": group, **(_points(end, pair.difference) if pair else {})}
+            evidence |= {
+                f"{end}_group": group,
+                **(_bounds(end, pair.difference, _RECALL) if pair else {}),
+            }
         if pairs["head"] and pairs["tail"]:
             yield label, pairs["head"], pairs["tail"], evidence
 
@@ -71,42 +77,44 @@ def _paired(study: Study, before: Scores, after: Scores) -> Pair | None:
     common = [s for s in study.plan.seeds if before[s] is not None and after[s] is not None]
     if len(common) < 2:
         return None
-    return stats.compare_paired(
-        before, after, margin=study.plan.margin, test_to_train=study.test_to_train
-    )
+    return stats.compare_paired(before, after, test_to_train=study.test_to_train)
 
 
-def _points(name: str, found: stats.Interval) -> dict[str, float]:
-    """A difference and its bounds in points, as evidence."""
+def share_margin(study: Study) -> float:
+    """Return the margin of shares: the plan's, or one point where that is of another unit."""
+    return study.metric.margin if study.metric.unit == "%" else 0.01
+
+
+def _bounds(name: str, found: stats.Interval, row: Metric) -> dict[str, float]:
+    """A difference and its bounds as they are shown, as evidence."""
     low, high = found.low or 0.0, found.high or 0.0  # there are bounds from two seeds on
     return {
-        name: percent(found.estimate),
-        f"{name}_low": percent(low),
-        f"{name}_high": percent(high),
+        name: row.rounded(found.estimate),
+        f"{name}_low": row.rounded(low),
+        f"{name}_high": row.rounded(high),
     }
 
 
 def corrected_baseline(study: Study) -> list[Finding]:
     """CP334: a variant is better, but not than the baseline corrected after training.
 
-    Of the corrections that are there the better one is told, of those whose interval of the
-    difference to the variant lies above minus the margin. The best variant is left out where CP341
-    says so of it.
+    Of the corrections that are there the better one is told, of those that are worse than the
+    variant by less than the margin, whole interval and all. The best variant is left out where
+    CP341 says so of it.
     """
-    baseline, margin, found = study.labels[0], study.plan.margin, []
+    baseline, row, found = study.labels[0], study.metric, []
     scores, told = study.scores(), study.best if adjusted_baseline_is_enough(study) else None
     free = {words: study.scores(kind=kind)[baseline] for kind, words in _CORRECTIONS.items()}
     free = {words: x for words, x in free.items() if any(v is not None for v in x.values())}
     for v in counted(study):
         if v.verdict != "better" or v.interval is None or v.variant == told:
             continue
-        judged = stats.compare_variants(
-            {v.variant: scores[v.variant], **free},
-            v.variant,
-            margin=margin,
-            test_to_train=study.test_to_train,
-        )
-        enough = [(j, j.interval) for j in judged if j.interval and _above(j.interval, -margin)]
+        judged = study.compare({v.variant: scores[v.variant], **free}, v.variant)
+        enough = [
+            (j, gain)
+            for j in judged
+            if j.interval and _above(gain := _gain(j.interval, row), -row.margin)
+        ]
         if not enough:
             continue
         best, difference = max(enough, key=lambda pair: pair[1].estimate)
@@ -115,17 +123,27 @@ def corrected_baseline(study: Study) -> list[Finding]:
             "label": v.variant,
             "baseline": baseline,
             "correction": best.variant,
-            "measure": study.plan.metric.replace("_", " "),
+            "measure": row.label,
+            "digits": row.decimals,
+            "unit": row.points,
             "seeds": best.comparison.n if best.comparison else 0,
-            **_points("gain", v.interval),
+            **_bounds("gain", _gain(v.interval, row), row),
             "gain_level": percent(v.confidence),
-            **(_points("free", alone.difference) if alone else {}),
+            **(_bounds("free", _gain(alone.difference, row), row) if alone else {}),
             "free_level": 95,
-            **_points("difference", difference),
+            **_bounds("difference", difference, row),
             "level": percent(best.confidence),
         }
         found.append(sentence("CP334", _CORRECTED, evidence))
     return found
+
+
+def _gain(found: stats.Interval, row: Metric) -> stats.Interval:
+    """Return a difference turned so that higher is better."""
+    if row.higher_is_better:
+        return found
+    low, high = (None if x is None else -x for x in (found.high, found.low))
+    return stats.Interval(low, -found.estimate, high)
 
 
 def _above(found: stats.Interval, bound: float) -> bool:
@@ -138,8 +156,9 @@ _CORRECTIONS = {
 }
 _CORRECTED = (
     "{label}: nothing is gained that {correction} would not give without another training. The "
-    "gain on {baseline} is {gain:+.1f} points of {measure} ({gain_low:+.1f} to {gain_high:+.1f}, "
-    "{gain_level}% interval), that of {correction} alone {free:+.1f} ({free_low:+.1f} to "
-    "{free_high:+.1f}, {free_level}%), and from the one to the other it is {difference:+.1f} "
-    "({difference_low:+.1f} to {difference_high:+.1f}, {level}% over {seeds} seeds)."
+    "gain on {baseline} is {gain:+.{digits}f}{unit} of {measure} ({gain_low:+.{digits}f} to "
+    "{gain_high:+.{digits}f}, {gain_level}% interval), that of {correction} alone "
+    "{free:+.{digits}f} ({free_low:+.{digits}f} to {free_high:+.{digits}f}, {free_level}%), and "
+    "from the one to the other it is {difference:+.{digits}f} ({difference_low:+.{digits}f} to "
+    "{difference_high:+.{digits}f}, {level}% over {seeds} seeds)."
 )

@@ -6,7 +6,8 @@ import numpy as np
 
 from counterpoise import stats
 from counterpoise.findings._verdicts import counted
-from counterpoise.findings.finding import Evidence, Finding, listed, percent, sentence
+from counterpoise.findings.finding import Evidence, Finding, listed, sentence
+from counterpoise.registry import METRICS, Metric
 from counterpoise.study import Record, Study
 
 
@@ -21,8 +22,9 @@ def larger_source(study: Study) -> list[Finding]:
             which = "{these} of {all} differences" if noises[1:] else "the difference"
             template = (
                 f"More {more} would make {which} to {{baseline}} surer "
-                "({labels}). In {measure}, the standard error of the first is {seed_se:.1f} points "
-                f"by the seeds and {{test_se:.1f}} by the {{samples}} {_kind(study)}."
+                "({labels}). In {measure}, the standard error of the first is "
+                "{seed_se:.{digits}f}{unit} by the seeds and "
+                f"{{test_se:.{{digits}}f}} by the {{samples}} {_kind(study)}."
             )
             evidence: Evidence = {
                 **theirs[0],
@@ -38,13 +40,15 @@ def another_test_set(study: Study) -> list[Finding]:
     """CP339: better or worse over the seeds, but within two standard errors of both sources."""
     template = (
         "The difference between {label} and {baseline} holds for these test samples; with others "
-        "it might not: {difference:+.1f} points of {measure}, and twice the standard error of "
-        "seeds ({seed_se:.1f}) and {samples} test samples ({test_se:.1f}) together is {twice:.1f}."
+        "it might not: {difference:+.{digits}f}{unit} of {measure}, and twice the standard error "
+        "of seeds ({seed_se:.{digits}f}) and {samples} test samples ({test_se:.{digits}f}) "
+        "together is {twice:.{digits}f}."
     )
     found = []
     for noise, evidence in _doubtful(study):
-        twice = percent(2 * (noise.total_se or 0.0))
-        more = {"difference": percent(noise.difference), "twice": twice}
+        row = _measured(study)
+        twice = row.rounded(2 * (noise.total_se or 0.0))
+        more = {"difference": row.rounded(noise.difference), "twice": twice}
         found.append(sentence("CP339", template, {**evidence, **more}))
     return found
 
@@ -57,7 +61,7 @@ def few_samples(study: Study) -> dict[str, str]:
     quarters of the variance, else all of them.
     """
     alike = {v.variant for v in counted(study) if v.verdict == "no difference that matters"}
-    margin, found = study.plan.margin, {}
+    margin, found = study.metric.margin, {}
     near = (
         (noise, evidence)
         for noise, evidence in _noises(study)
@@ -94,6 +98,10 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
     if study.resampled:
         yield from _noises_of_draws(study)
         return
+    if (
+        study.metric.unit != "%" or study.metric.classes
+    ):  # of which right and wrong answers say little
+        return
     baseline, *others = study.labels
     plain = study.plan.metric == "accuracy"
     right = {label: {r.seed: _right(r) for r in study.of(label)} for label in study.labels}
@@ -114,9 +122,7 @@ def _noises(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidence]]:
             {
                 "label": label,
                 "baseline": baseline,
-                "measure": "accuracy" if plain else "balanced accuracy",
-                "seed_se": percent(noise.seed_se or 0.0),
-                "test_se": percent(noise.test_se),
+                **_errors(study, noise),
                 "samples": len(targets),
             },
         )
@@ -141,12 +147,28 @@ def _noises_of_draws(study: Study) -> Iterator[tuple[stats.NoiseSources, Evidenc
             {
                 "label": v.variant,
                 "baseline": v.baseline,
-                "measure": study.plan.metric.replace("_", " "),
-                "seed_se": percent(noise.seed_se or 0.0),
-                "test_se": percent(noise.test_se),
+                **_errors(study, noise),
                 "samples": samples,
             },
         )
+
+
+def _measured(study: Study) -> Metric:
+    """Return the metric whose noise is known: by right answers, or of scores on drawn splits."""
+    if study.resampled:
+        return study.metric
+    return METRICS["accuracy" if study.plan.metric == "accuracy" else "balanced_accuracy"]
+
+
+def _errors(study: Study, noise: stats.NoiseSources) -> Evidence:
+    row = _measured(study)
+    return {
+        "measure": row.label,
+        "digits": row.decimals,
+        "unit": row.points,
+        "seed_se": row.rounded(noise.seed_se or 0.0),
+        "test_se": row.rounded(noise.test_se),
+    }
 
 
 def _right(record: Record) -> np.ndarray:

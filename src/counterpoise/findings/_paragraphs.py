@@ -39,9 +39,9 @@ _TOGETHER = {
     ),
     "CP226": (
         "{labels} were still improving when training ended, and more epochs may change their "
-        "places: over the last {window} epochs their {measure} on validation rose (straight line "
-        "through the mean of the seeds)",
-        "{label} by {gain:.1f} points",
+        "places: over the last {window} epochs their {measure} on validation {moved} (straight "
+        "line through the mean of the seeds)",
+        "{label} by {gain:.{digits}f}{unit}",
     ),
     "CP227": (
         "{labels} overfit: after their best epoch the mean negative log-likelihood on validation "
@@ -70,11 +70,11 @@ _TOGETHER = {
     ),
     "CP334": (
         "With {labels} nothing is gained that a correction of {baseline} after training would not "
-        "give: points of {measure} gained on {baseline} ({gain_level}% intervals), gained by the "
+        "give: {measure} gained on {baseline} ({gain_level}% intervals), gained by the "
         "correction alone ({free_level}%), and from the one to the other ({level}%)",
-        "{label} {gain:+.1f} ({gain_low:+.1f} to {gain_high:+.1f}), {correction} {free:+.1f} "
-        "({free_low:+.1f} to {free_high:+.1f}), {difference:+.1f} ({difference_low:+.1f} to "
-        "{difference_high:+.1f})",
+        "{label} {gain:+.{digits}f}{unit} ({gain_low:+.{digits}f} to {gain_high:+.{digits}f}), "
+        "{correction} {free:+.{digits}f} ({free_low:+.{digits}f} to {free_high:+.{digits}f}), "
+        "{difference:+.{digits}f} ({difference_low:+.{digits}f} to {difference_high:+.{digits}f})",
     ),
     "CP335": (
         "Every class came equally often to the losses of {labels}, so nothing of their balancing "
@@ -93,9 +93,9 @@ _TOGETHER = {
     ),
     "CP339": (
         "The differences between {baseline} and {labels} hold for these {samples} test samples; "
-        "with others they might not: points of {measure}, and twice the standard error of seeds "
-        "and test samples together",
-        "{label}: {difference:+.1f}, {twice:.1f}",
+        "with others they might not: {measure}, and twice the standard error of seeds and test "
+        "samples together",
+        "{label}: {difference:+.{digits}f}{unit}, {twice:.{digits}f}",
     ),
     "CP343": (
         "{labels} are earlier variants under other names, to the last bit of their logits on the "

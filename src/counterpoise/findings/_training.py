@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterpoise.findings.finding import Evidence, Finding, percent, sentence, shown
+from counterpoise.registry import METRICS
 from counterpoise.study import Record, Study
 from counterpoise.study.plan import optimizer_of
 
@@ -14,35 +15,40 @@ SHORTEST = 5  # epochs that a straight line is laid through, at least
 RISE = 1.1  # times the lowest validation nll: from here on it has risen
 APART = 3.0  # times: first gradients that differ more have a say in the comparison
 
+_WATCHED = ("accuracy", "balanced_accuracy", "nll")  # of each epoch
+
 Curves = npt.NDArray[np.float64]
 
 
 def still_improving(study: Study) -> list[Finding]:
-    """CP226: the seeds' mean metric rises to the end, beyond its wobble and the plan's margin.
+    """CP226: the seeds' mean metric improves to the end, beyond its wobble and the margin.
 
     A straight line is laid through the last fifth of the epochs, and `SHORTEST` of them at least.
     """
-    accuracy = study.plan.metric == "accuracy"
-    column = "validation_accuracy" if accuracy else "validation_balanced_accuracy"
-    found = []
+    word = study.plan.metric if study.plan.metric in _WATCHED else "balanced_accuracy"
+    row, column, found = METRICS[word], f"validation_{word}", []
+    margin = study.metric.margin if row.unit == study.metric.unit else row.margin
     for label in study.labels:
         curves = _curves(study.of(label), column)
         window = max(SHORTEST, study.plan.training_of(study.plan.variant_of(label)).epochs // 5)
         if curves is None or curves.shape[1] <= window:  # the first row is the untrained net's
             continue
-        gain = _sure_rise(curves.mean(0)[-window:])
-        if gain < study.plan.margin:
+        gain = _sure_rise(row.sign * curves.mean(0)[-window:])
+        if gain < margin:
             continue
         template = (
             "{label} was still improving when training ended: over the last {window} epochs its "
-            "{measure} on validation rose by {gain:.1f} points (straight line through the mean of "
-            "{seeds} seeds). More epochs may change its place."
+            "{measure} on validation {moved} by {gain:.{digits}f}{unit} (straight line "
+            "through the mean of {seeds} seeds). More epochs may change its place."
         )
         evidence: Evidence = {
             "label": label,
             "window": window,
-            "measure": "accuracy" if accuracy else "balanced accuracy",
-            "gain": percent(gain),
+            "measure": row.label,
+            "moved": "rose" if row.higher_is_better else "fell",
+            "digits": row.decimals,
+            "unit": row.points,
+            "gain": row.rounded(gain),
             "seeds": len(curves),
         }
         found.append(sentence("CP226", template, evidence))

@@ -1,6 +1,5 @@
 """Findings on each variant's verdict: CP309, CP330 and CP338."""
 
-import math
 from typing import Any
 
 from counterpoise import stats
@@ -8,14 +7,14 @@ from counterpoise.findings.finding import ONE_SEED, Finding, percent, sentence
 from counterpoise.study import Study
 
 _INTERVAL = (
-    "{points:+.{digits}f} points of {measure} ({low:+.{digits}f} to {high:+.{digits}f}, {level}% "
-    "interval over {seeds} seeds; better in {wins} of them)"
+    "{difference:+.{digits}f}{unit} of {measure} ({low:+.{digits}f} to {high:+.{digits}f}, "
+    "{level}% interval over {seeds} seeds; better in {wins} of them)"
 )
 _WORDS = {
     "better": "{label} is better than {baseline}: " + _INTERVAL + ".",
     "worse": "{label} is worse than {baseline}: " + _INTERVAL + ".",
     "no difference that matters": "Between {label} and {baseline} there is no difference that "
-    "matters, none of {margin:g} points: " + _INTERVAL + ".",
+    "matters, none of {margin:g}{unit}: " + _INTERVAL + ".",
     "cannot tell yet": "Whether {label} is better or worse than {baseline} cannot be told yet: "
     + _INTERVAL,
 }
@@ -25,17 +24,17 @@ _UNCALLED = (
     "scatter"
 )
 _WIDE = (
-    "Whether {label} is better or worse than {baseline} cannot be told yet: {points:+.{digits}f} "
-    "points of {measure} over {seeds} seeds, better in {wins} of them, with a {level}% interval "
-    "wider than all that is possible"
+    "Whether {label} is better or worse than {baseline} cannot be told yet: "
+    "{difference:+.{digits}f}{unit} of {measure} over {seeds} seeds, better in {wins} of them, "
+    "with a {level}% interval wider than all that is possible"
 )
 _NEEDED = "; about {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
 _NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
 _TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
 _ONE_SEED = (
-    "Whether {label} is better or worse than {baseline} cannot be told from one seed: {points:+."
-    "{digits}f} points of {measure}."
+    "Whether {label} is better or worse than {baseline} cannot be told from one seed: "
+    "{difference:+.{digits}f}{unit} of {measure}."
 )
 
 
@@ -49,24 +48,25 @@ def counted(study: Study) -> list[stats.Verdict]:
     return [v for v in study.verdicts() if not v.same_as]
 
 
-def measured(study: Study, v: stats.Verdict, turned: bool = False) -> dict[str, Any]:
+def measured(study: Study, v: stats.Verdict, sign: int = 1) -> dict[str, Any]:
     """Return a verdict's difference as evidence, with its bounds where there are two seeds.
 
     Args:
         study: the study.
         v: a verdict with a comparison.
-        turned: give the difference of the other one, baseline - variant.
+        sign: -1 for that of the other one, baseline - variant.
     """
-    sign, digits = -1 if turned else 1, _digits(study)
+    row = study.metric
     found = v.interval or stats.Interval(None, 0.0, None)
     evidence = {
-        "measure": study.plan.metric.replace("_", " "),
-        "digits": digits,
-        "points": _points(sign * found.estimate, digits),
+        "measure": row.label,
+        "digits": row.decimals,
+        "unit": row.points,
+        "difference": row.rounded(sign * found.estimate),
     }
     if found.low is None or found.high is None:
         return evidence
-    low, high = sorted(_points(sign * end, digits) for end in (found.low, found.high))
+    low, high = sorted(row.rounded(sign * end) for end in (found.low, found.high))
     return evidence | {
         "low": low,
         "high": high,
@@ -75,27 +75,28 @@ def measured(study: Study, v: stats.Verdict, turned: bool = False) -> dict[str, 
     }
 
 
-def _digits(study: Study) -> int:
-    """Return as many decimals as show the margin: at 1 point one, at 0.05 points two."""
-    return max(1, math.ceil(-math.log10(100 * study.plan.margin)))
-
-
 def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Finding:
     evidence: dict[str, Any] = {"label": v.variant, "baseline": v.baseline, "verdict": v.verdict}
     evidence |= measured(study, v)
     if "low" not in evidence:
         return sentence("CP330", _ONE_SEED, evidence)
-    margin = round(100 * study.plan.margin, _digits(study))
+    row = study.metric
+    margin = row.rounded(row.margin)
     evidence |= {"wins": pair.wins, "margin": margin}
     if v.verdict != "cannot tell yet":
-        one = ("{margin:g} points", "{margin:g} point") if margin == 1 else ("", "")
+        one = (
+            ("{margin:g}{unit}", "{margin:g} point")
+            if row.unit == "%" and margin == 1
+            else ("", "")
+        )
         return sentence("CP330", _WORDS[v.verdict].replace(*one), evidence)
     template = _WORDS[v.verdict]
-    if max(-evidence["low"], evidence["high"]) > 100:  # of scores within 0% .. 100%
+    if row.unit == "%" and max(-evidence["low"], evidence["high"]) > 100:  # of 0% .. 100%
         template = _WIDE
     elif v.uncalled:
         template = _UNCALLED
-        evidence["direction"] = "better" if evidence["low"] > 0 else "worse"
+        higher = evidence["low"] > 0
+        evidence["direction"] = "better" if higher == row.higher_is_better else "worse"
     if v.seeds_say_too_little:
         return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
     if not v.seeds_can_tell:
@@ -103,10 +104,6 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Fi
     if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
         return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
     return sentence("CP330", template + _NEEDED, evidence | {"needed": v.seeds_needed})
-
-
-def _points(share: float, digits: int) -> float:
-    return round(100.0 * share, digits) + 0.0
 
 
 def fewer_seeds(study: Study) -> list[Finding]:

@@ -1,5 +1,6 @@
 """All metrics of one set of logits."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,10 @@ import numpy.typing as npt
 from counterpoise.arguments import Counts
 from counterpoise.metrics._adjust import check_counts, check_logits
 from counterpoise.metrics._probabilities import (
-    average_precision,
     brier,
     calibration_error,
     log_softmax,
+    ranking,
     reliability,
 )
 from counterpoise.metrics._scores import Floats, Ints, Scores, score
@@ -50,6 +51,9 @@ class Evaluation(Scores):
         average_precision: of each class against the rest, ranked by its probability, float64; NaN
             where the targets do not hold the class.
         mean_average_precision: its mean over the classes that they do hold.
+        auroc: area under ROC of each class against the rest, float64; NaN where the targets do not
+            hold the class, or no other.
+        macro_auroc: its mean over the rest; NaN where there is none.
     """
 
     worst_recall: float
@@ -65,6 +69,8 @@ class Evaluation(Scores):
     bin_accuracy: Floats
     average_precision: Floats
     mean_average_precision: float
+    auroc: Floats
+    macro_auroc: float
 
 
 def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts) -> Evaluation:
@@ -98,7 +104,7 @@ def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts
     log_p = log_softmax(z)
     p = np.exp(log_p)
     bins = reliability(p, true)
-    precision = average_precision(log_p, true)
+    precision, area = ranking(log_p, true)
     recall = np.where(scores.support > 0, scores.recall, np.nan)
     return Evaluation(
         **vars(scores),
@@ -115,6 +121,8 @@ def evaluate(targets: npt.ArrayLike, logits: npt.ArrayLike, train_counts: Counts
         bin_accuracy=bins[2],
         average_precision=precision,
         mean_average_precision=float(np.nanmean(precision)),
+        auroc=area,
+        macro_auroc=float(np.nanmean(area)) if (scores.support > 0).sum() > 1 else math.nan,
     )
 
 

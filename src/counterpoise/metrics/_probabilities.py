@@ -122,22 +122,31 @@ def calibration_error(count: npt.ArrayLike, confidence: Floats, accuracy: Floats
     return float(np.nansum(n * np.abs(accuracy - confidence)) / n.sum())
 
 
-def average_precision(log_probabilities: Floats, targets: Ints) -> Floats:
-    r"""Return the average precision of each class against the rest; NaN where it is absent.
+def ranking(log_probabilities: Floats, targets: Ints) -> tuple[Floats, Floats]:
+    r"""Return the average precision and the area under ROC of each class against the rest.
 
     .. math::
-        \text{AP} = \sum_n (R_n - R_{n-1}) \, P_n
+        \text{AP} &= \sum_n (R_n - R_{n-1}) \, P_n \\
+        \text{AUROC} &= \sum_n (F_n - F_{n-1}) \, \frac{R_n + R_{n-1}}{2}
 
-    with precision P and recall R of all samples from the n-th highest distinct score up. They are
-    scikit-learn's `average_precision_score`, whose checks take most of its time. Log-probabilities
-    rank as probabilities do, without the ties of those that underflow to 0.
+    with precision P, recall R and false positive rate F of all samples from the n-th highest
+    distinct score up. They are scikit-learn's `average_precision_score` and `roc_auc_score`, whose
+    checks take most of their time. Log-probabilities rank as probabilities do, without the ties of
+    those that underflow to 0.
+
+    Returns:
+        Both float64 (C), NaN where the targets do not hold the class; the second also where they
+        hold no other.
     """
-    found = np.full(log_probabilities.shape[1], np.nan)
+    precision, area = np.full((2, log_probabilities.shape[1]), np.nan)
     for k in np.unique(targets):
         order = np.argsort(-log_probabilities[:, k], kind="stable")
         ranked = log_probabilities[order, k]
         last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each distinct score
-        right = np.cumsum(targets[order] == k)[last]
-        recall = np.append(0, right / right[-1])
-        found[k] = np.sum(np.diff(recall) * (right / (last + 1)))
-    return found
+        right = np.append(0, np.cumsum(targets[order] == k)[last])
+        wrong = np.append(0, last + 1) - right
+        recall = right / right[-1]
+        precision[k] = np.sum(np.diff(recall) * (right[1:] / (last + 1)))
+        if wrong[-1]:
+            area[k] = np.sum(np.diff(wrong) * (recall[1:] + recall[:-1])) / (2 * wrong[-1])
+    return precision, area

@@ -29,12 +29,16 @@ class Scores:
 
     where C = `confusion`, the counts [true, predicted]. Balanced accuracy is the mean of recall
     over the classes with samples, macro F1 the mean of F1 over the classes that occur, as truth or
-    as prediction. Every 0/0 is 0.
+    as prediction. Every 0/0 is 0. Matthews' correlation (Gorodkin 2004) and Cohen's kappa are
+    scikit-learn's.
 
     Attributes:
         accuracy: share of all samples that are classified correctly.
         balanced_accuracy: mean recall; each class has the same weight, whatever its size.
         macro_f1: mean F1; each class has the same weight, and false positives count too.
+        geometric_mean: of the recalls of the classes with samples (Kubat and Matwin 1997).
+        matthews: correlation of truth and answer, -1 to 1; 0 where either is one class alone.
+        cohen_kappa: agreement of truth and answer beyond chance, -1 to 1; 0 in the same case.
         recall: per class, float64.
         precision: per class, float64.
         f1: per class, float64.
@@ -46,6 +50,9 @@ class Scores:
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
+    geometric_mean: float
+    matthews: float
+    cohen_kappa: float
     recall: Floats
     precision: Floats
     f1: Floats
@@ -135,16 +142,26 @@ def _plain(value: Any) -> Any:
 def _scores(true: Ints, answer: Ints, labels: Ints) -> Scores:
     """Collect scikit-learn's counts and means for checked inputs."""
     # Imported here because it takes a second that reading finished scores should not cost.
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+    from sklearn.metrics import (
+        accuracy_score,
+        cohen_kappa_score,
+        matthews_corrcoef,
+        precision_recall_fscore_support,
+    )
 
     per_class: Any = precision_recall_fscore_support(true, answer, labels=labels, zero_division=0)
     precision, recall, f1, support = per_class  # arrays; the declared type allows for averages
     # Classes that do not occur would otherwise lower the mean with their 0/0 = 0.
     occurs = np.isin(labels, np.concatenate([true, answer]))
+    known = recall[support > 0]
+    alike = occurs.sum() == 1  # both are 0 / 0 then, of which scikit-learn warns
     return Scores(
         accuracy=float(accuracy_score(true, answer)),
         balanced_accuracy=balanced_accuracy(true, answer),
         macro_f1=float(f1[occurs].mean()),
+        geometric_mean=float(np.exp(np.log(known).mean())) if known.all() else 0.0,
+        matthews=0.0 if alike else float(matthews_corrcoef(true, answer)),
+        cohen_kappa=0.0 if alike else float(cohen_kappa_score(true, answer)),
         recall=recall,
         precision=precision,
         f1=f1,

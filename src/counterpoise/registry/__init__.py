@@ -13,7 +13,15 @@ from counterpoise.registry._losses import (
     table_of_losses,
 )
 from counterpoise.registry._member import Member, name_of, resolve, unknown
-from counterpoise.registry._metrics import METRICS, PRIMARY, Metric
+from counterpoise.registry._metrics import (
+    BESIDE,
+    METRICS,
+    PRIMARY,
+    Metric,
+    metric,
+    parameter_of,
+    table_of_metrics,
+)
 from counterpoise.registry._nets import BACKBONES, MODELS, NORMS, PLAIN_NORMS
 from counterpoise.registry._training import (
     AUGMENT_PARTS,
@@ -29,6 +37,7 @@ __all__ = [
     "AUGMENTS",
     "AUGMENT_PARTS",
     "BACKBONES",
+    "BESIDE",
     "CLASSICAL",
     "DEFAULT_LOSSES",
     "LOSSES",
@@ -46,8 +55,11 @@ __all__ = [
     "SCHEDULES",
     "Member",
     "Metric",
+    "metric",
     "name_of",
+    "parameter_of",
     "resolve",
     "table_of_losses",
+    "table_of_metrics",
     "unknown",
 ]

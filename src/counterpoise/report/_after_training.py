@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from counterpoise.report._numbers import NONE, mean, percent, points, short, whole_percent
-from counterpoise.report._strips import across, axis, change
+from counterpoise.registry import Metric
+from counterpoise.report._numbers import NONE, change, mean, score, short, tick
+from counterpoise.report._strips import across, arrow, axis
 from counterpoise.report._variants import Entry
 from counterpoise.stats import PairedComparison
 from counterpoise.study import AfterTraining, Ensemble, Study
@@ -19,7 +20,7 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
 
     A correction that no variant has is left out, and so are ensembles.
     """
-    rows = study.after_training()
+    rows, metric = study.after_training(), study.metric
     kept = {w: f for w, f in _CORRECTIONS.items() if any(getattr(r, f[0]) for r in rows)}
     every = [row.ensemble for row in rows if row.ensemble]
     if not kept and not every:
@@ -30,14 +31,16 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, object] | None
         "rows": [
             {
                 "variant": (v := by_label[row.label]),
-                "trained": percent(row.trained),
-                "strip": change(v.index, scale, row.trained, _adjusted(row)),
-                "corrections": [_cells(getattr(row, pair), v, tau) for pair, tau in kept.values()],
-                "ensemble": _ensemble(row.ensemble),
+                "trained": score(metric, row.trained),
+                "strip": arrow(v.index, scale, row.trained, _adjusted(row)),
+                "corrections": [
+                    _cells(metric, getattr(row, pair), v, tau) for pair, tau in kept.values()
+                ],
+                "ensemble": _ensemble(metric, row.ensemble),
             }
             for row in rows
         ],
-        "axis": axis(scale, whole_percent),
+        "axis": axis(scale, tick(metric)),
         "corrections": list(kept),
         "together": max(every, key=lambda e: len(e.seeds)).words if every else "",
     }
@@ -47,19 +50,21 @@ def _adjusted(row: AfterTraining) -> float:
     return row.trained + (row.adjusted.difference.estimate if row.adjusted else 0.0)
 
 
-def _ensemble(found: Ensemble | None) -> tuple[str, str]:
-    """Return the score, and how far it goes without a seed, with its standard error in points."""
+def _ensemble(metric: Metric, found: Ensemble | None) -> tuple[str, str]:
+    """Return the score, and how far it goes without a seed, with its standard error."""
     if found is None:
         return NONE, ""
-    spread = f"{percent(found.low)} to {percent(found.high)}"
-    return percent(found.score), f"{spread}; ±{100 * found.standard_error:.1f}"
+    spread = f"{score(metric, found.low)} to {score(metric, found.high)}"
+    return score(metric, found.score), f"{spread}; ±{metric.signed(found.standard_error)[1:]}"
 
 
-def _cells(pair: PairedComparison | None, variant: Entry, tau: str) -> tuple[str, str, str]:
+def _cells(
+    metric: Metric, pair: PairedComparison | None, variant: Entry, tau: str
+) -> tuple[str, str, str]:
     """Return the difference to the variant as trained, its interval, and the mean τ."""
     if pair is None:
         return NONE, "", NONE
     low, high = pair.difference.low, pair.difference.high
-    said = "" if low is None or high is None else f"{points(low)} to {points(high)}"
+    said = "" if low is None or high is None else f"{change(metric, low)} to {change(metric, high)}"
     chosen = [r.run[tau] for r in variant.records if r.run.get(tau) is not None]
-    return points(pair.difference.estimate), said, short(mean(chosen))
+    return change(metric, pair.difference.estimate), said, short(mean(chosen))

@@ -64,15 +64,21 @@ def _axes(study: Study, ran: list[Entry]) -> Iterator[tuple[str, "Axes"]]:
     names = study.data["class_names"]
     differences = {v.variant: v.interval for v in study.verdicts() if v.interval is not None}
     if differences:
-        margin, baseline = study.plan.margin, study.labels[0]
-        axes = plots.forest(differences, margin=margin, baseline=baseline)
+        row, baseline = study.metric, study.labels[0]
+        axes = plots.forest(
+            differences,
+            margin=row.margin,
+            baseline=baseline,
+            unit=row.unit,
+            higher_is_better=row.higher_is_better,
+        )
         if (words := heading(study)) != "Ranking":
             axes.set_title(words)
         yield "forest", axes
     recalls = {v.label: np.array(v.recalls(), np.float64) for v in ran}
     counts = study.data["train_counts"]
     yield "recall_by_class_size", plots.recall_by_class_size(recalls, counts, names)
-    for key, words in watched(ran, study.plan.metric):
+    for key, words in watched(ran, study.metric):
         histories = {v.label: rows for v in ran if all(rows := [r.history for r in v.records])}
         yield f"training_{key}", plots.training_curves(histories, key, ylabel=words)
     yield "reliability", plots.reliability({v.label: pooled_bins(v) for v in ran})

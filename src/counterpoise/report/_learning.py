@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from counterpoise.registry import METRICS
+from counterpoise.registry import Metric
 from counterpoise.report._numbers import percent, short, whole_percent
 from counterpoise.report._panels import Panel, calibration, lines_of_all
 from counterpoise.report._svg import STYLES
@@ -29,7 +29,7 @@ _FEWEST = 10  # samples of a bin: with fewer its accuracy is too uncertain
 _SIZE = (330, 180)
 
 
-def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, object]]:
+def curves(variants: Sequence[Entry], metric: Metric) -> list[dict[str, object]]:
     """Return the training curves: per quantity that was watched, a chart of every variant."""
     found: list[dict[str, object]] = []
     for key, name in watched(variants, metric):
@@ -52,11 +52,11 @@ def curves(variants: Sequence[Entry], metric: str) -> list[dict[str, object]]:
     return found
 
 
-def watched(variants: Sequence[Entry], metric: str) -> list[tuple[str, str]]:
+def watched(variants: Sequence[Entry], metric: Metric) -> list[tuple[str, str]]:
     """Return key and name of the primary metric, or of a substitute, and of the loss."""
     rows = [row for v in variants for r in v.records[:1] for row in r.history]
     there = {key for row in rows for key, value in row.items() if value is not None}
-    primary = (f"validation_{metric}", f"validation: {METRICS[metric].label}")
+    primary = (f"validation_{metric.key}", f"validation: {metric.label}")
     watched = [c for c in dict.fromkeys((primary, *_CURVES[:-1])) if c[0] in there]
     return [*watched[:1], *([_CURVES[-1]] if "loss" in there else [])]
 

@@ -1,6 +1,8 @@
 """Formatting of numbers in the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from counterpoise.registry import Metric
 
 MINUS = "\N{MINUS SIGN}"
 NONE = "–"
@@ -41,14 +43,52 @@ def points(difference: float | None) -> str:
     return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
 
 
-def tick_points(difference: float) -> str:
-    """Return a difference in percentage points for the tick of an axis.
+def score(metric: Metric, value: float | None) -> str:
+    """Return a value of a metric with its unit.
 
     Example:
-        >>> [tick_points(x) for x in (-0.05, 0.0, 0.025)]
+        >>> from counterpoise.registry import METRICS
+        >>> score(METRICS["accuracy"], 0.8642), score(METRICS["matthews"], -0.25)
+        ('86.4%', '−0.250')
+    """
+    return metric.shown(value).replace("-", MINUS)
+
+
+def change(metric: Metric, difference: float | None) -> str:
+    """Return a difference of a metric with its sign, in points or its unit, which is left out.
+
+    Example:
+        >>> from counterpoise.registry import METRICS
+        >>> change(METRICS["accuracy"], 0.0123), change(METRICS["nll"], -0.03)
+        ('+1.2', '−0.030')
+    """
+    if difference is None:
+        return NONE
+    rounded = metric.rounded(difference)
+    return metric.signed(difference).replace("-", MINUS) if rounded else "0.0"
+
+
+def tick(metric: Metric) -> Callable[[float], str]:
+    """Return what writes values of a metric for the ticks of an axis.
+
+    Example:
+        >>> from counterpoise.registry import METRICS
+        >>> tick(METRICS["accuracy"])(0.5), tick(METRICS["nll"])(0.25)
+        ('50%', '0.25')
+    """
+    return whole_percent if metric.unit == "%" else lambda x: f"{x:g}".replace("-", MINUS)
+
+
+def tick_change(metric: Metric) -> Callable[[float], str]:
+    """Return what writes differences of a metric, in points or its unit, for the ticks of an axis.
+
+    Example:
+        >>> from counterpoise.registry import METRICS
+        >>> [tick_change(METRICS["accuracy"])(x) for x in (-0.05, 0.0, 0.025)]
         ['−5', '0', '+2.5']
     """
-    return f"{100 * difference:+g}".replace("-", MINUS) if difference else "0"
+    scale = metric.scale
+    return lambda x: f"{scale * x:+g}".replace("-", MINUS) if x else "0"
 
 
 def cell_points(difference: float) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from counterpoise import files, findings
-from counterpoise.registry import METRICS
 from counterpoise.report import (
     _after_training,
     _classes,
@@ -106,8 +105,11 @@ def _beginning(study: Study) -> dict[str, object]:
         "unfinished": _story.unfinished(study),
         "answers": findings.answers(study),
         "failed": _story.failures(study),
-        "metric": METRICS[study.plan.metric].label,
-        "margin": f"{100 * study.plan.margin:g}",
+        "metric": study.metric.label,
+        "better": "higher" if study.metric.higher_is_better else "lower",
+        "unit": "percentage points" if study.metric.unit == "%" else study.metric.unit,
+        "points": study.metric.points.strip(),
+        "margin": f"{study.metric.scale * study.metric.margin:g}",
     }
 
 
@@ -118,10 +120,10 @@ def _sections(
     return {
         "ranking": _story.ranking(study, variants, verdicts),
         "references": _story.references(study),
-        "cost": _story.cost(variants, verdicts),
+        "cost": _story.cost(study, variants, verdicts),
         "classes": _classes.recalls(study, variants),
         "confusion": _confusion.section(study, variants, verdicts),
-        "curves": _learning.curves(variants, study.plan.metric),
+        "curves": _learning.curves(variants, study.metric),
         "reliability": [] if probabilities else _learning.reliability(variants),
         "probabilities": probabilities,
         "decisions": probabilities

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def write_predictions(study: Study, label: str | None = None) -> Path | None:
 
 
 def _on_validation(study: Study, record: Record) -> float:
-    return (record.run.get("validation") or {}).get(study.plan.metric) or 0.0
+    found = (record.run.get("validation") or {}).get(study.metric.key)
+    return -math.inf if found is None else study.metric.sign * found
 
 
 def _table(study: Study, records: Sequence[Record]) -> str:

@@ -13,7 +13,7 @@ from counterpoise.findings import IGNORANT, best_variant
 from counterpoise.probabilities import Posterior
 from counterpoise.report._numbers import MINUS, NONE, count, mean, percent, short
 from counterpoise.report._panels import calibration
-from counterpoise.report._strips import across, axis, change
+from counterpoise.report._strips import across, arrow, axis
 from counterpoise.report._variants import Entry
 from counterpoise.study import Record, Study
 
@@ -156,7 +156,7 @@ def section(study: Study, variants: Sequence[Entry]) -> dict[str, Any] | None:
                 "variant": v,
                 "label": label,
                 "losses": [_nats(x) for x in three],
-                "strip": change(v.index if v else 0, scale, three[0], three[2]) if drawn else "",
+                "strip": arrow(v.index if v else 0, scale, three[0], three[2]) if drawn else "",
                 "errors": errors[label],
                 "difference": () if by_seed is base else _difference(study, base, by_seed, others),
                 "correction": "fitted" if link.approximate else "exact",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from counterpoise.report._numbers import mean, percent
+from counterpoise.report._numbers import mean, score
 from counterpoise.report._variants import Entry
 from counterpoise.study import Study
 from counterpoise.study.cautions import at_edges
@@ -45,7 +45,7 @@ def tuning(study: Study, variants: Sequence[Entry]) -> list[dict[str, Any]]:
     """
     scores: dict[tuple[str, str], list[float]] = {}
     for r in study.tuning:
-        value = (r.run.get("validation") or {}).get(study.plan.metric)
+        value = (r.run.get("validation") or {}).get(study.metric.key)
         if value is not None:
             scores.setdefault((r.label, repr(r.trial)), []).append(value)
     alike: dict[str, list[Entry]] = {}
@@ -63,7 +63,7 @@ def tuning(study: Study, variants: Sequence[Entry]) -> list[dict[str, Any]]:
                 "variant": v,
                 "cells": [
                     (
-                        percent(mean(scores.get((v.label, repr(t)), []))),
+                        score(study.metric, mean(scores.get((v.label, repr(t)), []))),
                         t.items() <= study.choices.get(v.label, {}).items(),
                     )
                     for t in trials

@@ -1,18 +1,19 @@
 """The first sections: verdict, ranking and cost."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
 from counterpoise.findings import IGNORANT, noun
-from counterpoise.registry import METRICS, PRIMARY
+from counterpoise.registry import BESIDE, METRICS, Metric
 from counterpoise.report._numbers import (
     NONE,
+    change,
     count,
     mean,
-    percent,
-    points,
+    score,
     short,
-    tick_points,
+    tick_change,
 )
 from counterpoise.report._strips import across, axis, bars, interval
 from counterpoise.report._svg import Scale
@@ -40,13 +41,22 @@ def lede(study: Study) -> str:
             "intervals are widened for that, after Nadeau and Bengio"
         )
     return (
-        f"{variants}, {seeds} each, compared by {METRICS[plan.metric].label} {split}. "
-        f"Differences of less than {_margin(plan.margin)} do not matter."
+        f"{variants}, {seeds} each, compared by {study.metric.label} {split}. "
+        f"{_positive(study)}Differences of less than {_margin(study.metric)} do not matter."
     )
 
 
-def _margin(margin: float) -> str:
-    size = 100 * margin
+def _positive(study: Study) -> str:
+    row = study.metric
+    named = " The positive class is the rarer one of the training split, the second of equal ones. "
+    better = "" if row.higher_is_better else "Lower is better. "
+    return (named.lstrip() if row.classes else "") + better
+
+
+def _margin(row: Metric) -> str:
+    size = row.scale * row.margin
+    if row.unit != "%":
+        return f"{size:g}{row.points}"
     return f"{size:g} percentage point{'' if size == 1 else 's'}"
 
 
@@ -75,19 +85,19 @@ def ranking(
     study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
 ) -> dict[str, object]:
     """Return the variants from the best mean to the worst, each with its difference."""
-    known, margin = {v.variant: v for v in verdicts}, study.plan.margin
-    scale = _forest_scale([v.interval for v in verdicts if v.interval], margin)
-    metric = study.plan.metric
-    names = [m for m in PRIMARY if any(v.scores(m) for v in variants)]
+    known, metric = {v.variant: v for v in verdicts}, study.metric
+    scale = _forest_scale([v.interval for v in verdicts if v.interval], metric.margin)
+    table = dict.fromkeys([metric, *(METRICS[m] for m in BESIDE if m != metric.key)])
+    shown = [m for m in table if any(v.scores(m.key) for v in variants)]
     rows = []
-    for v in sorted(variants, key=lambda v: -(v.mean(metric) or -1.0)):
-        row = _difference(v.index, known.get(v.label), bool(v.records), scale, margin)
-        row |= {"variant": v, "score": percent(v.mean(metric))}
-        rows.append(row | {"cells": [percent(v.mean(m)) for m in names]})
+    for v in sorted(variants, key=lambda v: _rank(metric, v.mean(metric.key))):
+        row = _difference(v.index, known.get(v.label), bool(v.records), scale, metric)
+        row |= {"variant": v, "score": score(metric, v.mean(metric.key))}
+        rows.append(row | {"cells": [score(m, v.mean(m.key)) for m in shown]})
     return {
         "rows": rows,
-        "axis": axis(scale, tick_points),
-        "metrics": [METRICS[m].label for m in names],
+        "axis": axis(scale, tick_change(metric)),
+        "metrics": [m.label for m in shown],
         "title": heading(study),
     }
 
@@ -101,34 +111,40 @@ def heading(study: Study) -> str:
     }.get(design, "Ranking")
 
 
+def _rank(metric: Metric, mean: float | None) -> float:
+    """Return what the best mean has the least of; those without any come last."""
+    return math.inf if mean is None else -metric.sign * mean
+
+
 def references(study: Study) -> dict[str, object] | None:
     """Return what needs no other training, each row with its difference to the best net.
 
     The axis leaves out "always the largest class", which would press all others together.
     """
-    verdicts, margin, best = study.reference_verdicts(), study.plan.margin, study.best
+    verdicts, metric, best = study.reference_verdicts(), study.metric, study.best
     if not verdicts or best is None:
         return None
     near = [v.interval for v in verdicts if v.interval and v.variant != IGNORANT]
-    scale = _forest_scale(near, margin)
-    scores = {label: _percent_of(x) for label, x in study.reference_scores().items()}
+    scale = _forest_scale(near, metric.margin)
+    scores = {label: _score_of(metric, x) for label, x in study.reference_scores().items()}
     rows = [
-        _difference(0, v, v.interval is not None, scale, margin)
+        _difference(0, v, v.interval is not None, scale, metric)
         | {"label": v.variant, "score": scores[v.variant]}
-        for v in sorted(verdicts, key=lambda v: -(v.interval.estimate if v.interval else -2.0))
+        for v in sorted(
+            verdicts, key=lambda v: _rank(metric, v.interval.estimate if v.interval else None)
+        )
     ]
-    score = _percent_of(study.scores()[best])
     return {
         "rows": rows,
-        "axis": axis(scale, tick_points),
+        "axis": axis(scale, tick_change(metric)),
         "best": best,
-        "score": score,
+        "score": _score_of(metric, study.scores()[best]),
         "noun": noun(study),
     }
 
 
-def _percent_of(by_seed: Mapping[int, float | None]) -> str:
-    return percent(mean([x for x in by_seed.values() if x is not None]))
+def _score_of(metric: Metric, by_seed: Mapping[int, float | None]) -> str:
+    return score(metric, mean([x for x in by_seed.values() if x is not None]))
 
 
 def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
@@ -141,34 +157,37 @@ def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
 
 
 def _difference(
-    index: int, verdict: Verdict | None, ran: bool, scale: Scale, margin: float
+    index: int, verdict: Verdict | None, ran: bool, scale: Scale, metric: Metric
 ) -> dict[str, object]:
     if verdict is None:
-        strip = interval(index, scale, 0.0, None, margin)
+        strip = interval(index, scale, 0.0, None, metric.margin)
         return {"word": "the baseline", "css": "base", "strip": strip}
     if verdict.interval is None:
         word = verdict.words if ran else "no run finished"
         return {"word": word, "css": "open"}
     middle, ends = verdict.interval.estimate, _ends(verdict.interval)
     return {
-        "difference": points(middle),
-        "ends": _written(ends),
-        "strip": interval(index, scale, middle, ends, margin),
+        "difference": change(metric, middle),
+        "ends": _written(metric, ends),
+        "strip": interval(index, scale, middle, ends, metric.margin),
         "word": verdict.words.replace("cannot tell yet: ", "open: "),
         "css": _CSS[verdict.verdict],
     }
 
 
-def _written(ends: tuple[float, float] | None) -> str:
+def _written(metric: Metric, ends: tuple[float, float] | None) -> str:
     """Write an interval; one beyond all that is possible tells no more than that."""
     if ends is None:
         return NONE
-    wide = max(-ends[0], ends[1]) > 1
-    return "wider than ±100" if wide else f"{points(ends[0])} to {points(ends[1])}"
+    if metric.unit == "%" and max(-ends[0], ends[1]) > 1:
+        return "wider than ±100"
+    return f"{change(metric, ends[0])} to {change(metric, ends[1])}"
 
 
-def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
-    """Return gain, time, memory and parameters of each variant."""
+def cost(
+    study: Study, variants: Sequence[Entry], verdicts: Sequence[Verdict]
+) -> list[dict[str, object]]:
+    """Return difference, time, memory and parameters of each variant."""
     gains = {v.variant: v.interval.estimate for v in verdicts if v.interval}
     times = {v.index: v.timing["seconds"] for v in variants}
     scale = across([t for t in times.values() if t is not None], low=0.0)
@@ -176,7 +195,7 @@ def cost(variants: Sequence[Entry], verdicts: Sequence[Verdict]) -> list[dict[st
     return [
         {
             "variant": v,
-            "difference": points(gains.get(v.label)),
+            "difference": change(study.metric, gains.get(v.label)),
             "seconds": NONE if seconds is None else duration(seconds),
             "strip": "" if seconds is None else bars(scale, [seconds]),
             "factor": f"{seconds / first:.2f} ×" if seconds and first else "–",

@@ -85,7 +85,7 @@ def bars(scale: Scale, values: Sequence[float]) -> Markup:
     return _strip(scale, 8 + len(values) * (height + gap) - gap, parts)
 
 
-def change(variant: int, scale: Scale, before: float, after: float) -> Markup:
+def arrow(variant: int, scale: Scale, before: float, after: float) -> Markup:
     """Return an arrow from one value to another."""
     y, start, end = ROW / 2, scale(before), scale(after)
     parts = [line(scale(t), 0, scale(t), ROW, "grid") for t in nice_ticks(scale.low, scale.high, 6)]

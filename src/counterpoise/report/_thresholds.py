@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from counterpoise.metrics import rarer_class
 from counterpoise.report._numbers import mean, percent
 from counterpoise.report._panels import banded
 from counterpoise.report._probabilities import RunProbabilities
@@ -15,20 +16,18 @@ Floats = npt.NDArray[np.float64]
 _GRID = np.linspace(0, 1, 51)
 _RECALLS_IN_TABLE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _ROUNDING = 1e-9
+_BY_THRESHOLD = ("balanced_accuracy", "accuracy", "macro_f1", "worst_recall")
 _RATIOS = (1, 5, 20)  # of the cost of a missed rare sample to that of a false alarm
 
 
 def rare_class(study: Study) -> int:
     """Return the smaller one of two classes."""
-    first, second = study.data["train_counts"]
-    return int(second <= first)
+    return rarer_class(study.data["train_counts"])
 
 
 def chosen_by(study: Study) -> str:
     """Return the metric that a threshold is chosen by: the study's, if a threshold changes it."""
-    return (
-        "balanced_accuracy" if study.plan.metric == "mean_average_precision" else study.plan.metric
-    )
+    return study.plan.metric if study.plan.metric in _BY_THRESHOLD else "balanced_accuracy"
 
 
 def choose_threshold(study: Study, run: RunProbabilities) -> float:

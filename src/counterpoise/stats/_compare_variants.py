@@ -35,6 +35,7 @@ def compare_variants(
     noise_sd: float | None = None,
     higher_is_better: bool = True,
     test_to_train: float = 0.0,
+    unit: str = "%",
 ) -> list[Verdict]:
     """Compare every variant with the baseline, over paired seeds, and return the verdicts.
 
@@ -68,6 +69,7 @@ def compare_variants(
         higher_is_better: False for losses and errors.
         test_to_train: Test samples a training sample where each seed draws its own test split, by
             which intervals are corrected as in `compare_paired`; 0 where all seeds share one.
+        unit: How differences are shown: "%" in percentage points, else as they are, with it.
 
     Returns:
         A verdict for every other variant, in the given order.
@@ -132,6 +134,7 @@ def compare_variants(
             baseline_collapsed=lost[baseline],
             missing=_missing(others[name]),
             baseline_missing=_missing(before),
+            unit=unit,
         )
         for (name, pair), row in zip(pairs.items(), decisions, strict=True)
     ]

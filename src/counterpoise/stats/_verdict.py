@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
+from counterpoise.registry import Metric
 from counterpoise.stats._interval import Interval
 from counterpoise.stats._paired import PairedComparison
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS
@@ -43,6 +44,7 @@ class Verdict:
             test split from the same samples; see `stats.seeds_can_tell`.
         same_as: name of an earlier variant of which this one is another name, so that it counts
             once; the verdict is that one's. "" of all others.
+        unit: of the metric: "%" for shares, whose differences are in points.
     """
 
     variant: str
@@ -62,6 +64,7 @@ class Verdict:
     seeds_needed: int | None
     seeds_can_tell: bool = True
     same_as: str = ""
+    unit: str = "%"
 
     def __repr__(self) -> str:
         return f"Verdict({self.variant!r} against {self.baseline!r}: {self.words}{self._points()})"
@@ -73,15 +76,14 @@ class Verdict:
         return html_table("", head, [(self.variant, self.baseline, self.words, points, p)])
 
     def _points(self) -> str:
-        """Return the difference with its bounds in percentage points; "" where there is none."""
-        if self.interval is None:
+        """Return the difference with its bounds in its unit; "" where there is none."""
+        if self.interval is None or self.comparison is None:
             return ""
-        low, middle, high = (
-            None if v is None else f"{100 * v:+.1f}"
-            for v in (self.interval.low, self.interval.estimate, self.interval.high)
-        )
-        bounds = "" if low is None or high is None else f" ({low} to {high})"
-        return f"; {middle} points{bounds}"
+        row, found = Metric("", unit=self.unit, margin=self.comparison.margin), self.interval
+        bounds = ""
+        if found.low is not None and found.high is not None:
+            bounds = f" ({row.signed(found.low)} to {row.signed(found.high)})"
+        return f"; {row.shown_difference(found.estimate)}{bounds}"
 
     @property
     def uncalled(self) -> bool:

@@ -96,6 +96,7 @@ class Settings(TypedDict, total=False):
     variant: tuple[Variant, ...]
     metric: str
     margin: float
+    costs: str
     baseline: str
     references: bool
     on_other_environment: str
@@ -153,7 +154,7 @@ def compare(
         imbalance: a profile of class sizes to lay over the data.
         **settings: the other fields of `Plan`: axes and design (any setting compared:
             `axes={"weight_decay": [5e-4, 5e-3], "mix": ["none", "mixup"]}`), variant, metric,
-            margin, baseline, references, on_other_environment, tuning, time, engine (such as
+            margin, costs, baseline, references, on_other_environment, tuning, time, engine (such as
             `Engine("ray")`, see `docs/ray.md`).
 
     Returns:

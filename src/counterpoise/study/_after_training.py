@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from counterpoise import stats
-from counterpoise.metrics import evaluate, log_softmax
+from counterpoise.metrics import Measure, evaluate, log_softmax
 from counterpoise.study import record
 from counterpoise.study._finished import Record
 
@@ -70,10 +70,15 @@ class AfterTraining:
 def ensemble(records: Sequence[Record], metric: str) -> Ensemble | None:
     """Return the ensemble of a variant's runs on one test split; None of fewer than two.
 
+    None where the metric, a key of the scores, is not defined there, and of a function of the
+    user's own, which is not called on what was recorded.
+
     Raises:
         record.Damaged: runs whose test samples are not the same.
     """
-    if len(records) < 2:
+    kept = records[0].run["spec"].get("measure") if records else None
+    measure = Measure.from_json(kept) if kept else None
+    if len(records) < 2 or (measure and measure.own):
         return None
     first, counts, n = _read(records[0]), records[0].run["train_counts"], len(records)
     targets, total = first["test_targets"], log_softmax(first["test_logits"])
@@ -81,12 +86,16 @@ def ensemble(records: Sequence[Record], metric: str) -> Ensemble | None:
         total += _log_probabilities(r, targets)
 
     def score(log_p: np.ndarray) -> float:
-        return float(evaluate(targets, log_p, counts).to_dict()[metric])
+        every = vars(evaluate(targets, log_p, counts))
+        return measure(targets, log_p) if measure and metric not in every else every[metric]
 
     left = np.array([score((total - _log_probabilities(r, targets)) / (n - 1)) for r in records])
+    whole = score(total / n)
+    if not np.isfinite([whole, *left]).all():
+        return None
     error = np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
     seeds = tuple(r.seed for r in records)
-    return Ensemble(seeds, score(total / n), float(left.min()), float(left.max()), float(error))
+    return Ensemble(seeds, whole, float(left.min()), float(left.max()), float(error))
 
 
 def _log_probabilities(r: Record, targets: np.ndarray) -> np.ndarray:

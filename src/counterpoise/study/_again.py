@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterpoise import files
+from counterpoise.metrics import Measure
 from counterpoise.study import record
 from counterpoise.study._finished import Record
 from counterpoise.study._runs import final_runs, reference_runs
@@ -133,10 +134,11 @@ def _check(finished: Record, model: Any, splits: Mapping[str, Split]) -> int:
 
 def _spec(study: Study, finished: Record) -> AnySpec:
     """Return what a run was asked for."""
-    fingerprint = study.data["fingerprint"]
+    fingerprint, kept = study.data["fingerprint"], finished.run["spec"].get("measure")
+    measure = Measure.from_json(kept) if kept else None
     for _, _, spec in (
-        *final_runs(study.plan, fingerprint, study.choices),
-        *reference_runs(study.plan, fingerprint, study.data["shape"]),
+        *final_runs(study.plan, fingerprint, study.choices, measure),
+        *reference_runs(study.plan, fingerprint, study.data["shape"], measure),
     ):
         if run_id(spec.to_json()) == finished.folder.name:
             return spec

@@ -20,6 +20,7 @@ from counterpoise.study._check_kinds import (
     is_integer,
     is_number,
 )
+from counterpoise.study._check_metric import check_metric
 from counterpoise.study._check_nets import check_norm, check_pretrained
 from counterpoise.study._check_stages import check_stages
 from counterpoise.study._check_variants import (
@@ -67,7 +68,7 @@ def check_plan(plan: "Plan") -> None:
         check_word("loss", v.plain_loss, registry.LOSSES)
         check_word("sampler", v.sampler, registry.SAMPLERS)
     _check_alone(plan)
-    check_word("metric", plan.metric, registry.PRIMARY, imports=False)
+    check_metric(plan)
     check_word("on_other_environment", plan.on_other_environment, ("keep", "rerun"), imports=False)
     if plan.time:
         seconds_of(plan.time)
@@ -78,8 +79,6 @@ def check_plan(plan: "Plan") -> None:
             f"{shown(plan.seeds)}"
         )
     _check_seeds(plan.seeds)
-    if not 0 < plan.margin <= 1:
-        raise ValueError(f"margin must be above 0 and at most 1, but got {shown(plan.margin)}")
     if plan.baseline and plan.baseline not in plan.labels:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
     for own in {repr(v.imbalance): v.imbalance for v in plan.variants}.values():

@@ -14,6 +14,7 @@ from counterpoise.registry import resolve
 from counterpoise.study._check_variants import trainings, tried
 from counterpoise.study._check_words import shown
 from counterpoise.study._imbalance import imbalanced
+from counterpoise.study._measure import measure_of
 from counterpoise.study._nets import make_net
 from counterpoise.study.plan import Plan
 from counterpoise.study.plan_file import write
@@ -73,9 +74,10 @@ def _count_not_finite(inputs: torch.Tensor | Rows, gaps: bool) -> int:
 def check_plan_on(plan: Plan, data: Splits) -> None:
     """Try all that a plan names on its data, so that misfits are refused before any run.
 
-    Each sampler and classical model is made, each loss takes a step back from logits of 0, each net
-    sees a batch, and the plan is written. What users bring themselves is imported and no more:
-    what goes wrong in it is reported by its run. But a loss is called where samples are mixed.
+    The metric is looked up, each sampler and classical model is made, each loss takes a step back
+    from logits of 0, each net sees a batch, and the plan is written. What users bring themselves
+    is imported and no more: what goes wrong in it is reported by its run. But a loss is called
+    where samples are mixed.
 
     Args:
         plan: the study.
@@ -94,6 +96,7 @@ def check_plan_on(plan: Plan, data: Splits) -> None:
         if ":" in word:
             resolve(kind, word, {})
     counts = count_classes(data.train.targets, data.num_classes)
+    measure_of(plan, data.class_names, counts.tolist())
     if t.validation and counts.max() < 2:
         raise ValueError(
             "training.validation needs a class of two samples at least, but each has one in the "

@@ -25,7 +25,7 @@ def record_reference(job: Job, spec: ReferenceSpec) -> None:
         for name in ("validation", "test")
         if name in splits
     }
-    kept, scores = score_splits(splits, logits, counts, model.seen_counts)
+    kept, scores = score_splits(splits, logits, counts, model.seen_counts, spec.measure)
     found = {"train_counts": counts, "seen_counts": model.seen_counts.tolist(), **scores}
     known = spec.reference == "always_the_largest_class"  # which answers the class shares
     word = spec.reference.replace("_", " ")
@@ -54,7 +54,7 @@ def record_classical(job: Job, spec: ClassicalSpec) -> None:
         for name in wanted
         if name in splits
     }
-    kept, scores = score_splits(splits, logits, counts.tolist(), counts)
+    kept, scores = score_splits(splits, logits, counts.tolist(), counts, spec.measure)
     found = {"train_counts": counts.tolist(), "seen_counts": counts.tolist(), **scores}
     found["link"] = classical_link(model, spec.variant.model, counts)
     run = {"spec": spec.to_json(), "environment": reference_environment(), **found}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from counterpoise.study import record
 from counterpoise.study._heads import together
+from counterpoise.study._measure import measure_of
 from counterpoise.study._runs import final_runs, reference_runs, tuning_runs
 from counterpoise.study._stream import prepare
 from counterpoise.study._work import RUNS
@@ -41,10 +42,13 @@ def dry_run(folder: Path, plan: Plan, *, workers: int | None = None) -> Iterator
     some = {
         k: next(iter(plan.trials(v)), {}) for k, v in zip(plan.labels, plan.variants, strict=True)
     }
+    names = ready.splits.class_names
+    counts = ready.splits.train.targets.bincount(minlength=len(names)).tolist()
+    measure = measure_of(plan, names, counts)
     stages = {
-        "reference": reference_runs(plan, data, ready.splits.train.inputs.shape[1:]),
-        "tuning": tuning_runs(plan, data),
-        "final": final_runs(plan, data, some),
+        "reference": reference_runs(plan, data, ready.splits.train.inputs.shape[1:], measure),
+        "tuning": tuning_runs(plan, data, measure),
+        "final": final_runs(plan, data, some, measure),
     }
     for stage, runs in stages.items():
         specs = {run_id(run.spec.to_json()): run.spec for run in runs}

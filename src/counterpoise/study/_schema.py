@@ -21,6 +21,7 @@ from counterpoise.study.record import Content
 from counterpoise.study.spec import Stage, labels_of
 
 _BINS = 15
+_LATER = {"geometric_mean", "matthews", "cohen_kappa", "auroc", "macro_auroc"}  # not in all records
 _LARGEST = 1e300  # sums and squares of what is shown stay finite
 _CHARACTERS = 10**6
 Fits = Callable[[Any], bool]
@@ -80,11 +81,11 @@ def check_run(path: Path, run: Content, classes: int) -> None:
     for kind in ("validation", "test", "adjusted", "normalized"):
         if run.get(kind) is not None:
             _need(path, run, {kind: _mapping()})
-            _need(path, run[kind], _of_scores(classes))
+            _check_scores(path, run[kind], classes)
     if "last" in run:  # of the last weights, where the net has averaged ones
         _need(path, run, {"last": _mapping(lambda scores: isinstance(scores, dict))})
         for scores in run["last"].values():
-            _need(path, scores, _of_scores(classes))
+            _check_scores(path, scores, classes)
     if "devices" in run:
         _need(path, run, {"devices": _list(_count)})
     if "cosine_scale" in run:
@@ -155,6 +156,13 @@ def _are_rows(rows: object, number: int, pool: int) -> bool:
         and bool((np.diff(rows) > 0).all())
         and (not number or (rows[0] >= 0 and rows[-1] < pool))
     )
+
+
+def _check_scores(path: Path, scores: Content, classes: int) -> None:
+    """Refuse scores of another form; earlier records lack some, and a study's own metric is one."""
+    wanted = {k: x for k, x in _of_scores(classes).items() if k in scores or k not in _LATER}
+    others = dict.fromkeys(scores.keys() - wanted.keys(), _maybe)
+    _need(path, scores, wanted | others)
 
 
 @cache

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise import data, losses, train
-from counterpoise.metrics import adjust, evaluate
+from counterpoise.metrics import Measure, adjust, evaluate
 from counterpoise.models import NormedLinear
 from counterpoise.study import record
 
@@ -18,6 +18,7 @@ def score_splits(
     logits: Mapping[str, np.ndarray],
     counts: list[int],
     seen_counts: Tensor,
+    measure: Measure | None = None,
     head: "LinearHead | None" = None,
 ) -> tuple[dict[str, np.ndarray], record.Content]:
     """Return logits and targets to be kept, and the scores, also after post-hoc corrections.
@@ -29,9 +30,10 @@ def score_splits(
         logits: of each split that is scored.
         counts: training samples of each class.
         seen_counts: the same under the sampler.
+        measure: what is computed besides, for the study's metric.
         head: of the net, where its rows can be normalized.
     """
-    found = evaluate_splits(splits, logits, counts)
+    found = evaluate_splits(splits, logits, counts, measure)
     kept: dict[str, np.ndarray] = {}
     for name, z in logits.items():
         kept |= {f"{name}_logits": z, f"{name}_targets": splits[name].targets.numpy()}
@@ -39,25 +41,37 @@ def score_splits(
         held, targets = torch.from_numpy(logits["validation"]), splits["validation"].targets
         tau = losses.choose_tau(held, targets, seen_counts).tau
         shifted = adjust(logits["test"], seen_counts.tolist(), tau)
-        adjusted = evaluate(kept["test_targets"], shifted, counts)
-        found |= {"tau": tau, "adjusted": adjusted.to_dict()}
+        found |= {"tau": tau, "adjusted": _scores(kept["test_targets"], shifted, counts, measure)}
         if head is not None:
             tau = losses.choose_norm_tau(held, targets, *head).tau
             normalized = losses.normalize_logits(logits["test"], *head, tau)
             if np.isfinite(normalized).all():
-                scores = evaluate(kept["test_targets"], normalized, counts)
-                found |= {"tau_norm": tau, "normalized": scores.to_dict()}
+                scores = _scores(kept["test_targets"], normalized, counts, measure)
+                found |= {"tau_norm": tau, "normalized": scores}
     return kept, found
 
 
 def evaluate_splits(
-    splits: Mapping[str, data.Split], logits: Mapping[str, np.ndarray], counts: list[int]
+    splits: Mapping[str, data.Split],
+    logits: Mapping[str, np.ndarray],
+    counts: list[int],
+    measure: Measure | None,
 ) -> record.Content:
     """Return the scores on each split."""
     return {
-        name: evaluate(splits[name].targets.numpy(), z, counts).to_dict()
+        name: _scores(splits[name].targets.numpy(), z, counts, measure)
         for name, z in logits.items()
     }
+
+
+def _scores(
+    targets: np.ndarray, logits: np.ndarray, counts: list[int], measure: Measure | None
+) -> record.Content:
+    """Return all metrics, and that of the study alone, if it has one."""
+    found = evaluate(targets, logits, counts).to_dict()
+    if measure is not None and measure.key not in found:
+        found[measure.key] = measure(targets, logits)
+    return found
 
 
 class LinearHead(NamedTuple):

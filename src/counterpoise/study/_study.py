@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import counterpoise
 from counterpoise import stats
-from counterpoise.registry import METRICS, REFERENCES
+from counterpoise.registry import REFERENCES, Metric
 from counterpoise.study._after_training import AfterTraining, Ensemble, ensemble, same_runs
 from counterpoise.study._finished import Record
+from counterpoise.study._measure import row_of_metric
 from counterpoise.study._prepared import (
     Facts,
     Kept,
@@ -69,19 +70,19 @@ class Study:
         variants = "1 variant" if labels == 1 else f"{labels} variants"
         runs = f"{len(self.records)} of {labels * seeds} runs"
         failed = f", {len(self.failed)} failed" if self.failed else ""
-        metric = METRICS[self.plan.metric].label
-        return f"Study({str(self.folder)!r}: {variants} x {seeds} seeds, {runs}{failed}, {metric})"
+        label = self.metric.label
+        return f"Study({str(self.folder)!r}: {variants} x {seeds} seeds, {runs}{failed}, {label})"
 
     def _repr_html_(self) -> str:
         known = {v.variant: v.words for v in self.verdicts()}
         rows = []
         for label, by_seed in self.scores().items():
             values = [v for v in by_seed.values() if v is not None]
-            mean = f"{sum(values) / len(values):.1%}" if values else "–"
+            mean = self.metric.shown(sum(values) / len(values) if values else None)
             rows.append(
                 (label, f"{len(values)}/{len(by_seed)}", mean, known.get(label, "baseline"))
             )
-        head = ("variant", "seeds", METRICS[self.plan.metric].label, "verdict")
+        head = ("variant", "seeds", self.metric.label, "verdict")
         return html_table(repr(self), head, rows)
 
     @cached_property
@@ -168,6 +169,14 @@ class Study:
         """Write the report, and return it as a page that a notebook shows: `report.show`."""
         return counterpoise.report.show(self, out)  # found on use, as it stands on this package
 
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric that decides, with the plan's margin; of a user's, as the runs recorded it."""
+        every = (*self.records, *self.tuning, *self.references)
+        kept = [m for r in every if (m := r.run.get("spec", {}).get("measure"))]
+        higher = bool(kept[0]["higher_is_better"]) if kept else True
+        return row_of_metric(self.plan, self.data, higher)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The variants' labels, the baseline's first."""
@@ -193,7 +202,7 @@ class Study:
         """A metric of every variant and seed; None where the run failed or is not there yet.
 
         Args:
-            metric: a key of the scores; None for the plan's primary one.
+            metric: a key of the scores; None for that of the plan's primary one.
             kind: "test", "adjusted" (after post-hoc logit adjustment), "normalized" (after
                 τ-normalization) or "validation".
         """
@@ -201,7 +210,7 @@ class Study:
             label: dict.fromkeys(self.plan.seeds) for label in self.labels
         }
         for r in self.records:
-            table[r.label][r.seed] = (r.run.get(kind) or {}).get(metric or self.plan.metric)
+            table[r.label][r.seed] = (r.run.get(kind) or {}).get(metric or self.metric.key)
         return table
 
     def verdicts(self) -> list[stats.Verdict]:
@@ -243,13 +252,25 @@ class Study:
             sizes = self.data["test_counts"]
             by_class = self.plan.metric == "balanced_accuracy"
             noise = stats.guessing_noise(self.chance, sizes if by_class else [sum(sizes)])
+        return self.compare(scores, self.labels[0], chance=self.chance, noise_sd=noise)
+
+    def compare(
+        self,
+        scores: Mapping[str, Mapping[int, float | None]],
+        baseline: str,
+        chance: float | None = None,
+        noise_sd: float | None = None,
+    ) -> list[stats.Verdict]:
+        """Judge scores on the primary metric, by its margin and direction, against a baseline."""
         return stats.compare_variants(
             scores,
-            self.labels[0],
-            margin=self.plan.margin,
-            chance=self.chance,
-            noise_sd=noise,
+            baseline,
+            margin=self.metric.margin,
+            chance=chance,
+            noise_sd=noise_sd,
+            higher_is_better=self.metric.higher_is_better,
             test_to_train=self.test_to_train,
+            unit=self.metric.unit,
         )
 
     @cached_property
@@ -269,7 +290,7 @@ class Study:
         That is every reference and, last, the baseline after post-hoc logit adjustment, where there
         was a validation split to choose τ on.
         """
-        metric = metric or self.plan.metric
+        metric = metric or self.metric.key
         table: dict[str, dict[int, float | None]] = {
             label: dict.fromkeys(self.plan.seeds) for label in self.reference_labels
         }
@@ -287,7 +308,7 @@ class Study:
             for label, by_seed in self.scores().items()
         }
         means = {label: sum(x) / len(x) for label, x in found.items() if x}
-        return max(means, key=means.__getitem__, default=None)
+        return max(means, key=lambda label: self.metric.sign * means[label], default=None)
 
     def reference_verdicts(self) -> list[stats.Verdict]:
         """Judge every row of `reference_scores` against the best variant.
@@ -299,9 +320,7 @@ class Study:
         if self.best is None:
             return []
         scores = {self.best: self.scores()[self.best], **self.reference_scores()}
-        return stats.compare_variants(
-            scores, self.best, margin=self.plan.margin, test_to_train=self.test_to_train
-        )
+        return self.compare(scores, self.best)
 
     def adjusted_verdict(self) -> stats.Verdict | None:
         """Judge the baseline after post-hoc logit adjustment against itself before; None without.
@@ -329,7 +348,7 @@ class Study:
     @cached_property
     def _ensembles(self) -> dict[str, Ensemble]:
         known = () if self.resampled else self.labels
-        found = {label: ensemble(self.of(label), self.plan.metric) for label in known}
+        found = {label: ensemble(self.of(label), self.metric.key) for label in known}
         return {label: e for label, e in found.items() if e}
 
     def after_training(self) -> list[AfterTraining]:
@@ -355,7 +374,7 @@ class Study:
         if not any(before[s] is not None and after[s] is not None for s in before):
             return None
         return stats.compare_paired(
-            before, after, margin=self.plan.margin, test_to_train=self.test_to_train
+            before, after, margin=self.metric.margin, test_to_train=self.test_to_train
         )
 
     @property

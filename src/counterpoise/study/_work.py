@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from counterpoise import files
+from counterpoise import files, registry
+from counterpoise.metrics import Measure
 from counterpoise.study import record
+from counterpoise.study._measure import measure_of
 from counterpoise.study._prepared import Facts
 from counterpoise.study._runs import Run, choose, final_runs, reference_runs, tuning_runs
 from counterpoise.study.environment import environment
@@ -30,6 +33,11 @@ class Work:
     failed: dict[str, str] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
 
+    @cached_property
+    def measure(self) -> Measure | None:
+        """The metric that is computed for the plan alone."""
+        return measure_of(self.plan, self.facts["class_names"], self.facts["train_counts"])
+
     def add(self, runs: Sequence[Run]) -> None:
         """Take up the runs of a stage; one that two variants ask for is done once."""
         for label, trial, spec in runs:
@@ -48,11 +56,12 @@ class Work:
 
     def add_references(self) -> None:
         """Take up the fits of the classical models."""
-        self.add(reference_runs(self.plan, self.facts["fingerprint"], self.facts["shape"]))
+        data, shape = self.facts["fingerprint"], self.facts["shape"]
+        self.add(reference_runs(self.plan, data, shape, self.measure))
 
     def add_tuning(self) -> None:
         """Take up the runs that choose the learning rates."""
-        self.add(tuning_runs(self.plan, self.facts["fingerprint"]))
+        self.add(tuning_runs(self.plan, self.facts["fingerprint"], self.measure))
 
     def add_final(self) -> None:
         """Choose the learning rates, and take up the runs that are reported.
@@ -62,7 +71,8 @@ class Work:
         """
         chosen = choose(self.plan, _tuning_scores(self))
         self.choices = {k: trial for k, trial in chosen.items() if k not in self.undecided}
-        self.add(final_runs(self.plan, self.facts["fingerprint"], self.choices))
+        data = self.facts["fingerprint"]
+        self.add(final_runs(self.plan, data, self.choices, self.measure))
 
     def job(self, name: str) -> Job:
         """Return all that a worker needs for the run."""
@@ -90,11 +100,11 @@ class Work:
 def _tuning_scores(work: Work) -> dict[tuple[str, str], list[float]]:
     """Return the validation scores of the finished tuning runs, by label and what was tried."""
     scores: dict[tuple[str, str], list[float]] = {}
+    metric = registry.metric(work.plan.metric).key
     for name in work.names("tuning"):
         run, row = record.read(work.folder / RUNS / name), work.runs[name]
-        if run is None:
+        if run is None or (found := run["validation"][metric]) is None:
             continue
         for label, trial in trials_of(row).items():
-            found = run["validation"][work.plan.metric]
             scores.setdefault((label, repr(trial)), []).append(found)
     return scores

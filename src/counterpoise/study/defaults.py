@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterpoise import registry
+from counterpoise.metrics import least_constant_cost
 from counterpoise.study._check_variants import trainings
+from counterpoise.study._measure import costs_of
 from counterpoise.study._nets import reading_of
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import SEEDS, seconds_of
@@ -26,6 +29,7 @@ _LONG, _TUNING = 15, 3  # from so many epochs on, learning rates are tried in a 
 _BATCHES = 16  # the rarest class is in one of so many, or in more
 _SMALLEST_IMAGE = 8  # pixels a side that a convolutional net needs
 _FEWEST_TESTED = 10  # of a class: with fewer, which ones they are decides too much
+_OF_COST = 0.01  # of what answering without looking costs: the margin
 _SMALL = 16  # pixels: digits and other tiny images are not shifted or mirrored
 
 _NAMES = {
@@ -90,6 +94,8 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
                  hold fewer than 10 samples of the smallest class
     variant      for nets of sharpness-aware steps the same with half the epochs, at equal time
     tuning       a third of the epochs for each learning rate that is tried
+    margin       the metric's own; of costs, 1% of what the cheapest answer costs that is always
+                 the same
     ============ =================================================================================
 
     Args:
@@ -109,6 +115,7 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
     if plan.training.weights_file:  # wherever the study is opened
         path = str(Path(plan.training.weights).expanduser().resolve())
         plan = replace(plan, training=replace(plan.training, weights=path))
+    plan = _with_metric(plan, data)
     t, found = plan.training, []
 
     def decide(setting: str, value: object, reason: str) -> None:
@@ -200,6 +207,18 @@ def _at_equal_time(plan: Plan, epochs: int) -> Iterator[Variant]:
         half = replace(v, training={**v.training, "epochs": math.ceil(epochs / 2)})
         if plan.training_of(v).sam and "epochs" not in v.training and half not in plan.variants:
             yield half
+
+
+def _with_metric(plan: Plan, data: "Splits") -> Plan:
+    """Return the plan with its metric's margin, and the path of its costs from anywhere."""
+    margin = plan.margin or registry.metric(plan.metric).margin
+    if not plan.costs:
+        return replace(plan, margin=margin)
+    if not plan.margin:
+        counts = np.bincount(data.train.targets.numpy(), minlength=data.num_classes)
+        least = least_constant_cost(costs_of(plan, data.class_names), counts)
+        margin = abs(float(f"{_OF_COST * least:.2g}")) or margin
+    return replace(plan, costs=str(Path(plan.costs).expanduser().resolve()), margin=margin)
 
 
 def _with(plan: Plan, found: Iterable[Default]) -> Plan:

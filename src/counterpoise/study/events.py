@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from counterpoise.metrics import rarer_class
 from counterpoise.study.settings import seconds_of
 from counterpoise.study.spec import RunRow
 from counterpoise.study.variant import Trial
 from counterpoise.text import duration
 
 if TYPE_CHECKING:
+    from counterpoise.registry import Metric
     from counterpoise.study.defaults import Default
     from counterpoise.study.plan import Plan
 
@@ -127,9 +129,17 @@ class Prepared:
     cautions: tuple[str, ...]
     looks_ahead: bool = False
 
+    @property
+    def metric(self) -> "Metric":
+        """The metric that decides."""
+        from counterpoise.study._measure import row_of_metric
+
+        return row_of_metric(self.plan, self.facts)
+
     def lines(self) -> list[str]:
         """Return all of it in words, for people."""
-        f = self.facts
+        f, row = self.facts, self.metric
+        positive = f["class_names"][rarer_class(f["train_counts"])] if row.classes else ""
         counts = sorted(zip(f["train_counts"], f["class_names"], strict=True), key=lambda c: -c[0])
         few = len(counts) <= _MOST_CLASSES
         named = [f"{name}: {n:,}" for n, name in (counts if few else counts[:_ENDS])]
@@ -144,6 +154,7 @@ class Prepared:
             f"  {sum(f['test_counts']):,} samples to test on"
             + (", others for each seed" if self.plan.test == "per_seed" else ""),
             *(f"  Left out: {line}" for line in f["left_out"]),
+            *([f"Positive class of the metric: {positive}, the rarer one"] if positive else ()),
             *(decided if self.defaults else ()),
             *(f"Caution: {caution}" for caution in self.cautions),
             *(["Timing a few steps, and letting the doctor look at each net"] * self.looks_ahead),

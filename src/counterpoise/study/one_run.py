@@ -291,7 +291,8 @@ class _Training:
         counts, logits, head = self._train_counts, self._logits(), None
         if logits.keys() >= {"validation", "test"}:
             head = read_head(self.net, self.splits["validation"].inputs[:2], self.precision)
-        kept, scores = score_splits(self.splits, logits, counts, self.seen_counts, head)
+        measure = self.spec.measure
+        kept, scores = score_splits(self.splits, logits, counts, self.seen_counts, measure, head)
         found: record.Content = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "train_counts": counts,
@@ -320,7 +321,7 @@ class _Training:
         """Return the scores of the last weights; the net keeps the averaged ones."""
         averaged = copy.deepcopy(self.net.state_dict())
         self.net.load_state_dict(weights)
-        found = evaluate_splits(self.splits, self._logits(), self._train_counts)
+        found = evaluate_splits(self.splits, self._logits(), self._train_counts, self.spec.measure)
         self.net.load_state_dict(averaged)
         return found
 
@@ -352,7 +353,7 @@ def _names_head(t: Training) -> bool:
 
 def _monitored(metric: str) -> str:
     """Return the column of the history by which the best epoch is chosen."""
-    return f"validation_{metric if metric == 'accuracy' else 'balanced_accuracy'}"
+    return f"validation_{metric if metric in train.SCORES else 'balanced_accuracy'}"
 
 
 def _devices(before: list[int], number: int) -> dict[str, list[int]]:

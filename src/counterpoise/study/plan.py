@@ -76,11 +76,10 @@ class Plan:
     seeds: tuple[int, ...] = setting((), "a number of seeds, or a list of them; []: five")
     metric: str = setting(
         registry.PRIMARY[0],
-        f"{', '.join(registry.PRIMARY)}: what verdicts are about, chosen beforehand",
+        f"{', '.join(registry.PRIMARY)}, module:name: what verdicts are about, chosen beforehand",
     )
-    margin: float = setting(
-        registry.METRICS[registry.PRIMARY[0]].margin, "differences below it do not matter"
-    )
+    margin: float = setting(0.0, "differences below it do not matter; 0: the metric's own")
+    costs: str = setting("", "of expected_cost: a .csv, rows true and columns predicted classes")
     baseline: str = setting("", "label of what the others are compared with; empty: the first")
     references: bool = setting(True, "classical models beside the nets, on the same splits")
     on_other_environment: str = setting(

@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
+from counterpoise.metrics import Measure
 from counterpoise.study.record import Content
 from counterpoise.study.settings import Training
 from counterpoise.study.variant import OWN, Variant, trial_words
@@ -44,6 +45,7 @@ class RunSpec:
         test: "fixed", the data's test split; or "per_seed", one drawn by this run's seed.
         imbalance: the fields of the profile that is laid over its training split; None where it is
             the same for all runs of the study, and laid over the data beforehand.
+        measure: what is computed for the study's metric alone; None where all runs record it.
     """
 
     variant: Variant
@@ -55,6 +57,7 @@ class RunSpec:
     data: str
     test: TestSplit = "fixed"
     imbalance: Mapping[str, Any] | None = None
+    measure: Measure | None = None
 
     @property
     def lr(self) -> float:
@@ -83,7 +86,7 @@ class RunSpec:
             "training": training,
             "sources": dict(self.sources),
             "data": self.data,
-            **_unless_usual(self.test, self.imbalance),
+            **_if_any(self),
         }
 
 
@@ -101,6 +104,7 @@ class ClassicalSpec:
         data: the fingerprint of the data.
         test: as of a `RunSpec`.
         imbalance: as of a `RunSpec`.
+        measure: as of a `RunSpec`.
     """
 
     variant: Variant
@@ -112,6 +116,7 @@ class ClassicalSpec:
     data: str
     test: TestSplit = "fixed"
     imbalance: Mapping[str, Any] | None = None
+    measure: Measure | None = None
 
     @property
     def settings(self) -> Content:
@@ -131,7 +136,7 @@ class ClassicalSpec:
             "validation": self.validation,
             "sources": dict(self.sources),
             "data": self.data,
-            **_unless_usual(self.test, self.imbalance),
+            **_if_any(self),
         }
 
 
@@ -147,6 +152,8 @@ class ReferenceSpec:
         stage: "reference"; or "refit", with the validation samples among those to fit it on.
         test: as of a `RunSpec`.
         imbalance: as of a `RunSpec`.
+        measure: as of a `RunSpec`.
+        sources: a digest of the user's own code, if the measure is such.
     """
 
     reference: str
@@ -156,17 +163,21 @@ class ReferenceSpec:
     stage: Literal["reference", "refit"] = "reference"
     test: TestSplit = "fixed"
     imbalance: Mapping[str, Any] | None = None
+    measure: Measure | None = None
+    sources: Mapping[str, str | None] = field(default_factory=dict)
 
     def to_json(self) -> Content:
         """Return it as `run.json` holds it."""
-        content = asdict(self)
-        return content | _unless_usual(content.pop("test"), content.pop("imbalance"))
+        keys = ("reference", "seed", "validation", "data", "stage")
+        own = {"sources": dict(self.sources)} if self.sources else {}
+        return {key: getattr(self, key) for key in keys} | own | _if_any(self)
 
 
-def _unless_usual(test: TestSplit, imbalance: Mapping[str, Any] | None) -> Content:
-    """Return the entries of splits that are not those of the data."""
-    own = {} if test == "fixed" else {"test": test}
-    return own if imbalance is None else {**own, "imbalance": dict(imbalance)}
+def _if_any(spec: "AnySpec") -> Content:
+    """Return the entries of splits that are not those of the data, and of a measure."""
+    own: Content = {} if spec.test == "fixed" else {"test": spec.test}
+    own |= {} if spec.imbalance is None else {"imbalance": dict(spec.imbalance)}
+    return own | ({"measure": spec.measure.to_json()} if spec.measure else {})
 
 
 class RunRow(TypedDict):

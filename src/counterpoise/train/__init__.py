@@ -11,7 +11,7 @@ sharded one together.
 """
 
 from counterpoise.train._augment import AUGMENTS, augmentation
-from counterpoise.train._evaluate import accuracy, predict, predict_logits
+from counterpoise.train._evaluate import SCORES, accuracy, predict, predict_logits
 from counterpoise.train._fit import Diverged, HasEpoch, fit
 from counterpoise.train._fit_heads import Head, fit_heads
 from counterpoise.train._fit_stacked import Member, NotStackable, fit_stacked
@@ -31,6 +31,7 @@ __all__ = [
     "PRECISIONS",
     "RETRAINS",
     "SCHEDULES",
+    "SCORES",
     "Diverged",
     "HasEpoch",
     "Head",

@@ -25,7 +25,7 @@ from counterpoise.study.engines.worker import do, ending
 from counterpoise.study.environment import run_environment
 from counterpoise.study.events import Emit, Failed, Finished, OfRun
 from counterpoise.study.process import tune_process
-from counterpoise.study.spec import Job, ReferenceSpec
+from counterpoise.study.spec import Job
 from counterpoise.study.storage import Storage, StoredRun
 from counterpoise.user_code import use_folder
 
@@ -166,8 +166,8 @@ def pack(jobs: Mapping[str, Job], storage: str) -> Parcel:
 
 def _sources(job: Job) -> Mapping[str, str | None]:
     """Return the digests of code that a run needs, by its module:name."""
-    known = {} if isinstance(job.spec, ReferenceSpec) else job.spec.sources
-    return {word: digest for word, digest in known.items() if ":" in word}  # the rest is weights
+    known = job.spec.sources.items()
+    return {word: digest for word, digest in known if ":" in word}  # the rest is weights
 
 
 def blocks(samples: Samples) -> Iterator[tuple[int, np.ndarray]]:

@@ -380,7 +380,7 @@ def _do(jobs: Sequence[Job], emit: Emit) -> None:
                     f"{what}, {path}, is not on {socket.gethostname()}: SLURM's machines must "
                     f"share the disk that it is on; choose such a place with {flag}"
                 )
-        for word, digest in {p for j in jobs for p in getattr(j.spec, "sources", {}).items()}:
+        for word, digest in {p for j in jobs for p in j.spec.sources.items()}:
             if ":" in word and digest_of(word) != digest:  # the rest is weights
                 raise OSError(f"{word} has changed since this was submitted; compare again")
         do_group(jobs, emit)
