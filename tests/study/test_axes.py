@@ -44,7 +44,10 @@ def test_designs_and_their_labels():
     one = plan_of({**THREE, "design": "one_by_one"})
     assert one.labels == ("baseline", "focal", "warmup=0", "ema=0.9")
     assert one.variants[0] == cross.variants[0]
+    assert one.design_words.startswith("baseline: cross_entropy, ema=0, warmup=0.2; each other")
     without = plan_of(THREE, design="leave_one_out")
+    assert without.design_words.startswith("all changes: focal, ema=0.9, warmup=0; each other")
+    assert cross.design_words == ""
     assert without.labels == (
         "all changes",
         "without focal",

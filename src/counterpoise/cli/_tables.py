@@ -29,6 +29,8 @@ def show_study(console: "Console", study: "Study") -> None:
     """Print the results of a study: a table of variants and references, then the findings."""
     wanted = len(study.labels) * len(study.plan.seeds)
     console.print(shown(f"Data: {one_line(study.data['source'])}"), soft_wrap=True)
+    if study.plan.design_words:
+        console.print(shown(study.plan.design_words), soft_wrap=True)
     if study.plan.regime:
         console.print(shown(f"Nets: {study.plan.regime}"), soft_wrap=True)
     if not study.finished:
@@ -200,7 +202,9 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
         "as\ntrained": [metric.shown(row.trained) for row in known],
         "logit\nadjustment": [_plus(metric, row.adjusted) for row in known],
         "τ-normal-\nization": [_plus(metric, row.normalized) for row in known],
-        "all seeds\ntogether": [_together(metric, row.ensemble) for row in known],
+        "all seeds together\n(without one of them)": [
+            _together(metric, row.ensemble) for row in known
+        ],
     }
     columns = {title: cells for title, cells in columns.items() if set(cells) != {"–"}}
     left = len(rows) - len(known)

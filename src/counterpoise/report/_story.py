@@ -104,7 +104,7 @@ def ranking(
 
 def heading(study: Study) -> str:
     """Return the heading of the differences to the baseline, by the design of the plan."""
-    design = getattr(study.plan, "design", "cross")
+    design = study.plan.design
     return {
         "one_by_one": "What each change gave",
         "leave_one_out": "What is lost without each",

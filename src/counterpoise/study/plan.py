@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import registry
-from counterpoise.study._axes import DESIGNS, combine, labels_of
+from counterpoise.study._axes import ALL, BASELINE, DESIGNS, combine, labels_of
 from counterpoise.study._check import as_seeds, check_plan
 from counterpoise.study._check_nets import NORMS
 from counterpoise.study._check_variants import check_axes
@@ -242,6 +242,16 @@ class Plan:
         frozen = f", by LoRA of rank {t.lora}" if t.lora else frozen
         begun = "from random weights" if t.weights == "none" else "from pretrained weights"
         return f"{t.model}, trained {begun}{frozen}"
+
+    @property
+    def design_words(self) -> str:
+        """A sentence on what the variants of single changes are; "" of other designs."""
+        if self.design == "cross" or len(self._designed) < 2:
+            return ""
+        first = f"{BASELINE if self.design == 'one_by_one' else ALL}: {self._designed[0].words}"
+        if self.design == "one_by_one":
+            return f"{first}; each other variant changes what it is named by"
+        return f"{first}; each other variant is without what it names"
 
     @property
     def optimizer(self) -> str:
