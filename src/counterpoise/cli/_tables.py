@@ -202,9 +202,7 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
         "as\ntrained": [metric.shown(row.trained) for row in known],
         "logit\nadjustment": [_plus(metric, row.adjusted) for row in known],
         "τ-normal-\nization": [_plus(metric, row.normalized) for row in known],
-        "all seeds together\n(without one of them)": [
-            _together(metric, row.ensemble) for row in known
-        ],
+        "all seeds\ntogether\n(all but one)": [_together(metric, row.ensemble) for row in known],
     }
     columns = {title: cells for title, cells in columns.items() if set(cells) != {"–"}}
     left = len(rows) - len(known)
