@@ -60,6 +60,15 @@ def test_designs_and_their_labels():
         assert read(tomllib.loads(write(plan))) == plan
 
 
+def test_the_order_of_names_changes_nothing():
+    axes = {"ema": [0.0, 0.9], "mix": ["none", "mixup"], "batch_size": [16, 32]}
+    search = {"loss.tau": [0.5, 2.0], "weight_decay": [1e-4, 1e-2]}
+    plan = plan_of(axes, tuning={"grid": [0.1, 0.3], "search": search, "trials": 8})
+    kept = json.loads(json.dumps(dataclasses.asdict(plan), sort_keys=True))
+    assert read(kept).labels == plan.labels
+    assert [*map(read(kept).trials, plan.variants)] == [*map(plan.trials, plan.variants)]
+
+
 def test_only_what_is_named_varies_and_the_baseline_has_the_first_values():
     plan = plan_of({"weight_decay": [5e-3, 5e-4]})
     assert plan.labels == ("weight_decay=0.005", "weight_decay=0.0005")

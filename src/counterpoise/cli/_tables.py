@@ -10,6 +10,7 @@ from counterpoise.cli._shown import shown
 from counterpoise.registry import BESIDE, METRICS, Metric
 from counterpoise.study.record import to_json
 from counterpoise.study.spec import run_words
+from counterpoise.study.variant import trial_words
 from counterpoise.text import one_line
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _table(study: "Study", others: list[Metric]) -> Any:
 
 
 def _chosen(study: "Study", label: str) -> str:
-    return study.chosen(label) or "–"
+    return "\n".join(trial_words({k: v}) for k, v in study.choices.get(label, {}).items()) or "–"
 
 
 def _references(study: "Study") -> Any:

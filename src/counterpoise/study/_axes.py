@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from counterpoise.study.settings import place
 from counterpoise.study.variant import WORDS, Variant, shown
 
 Axes = Mapping[str, tuple[Any, ...]]
@@ -60,23 +61,20 @@ def combine(axes: Axes, design: str) -> list[Variant]:
     return list(dict.fromkeys(variants))
 
 
-def labels_of(
-    variants: Sequence[Variant], designed: int, design: str, order: Sequence[str] = ()
-) -> tuple[str, ...]:
+def labels_of(variants: Sequence[Variant], designed: int, design: str) -> tuple[str, ...]:
     """Return the labels of variants: the words and values in which they differ.
 
     Args:
         variants: those of the design first.
         designed: number of these.
         design: how they were made.
-        order: of fields in labels; others come after these.
     """
     own = variants[:designed]
     crossed = {k for k in WORDS if len({getattr(v, k) for v in own}) > 1}
-    usual = [", ".join(_parts(v, variants, crossed, order)) for v in variants]
+    usual = [", ".join(_parts(v, variants, crossed)) for v in variants]
     if design == "cross" or designed < 2:
         return tuple(usual)
-    parts = [_parts(v, own, crossed, order) for v in own]
+    parts = [_parts(v, own, crossed) for v in own]
     first = set(parts[0])
     if design == "one_by_one":
         new = [[p for p in some if p not in first] for some in parts[1:]]
@@ -87,9 +85,7 @@ def labels_of(
     return (*named, *usual[designed:])
 
 
-def _parts(
-    variant: Variant, every: Sequence[Variant], crossed: Container[str], order: Sequence[str]
-) -> list[str]:
+def _parts(variant: Variant, every: Sequence[Variant], crossed: Container[str]) -> list[str]:
     """Return what a variant is called by: what differs among the nets, and its loss's settings.
 
     The usual sampler has no name where samplers are not crossed.
@@ -105,17 +101,13 @@ def _parts(
     words = [_short(getattr(variant, k)) for k in named]
     fields = {
         k: shown(v)
-        for k, v in sorted(variant.fields(), key=lambda item: _place(item[0], order))
+        for k, v in sorted(variant.fields(), key=lambda item: place(item[0]))
         if not k.startswith("loss.") and len({repr(dict(n.fields()).get(k)) for n in nets}) > 1
     }
     others = [v if k == "model" else f"{k}={v}" for k, v in fields.items()]
     bare = not words and any(_plain(n) for n in nets)
     found = [*([_short(variant.loss)] if bare else words), *settings, *others]
     return found or [_short(variant.loss)]
-
-
-def _place(key: str, order: Sequence[str]) -> int:
-    return order.index(key) if key in order else len(order)
 
 
 def _plain(variant: Variant) -> bool:

@@ -22,6 +22,7 @@ from counterpoise.study.settings import (
     Training,
     Tuning,
     as_list,
+    place,
     plain,
     setting,
     settle,
@@ -137,7 +138,7 @@ class Plan:
             words = (self.training.model, *words)
         own = self._designed
         every = list(dict.fromkeys([*own, *map(Variant.of_classical, words), *self.variant]))
-        labels = labels_of(every, len(own), self.design, tuple(self.axes))
+        labels = labels_of(every, len(own), self.design)
         if len(set(labels)) < len(labels):
             raise ValueError(f"variants must have different names, but these are {labels}")
         found = dict(zip(labels, every, strict=True))
@@ -325,4 +326,5 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
             return found | {"axes": axes}
     check_axes(axes, plan.training)
     first = {k: values[0] for k, values in axes.items() if "." not in k}
+    axes = dict(sorted(axes.items(), key=lambda item: place(item[0])))
     return found | {"axes": axes, "training": replace(plan.training, **first)}

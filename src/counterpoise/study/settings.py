@@ -228,6 +228,15 @@ class Training:
         return self.model if self.model in HEADS and self.model != "mlp" else ""
 
 
+def place(name: str) -> tuple[int, str]:
+    """Return where a field stands among others, whatever the order in which they are given.
+
+    Those of `Training` stand in its order, others behind them by their names.
+    """
+    fields = list(Training.__dataclass_fields__)
+    return (fields.index(name), "") if name in fields else (len(fields), name)
+
+
 @dataclass(frozen=True)
 class Tuning:
     """The search for `lr = "auto"` and other fields: equal for all variants, on seeds not reported.
@@ -250,7 +259,8 @@ class Tuning:
 
     def __post_init__(self) -> None:
         if isinstance(self.search, Mapping):
-            search = {k: plain(as_list(v)) for k, v in self.search.items()}
+            ordered = sorted(self.search.items(), key=lambda item: place(str(item[0])))
+            search = {k: plain(as_list(v)) for k, v in ordered}
             search = {k: list(v) if isinstance(v, tuple) else v for k, v in search.items()}
             grid = search.pop("lr", self.grid)
             if self.grid not in ((), [], grid):
