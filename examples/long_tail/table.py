@@ -2,7 +2,7 @@
 
 A row a variant and a reference: mean and 95% interval over seeds, the difference to the baseline
 with bounds that hold for all variants at once, the verdict, what comes free after training, what
-was chosen, and the seconds of a run and of all trials.
+was chosen, and what it cost.
 """
 
 import sys
@@ -23,10 +23,10 @@ def _difference(interval: Interval) -> str:
 
 
 def _cost(study: Study, label: str) -> str:
-    """Return the seconds of a final run, and those of all trials that chose its settings."""
+    """Return the seconds of a run, and how many trials chose its settings."""
     runs = [r.timing["seconds"] for r in study.of(label)]
-    tried = [r.timing["seconds"] for r in study.tuning if r.label == label]
-    return f"{sum(runs) / len(runs):.0f} + {sum(tried):.0f}" if runs else "–"
+    tried = len(study.plan.trials(study.plan.variant_of(label)))
+    return f"{sum(runs) / len(runs):.0f}, {tried}" if runs else "–"
 
 
 def table(study: Study) -> str:
@@ -36,7 +36,7 @@ def table(study: Study) -> str:
     scores = study.scores()
     lines = [
         "| variant | as trained | to the baseline | verdict | adjusted | τ-normalized | all seeds "
-        "together | chosen | a run + tuning, s |",
+        "together | chosen | seconds a run, trials |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     order = sorted(scores, key=lambda k: -sum(x or 0 for x in scores[k].values()))
@@ -58,6 +58,8 @@ def table(study: Study) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for label, by_seed in study.reference_scores().items():
+        if label == study.adjusted_label:  # it stands in its row
+            continue
         known = [x for x in by_seed.values() if x is not None]
         lines.append(f"| {label} (reference) | {_mean(known)} | | | | | | | |")
     return "\n".join(lines)
