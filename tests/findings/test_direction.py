@@ -59,11 +59,14 @@ def told(study):
         for f in every
     ]
     ahead = [f.evidence["difference"] for f in every if f.code == "CP342"]
+    parts = ("gain", "gain_low", "free", "difference", "difference_low")
+    corrected = [[f.evidence[k] for k in parts] for f in every if f.code == "CP334"]
     chosen, ranking = choose(study), _story.ranking(study, entries(study), study.verdicts())
     best = max(study.of("focal"), key=lambda r: _predictions._on_validation(study, r))
     return {
         "words": words,
         "ahead": ahead,
+        "corrected": corrected,
         "answers": {k: plain(v) for k, v in vars(findings.answers(study)).items()},
         "by": re.findall(r", by (\S+)", findings.answers(study).use),
         "verdicts": [(v.variant, v.words) for v in study.verdicts()],

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from sklearn.metrics import fbeta_score, log_loss
+from scipy.special import softmax
+from sklearn.metrics import fbeta_score, log_loss, matthews_corrcoef
 from tests.faults.tiny import in_this_process
 
 from counterpoise import data, findings, plots
 from counterpoise.cli import _tables
 from counterpoise.export._choose import choose
 from counterpoise.report import render
+from counterpoise.report._numbers import score
 from counterpoise.study import Training, Tuning, compare, open_study, record
 
 MLP = Training("mlp", epochs=3, batch_size=32)
@@ -77,7 +79,7 @@ def test_the_lower_log_loss_is_better(study):
 def test_the_learning_rate_and_the_seed_have_the_lowest_log_loss(study):
     for label, rate in study.choices.items():
         tried = {r.lr: r.run["validation"]["nll"] for r in study.tuning if r.label == label}
-        assert rate == min(tried, key=tried.get)
+        assert rate == {"lr": min(tried, key=tried.get)}
         assert len(tried) == 2
     choice = choose(study)
     assert choice.label == "cross_entropy"
@@ -117,6 +119,11 @@ def test_log_losses_are_told_in_nats(study, tmp_path):
     mean = np.mean(list(study.scores()["cross_entropy"].values()))
     assert f"{mean:.3f} nats" in out.file.getvalue()
     assert f"{mean:.3f} nats" in page
+    assert "differences to itself as trained, in nats" in out.file.getvalue()
+    assert "means over the seeds; differences in nats" in page
+    adjusted = study.after_training()[0].adjusted.difference.estimate
+    assert f" {adjusted:+.3f} ±" in out.file.getvalue()
+    assert score(study.metric, study.ensembles()["cross_entropy"].low) in page
     ranked = page[page.index("the best mean first") :]
     assert ranked.index("cross_entropy") < ranked.index("logit_adjusted")
     assert ranked.index("better") < ranked.index("worse")  # on the axis: lower is to the left
@@ -138,7 +145,7 @@ def test_a_study_of_before_there_were_these_scores_opens(study):
     for r in (*study.records, *study.references):
         path = r.folder / record.RUN
         content = record.unseal(path)
-        for kind in ("validation", "test", "adjusted"):
+        for kind in {"validation", "test", "adjusted", "normalized"} & content.keys():
             for key in ("geometric_mean", "matthews", "cohen_kappa", "auroc", "macro_auroc"):
                 del content[kind][key]
         path.write_text(record.seal(content))
@@ -162,6 +169,11 @@ def test_costs_are_read_by_class_names_and_the_lower_is_better(tmp_path):
         targets, answers = r.predictions["test_targets"], r.predictions["test_logits"].argmax(1)
         missed, alarms = ((targets == 1) & (answers == 0)), ((targets == 0) & (answers == 1))
         assert r.run["test"]["expected_cost"] == pytest.approx((20 * missed + alarms).mean())
+    for label, ensemble in study.ensembles().items():
+        own = [softmax(r.predictions["test_logits"], axis=1) for r in study.of(label)]
+        answers = np.sum(np.log(own), 0).argmax(1)
+        missed, alarms = ((targets == 1) & (answers == 0)), ((targets == 0) & (answers == 1))
+        assert ensemble.score == pytest.approx((20 * missed + alarms).mean())
     assert study.best == "logit_adjusted"  # of which fewer are missed
     counts = study.data["train_counts"]
     assert study.plan.margin == pytest.approx(0.01 * counts[0] / sum(counts), rel=0.01)
@@ -186,6 +198,8 @@ def test_a_function_of_ones_own_is_measured_and_not_needed_again(tmp_path, monke
     means = {k: np.mean(list(v.values())) for k, v in again.scores().items()}
     assert again.best == min(means, key=means.get)
     assert "regret" in findings.answers(again).use
+    assert again.ensembles() == {}
+    assert again.scores(kind="normalized").keys() == means.keys()
 
 
 def test_a_function_that_gives_no_number_fails_in_its_runs(tmp_path, monkeypatch):
@@ -238,3 +252,14 @@ def test_what_cannot_decide_is_refused_in_one_line_before_anything_runs(
         compare(illness(classes), out="study", seeds=1, training=MLP, **settings)
     assert "\n" not in str(told.value)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_metric_that_all_runs_record_is_that_of_the_seeds_together(tmp_path):
+    study = small("matthews", tmp_path / "study", losses=["cross_entropy"])
+    own = [softmax(r.predictions["test_logits"], axis=1) for r in study.records]
+    targets, answers = (
+        study.records[0].predictions["test_targets"],
+        np.sum(np.log(own), 0).argmax(1),
+    )
+    wanted = matthews_corrcoef(targets, answers)
+    assert study.ensembles()["cross_entropy"].score == pytest.approx(wanted)
