@@ -2,6 +2,7 @@
 
 import json
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from tests.faults.tiny import in_this_process
 from counterpoise import data, findings, plots
 from counterpoise.cli import _tables
 from counterpoise.export._choose import choose
+from counterpoise.registry import METRICS
 from counterpoise.report import render
 from counterpoise.report._numbers import score
-from counterpoise.study import Training, Tuning, compare, open_study, record
+from counterpoise.study import AfterTraining, Training, Tuning, compare, open_study, record
 
 MLP = Training("mlp", epochs=3, batch_size=32)
 OWN = """
@@ -263,3 +265,14 @@ def test_a_metric_that_all_runs_record_is_that_of_the_seeds_together(tmp_path):
     )
     wanted = matthews_corrcoef(targets, answers)
     assert study.ensembles()["cross_entropy"].score == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("word", "kept"), [("accuracy", "variant 9"), ("nll", "variant 1")])
+def test_the_best_of_many_variants_stand_in_the_table_after_training(word, kept):
+    rows = [AfterTraining(f"variant {k}", 0.1 * k, None, None, None) for k in (5, 1, 2, 3, 4)]
+    rows += [AfterTraining(f"variant {k}", 0.1 * k, None, None, None) for k in (6, 7, 8, 9, 10)]
+    table = _tables._after_training(SimpleNamespace(metric=METRICS[word]), rows)
+    shown = [str(cell) for cell in table.columns[0].cells]
+    assert shown[0] == "variant 5"
+    assert kept in shown
+    assert {"variant 1", "variant 10"} - set(shown)
