@@ -61,7 +61,7 @@ def test_designs_and_their_labels():
 
 
 def test_the_order_of_names_changes_nothing():
-    axes = {"ema": [0.0, 0.9], "mix": ["none", "mixup"], "batch_size": [16, 32]}
+    axes = {"ema": [0.0, 0.9], "mix": ["none", "mixup"], "loss": ["focal", "logit_adjusted"]}
     search = {"loss.tau": [0.5, 2.0], "weight_decay": [1e-4, 1e-2]}
     plan = plan_of(axes, tuning={"grid": [0.1, 0.3], "search": search, "trials": 8})
     kept = json.loads(json.dumps(dataclasses.asdict(plan), sort_keys=True))
@@ -276,7 +276,7 @@ def test_an_imbalance_is_an_axis_over_the_same_test_split(tmp_path):
 
 def test_sharpness_aware_steps_are_compared_at_equal_time_as_well():
     plan, decided = fill(plan_of({"sam": [0.0, 0.05]}, training={"epochs": 5}), toy())
-    assert plan.labels == ("sam=0", "sam=0.05", "sam=0.05, epochs=3")
+    assert plan.labels == ("sam=0", "sam=0.05", "epochs=3, sam=0.05")
     (said,) = [d for d in decided if d.setting == "variant"]
     assert said.words == "cross_entropy, epochs=3, sam=0.05"
     assert fill(plan, toy()) == (plan, ())

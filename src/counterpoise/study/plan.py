@@ -101,7 +101,13 @@ class Plan:
         object.__setattr__(self, "seeds", as_seeds(self.seeds))
         for key, value in _settled_axes(self).items():
             object.__setattr__(self, key, value)
+        if len(self.norms) == 1:  # that of variants that name none
+            object.__setattr__(self, "variant", tuple(map(self._with_norm, self.variant)))
         check_plan(self)
+
+    def _with_norm(self, variant: Variant) -> Variant:
+        is_open = isinstance(variant, Variant) and variant.norm == "auto" and not variant.model
+        return replace(variant, norm=self.norms[0]) if is_open else variant
 
     @cached_property
     def _designed(self) -> list[Variant]:
