@@ -159,7 +159,7 @@ BESIDE = dataclasses.replace(
 STAGES = dataclasses.replace(
     PLAN,
     training=dataclasses.replace(
-        PLAN.training, epochs=1, lr=0.1, ema=0.9, retrain="crt", retrain_epochs=2
+        PLAN.training, epochs=1, lr=0.1, mix="mixup", ema=0.9, retrain="crt", retrain_epochs=2
     ),
 )
 RERUN = dataclasses.replace(PLAN, on_other_environment="rerun")
