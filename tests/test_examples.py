@@ -4,15 +4,19 @@ import doctest
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jupytext
 import nbclient
 import pytest
+from tests.faults import tiny
 
-from counterpoise.study import open_study
+from counterpoise.study import compare, open_study
+from counterpoise.study.plan_file import read_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -160,3 +164,23 @@ def test_code_of_your_own_runs_when_it_is_copied_from_the_docs(tmp_path):
     assert study.plan.losses == ("cross_entropy", "my_code:root_weighted")
     for label, scores in study.scores().items():
         assert min(scores.values()) > 0.5, label  # of ten classes
+
+
+def test_the_long_tail_plans_differ_in_their_data_alone_and_have_a_table(tmp_path):
+    folder = ROOT / "examples" / "long_tail"
+    plan, digits = (read_file(folder / name) for name in ("plan.toml", "digits.toml"))
+    assert plan.labels == digits.labels
+    assert len(plan.variants) >= 12
+    assert [*map(len, map(plan.trials, plan.variants))] == [8] * len(plan.variants)
+    quick = replace(
+        digits,
+        variant=digits.variant[:2],
+        seeds=(0, 1),
+        training=replace(digits.training, model="mlp", epochs=2),
+        tuning=replace(digits.tuning, trials=2, search={"weight_decay": [1e-4, 1e-2]}),
+    )
+    with tiny.in_this_process():
+        study = compare(quick, out=tmp_path / "study", progress=False)
+    table = runpy.run_path(str(folder / "table.py"))["table"](study).splitlines()
+    assert len(table) == 2 + 2 + len(study.reference_labels)
+    assert any("baseline" in row and ", 2 |" in row for row in table)
