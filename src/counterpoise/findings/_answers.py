@@ -247,7 +247,9 @@ def _beside(study: Study) -> str:
         said.insert(0, "No classical models were asked for (references = false).")
     if _references.nothing_learned(study):
         said.append(_TRIVIAL.format(measure=study.metric.label))
-    return " ".join(said) or "No reference is finished."
+    none = "No variant is finished to stand beside the references."
+    none = none if study.references else "No reference is finished."
+    return " ".join(said) or none
 
 
 def _of_word(study: Study, word: str) -> list[stats.Verdict]:
