@@ -245,3 +245,17 @@ def test_cautions_name_random_features_and_small_images(home):
     random = replace(NET, weights="none", freeze="backbone")
     for training, said in ((random, "with random weights"), (NET, "32 x 32 pixels are small")):
         assert said in " ".join(foresee(fill(plan(home, training), splits)[0], splits))
+
+
+def test_the_head_of_a_net_of_timm_is_trained_once_more(home, tmp_path):
+    short = replace(NET, epochs=1, ema=0.9, retrain_epochs=1)
+    for head, how in (("linear", "lws"), ("cosine", "crt")):
+        made = plan(home, replace(short, head=head, retrain=how), seeds=(0,))
+        record = finished(made, tmp_path / head)[0].records[0]
+        assert [row["stage"] for row in record.history] == [1, 1, 2]
+        score = record.run["validation"]["balanced_accuracy"]
+        assert score == record.history[-1]["validation_balanced_accuracy"]
+    for head, how in (("mlp", "crt"), ("cosine", "lws")):
+        with pytest.raises(ValueError, match=f"retrain = '{how}' needs a net with a linear head"):
+            run(plan(home, replace(short, head=head, retrain=how)), tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
