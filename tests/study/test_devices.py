@@ -267,11 +267,10 @@ def test_an_engine_is_asked_for_what_all_devices_need(tmp_path, monkeypatch, dev
 
 def test_several_nodes_are_for_nets_alone():
     made = plan(references=True)
-    nets, others = final_runs(made, "data", dict.fromkeys(made.labels, 0.1)), reference_runs(
-        made, "data", (1, 8, 8)
-    )  # fmt: skip
+    nets = final_runs(made, "data", {label: {"lr": 0.1} for label in made.labels})
+    both = [[r.spec for r in runs] for runs in (nets, reference_runs(made, "data", (1, 8, 8)))]
     engine = Engine("slurm", nodes=3)
-    assert [engines.for_runs(engine, runs)[0].nodes for runs in (nets, others)] == [3, 1]
+    assert [engines.for_runs(engine, specs)[0].nodes for specs in both] == [3, 1]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from counterpoise.registry._losses import (
     MULTI_LABEL_LOSSES,
     table_of_losses,
 )
-from counterpoise.registry._member import Member, name_of, resolve, unknown
+from counterpoise.registry._member import Member, name_of, nearest, resolve, unknown
 from counterpoise.registry._metrics import (
     BESIDE,
     METRICS,
@@ -57,6 +57,7 @@ __all__ = [
     "Metric",
     "metric",
     "name_of",
+    "nearest",
     "parameter_of",
     "resolve",
     "table_of_losses",

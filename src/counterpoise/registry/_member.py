@@ -80,12 +80,28 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         "'logit_adjusted'?"
     """
     known = list(known)
-    text = str(name)
+    near = nearest(name, known)
+    meant = f"; did you mean {near!r}?" if near else ""
+    return f"{kind} must be one of {', '.join(known)}, but got {name!r}{meant}"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.0) -> str:
+    """Return the known name that may be meant: by its beginning, its initials, or its letters.
+
+    Args:
+        name: that is not among them.
+        known: names.
+        cutoff: how alike letters must be, from 0 to 1; "" is returned where none are.
+
+    Example:
+        >>> nearest("wd", ["epochs", "weight_decay"], cutoff=0.6)
+        'weight_decay'
+    """
+    known, text = list(known), str(name)
     begins = [k for k in known if text and k.startswith(text)]
     begins += [k for k in known if "".join(word[:1] for word in k.split("_")) == text]
-    near = begins or difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{kind} must be one of {', '.join(known)}, but got {name!r}{meant}"
+    found = begins or difflib.get_close_matches(text, known, n=1, cutoff=cutoff)
+    return found[0] if found else ""
 
 
 def name_of(thing: Any) -> str:

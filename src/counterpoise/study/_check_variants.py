@@ -1,10 +1,10 @@
 """Checks of a plan's axes, tuned fields and single variants, by the names of their fields."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import registry
+from counterpoise.registry import nearest
 from counterpoise.study._check_words import shown
 from counterpoise.study.settings import Imbalance, Training
 from counterpoise.study.variant import WORDS, Variant
@@ -52,8 +52,8 @@ def check_fields(values: Mapping[str, object], kind: str, more: Iterable[str] = 
             raise ValueError(f"{key} must be the same for all variants: {why}; make a study each")
         own = table in ("loss", "norm", "sampler") and name.isidentifier()
         if key not in known and not own:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(str(key), known, cutoff=0.6)
+            meant = f"; did you mean {near!r}?" if near else ""
             raise ValueError(
                 f"{kind} must be a field of [training], norm, loss or sampler, or one of their "
                 f"settings such as loss.gamma or imbalance.factor, but got {key!r}{meant}"
