@@ -143,7 +143,7 @@ def test_a_reference_is_named_by_what_it_depends_on():
     """No setting of the nets makes it a new one."""
 
     def names(made, shape=(5,)):
-        return [run_id(spec.to_json()) for spec in reference_runs(made, "ab", shape)]
+        return [run_id(run.spec.to_json()) for run in reference_runs(made, "ab", shape)]
 
     one = plan(references=True, seeds=(0, 1))
     longer = dataclasses.replace(one, losses=("poly",), metric="accuracy")
