@@ -86,12 +86,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.0) -> str:
-    """Return the known name that may be meant: by its beginning, its initials, or its letters.
+    """Return the known name that may be meant: by its beginning, its initials, or its spelling.
 
     Args:
         name: that is not among them.
         known: names.
-        cutoff: how alike letters must be, from 0 to 1; "" is returned where none are.
+        cutoff: how alike the spelling must be, from 0 to 1; "" is returned where none is.
 
     Example:
         >>> nearest("wd", ["epochs", "weight_decay"], cutoff=0.6)
