@@ -1,5 +1,6 @@
 """Every example runs from top to bottom, on its small setting; README's Python too."""
 
+import csv
 import doctest
 import importlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import jupytext
 import nbclient
+import numpy as np
 import pytest
 from tests.faults import tiny
 
@@ -184,3 +186,22 @@ def test_the_long_tail_plans_differ_in_their_data_alone_and_have_a_table(tmp_pat
     table = runpy.run_path(str(folder / "table.py"))["table"](study).splitlines()
     assert len(table) == 2 + 2 + len(study.reference_labels)
     assert any("baseline" in row and ", 2 |" in row for row in table)
+
+
+def test_the_published_long_tail_table_is_that_of_its_runs():
+    with open(ROOT / "examples" / "long_tail" / "results.csv", encoding="utf-8") as file:
+        runs = list(csv.DictReader(file))
+    scores = {}
+    for run in runs:
+        scores.setdefault(run["variant"], []).append(float(run["as_trained"]))
+    page = (ROOT / "docs" / "long_tail.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([^`]+)` \| ([0-9.]+ ± [0-9.]+) \|", page, re.M))
+    assert told.keys() == scores.keys()
+    for label, found in scores.items():
+        mean, half = np.mean(found), 2.776 * np.std(found, ddof=1) / 5**0.5  # Student's t, n = 5
+        assert told[label] == f"{100 * mean:.1f} ± {100 * half:.1f}"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = {shown.replace(" ", "") for shown in told.values()}
+    stated = re.findall(r"^\| [^|]+ \| ([0-9.]+ ± [0-9.]+)% \|", readme, re.M)
+    assert len(stated) == 6
+    assert {shown.replace(" ", "") for shown in stated} <= known

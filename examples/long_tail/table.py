@@ -1,10 +1,11 @@
-"""Print the table of a long-tail study in Markdown: python examples/long_tail/table.py STUDY
+"""Print the table of a long-tail study in Markdown: python examples/long_tail/table.py STUDY [CSV]
 
 A row a variant and a reference: mean and 95% interval over seeds, the difference to the baseline
 with bounds that hold for all variants at once, the verdict, what comes free after training, what
-was chosen, and what it cost.
+was chosen, and what it cost. With CSV the scores of every run are written there, too.
 """
 
+import csv
 import sys
 
 from counterpoise.stats import Interval, t_interval
@@ -65,5 +66,21 @@ def table(study: Study) -> str:
     return "\n".join(lines)
 
 
+def results(study: Study) -> list[tuple[object, ...]]:
+    """Return the scores of every run, as trained and after training, below a row of names."""
+    kinds = {"as_trained": "test", "adjusted": "adjusted", "normalized": "normalized"}
+    scores = [study.scores(kind=kind) for kind in kinds.values()]
+    rows = [
+        (label, seed, *(known[label][seed] for known in scores))
+        for label in study.labels
+        for seed in study.plan.seeds
+    ]
+    return [("variant", "seed", *kinds), *rows]
+
+
 if __name__ == "__main__":
-    print(table(open_study(sys.argv[1])))
+    study = open_study(sys.argv[1])
+    print(table(study))
+    for path in sys.argv[2:]:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(results(study))

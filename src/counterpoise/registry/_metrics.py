@@ -216,7 +216,7 @@ def table_of_metrics() -> str:
     for word, row in METRICS.items():
         if row.margin:
             label = row.label.format(word[-1]) + (", two classes" if row.classes == 2 else "")
-            margin = f"{row.rounded(row.margin):g}{row.points}"
+            margin = f"{row.rounded(row.margin):g}{row.points}".replace("1 points", "1 point")
             better = "higher" if row.higher_is_better else "lower"
             margin = "see there" if word == "expected_cost" else margin
             lines.append(f"| `{word}` | {label} | {better} | {margin} | {row.about} |")

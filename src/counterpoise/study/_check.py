@@ -18,7 +18,6 @@ from counterpoise.study._check_kinds import (
     check_texts,
     check_types,
     is_integer,
-    is_number,
 )
 from counterpoise.study._check_metric import check_metric
 from counterpoise.study._check_nets import check_norm, check_pretrained
@@ -37,6 +36,7 @@ from counterpoise.study.settings import (
     TUNING_SEED,
     Imbalance,
     Training,
+    is_number,
     seconds_of,
 )
 from counterpoise.study.variant import Variant

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from counterpoise.study._check_variants import check_fields
 from counterpoise.study._check_words import shown
+from counterpoise.study.settings import is_number
 from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
@@ -146,8 +147,3 @@ def _is_writable(text: str) -> bool:
 def is_integer(value: object) -> TypeGuard[Integral]:
     """Return True for an integer that is no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Return True for a number that is no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,12 +1,12 @@
 """Checks of a plan's axes, tuned fields and single variants, by the names of their fields."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from counterpoise import registry
 from counterpoise.registry import nearest
 from counterpoise.study._check_words import shown
-from counterpoise.study.settings import Imbalance, Training
+from counterpoise.study.settings import Imbalance, Training, is_number
 from counterpoise.study.variant import WORDS, Variant
 
 if TYPE_CHECKING:
@@ -34,18 +34,17 @@ def known_fields() -> tuple[str, ...]:
     return (*WORDS, *training, *sorted(own), *cut)
 
 
-def check_fields(values: Mapping[str, object], kind: str, more: Iterable[str] = ()) -> None:
+def check_fields(values: Mapping[str, object], kind: str) -> None:
     """Refuse names of fields that no variant can set by itself.
 
     Args:
         values: by field.
         kind: of thing that the names are, for the message.
-        more: names that may be, too.
 
     Raises:
         ValueError: such a name, with the nearest one, or with the reason.
     """
-    known = (*more, *known_fields())
+    known = known_fields()
     for key in values:
         table, _, name = str(key).rpartition(".")
         if why := SHARED.get(name) if table in ("", "imbalance", "training") else None:
@@ -69,7 +68,7 @@ def check_axes(axes: Mapping[str, Any], training: Training) -> None:
     check_fields(axes, "an axis")
     for key, values in axes.items():
         check_values(f"axis {key}", values)
-        if _OPEN.get(key) in values and key in _OPEN:
+        if key in _OPEN and _OPEN[key] in values:
             raise ValueError(
                 f"axis {key} must hold what is compared, but {shown(_OPEN[key])} is decided by the "
                 "data; give a value"
@@ -106,7 +105,7 @@ def check_search(plan: "Plan") -> None:
         ValueError: any of these.
     """
     tuning = plan.tuning
-    check_fields(tuning.search, "a field of tuning.search", ("lr",))
+    check_fields(tuning.search, "a field of tuning.search")
     for key in (*WORDS, "model"):
         if key in tuning.search:
             raise ValueError(f"{key} is compared, not tuned: put it into [axes], not tuning.search")
@@ -114,7 +113,7 @@ def check_search(plan: "Plan") -> None:
         if key.startswith("imbalance."):
             raise ValueError(f"{key} is compared, not tuned: put it into [axes], not tuning.search")
         check_values(f"tuning.search.{key}", values)
-        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        numbers = list(filter(is_number, values))
         if tuning.trials and numbers and not (len(numbers) == len(values) and min(numbers) > 0):
             raise ValueError(
                 f"tuning.trials draws points between the logarithms of the ends, so that values "

@@ -42,8 +42,7 @@ def streams(jobs: Iterable[Job]) -> list[list[Job]]:
     """Return the runs that are trained in one loop.
 
     Heads by their batches: those of the same data, seed, sampler and settings but what is their
-    optimizer's. Seeds that
-    are stacked: those of the same data, variant and settings.
+    optimizer's. Seeds that are stacked: those of the same data, variant and settings.
     """
     found: dict[Hashable, list[Job]] = {}
     for job in jobs:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from counterpoise import data, losses, train
 from counterpoise.metrics import Measure, adjust, evaluate
 from counterpoise.models import NormedLinear
+from counterpoise.net import linear_head
 from counterpoise.study import record
 
 
@@ -81,28 +82,21 @@ class LinearHead(NamedTuple):
     bias: Tensor | None
 
 
-def read_head(net: nn.Module, inputs: Tensor, precision: str) -> LinearHead | None:
-    """Return the head of a net whose last `torch.nn.Linear` gives its logits; None of others.
+def read_head(net: nn.Module, inputs: Tensor) -> LinearHead | None:
+    """Return what τ-normalization needs of a net with a linear head; None of others.
 
     Args:
         net: on any device; of a net that is sharded all processes call it.
-        inputs: a few samples, that the net answers to see it.
-        precision: of `train.predict_logits`.
+        inputs: two samples as the net gets them, which it answers.
     """
-    heads = [m for m in net.modules() if isinstance(m, nn.Linear)]
-    if not heads or isinstance(heads[-1], NormedLinear):  # whose rows have norm 1
-        return None
-    if not isinstance(heads[-1].weight, nn.Parameter):  # it is computed of others
-        return None
-    given: list[Tensor] = []
-    hook = heads[-1].register_forward_hook(lambda module, x, out: given.append(out.float().cpu()))
     try:
-        logits = train.predict_logits(net, inputs, precision=precision).float()
-    finally:
-        hook.remove()
-    if not given or not torch.equal(given[-1], logits):
+        head = linear_head(net, inputs)
+    except ValueError:
         return None
-    state = train.full_state(heads[-1])
+    cosine = isinstance(head, NormedLinear)  # whose rows have norm 1
+    if cosine or not isinstance(head.weight, nn.Parameter):  # it is computed of others
+        return None
+    state = train.full_state(head)
     norms = state["weight"].detach().cpu().double().norm(dim=1)
     bias = state["bias"].detach().cpu().double() if "bias" in state else None
     return LinearHead(norms, bias) if bool((norms > 0).all()) else None

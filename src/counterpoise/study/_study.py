@@ -374,7 +374,11 @@ class Study:
         if not any(before[s] is not None and after[s] is not None for s in before):
             return None
         return stats.compare_paired(
-            before, after, margin=self.metric.margin, test_to_train=self.test_to_train
+            before,
+            after,
+            margin=self.metric.margin,
+            higher_is_better=self.metric.higher_is_better,
+            test_to_train=self.test_to_train,
         )
 
     @property

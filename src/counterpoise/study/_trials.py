@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from counterpoise.study.settings import is_number
 from counterpoise.study.variant import Trial
 
 _SEED = 0  # of the points; all studies have the same
@@ -29,7 +30,7 @@ def trial_list(lists: Mapping[str, Sequence[Any]], number: int) -> tuple[Trial, 
     """
     if not lists:
         return ()
-    ordered = {k: sorted(v) if _numbers(v) else list(v) for k, v in lists.items()}
+    ordered = {k: sorted(v) if all(map(is_number, v)) else list(v) for k, v in lists.items()}
     if not number:
         found = itertools.product(*ordered.values())
         return tuple(dict(zip(ordered, values, strict=True)) for values in found)
@@ -52,12 +53,8 @@ def distinct(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
 def _at(values: Sequence[Any], u: float) -> Any:
     """Return the value at a share of the way from the first to the last."""
-    if not _numbers(values):
+    if not all(map(is_number, values)):
         return values[min(len(values) - 1, int(u * len(values)))]
     low, high = values[0], values[-1]
     x = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
     return round(x) if isinstance(low, int) and isinstance(high, int) else float(f"{x:.3g}")
-
-
-def _numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)

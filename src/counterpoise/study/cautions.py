@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from counterpoise import stats
 from counterpoise.study.plan import Plan, optimizer_of
+from counterpoise.study.settings import is_number
 from counterpoise.study.variant import Trial
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def at_edges(
         chosen: dict[tuple[str, str, float], list[str]] = {}
         for v in plan.nets:
             label = plan.label(v)
-            values = sorted({t[field] for t in plan.trials(v) if _is_number(t.get(field))})
+            values = sorted({t[field] for t in plan.trials(v) if is_number(t.get(field))})
             value = choices.get(label, {}).get(field)
             if len(values) < 2 or not value or value not in (values[0], values[-1]):
                 continue  # none is below 0
@@ -154,10 +155,6 @@ def at_edges(
             chosen.setdefault((end, beyond, float(value)), []).append(label)
         for (end, beyond, value), labels in sorted(chosen.items(), key=lambda found: found[0][2]):
             yield field, end, beyond, value, labels
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def half_width(n: int) -> float:

@@ -66,9 +66,7 @@ class Default:
     @property
     def words(self) -> str:
         """Return the value in words."""
-        if isinstance(self.value, tuple):
-            return ", ".join(getattr(x, "words", None) or str(x) for x in self.value)
-        return str(self.value)
+        return ", ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
 
 
 def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:

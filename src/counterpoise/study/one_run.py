@@ -290,7 +290,8 @@ class _Training:
         """Return the files of the record, and the scores; the test split is for the final runs."""
         counts, logits, head = self._train_counts, self._logits(), None
         if logits.keys() >= {"validation", "test"}:
-            head = read_head(self.net, self.splits["validation"].inputs[:2], self.precision)
+            some = _fed(self.splits["validation"].inputs[:2])
+            head = read_head(self.net, some.to(self.device))
         measure = self.spec.measure
         kept, scores = score_splits(self.splits, logits, counts, self.seen_counts, measure, head)
         found: record.Content = {

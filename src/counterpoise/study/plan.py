@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterpoise import registry
 from counterpoise.study._axes import ALL, BASELINE, DESIGNS, combine, labels_of
@@ -29,9 +29,6 @@ from counterpoise.study.settings import (
 )
 from counterpoise.study.spec import TestSplit
 from counterpoise.study.variant import WORDS, Trial, Variant
-
-if TYPE_CHECKING:
-    pass
 
 GRIDS = {"sgd": (0.01, 0.03, 0.1, 0.3), "adamw": (3e-4, 1e-3, 3e-3, 1e-2)}
 FINE_GRIDS = {"sgd": (0.001, 0.003, 0.01, 0.03), "adamw": (3e-5, 1e-4, 3e-4, 1e-3)}  # pretrained
@@ -255,7 +252,7 @@ class Plan:
         """A sentence on what the variants of single changes are; "" of other designs."""
         if self.design == "cross" or len(self._designed) < 2:
             return ""
-        first = f"{BASELINE if self.design == 'one_by_one' else ALL}: {self._designed[0].words}"
+        first = f"{BASELINE if self.design == 'one_by_one' else ALL}: {self._designed[0]}"
         if self.design == "one_by_one":
             return f"{first}; each other variant changes what it is named by"
         return f"{first}; each other variant is without what it names"

@@ -14,7 +14,7 @@ from counterpoise.study._check_variants import check_fields
 from counterpoise.study._check_words import shown
 from counterpoise.study.plan import Plan
 from counterpoise.study.settings import Data, Engine, Imbalance, Training, Tuning
-from counterpoise.study.variant import OWN, WORDS, Variant
+from counterpoise.study.variant import OWN, Variant
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -131,7 +131,7 @@ def _build_variant(table: object) -> Variant:
             )
         own["training"] = {**training, "model": own.pop("model")}
     others = {k: v for k, v in table.items() if k not in Variant.__dataclass_fields__}
-    check_fields(others, "a key of [[variant]]", (*WORDS, "model", "settings"))
+    check_fields(others, "a key of [[variant]]")
     made = Variant(**own)
     for key in others:
         if not made.takes(key):

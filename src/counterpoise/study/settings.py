@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from counterpoise import registry
 
@@ -30,6 +30,11 @@ def settle(table: "DataclassInstance") -> None:
     """Make NumPy's numbers Python's, and lists tuples, in a frozen dataclass."""
     for key in table.__dataclass_fields__:
         object.__setattr__(table, key, plain(getattr(table, key)))
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return True for a number that is no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def as_list(value: object) -> object:

@@ -59,7 +59,7 @@ class Variant:
                 raise ValueError(
                     f"each variant must be a table of settings, and its {name} one, but got {own!r}"
                 )
-            object.__setattr__(self, name, _settled(getattr(self, name)))
+            object.__setattr__(self, name, _settled(own))
 
     @classmethod
     def of_classical(cls, word: str) -> "Variant":
@@ -72,6 +72,11 @@ class Variant:
         """Equal variants have equal hashes, whatever their settings."""
         words = (self.norm, self.loss, self.sampler, self.model)
         return hash((*words, json.dumps(dict(self.fields()))))
+
+    def __str__(self) -> str:
+        """Return all that it sets itself: "focal, sam=0.05"."""
+        fields = (f"{k}={shown(v)}" for k, v in self.fields())
+        return ", ".join([self.model or self.loss, *fields])
 
     def having(self, values: Mapping[str, Any]) -> "Variant":
         """Return the variant with other values of fields.
@@ -121,12 +126,6 @@ class Variant:
         yield from self.training.items()
         for table, attribute in _TABLES.items():
             yield from ((f"{table}.{k}", v) for k, v in getattr(self, attribute).items())
-
-    @property
-    def words(self) -> str:
-        """The variant in words, those of all that it sets itself: "focal, sam=0.05"."""
-        fields = (f"{k}={shown(v)}" for k, v in self.fields())
-        return ", ".join([self.model or self.loss, *fields])
 
     @property
     def deferred(self) -> bool:
