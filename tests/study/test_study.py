@@ -272,7 +272,7 @@ def test_rows_are_normalized_as_the_features_of_the_trained_net_have_it(tmp_path
     ],
 )
 def test_only_rows_of_a_head_that_gives_the_logits_are_normalized(net, there):
-    found = read_head(net, torch.randn(2, 5), "float32")
+    found = read_head(net, torch.randn(2, 5))
     assert (found is not None) == there
     if found is not None:
         last = [m for m in net if isinstance(m, nn.Linear)][-1]
