@@ -15,8 +15,8 @@ import numpy as np
 import scipy.stats
 
 from counterpoise import stats
+from counterpoise.stats._comparison import standard_error, summarize
 from counterpoise.stats._decide import Decision, decide
-from counterpoise.stats._paired import summarize
 from counterpoise.stats._seeds import predict_seeds
 
 MARGIN = 0.01
@@ -54,8 +54,9 @@ def draw(
     return scores[:, :1], scores[:, 1:]
 
 
-def decisions(before: Any, after: Any, n: int) -> Decision:
-    return decide(n, *summarize(before[..., :n], after[..., :n]), MARGIN, 0.95)
+def decisions(before: Any, after: Any, n: int, looks: Any = None) -> Decision:
+    mean, sd = summarize(before[..., :n], after[..., :n])
+    return decide(n, mean, standard_error(n, sd), n - 1, MARGIN, 0.95, looks)
 
 
 def claimed(found: Decision) -> Any:

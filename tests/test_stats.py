@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import ttost_paired
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 from tests.covering import in_turn
 
 from counterpoise import stats
@@ -281,9 +281,81 @@ def test_verdict_and_interval_never_contradict_each_other(rows: list[list[Any]])
             assert found.p_holm <= 0.05
         if found.direction == 0 and found.verdict == "cannot tell yet" and found.comparison.n >= 5:
             assert low <= 0 <= high
+        assert found.seeds_needed is None or not found.uneven
+
+
+# Unpaired
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 9), (9, 4), (9, 9)])
+def test_the_unpaired_comparison_is_scipys_and_statsmodels(n: int, m: int) -> None:
+    x, y = BASELINE[:n], [0.03 * k for k in OTHER[:m]] if n == m else OTHER[:m]
+    found = stats.compare_unpaired(by_seed(x), by_seed(y), margin=0.02, confidence=0.9)
+    t = scipy.stats.ttest_ind(y, x, equal_var=False)
+    assert bounds(found.difference) == pytest.approx(tuple(t.confidence_interval(0.9)))
+    assert found.p_different == pytest.approx(t.pvalue)
+    assert found.df == pytest.approx(t.df)
+    assert found.p_equivalent == pytest.approx(
+        ttost_ind(y, x, -0.02, 0.02, usevar="unequal")[0], abs=1e-12
+    )
+    assert (found.n, found.seeds, found.paired, found.wins) == (min(n, m), (), False, None)
+
+
+def test_runs_are_paired_where_half_of_the_seeds_are_common() -> None:
+    a = by_seed(BASELINE[:6])
+
+    def paired(seeds: list[int], **settings: Any) -> bool:
+        other = dict(zip(seeds, OTHER, strict=False))
+        found = stats.compare_variants({"a": a, "b": other}, "a", **settings)[0]
+        return found.comparison.paired
+
+    assert paired([0, 1, 2, 3, 4, 5], paired=None)
+    assert paired([3, 4, 5, 6, 7, 8], paired=None)
+    assert not paired([4, 5, 6, 7, 8, 9], paired=None)
+    assert not paired([7, 8, 9], paired=None)
+    assert paired([4, 5, 6, 7, 8, 9])
+    assert not paired([0, 1, 2, 3, 4, 5], paired=False)
+    with pytest.raises(ValueError, match="give paired=True"):
+        paired([0, 1, 2, 3, 4, 5], paired=None, test_to_train=0.2)
+
+
+def test_unpaired_scores_that_are_all_equal_are_not_certain_from_two_runs() -> None:
+    one, two = by_seed([0.5, 0.5]), by_seed([0.6, 0.6])
+    assert stats.compare_unpaired(one, two).p_different > 0.05
+    same = stats.compare_unpaired(one, one)
+    assert (bounds(same.difference), same.p_different, same.p_equivalent) == ((0.0, 0.0), 1.0, 0.0)
+    single = stats.compare_variants({"a": one, "b": {9: 0.6}}, "a", paired=False)[0]
+    assert single.verdict == "cannot tell yet"
+    assert single.reason == "one of them has a single run"
+    assert single.words == "cannot tell yet: it takes two seeds to see what chance does"
 
 
 # Seeds needed
+
+
+def test_from_three_and_four_seeds_a_range_is_named_and_from_five_a_number() -> None:
+    a, b = BASELINE[:5], [0.72, 0.73, 0.71, 0.72, 0.73]
+    for n in (3, 4):
+        found = verdict_of(a[:n], b[:n])
+        low, high = found.seeds_range
+        assert n < low < high == found.seeds_needed
+        assert found.words == f"cannot tell yet: {low} to {high} seeds would"
+    found = verdict_of(a, b)
+    assert found.seeds_range is None
+    assert found.words == f"cannot tell yet: about {found.seeds_needed} seeds would"
+
+
+def test_where_a_run_stands_apart_no_number_of_seeds_is_named() -> None:
+    a, b = [0.80, 0.81, 0.79, 0.80, 0.82], [0.81, 0.80, 0.80, 0.81, 0.31]
+    for one, other in ((a, b), (b, a)):
+        found = verdict_of(one, other)
+        assert (found.verdict, found.uneven, found.seeds_needed) == ("cannot tell yet", True, None)
+        assert found.words == f"cannot tell yet: {stats.UNEVEN}"
+    assert not verdict_of(a, a[::-1]).uneven
+    lost = verdict_of([*a[:4], 0.79], [*a[1:], 0.79], chance=0.79)
+    assert lost.uneven
+    ill = verdict_of(a, [x - 0.3 for x in a[:4]] + [0.1])
+    assert (ill.verdict, ill.uneven) == ("worse", False)  # a verdict needs no more seeds
 
 
 def test_more_spread_needs_more_seeds_and_a_sure_answer_five() -> None:

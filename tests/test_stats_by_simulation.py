@@ -13,8 +13,7 @@ import pytest
 from tests.covering import every_pair, in_turn
 
 from counterpoise import stats
-from counterpoise.stats._decide import decide
-from counterpoise.stats._paired import summarize
+from counterpoise.stats._comparison import summarize
 from counterpoise.stats._seeds import predict_seeds
 
 CALIBRATION = Path(__file__).parent.parent / "benchmarks" / "calibration.py"
@@ -47,8 +46,7 @@ def test_the_simulated_rule_is_the_one_that_judges() -> None:
 @in_turn(n=[2, 3, 5, 10], delta=[0.0, 0.01])
 def test_intervals_hold_the_truth_in_93_to_97_percent(n: int, delta: float) -> None:
     rng = np.random.default_rng([n, round(1000 * delta)])
-    mean, sd = summarize(*draw(rng, n, delta=delta, sd=0.02))
-    found = decide(n, mean, sd, MARGIN, 0.95)
+    found = decisions(*draw(rng, n, delta=delta, sd=0.02), n)
     assert 0.93 <= np.mean((found.low <= delta) & (delta <= found.high)) <= 0.97
 
 

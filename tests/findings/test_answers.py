@@ -163,7 +163,7 @@ def test_two_seeds_tell_almost_nothing(make):
 
 def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     study = make(
-        {CE: BASE, FOCAL: shifted(2, 2), LA: shifted(0, 9)}, adjusted=NO_SHIFT, margin=0.05
+        {CE: BASE, FOCAL: shifted(2, 2), LA: shifted(0, 7)}, adjusted=NO_SHIFT, margin=0.05
     )
     needed = {v.variant: v.seeds_needed for v in study.verdicts()}
     assert needed[FOCAL] <= 200 < needed[LA]

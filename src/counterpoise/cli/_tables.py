@@ -16,7 +16,7 @@ from counterpoise.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from counterpoise.stats import Interval, PairedComparison
+    from counterpoise.stats import Comparison, Interval
     from counterpoise.study import AfterTraining, Ensemble, Record, Study
 
 _MOST_ROWS = 8  # of what is reached without another training
@@ -222,7 +222,7 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
     return table
 
 
-def _plus(row: Metric, pair: "PairedComparison | None") -> str:
+def _plus(row: Metric, pair: "Comparison | None") -> str:
     """Write a difference in its unit with half its interval, which is symmetric."""
     if pair is None:
         return "–"

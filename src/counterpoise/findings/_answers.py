@@ -188,8 +188,10 @@ def _better(study: Study) -> str:
 def _open(study: Study) -> str:
     found = _of_word(study, "cannot tell yet")
     idle = [v for v in found if v.reason == stats.NEITHER_LEARNED]
-    few = [v for v in found if v not in idle and (v.seeds_needed is None or v.seeds_say_too_little)]
-    rest = [v for v in found if v not in idle and v not in few]
+    uneven = [v for v in found if v.uneven]
+    rest = [v for v in found if v not in idle and v not in uneven]
+    few = [v for v in rest if v.seeds_needed is None or v.seeds_say_too_little]
+    rest = [v for v in rest if v not in few]
     never = [v for v in rest if not v.seeds_can_tell]
     rest = [v for v in rest if v.seeds_can_tell]
     far = [v for v in rest if (v.seeds_needed or 0) > stats.MAX_SEEDS]
@@ -202,10 +204,15 @@ def _open(study: Study) -> str:
             f"For {_labels(few)} the seeds so far say too little: run {stats.MIN_SEEDS} "
             f"({_ADDS.format(n=stats.MIN_SEEDS)})."
         )
+    if uneven:
+        said.append(
+            f"In {_labels(uneven)} or the baseline a run stands far apart from the others: no "
+            "number of seeds can be named."
+        )
     if near:
-        needed = _listed([f"{v.seeds_needed} for {v.variant}" for v in near])
+        needed = _listed([f"{v.shown_seeds} for {v.variant}" for v in near])
         adds = _ADDS.format(n=near[-1].seeds_needed)
-        said.append(f"Seeds that would tell, about: {needed} ({adds}).")
+        said.append(f"Seeds that would tell: {needed} ({adds}).")
     if far:
         said.append(
             f"More than {stats.MAX_SEEDS} seeds would be needed for {_labels(far)}: the runs "

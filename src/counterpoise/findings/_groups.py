@@ -10,7 +10,7 @@ from counterpoise.findings.finding import Finding, percent, sentence
 from counterpoise.registry import METRICS, Metric
 from counterpoise.study import Study
 
-Pair = stats.PairedComparison
+Pair = stats.Comparison
 Scores = Mapping[int, float | None]
 
 _RECALL = METRICS["balanced_accuracy"]

@@ -28,9 +28,10 @@ _WIDE = (
     "{difference:+.{digits}f}{unit} of {measure} over {seeds} seeds, better in {wins} of them, "
     "with a {level}% interval wider than all that is possible"
 )
-_NEEDED = "; about {needed} seeds would tell."
+_NEEDED = "; {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
 _NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
+_UNEVEN = "; a run stands far apart from the others, so no number of seeds can be named."
 _TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
 _ONE_SEED = (
     "Whether {label} is better or worse than {baseline} cannot be told from one seed: "
@@ -75,7 +76,7 @@ def measured(study: Study, v: stats.Verdict, sign: int = 1) -> dict[str, Any]:
     }
 
 
-def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Finding:
+def _verdict(study: Study, v: stats.Verdict, pair: stats.Comparison) -> Finding:
     evidence: dict[str, Any] = {"label": v.variant, "baseline": v.baseline, "verdict": v.verdict}
     evidence |= measured(study, v)
     if "low" not in evidence:
@@ -97,13 +98,15 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.PairedComparison) -> Fi
         template = _UNCALLED
         higher = evidence["low"] > 0
         evidence["direction"] = "better" if higher == row.higher_is_better else "worse"
+    if v.uneven:
+        return sentence("CP330", template + _UNEVEN, evidence)
     if v.seeds_say_too_little:
         return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
     if not v.seeds_can_tell:
         return sentence("CP330", template + _NEVER, evidence)
     if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
         return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
-    return sentence("CP330", template + _NEEDED, evidence | {"needed": v.seeds_needed})
+    return sentence("CP330", template + _NEEDED, evidence | {"needed": v.shown_seeds})
 
 
 def fewer_seeds(study: Study) -> list[Finding]:

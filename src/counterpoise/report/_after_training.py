@@ -6,7 +6,7 @@ from counterpoise.registry import Metric
 from counterpoise.report._numbers import NONE, change, mean, score, short, tick
 from counterpoise.report._strips import across, arrow, axis
 from counterpoise.report._variants import Entry
-from counterpoise.stats import PairedComparison
+from counterpoise.stats import Comparison
 from counterpoise.study import AfterTraining, Ensemble, Study
 
 _CORRECTIONS = {  # by what the page calls them, the fields of a row and of a run
@@ -59,7 +59,7 @@ def _ensemble(metric: Metric, found: Ensemble | None) -> tuple[str, str]:
 
 
 def _cells(
-    metric: Metric, pair: PairedComparison | None, variant: Entry, tau: str
+    metric: Metric, pair: Comparison | None, variant: Entry, tau: str
 ) -> tuple[str, str, str]:
     """Return the difference to the variant as trained, its interval, and the mean τ."""
     if pair is None:

@@ -250,7 +250,7 @@ def _said(label: str, by_seed: dict[int, _Scores], shares_alone: float) -> str:
     return f"{said}."
 
 
-def _compared(by_seed: dict[int, _Scores]) -> stats.PairedComparison:
+def _compared(by_seed: dict[int, _Scores]) -> stats.Comparison:
     """Compare the log-loss after correction and calibration with that before, seed by seed."""
     before, after = ({seed: s.losses[k] for seed, s in by_seed.items()} for k in (0, 2))
     return stats.compare_paired(before, after, higher_is_better=False)

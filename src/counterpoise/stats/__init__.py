@@ -19,24 +19,34 @@ that every result can be written as JSON.
 
 from counterpoise.stats._collapse import collapsed, guessing_noise
 from counterpoise.stats._compare_variants import compare_variants
+from counterpoise.stats._comparison import Comparison, compare_paired, compare_unpaired
 from counterpoise.stats._holm import holm
 from counterpoise.stats._interval import Interval, t_interval, wilson
+from counterpoise.stats._looks import Looks
 from counterpoise.stats._noise_sources import NoiseSources, noise_sources
-from counterpoise.stats._paired import PairedComparison, compare_paired
-from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS, seeds_can_tell, seeds_needed
+from counterpoise.stats._seeds import (
+    MAX_SEEDS,
+    MIN_SEEDS,
+    seeds_can_tell,
+    seeds_needed,
+    seeds_range,
+)
 from counterpoise.stats._two_way import draw_seeds, two_way_bootstrap
-from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict
+from counterpoise.stats._verdict import NEITHER_LEARNED, UNEVEN, Verdict
 
 __all__ = [
     "MAX_SEEDS",
     "MIN_SEEDS",
     "NEITHER_LEARNED",
+    "UNEVEN",
+    "Comparison",
     "Interval",
+    "Looks",
     "NoiseSources",
-    "PairedComparison",
     "Verdict",
     "collapsed",
     "compare_paired",
+    "compare_unpaired",
     "compare_variants",
     "draw_seeds",
     "guessing_noise",
@@ -44,6 +54,7 @@ __all__ = [
     "noise_sources",
     "seeds_can_tell",
     "seeds_needed",
+    "seeds_range",
     "t_interval",
     "two_way_bootstrap",
     "wilson",

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from counterpoise.stats._comparison import t_test
 from counterpoise.stats._holm import holm_adjusted
 from counterpoise.stats._interval import Floats
-from counterpoise.stats._paired import t_test
+from counterpoise.stats._looks import Looks
 from counterpoise.stats._seeds import MIN_SEEDS
 
 
@@ -25,20 +26,22 @@ class Decision(NamedTuple):
 def decide(
     n: npt.ArrayLike,
     mean: Floats,
-    sd: Floats,
+    se: npt.ArrayLike,
+    df: npt.ArrayLike,
     margin: float,
     confidence: float,
-    test_to_train: float = 0.0,
+    looks: Looks | None = None,
 ) -> Decision:
     """Decide the comparisons of a family, along the last axis; the other axes are studies."""
-    p, _ = t_test(n, mean, sd, confidence, test_to_train)
-    level = 1 - (1 - confidence) / max(p.shape[-1], 1)
-    _, half = t_test(n, mean, sd, level, test_to_train)
-    p_holm = holm_adjusted(p)
-    by_margin = np.abs(mean) - half > margin
-    inside = np.abs(mean) + half < margin
+    p, _ = t_test(df, mean, se, confidence)
+    level = (1 - confidence) / max(p.shape[-1], 1)
+    _, half = t_test(df, mean, se, 1 - (looks.nominal(level) if looks else level))
+    p_holm = holm_adjusted(looks.adjusted(p) if looks else p)
+    read = np.asarray(n) >= (looks.first if looks else 2)
+    by_margin = read & (np.abs(mean) - half > margin)
+    inside = read & (np.abs(mean) + half < margin)
     enough = (np.asarray(n) >= MIN_SEEDS) | ((np.asarray(n) > 2) & by_margin)
-    settled = (p_holm <= 1 - confidence) & enough
+    settled = read & enough & (p_holm <= 1 - confidence)
     direction = np.where(settled, np.sign(mean), 0).astype(int)
     low = np.where(direction > 0, np.maximum(mean - half, 0.0), mean - half)
     high = np.where(direction < 0, np.minimum(mean + half, 0.0), mean + half)

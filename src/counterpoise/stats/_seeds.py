@@ -19,14 +19,15 @@ MIN_SEEDS = (
     5  # below it, no small difference is claimed, and from two seeds none: see `compare_variants`
 )
 MAX_SEEDS = 200
-LIKELY = (
-    0.85  # required of the prediction; the resulting rate is measured in benchmarks/calibration.py
-)
+# Required of the prediction, up to 10 seeds and from 60 on; what comes of it is measured in
+# benchmarks/calibration.py. A small number that proves too small costs little.
+LIKELY = {10: 0.7, 60: 0.85}
+EARLY = 0.25  # the same, at the lower end of a range
 USUAL = 2.0  # margins: prior standard deviation of the true difference
 SPREADS = 24  # quadrature points over the true spread given the pilot's
-# Coarser the larger they are: no pilot can distinguish 47 from 48.
 ENDLESS = 10**9  # seeds, as good as infinitely many
-SIZES = (*range(MIN_SEEDS, 20), *range(20, 40, 2), *range(40, 100, 5), *range(100, 201, 10))
+# Coarser the larger they are: no pilot can distinguish 87 from 88.
+SIZES = (*range(MIN_SEEDS, 40), *range(40, 80, 2), *range(80, 201, 5))
 
 
 def seeds_needed(
@@ -40,8 +41,9 @@ def seeds_needed(
 ) -> int:
     r"""Return the approximate total number of seeds for a decisive verdict.
 
-    It is the smallest N at which one is predicted with probability 0.85, given the n seeds so far,
-    with mean difference d and standard deviation s of the differences:
+    It is the smallest N at which one is predicted with probability 0.7, rising to 0.85 between 10
+    and 60 seeds, given the n seeds so far, with mean difference d and standard deviation s of the
+    differences:
 
     .. math::
         \sigma^2 &\sim \frac{(n - 1) \, s^2}{\chi^2_{n-1}} \\
@@ -60,7 +62,8 @@ def seeds_needed(
     the probability holds on average over pilots, and Normal(0, v) for the difference: a few margins
     at most, unless the seeds show more than their noise.
 
-    Testing again after N seeds is a second chance of a false claim: figures in docs/statistics.md.
+    Testing again after N seeds is a second chance of a false claim, unless the rule allows for it:
+    see `Looks`.
 
     Source: Spiegelhalter, Freedman and Blackburn 1986, Control. Clin. Trials 7, 8.
 
@@ -82,7 +85,7 @@ def seeds_needed(
 
     Example:
         >>> seeds_needed(5, difference=0.004, sd=0.008), seeds_needed(3, difference=0.0, sd=0.05)
-        (14, 201)
+        (11, 201)
     """
     _check(n, sd, margin, confidence, test_to_train)
     pilot = np.array([difference / margin]), np.array([sd / margin])
@@ -113,7 +116,7 @@ def seeds_can_tell(
         test_to_train: Test samples a training sample where each seed draws its own test split.
 
     Returns:
-        False if even infinitely many seeds are predicted to decide with less than 0.85.
+        False if neither `seeds_needed` nor infinitely many seeds are predicted to decide.
 
     Raises:
         ValueError: As `seeds_needed`.
@@ -123,9 +126,11 @@ def seeds_can_tell(
         (True, False)
     """
     _check(n, sd, margin, confidence, test_to_train)
+    if not test_to_train:
+        return True
     pilot = np.array([difference / margin]), np.array([sd / margin])
-    likely = _chance_to_decide(n, ENDLESS, *pilot, confidence, test_to_train)[0] >= LIKELY
-    return not test_to_train or bool(likely)
+    likely = _chance_to_decide(n, ENDLESS, *pilot, confidence, test_to_train)[0] >= LIKELY[60]
+    return bool(likely or predict_seeds(n, *pilot, confidence, test_to_train)[0] <= MAX_SEEDS)
 
 
 def _check(n: int, sd: float, margin: float, confidence: float, test_to_train: float) -> None:
@@ -139,18 +144,68 @@ def _check(n: int, sd: float, margin: float, confidence: float, test_to_train: f
         )
 
 
+def seeds_range(
+    n: int,
+    difference: float,
+    sd: float,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+    test_to_train: float = 0.0,
+) -> tuple[int, int]:
+    """Return the numbers of seeds between which a decisive verdict is to be expected.
+
+    At the lower one a verdict is predicted with probability 0.25, the upper one is
+    `seeds_needed`: after three or four seeds their spread is not known well enough for one number.
+
+    Args:
+        n: Seeds so far, 2 or more.
+        difference: As for `seeds_needed`, as is all that follows.
+        sd: Standard deviation of the differences so far.
+        margin: The smallest difference that matters.
+        confidence: Confidence of the interval that decides.
+        test_to_train: Test samples a training sample where each seed draws its own test split.
+
+    Returns:
+        Both numbers, from 5 to 200; 201 means more than 200.
+
+    Raises:
+        ValueError: As `seeds_needed`.
+
+    Example:
+        >>> seeds_range(3, difference=0.004, sd=0.01)
+        (8, 18)
+    """
+    _check(n, sd, margin, confidence, test_to_train)
+    pilot = np.array([difference / margin]), np.array([sd / margin])
+    low, high = (
+        int(predict_seeds(n, *pilot, confidence, test_to_train, likely)[0])
+        for likely in (EARLY, None)
+    )
+    return low, high
+
+
 def predict_seeds(
-    n: int, mean: Floats, sd: Floats, confidence: float, test_to_train: float = 0.0
+    n: int,
+    mean: Floats,
+    sd: Floats,
+    confidence: float,
+    test_to_train: float = 0.0,
+    likely: float | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Return `seeds_needed` of many pilots of n seeds each, in units of the margin."""
+    """Return `seeds_needed` of many pilots of n seeds each, in units of the margin.
+
+    `likely` is the chance that is required; None for that of `seeds_needed`.
+    """
     needed = np.full(mean.shape, MAX_SEEDS + 1)
     open_ = np.arange(mean.size)
     for size in SIZES:
         if size > n and open_.size:
             chance = _chance_to_decide(n, size, mean[open_], sd[open_], confidence, test_to_train)
-            likely = chance >= LIKELY
-            needed[open_[likely]] = size
-            open_ = open_[~likely]
+            required = np.interp(size, list(LIKELY), list(LIKELY.values()))
+            enough = chance >= (required if likely is None else likely)
+            needed[open_[enough]] = size
+            open_ = open_[~enough]
     return needed
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from counterpoise.registry import Metric
+from counterpoise.stats._comparison import Comparison
 from counterpoise.stats._interval import Interval
-from counterpoise.stats._paired import PairedComparison
 from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS
 from counterpoise.text import html_table
 
 NEITHER_LEARNED = "neither learned in any seed; train longer, or at another learning rate"
+UNEVEN = "a run stands far apart from the others, so no number of seeds can be named"
 
 Word = Literal["better", "worse", "no difference that matters", "cannot tell yet"]
 
@@ -38,8 +39,11 @@ class Verdict:
         missing: seeds in which the variant has no score: the run failed, or is not there yet.
         baseline_missing: seeds in which the baseline has no score.
         seeds_needed: approximate total number of seeds for a decisive verdict; above `MAX_SEEDS` it
-            means more than that. None where there is a verdict, fewer than two seeds, or no seed in
-            which anything learned.
+            means more than that. None where there is a verdict, fewer than two seeds, no seed in
+            which anything learned, or `uneven`.
+        seeds_range: from three or four seeds, the numbers between which it lies; else None.
+        uneven: there is no verdict, and a run did not learn or stands far apart from the others of
+            its variant: what the spread is after more seeds cannot be told from these.
         seeds_can_tell: False where no number of seeds is predicted to decide, as each draws its
             test split from the same samples; see `stats.seeds_can_tell`.
         same_as: name of an earlier variant of which this one is another name, so that it counts
@@ -51,7 +55,7 @@ class Verdict:
     baseline: str
     verdict: Word
     reason: str
-    comparison: PairedComparison | None
+    comparison: Comparison | None
     interval: Interval | None
     confidence: float
     p_holm: float | None
@@ -63,6 +67,8 @@ class Verdict:
     baseline_missing: tuple[Hashable, ...]
     seeds_needed: int | None
     seeds_can_tell: bool = True
+    seeds_range: tuple[int, int] | None = None
+    uneven: bool = False
     same_as: str = ""
     unit: str = "%"
 
@@ -112,6 +118,8 @@ class Verdict:
             return self.verdict
         if self.reason == NEITHER_LEARNED:
             return f"cannot tell: {NEITHER_LEARNED}"
+        if self.uneven:
+            return f"cannot tell yet: {UNEVEN}"
         if self.seeds_needed is None or self.comparison is None:
             return "cannot tell yet: it takes two seeds to see what chance does"
         n = self.comparison.n
@@ -122,8 +130,16 @@ class Verdict:
         if self.uncalled:
             return (
                 f"cannot tell yet: with {n} seeds only differences beyond the margin are called; "
-                f"about {self.seeds_needed} would tell"
+                f"{self.shown_seeds} would tell"
             )
         if self.seeds_needed > MAX_SEEDS:
             return f"cannot tell yet: more than {MAX_SEEDS} seeds would be needed"
-        return f"cannot tell yet: about {self.seeds_needed} seeds would"
+        return f"cannot tell yet: {self.shown_seeds} seeds would"
+
+    @property
+    def shown_seeds(self) -> str:
+        """Return the number of seeds that would tell, in words: "about 12", "5 to 20"."""
+        if self.seeds_range is None:
+            return f"about {self.seeds_needed}"
+        low, high = self.seeds_range
+        return f"{low} to {high}" if low < high else f"about {high}"

@@ -62,8 +62,8 @@ class AfterTraining:
 
     label: str
     trained: float
-    adjusted: stats.PairedComparison | None
-    normalized: stats.PairedComparison | None
+    adjusted: stats.Comparison | None
+    normalized: stats.Comparison | None
     ensemble: Ensemble | None
 
 

@@ -370,7 +370,7 @@ class Study:
 
     def _paired(
         self, before: Mapping[int, float | None], after: Mapping[int, float | None]
-    ) -> stats.PairedComparison | None:
+    ) -> stats.Comparison | None:
         if not any(before[s] is not None and after[s] is not None for s in before):
             return None
         return stats.compare_paired(

@@ -1,4 +1,4 @@
-"""Paired comparison of two variants on the same seeds."""
+"""Comparison of two variants: paired by seed, or of runs that have no seeds in common."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -25,35 +25,41 @@ ROUNDING = 1e-9  # differences below this share of the scores are rounding error
 
 
 @dataclass(frozen=True)
-class PairedComparison:
-    """Paired comparison on the common seeds; a difference is other - baseline.
+class Comparison:
+    """Comparison of two variants; a difference is other - baseline.
 
     Attributes:
-        n: number of common seeds.
-        seeds: the common seeds, in the order of the baseline's.
-        difference: the mean difference with its paired t interval.
-        sd: of the differences; see `compare_paired` for equal ones. None for one seed.
-        p_different: two-sided p of the paired t test. None for one seed.
+        n: number of common seeds; of an unpaired comparison the smaller number of runs.
+        seeds: the common seeds, in the order of the baseline's; empty if unpaired.
+        difference: the mean difference with its t interval.
+        sd: of the differences; see `compare_paired` for equal ones. Of an unpaired comparison √n
+            times its standard error: the spread of n pairs that would say as much. None for one
+            seed.
+        df: degrees of freedom of the t test; None for one seed.
+        p_different: two-sided p of the t test. None for one seed.
         p_equivalent: p of the two one-sided tests against ± margin. None for one seed.
-        wins: seeds in which the other is better.
-        losses: seeds in which it is worse.
+        wins: seeds in which the other is better; None if unpaired.
+        losses: seeds in which it is worse; None if unpaired.
         p_sign_flip: exact two-sided p of the sign-flip test, which assumes no normal distribution;
-            for 8 to 16 seeds that share a test split, else None.
+            for 8 to 16 paired seeds that share a test split, else None.
         margin: the smallest difference that matters.
         confidence: confidence of the interval.
+        paired: whether seeds are compared one by one.
     """
 
     n: int
     seeds: tuple[Hashable, ...]
     difference: Interval
     sd: float | None
+    df: float | None
     p_different: float | None
     p_equivalent: float | None
-    wins: int
-    losses: int
+    wins: int | None
+    losses: int | None
     p_sign_flip: float | None
     margin: float
     confidence: float
+    paired: bool = True
 
 
 def compare_paired(
@@ -64,7 +70,7 @@ def compare_paired(
     confidence: float = 0.95,
     higher_is_better: bool = True,
     test_to_train: float = 0.0,
-) -> PairedComparison:
+) -> Comparison:
     r"""Compare two variants on their common seeds, by a paired t test and an equivalence test.
 
     .. math::
@@ -123,22 +129,100 @@ def compare_paired(
     mean, sd = summarize(before, after)
     d = after - before
     gain = np.where(np.abs(d) <= tiny(before, after), 0.0, d) * (1 if higher_is_better else -1)
-    p, half = t_test(len(seeds), mean, sd, confidence, test_to_train)
     n, enough = len(seeds), len(seeds) > 1
-    alike = _p_equivalent(n, float(mean), float(sd), margin, test_to_train) if enough else None
+    se, df = float(standard_error(n, sd, test_to_train)), max(n - 1, 1)
+    p, half = t_test(df, mean, se, confidence)
     exact = n in SIGN_FLIP_SEEDS and not test_to_train
-    return PairedComparison(
+    return Comparison(
         n=n,
         seeds=seeds,
         difference=bounded(float(mean), float(half)),
         sd=float(sd) if enough else None,
+        df=df if enough else None,
         p_different=float(p) if enough else None,
-        p_equivalent=alike,
+        p_equivalent=_p_equivalent(df, float(mean), se, margin) if enough else None,
         wins=int((gain > 0).sum()),
         losses=int((gain < 0).sum()),
         p_sign_flip=_p_sign_flip(d) if exact else None,
         margin=margin,
         confidence=confidence,
+    )
+
+
+def compare_unpaired(
+    baseline: Scores,
+    other: Scores,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+) -> Comparison:
+    r"""Compare two variants whose runs have no seeds in common, by Welch's t test.
+
+    .. math::
+        \text{interval} = \bar{y} - \bar{x} \pm t_\nu \, e, \qquad
+        e^2 = \frac{s_x^2}{n_x} + \frac{s_y^2}{n_y}, \qquad
+        \nu = \frac{e^4}{\frac{(s_x^2 / n_x)^2}{n_x - 1} + \frac{(s_y^2 / n_y)^2}{n_y - 1}}
+
+    with mean, standard deviation and number of the scores x and y. The spreads may differ. What
+    runs of one seed share is not taken out, so that it takes more of them than if they were paired.
+    Where all scores of either are equal, e is taken as in `compare_paired`.
+
+    Source: Welch 1947, Biometrika 34, 28.
+
+    Args:
+        baseline: Score by run. None, NaN or infinity is no score.
+        other: Score by run of the variant that is compared with the baseline.
+        margin: The smallest difference that matters, above 0.
+        confidence: Confidence of the interval.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: If one of them has no score, or margin or confidence is out of its range.
+
+    Example:
+        >>> found = compare_unpaired({0: 0.80, 1: 0.83, 2: 0.79}, {7: 0.84, 8: 0.86, 9: 0.84})
+        >>> found.n, round(found.difference.estimate, 3), round(found.p_different, 3)
+        (3, 0.04, 0.059)
+    """
+    check_margin(margin)
+    check_confidence(confidence)
+    x, y = (
+        np.asarray([s[k] for k in s if has_score(s, k)], dtype=float) for s in (baseline, other)
+    )
+    n = min(len(x), len(y))
+    if n == 0:
+        raise ValueError(
+            "compare_unpaired needs a score of each, but found "
+            f"{len(x)} of the baseline and {len(y)} of the other; give one run at least"
+        )
+    least, enough = float(tiny(x, y)), n > 1
+    mean = float(y.mean() - x.mean())
+    mean = 0.0 if abs(mean) <= least and enough else mean
+    se, df = np.inf, 1.0
+    if enough:
+        parts = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
+        se = float(np.sqrt(parts.sum()))
+        if se <= least:
+            se, df = abs(mean) / np.sqrt(6 * n), n - 1.0
+        else:
+            df = float(parts.sum() ** 2 / (parts**2 / [len(x) - 1, len(y) - 1]).sum())
+    p, half = t_test(df, np.asarray(mean), se, confidence)
+    return Comparison(
+        n=n,
+        seeds=(),
+        difference=bounded(mean, float(half)),
+        sd=se * n**0.5 if enough else None,
+        df=df if enough else None,
+        p_different=float(p) if enough else None,
+        p_equivalent=_p_equivalent(df, mean, se, margin) if enough else None,
+        wins=None,
+        losses=None,
+        p_sign_flip=None,
+        margin=margin,
+        confidence=confidence,
+        paired=False,
     )
 
 
@@ -174,25 +258,25 @@ def summarize(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     return mean, np.where(sd <= least, np.abs(mean) / np.sqrt(6), sd)
 
 
-def t_test(
-    n: npt.ArrayLike, mean: Floats, sd: Floats, confidence: float, test_to_train: float = 0.0
-) -> tuple[Floats, Floats]:
-    """Return the two-sided p of mean 0, and half the width of the interval; arrays broadcast.
+def standard_error(n: npt.ArrayLike, sd: npt.ArrayLike, test_to_train: float = 0.0) -> Floats:
+    """Return the standard error of the mean of n differences; infinite for one."""
+    n = np.asarray(n)
+    return np.where(n > 1, sd, np.inf) / np.sqrt(n) * widening(n, test_to_train)
 
-    One seed has p 1 and an infinite interval.
-    """
-    df = np.maximum(np.asarray(n) - 1, 1)
-    se = np.where(np.asarray(n) > 1, sd, np.inf) / np.sqrt(n) * widening(n, test_to_train)
+
+def t_test(
+    df: npt.ArrayLike, mean: Floats, se: npt.ArrayLike, confidence: float
+) -> tuple[Floats, Floats]:
+    """Return the two-sided p of mean 0, and half the width of the interval; arrays broadcast."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(mean == 0, 0.0, np.abs(mean) / se)
-    return 2 * stdtr(df, -ratio), quantile_t(df, confidence) * se
+    return 2 * stdtr(df, -ratio), quantile_t(df, confidence) * np.asarray(se)
 
 
-def _p_equivalent(n: int, mean: float, sd: float, margin: float, test_to_train: float) -> float:
-    room = margin - abs(mean)
-    if sd == 0:  # and so the mean: the two are the same
+def _p_equivalent(df: float, mean: float, se: float, margin: float) -> float:
+    if se == 0:  # and so the mean: the two are the same
         return 0.0
-    return float(stdtr(n - 1, -room * n**0.5 / sd / widening(n, test_to_train)))
+    return float(stdtr(df, -(margin - abs(mean)) / se))
 
 
 def _p_sign_flip(d: Floats) -> float:
