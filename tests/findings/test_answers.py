@@ -168,7 +168,7 @@ def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     needed = {v.variant: v.seeds_needed for v in study.verdicts()}
     assert needed[FOCAL] <= 200 < needed[LA]
     found = answers(study).open
-    assert re.search(rf"about: {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
+    assert re.search(rf"tell: about {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
     assert "More than 200 seeds would be needed for logit_adjusted" in found
 
 
