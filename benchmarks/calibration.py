@@ -17,6 +17,7 @@ import scipy.stats
 from counterpoise import stats
 from counterpoise.stats._comparison import standard_error, summarize
 from counterpoise.stats._decide import Decision, decide
+from counterpoise.stats._looks import Looks
 from counterpoise.stats._seeds import predict_seeds
 
 MARGIN = 0.01
@@ -52,6 +53,56 @@ def draw(
     if shape == "rounded":
         scores = scores.round(2)
     return scores[:, :1], scores[:, 1:]
+
+
+def values(rng: Any, kind: str, size: Any) -> Any:
+    """Independent numbers of mean 0 and standard deviation 1."""
+    normal = rng.normal(size=size)
+    if kind == "skewed":  # log-normal
+        return (np.exp(normal) - np.exp(0.5)) / np.sqrt(np.e * (np.e - 1))
+    if kind == "heavy":  # Student's t with 3 degrees of freedom
+        return rng.standard_t(3, size=size) / np.sqrt(3)
+    return normal
+
+
+UNLIKE = {  # what varies in the baseline's runs alone, in the variants' alone, and by how much more
+    "all heavy-tailed": ("heavy", "heavy", 1),
+    "all skewed": ("skewed", "skewed", 1),
+    "variants heavy-tailed": ("normal", "heavy", 1),
+    "variants skewed": ("normal", "skewed", 1),
+    "variants scatter 3 times as much": ("normal", "normal", 3),
+    "variants skewed, and scatter 3 times as much": ("normal", "skewed", 3),
+}
+
+
+def draw_unlike(
+    rng: Any, n: int, variants: int, name: str, *, studies: int = STUDIES
+) -> tuple[Any, Any]:
+    """Scores of variants with the baseline's mean, whose runs scatter in another way."""
+    one, other, times = UNLIKE[name]
+    shared = values(rng, "normal", (studies, 1, n))
+    before = values(rng, one, (studies, 1, n))
+    after = times * values(rng, other, (studies, variants, n))
+    return 0.8 + 0.014 * (before + shared), 0.8 + 0.014 * (after + shared)
+
+
+def draw_hits(
+    rng: Any, n: int, variants: int, samples: int, *, studies: int = STUDIES
+) -> tuple[Any, Any]:
+    """Accuracies of equal variants on so many test samples, each right by a chance of 80%."""
+    before = rng.binomial(samples, 0.8, size=(studies, 1, n)) / samples
+    return before, rng.binomial(samples, 0.8, size=(studies, variants, n)) / samples
+
+
+def welch(before: Any, after: Any) -> Decision:
+    """Decide unpaired scores [study, variant, run], as `compare_unpaired` compares two of them."""
+    (a, b), (n, m) = (
+        (x.var(-1, ddof=1) / x.shape[-1] for x in (before, after)),
+        (x.shape[-1] for x in (before, after)),
+    )
+    df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
+    mean = after.mean(-1) - before.mean(-1)
+    return decide(min(n, m), mean, np.sqrt(a + b), df, MARGIN, 0.95)
 
 
 def decisions(before: Any, after: Any, n: int, looks: Any = None) -> Decision:
@@ -206,15 +257,89 @@ def families() -> None:
     table("Studies of eight variants with a false claim, %", ["truth", *head], rows)
 
 
-def fewest(delta: float, sd: float) -> int:
+def unlike() -> None:
+    rows = []
+    draws = {name: (lambda *at, name=name, **k: draw_unlike(*at, name, **k)) for name in UNLIKE}
+    for samples in (10, 20, 100):
+        name = f"{samples} test samples"
+        draws[name] = lambda *at, samples=samples, **k: draw_hits(*at, samples, **k)
+    for name, make in draws.items():
+        row = [name]
+        for variants in (1, 8):
+            for n in SEEDS:
+                both = make(np.random.default_rng([n, variants]), n, variants)
+                row.append(percent(wrong(decisions(*both, n), 0.0).any(-1)))
+            row.append(
+                percent(falsely(*make(np.random.default_rng(0), 24, variants), Looks(5, 24)))
+            )
+        rows.append(row)
+    looks = [*(f"n = {n}" for n in SEEDS), "20 looks from 5"]
+    head = [f"{m}, {look}" for m in ("one variant", "eight") for look in looks]
+    table("Equal means: studies with a false claim, %", ["scores", *head], rows)
+
+
+def falsely(before: Any, after: Any, looks: Looks) -> Any:
+    """Which studies of equal variants make a claim at any look."""
+    found = np.zeros(len(before), bool)
+    for n in range(looks.first, looks.last + 1):
+        found |= wrong(decisions(before, after, n, looks), 0.0).any(-1)
+    return found
+
+
+def unpaired() -> None:
+    rows = []
+    for n, m in ((3, 3), (5, 5), (3, 10), (5, 20), (10, 5)):
+        row = [f"{n} and {m}"]
+        for one, other, times in (
+            ("normal", "normal", 1),
+            ("normal", "normal", 3),
+            *[("normal", "normal", 1 / 3), ("skewed", "skewed", 1), ("normal", "skewed", 1)],
+        ):
+            for variants in (1, 8):
+                rng = np.random.default_rng([n, m, variants])
+                before = 0.8 + 0.02 * values(rng, one, (STUDIES, 1, n))
+                after = 0.8 + 0.02 * times * values(rng, other, (STUDIES, variants, m))
+                row.append(percent(wrong(welch(before, after), 0.0).any(-1)))
+        rows.append(row)
+    kinds = ("normal", "3 times the spread", "a third of it", "skewed", "variants skewed")
+    head = [f"{kind}, {m}" for kind in kinds for m in ("one variant", "eight")]
+    table("Unpaired, equal means: false claims, %", ["runs", *head], rows)
+
+
+def collapses() -> None:
+    rows = []
+    for share in (0.02, 0.05):
+        row = [f"{100 * share:g}%"]
+        for n in SEEDS:
+            rng = np.random.default_rng([n, round(100 * share)])
+            both = draw(rng, 201, sd=0.02, studies=2000)
+            for x in both:
+                x[rng.random(x.shape) < share] = 0.1
+            before, after = (x[:, 0] for x in both)
+            still = open_after(before, after, n)
+            seen = ((before < 0.5) | (after < 0.5))[:, :n].any(1)
+            named = still & ~seen
+            asked = seeds_asked(before[named], after[named], n)
+            enough = decided(later(before[named], after[named], asked))
+            row.append(f"{percent(seen[still])}, {percent(enough)}")
+        rows.append(row)
+    table(
+        "Rare collapses: open studies in which one was seen, so that no number is named, %; and "
+        "the numbers named that were enough, %",
+        ["runs that collapse", *(f"n = {n}" for n in SEEDS)],
+        rows,
+    )
+
+
+def fewest(delta: float, sd: float, studies: int = 1500) -> int:
     """The smallest number of seeds that is enough in 70% of new studies, knowing the truth."""
-    before, after = draw(np.random.default_rng(0), 201, delta=delta, sd=sd, studies=1500)
+    before, after = draw(np.random.default_rng(0), 201, delta=delta, sd=sd, studies=studies)
     sizes = (n for n in range(2, 202) if decided(decisions(before, after, n)).mean() >= 0.7)
     return next(sizes, 201)
 
 
 def seeds() -> None:
-    rows, again = [], []
+    rows, again, ratios = [], [], dict[int, list[Any]]()
     for sd in SPREADS:
         for delta in TRUTHS:
             least = fewest(delta * MARGIN, sd * MARGIN)
@@ -234,6 +359,7 @@ def seeds() -> None:
                 asked = seeds_asked(before[still], after[still], n)
                 then = later(before[still], after[still], asked)
                 low, middle, high = np.quantile(asked, [0.25, 0.5, 0.75])
+                ratios.setdefault(n, []).append(asked / max(least, n + 1))
                 row.append(f"{percent(decided(then))}% of {middle:.0f} ({low:.0f}-{high:.0f})")
                 if delta == 0:
                     first = claimed(decisions(before[:, None], after[:, None], n))[:, 0]
@@ -243,6 +369,10 @@ def seeds() -> None:
     head = ["sd, margins", "true difference, margins", "enough if the truth were known"]
     asked = [f"after {n}" for n in SEEDS]
     table("Enough in, and the seeds asked for: median (quartiles)", [*head, *asked], rows)
+    pooled = ", ".join(
+        f"{np.median(np.concatenate(found)):.2f} after {n}" for n, found in ratios.items()
+    )
+    print(f"\nMedian of the seeds asked for, over those that are enough: {pooled}")
     wide = [[s, *(r[2] for r in again if r[0] == s)] for s in dict.fromkeys(r[0] for r in again)]
     wide = [[*w, *["-"] * (1 + len(SEEDS) - len(w))] for w in wide]
     table("Alike, but called better or worse at either look, %", ["sd, margins", *asked], wide)
@@ -274,7 +404,17 @@ def rare_classes() -> None:
 
 
 def main() -> None:
-    for part in (rules, words, coverage, families, seeds, rare_classes):
+    for part in (
+        rules,
+        words,
+        coverage,
+        families,
+        unlike,
+        unpaired,
+        seeds,
+        collapses,
+        rare_classes,
+    ):
         part()
 
 
