@@ -1,0 +1,231 @@
+"""The columns of a table: a row a run or an epoch, a column a seed, or a column a variant."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from counterpoise.judgement import _words
+from counterpoise.judgement._cells import as_text, is_spread, read_scores
+from counterpoise.judgement._record import Record, Table
+from counterpoise.registry import unknown
+from counterpoise.text import listed, one_line
+
+_REPEAT = r"(?:random[ _]?state|seed|run|trial|rep(?:licate|eat|etition)?|fold)"
+_OF_SEED = re.compile(
+    rf"(?:(?P<metric>.*?)[ _./-]+)?(?P<word>{_REPEAT})[ _=#-]*(?P<seed>\d+)", re.IGNORECASE
+)
+_SHORT = re.compile(r"(?P<word>s?)(?P<seed>\d+)", re.IGNORECASE)
+_COUNTER = re.compile(r"(unnamed: ?\d+|index|level_\d+)?", re.IGNORECASE)
+_SUMMARIES = ("mean", "avg", "average", "median", "std", "sd", "sem", "stdev", "mean±std")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Columns that were named by whoever asks."""
+
+    variant: tuple[str, ...] = ()
+    seed: str = ""
+    metric: tuple[str, ...] = ()
+    dataset: str = ""
+
+    @property
+    def settings(self) -> list[str]:
+        """Return those that are no metrics."""
+        return [name for name in (*self.variant, self.seed, self.dataset) if name]
+
+
+def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
+    """Return a record of each row, once a column a seed or a variant became rows.
+
+    Raises:
+        ValueError: no rows, two columns of one name, or a score that is no number.
+    """
+    frame = _without_counter(table.frame)
+    if not len(frame) or not len(frame.columns):
+        raise ValueError(f"{table.where} must hold a row a run, but has no rows; add some")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"{table.where} must name each column once, but has {twice[0]!r} twice; rename one"
+        )
+    frame = _long(frame, table.where, asked, notes)
+    scores = _scores(frame, table.where, asked, notes)
+    epoch = _words.first_of(_words.EPOCHS, frame.columns)
+    epoch = "" if epoch in scores or epoch in asked.settings else epoch
+    steps = read_scores(frame[epoch].tolist()).values if epoch else np.zeros(len(frame))
+    state = _words.first_of(_words.STATES, frame.columns)
+    texts = {
+        name: [as_text(cell) for cell in frame[name]]
+        for name in frame.columns
+        if name not in (*scores, epoch) and (name in asked.settings or _is_setting(frame, name))
+    }
+    named = _words.first_of(_words.NAMES, texts)
+    settings = {name: cells for name, cells in texts.items() if name != state}
+    found = []
+    for k, row in enumerate(frame.index):
+        if epoch and not np.isfinite(steps[k]):
+            raise ValueError(
+                f"column {epoch!r} of {table.where} must hold numbers, but row {row} has "
+                f"{as_text(frame[epoch].iloc[k])!r}; leave the row out"
+            )
+        logged = {  # an empty cell in a table of epochs was not logged in that row
+            name: [(float(steps[k]), float(values[k]))]
+            for name, values in scores.items()
+            if not epoch or as_text(frame[name].iloc[k])
+        }
+        found.append(
+            Record(
+                f"row {row} of {table.where}",
+                logged,
+                {name: cells[k] for name, cells in settings.items()},
+                texts[named][k] if named else table.name,
+                float(steps[k]) if epoch else None,
+                texts[state][k].lower() if state in texts else "",
+            )
+        )
+    return _without_summaries(found, table.where, notes)
+
+
+def _without_counter(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame without the first column, where it counts the rows as pandas writes it."""
+    if len(frame.columns) > 1 and _COUNTER.fullmatch(str(frame.columns[0])):
+        cells = [as_text(cell) for cell in frame.iloc[:, 0]]
+        if cells == [str(k) for k in range(len(cells))]:
+            return frame.iloc[:, 1:]
+    return frame
+
+
+def _long(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
+    """Return a row a run, where each column is a seed's or a variant's."""
+    names = [str(name) for name in frame.columns]
+    if asked.seed or any(_words.word(name) in _words.SEEDS for name in names):
+        return _from_variants(frame, where, asked, notes)
+    found = {
+        name: m for name in names if (m := _OF_SEED.fullmatch(name)) and _holds_numbers(frame, name)
+    }
+    if len(found) < 2:
+        found = {name: m for name in names if (m := _SHORT.fullmatch(name))}
+    if len(found) < 2:
+        return _from_variants(frame, where, asked, notes)
+    seeds = _words.word(next(iter(found.values()))["word"]) or "seed"
+    kept = [n for n in names if n not in found and _words.word(n) not in _SUMMARIES]
+    rows: dict[tuple[int, str], dict[str, object]] = {}
+    for name, match in found.items():
+        metric = match.groupdict().get("metric") or "score"
+        for k, cell in enumerate(frame[name]):
+            row = rows.setdefault((k, match["seed"]), {})
+            row[metric] = cell
+    column = "fold" if seeds == "fold" else "seed"
+    long = pd.DataFrame(
+        [
+            {**frame[kept].iloc[k].to_dict(), column: seed, **cells}
+            for (k, seed), cells in rows.items()
+        ],
+        index=[frame.index[k] for k, _ in rows],
+    )
+    notes.append(f"{where}: columns {listed(found)} are read as one {column} each")
+    return long
+
+
+def _from_variants(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
+    """Return a row a run of a table whose columns are variants; others as they are.
+
+    Such a table has no column that is named like a variant or a metric, numbers alone, and at most
+    a column of seeds.
+    """
+    names = [str(name) for name in frame.columns]
+    seed = asked.seed or _words.first_of((*_words.SEEDS, *_words.REPEATS), names)
+    rest = [name for name in names if name != seed and _words.word(name) not in _SUMMARIES]
+    known = (*_words.STRONG, *_words.WEAK, *_words.NAMES, *_words.DATASETS)
+    plain = (
+        len(rest) > 1
+        and not asked.variant
+        and not asked.metric
+        and not any(
+            _words.rank(n) is not None or not _words.can_be_metric(n) or _words.word(n) in known
+            for n in rest
+        )
+        and all(_holds_numbers(frame, name) for name in rest)
+    )
+    if not plain:
+        return frame
+    notes.append(f"{where}: columns {listed(rest)} are read as one variant each")
+    long = frame.melt([seed] if seed else [], rest, "variant", "score", ignore_index=False)
+    return long
+
+
+def _holds_numbers(frame: pd.DataFrame, name: str) -> bool:
+    read = read_scores(frame[name].tolist())
+    return read.bad is None and read.numbers > 0
+
+
+def _scores(
+    frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Return the columns of scores: those asked for and those named like metrics, or all numbers.
+
+    Raises:
+        ValueError: a column that is asked for, or named like a metric, holds other text, too.
+    """
+    for name in asked.metric:
+        if name not in frame.columns:
+            raise ValueError(unknown(f"metric of {where}", name, map(str, frame.columns)))
+    others = [
+        str(name)
+        for name in frame.columns
+        if name not in (*asked.settings, *asked.metric) and _words.can_be_metric(str(name))
+    ]
+    read = {name: read_scores(frame[name].tolist()) for name in (*asked.metric, *others)}
+    like = [name for name in others if _words.rank(name) is not None]
+    spread = next((n for n in (*asked.metric, *others) if any(map(is_spread, frame[n]))), "")
+    if spread:
+        cell = next(cell for cell in frame[spread] if is_spread(cell))
+        raise ValueError(
+            f"column {spread!r} of {where} must hold the score of each run, but holds "
+            f"{one_line(cell)!r}; means cannot be judged, runs can: give a row a run"
+        )
+    known = [*asked.metric, *(n for n in like if read[n].numbers)]
+    chosen = known or [n for n in others if read[n].bad is None and read[n].numbers]
+    for name in chosen:
+        column, cells = read[name], frame[name].tolist()
+        if column.bad is not None:
+            raise ValueError(
+                f"column {name!r} of {where} must hold numbers, but row "
+                f"{frame.index[column.bad]} has {one_line(as_text(cells[column.bad]))!r}; correct "
+                "it, or leave the cell empty where the run failed"
+            )
+        if column.percents:
+            bare = [k for k, c in enumerate(cells) if "%" not in str(c) and column.values[k] > 1]
+            if bare:
+                raise ValueError(
+                    f"column {name!r} of {where} must have one unit, but has % in some cells and "
+                    f"{as_text(cells[bare[0]])} in row {frame.index[bare[0]]}; write % in all"
+                )
+            notes.append(f"{name}: {column.percents} cells in percent, read as 0.5 for 50%")
+        if column.commas:
+            notes.append(f"{name}: {column.commas} cells with a decimal comma")
+    return {name: read[name].values for name in chosen}
+
+
+def _is_setting(frame: pd.DataFrame, name: str) -> bool:
+    """Return whether a column is of text, or of numbers that are a seed or a hyperparameter."""
+    known = (*_words.SEEDS, *_words.REPEATS, *_words.STRONG, *_words.WEAK, *_words.DATASETS)
+    if _words.word(name) in known or _words.is_setting(name):
+        return True
+    return not _holds_numbers(frame, name)
+
+
+def _without_summaries(found: Sequence[Record], where: str, notes: list[str]) -> list[Record]:
+    """Return records without the rows of means and spreads that people write below their runs."""
+
+    def is_summary(record: Record) -> bool:
+        words = {text.lower() for text in record.settings.values()}
+        return not words.isdisjoint(_SUMMARIES)
+
+    kept = [record for record in found if not is_summary(record)]
+    if len(kept) < len(found):
+        notes.append(f"{where}: {len(found) - len(kept)} rows of means or spreads are left out")
+    return kept

@@ -1,0 +1,95 @@
+"""One score a run, of those of its epochs."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from counterpoise.judgement import _words
+from counterpoise.registry import unknown
+
+LAST, BEST = "last", "best:"
+_LUCKY = "the best by the test score is no honest choice, as it picks the luckiest epoch"
+Logged = Mapping[str, Sequence[tuple[float, float]]]  # by metric, steps and values
+
+
+def check_epoch(epoch: str, metrics: Sequence[str]) -> None:
+    """Raise unless an epoch is "", `last`, `best:COLUMN` or `best:-COLUMN`.
+
+    Raises:
+        ValueError: it is another word, names no column, or takes the largest of a loss.
+    """
+    if epoch in ("", LAST):
+        return
+    column = epoch.removeprefix(BEST)
+    if column == epoch:
+        raise ValueError(
+            f"epoch must be {LAST}, {BEST}COLUMN for the largest value of a column or "
+            f"{BEST}-COLUMN for the smallest, but got {epoch!r}"
+        )
+    name = column.removeprefix("-")
+    if name not in metrics:
+        raise ValueError(unknown("the column of epoch", name, metrics))
+    if name == column and _words.lower_is_better(name):
+        raise ValueError(
+            f"epoch must be {BEST}-{name} for the smallest value, but got {epoch!r}, which takes "
+            "the largest of a loss or an error; write the minus"
+        )
+
+
+def has_epochs(runs: Sequence[Logged], metric: str) -> bool:
+    """Return whether a run has several values of a metric."""
+    return any(len(run.get(metric, ())) > 1 for run in runs)
+
+
+def check_chosen(runs: Sequence[Logged], metric: str) -> None:
+    """Raise unless each run has one value of a metric.
+
+    Raises:
+        ValueError: one has several; the message names the ways to choose one.
+    """
+    several = [len(run.get(metric, ())) for run in runs if len(run.get(metric, ())) > 1]
+    if several:
+        raise ValueError(
+            f"a run must have one score, but {len(several)} runs have up to {max(several):,} "
+            f"epochs of {metric!r}; give epoch {LAST}, or {BEST}COLUMN with a validation column ({BEST}"
+            f"-COLUMN for its smallest value): {_LUCKY}"
+        )
+
+
+def score(run: Logged, metric: str, epoch: str) -> float:
+    """Return a run's score at its last epoch, or at the best one by a column.
+
+    A metric that was logged once, as a test at the end, has that score. Others are those last
+    logged up to the chosen epoch. NaN where there is none.
+
+    Example:
+        >>> run = {"val": [(0, 0.5), (1, 0.7), (2, 0.6)], "test": [(0, 0.4), (1, 0.6), (2, 0.8)]}
+        >>> score(run, "test", "last"), score(run, "test", "best:val")
+        (0.8, 0.6)
+    """
+    values = sorted(run.get(metric, ()), key=lambda pair: pair[0])
+    if not values:
+        return math.nan
+    if len(values) > 1 and epoch.startswith(BEST):
+        column = epoch.removeprefix(BEST)
+        sign = -1 if column.startswith("-") else 1
+        known = [p for p in run.get(column.removeprefix("-"), ()) if not math.isnan(p[1])]
+        if not known:
+            return math.nan
+        best = max(known, key=lambda pair: (sign * pair[1], -pair[0]))[0]
+        values = [pair for pair in values if pair[0] <= best] or [(0.0, math.nan)]
+    value = values[-1][1]
+    return value if math.isfinite(value) else math.nan
+
+
+def note_on_choice(epoch: str, metric: str) -> str:
+    """Return a sentence on how the epoch was chosen, and whether that flatters the scores."""
+    if not epoch.startswith(BEST):
+        return "epoch: the last of each run"
+    name = epoch.removeprefix(BEST).removeprefix("-")
+    split = _words.split_of(name)
+    text = f"epoch: the best of each run by {name!r}"
+    if name == metric or split == _words.TEST:
+        return f"{text}; this flatters the scores: {_LUCKY}"
+    if split in (_words.UNSAID, _words.split_of(metric)):
+        return f"{text}; this flatters the scores if both are of the same samples"
+    return text

@@ -1,0 +1,197 @@
+"""Runs of any origin, read into one table."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from counterpoise.judgement import _epochs, _words, readers
+from counterpoise.judgement._columns import Asked, records
+from counterpoise.judgement._record import Record, Table
+from counterpoise.judgement._runs import Runs
+from counterpoise.judgement._variants import Keys, keys_of
+from counterpoise.registry import unknown
+from counterpoise.text import listed
+
+_UNFINISHED = frozenset(
+    ("crashed", "failed", "running", "killed", "preempted", "preempting", "pending", "scheduled")
+)
+
+
+def read_runs(
+    sources: Any,
+    *,
+    variant: str = "",
+    seed: str = "",
+    metric: str | Sequence[str] = (),
+    dataset: str = "",
+    epoch: str = "",
+) -> Runs:
+    """Read scores of runs that were trained elsewhere.
+
+    Args:
+        sources: a path or several: of tables (CSV, TSV, Parquet, JSON, JSON lines; "-" is standard
+            input), of a folder or database of MLflow, of runs of W&B, Lightning's CSVLogger, the
+            Trainer of transformers or TensorBoard, or of a folder of any of these. Or a frame of
+            pandas or polars, columns by name, records, or `{variant: scores}` with a list or
+            `{seed: score}` for each variant.
+        variant: the column or parameter that is compared; several with commas between. Where it is
+            empty, this and the next three are found by their names, and said in the notes.
+        seed: the column or parameter that pairs runs of different variants.
+        metric: those that are judged, the primary one first.
+        dataset: the column or parameter that names the data set.
+        epoch: which of a run's epochs counts: "last", "best:COLUMN" for the one with the largest
+            value of a column, "best:-COLUMN" for the smallest.
+
+    Returns:
+        a row a run; failed runs have NaN.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a source is no table, names are unknown, a score is no number, two runs have the
+            same variant and seed, or several epochs without `epoch`; in one line.
+
+    Example:
+        >>> runs = read_runs({"focal": {0: 0.81, 1: 0.83}, "ce": {0: 0.80, 1: 0.79}})
+        >>> runs.metrics, runs.frame.values.tolist()[0]
+        (('score',), ['focal', 0, '', 0.81])
+    """
+    names = tuple(filter(None, (name.strip() for name in variant.split(","))))
+    asked = Asked(names, seed, (metric,) if isinstance(metric, str) else tuple(metric), dataset)
+    asked = Asked(names, seed, tuple(filter(None, asked.metric)), dataset)
+    notes: list[str] = []
+    found = [thing for source in _apart(sources) for thing in _read(source, notes)]
+    every: list[Record] = []
+    for thing in found:
+        every += records(thing, asked, notes) if isinstance(thing, Table) else [thing]
+    every = _finished(every, notes)
+    if not every:
+        raise ValueError("sources must hold finished runs, but hold none; name other ones")
+    keys = keys_of(every, asked, notes)
+    if len(set(keys.variants)) < 2:
+        raise ValueError(
+            f"runs must be of two variants or more, but all {len(every)} are of "
+            f"{keys.variants[0]!r}; name in variant what differs between them"
+        )
+    groups = _groups(every, keys)
+    logged = [_joined([every[k] for k in group]) for group in groups]
+    metrics = _metrics(logged, asked, epoch, notes)
+    first = [group[0] for group in groups]
+    frame = pd.DataFrame(
+        {
+            "variant": [keys.variants[k] for k in first],
+            "seed": pd.Series([keys.seeds[k] for k in first], dtype=object),
+            "dataset": [keys.datasets[k] for k in first],
+        }
+    )
+    for name in metrics:
+        frame[name] = np.array([_epochs.score(run, name, epoch) for run in logged], np.float64)
+        failed = int(frame[name].isna().sum())
+        if failed:
+            notes.append(
+                f"{name}: {failed} of {len(frame)} runs have no score, and count as failed"
+            )
+    if frame[metrics[0]].isna().all():
+        raise ValueError(f"{metrics[0]!r} must have a score, but no run has; name another metric")
+    return Runs(frame, metrics, tuple(dict.fromkeys(notes)))
+
+
+def _apart(sources: Any) -> list[Any]:
+    """Return sources one by one; records are one source."""
+    several = isinstance(sources, (list, tuple)) and not all(isinstance(s, dict) for s in sources)
+    return list(sources) if several else [sources]
+
+
+def _read(source: Any, notes: list[str]) -> Sequence[Record | Table]:
+    if isinstance(source, str) and source == readers.STDIN:
+        return [readers.read_stdin()]
+    if isinstance(source, (str, Path)):
+        return readers.read_path(Path(source).expanduser(), notes)
+    if isinstance(source, (Mapping, list)) or hasattr(source, "columns"):
+        return [readers.from_object(source, "the table")]
+    raise ValueError(
+        f"sources must be paths, frames, columns or records, but got {type(source).__name__}; give "
+        "a path or a pandas.DataFrame"
+    )
+
+
+def _finished(every: Sequence[Record], notes: list[str]) -> list[Record]:
+    left = [record.state for record in every if record.state in _UNFINISHED]
+    if left:
+        states = listed(f"{left.count(s)} {s}" for s in dict.fromkeys(left))
+        notes.append(f"runs that are not finished are left out: {states}")
+    return [record for record in every if record.state not in _UNFINISHED]
+
+
+def _groups(every: Sequence[Record], keys: Keys) -> list[list[int]]:
+    """Return the places of each run's records: one, or the rows of its epochs.
+
+    Raises:
+        ValueError: two runs are of the same variant, seed and data set.
+    """
+    found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for k, (v, s, d) in enumerate(zip(keys.variants, keys.seeds, keys.datasets, strict=True)):
+        own = None if s is not None else k if every[k].step is None else every[k].name
+        found[v, s, d, own].append(k)
+    for (v, s, d, _), group in found.items():
+        if len(group) > 1 and any(every[k].step is None for k in group):
+            where = f"{every[group[0]].where} and {every[group[1]].where}"
+            also = f", such as {listed(keys.differing)}" if keys.differing else ""
+            raise ValueError(
+                f"a variant must have one run a seed{' and data set' if d else ''}, but {where} "
+                f"are both of {v!r}, seed {s}; leave one out, or name in variant all that differs"
+                f"{also}"
+            )
+    return list(found.values())
+
+
+def _joined(rows: Sequence[Record]) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        for name, values in row.scores.items():
+            found[name] += values
+    return dict(found)
+
+
+def _metrics(
+    logged: Sequence[_epochs.Logged], asked: Asked, epoch: str, notes: list[str]
+) -> tuple[str, ...]:
+    """Return the metrics to judge, the primary one first, and note the choice.
+
+    Raises:
+        ValueError: none, an unknown one, or none with one value a run and no epoch was chosen.
+    """
+    known = list(dict.fromkeys(name for run in logged for name in run))
+    for name in asked.metric:
+        if name not in known:
+            raise ValueError(unknown("metric", name, known))
+    _epochs.check_epoch(epoch, known)
+    found = list(asked.metric) or _words.preferred(filter(_words.can_be_metric, known))
+    if not found:
+        raise ValueError(
+            "runs must have a metric, a column of numbers beside seeds, steps, times and "
+            "hyperparameters, but have none; name it in metric"
+        )
+    several = [name for name in found if _epochs.has_epochs(logged, name)]
+    if epoch and several:
+        notes.append(_epochs.note_on_choice(epoch, found[0]))
+    elif several:
+        single = [name for name in found if name not in several]
+        if asked.metric or not single:
+            _epochs.check_chosen(logged, several[0])
+        found = single
+        notes.append(f"left out, as no epoch is chosen: {listed(several)}")
+    elif epoch.startswith(_epochs.BEST):
+        raise ValueError(
+            f"epoch must be left empty where each run has one score, but got {epoch!r}; MLflow and "
+            "W&B keep the last value of a run"
+        )
+    if not asked.metric and len(found) > 1:
+        notes.append(
+            f"metric: {found[0]!r} of {len(found)}, as test comes before validation, and "
+            "balanced accuracy before accuracy, F1, AUROC, others and losses"
+        )
+    return tuple(found)

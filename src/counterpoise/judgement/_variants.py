@@ -1,0 +1,215 @@
+"""Variant, seed and data set of each run, by its settings or by its name."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counterpoise.judgement import _words
+from counterpoise.judgement._columns import Asked
+from counterpoise.judgement._record import Record
+from counterpoise.registry import unknown
+from counterpoise.text import listed
+
+_END = r"(?=$|[/_.\s-])"
+_CUT = r"(?:^|[/_.\s-]+)"
+_STATED = re.compile(rf"{_CUT}(?:random_?state|rng|seed)[_=.\s-]*(?P<seed>\d+){_END}", re.I)
+_OTHERS = (  # taken where they leave one name to several runs
+    re.compile(r"/(?P<seed>\d+)$"),
+    re.compile(rf"{_CUT}s[_=]?(?P<seed>\d+)$", re.I),
+    re.compile(rf"{_CUT}(?:run|trial|rep|replicate|repeat|fold)[_=.\s-]*(?P<seed>\d+){_END}", re.I),
+    re.compile(r"(?:^|/)version_(?P<version>\d+)$"),  # Lightning counts: it is no seed
+)
+
+_NAME = "name"  # of the runs, without their seeds
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Variant, seed (all None where a run has none) and data set of each run.
+
+    `differing` are further settings that are not the same in all of them.
+    """
+
+    variants: list[str]
+    seeds: list[str | int | None]
+    datasets: list[str]
+    differing: tuple[str, ...]
+
+
+def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
+    """Return what each record is a run of, and note by which columns or names.
+
+    Raises:
+        ValueError: an unknown name, or a run without a value of one.
+    """
+    known = list(dict.fromkeys(name for record in records for name in record.settings))
+    for kind, names in (
+        ("variant", asked.variant),
+        ("seed", (asked.seed,)),
+        ("dataset", (asked.dataset,)),
+    ):
+        for name in filter(None, names):
+            if name not in known and (kind, name) != ("variant", _NAME):
+                raise ValueError(unknown(kind, name, known))
+    names, from_names = split_names([record.name for record in records])
+    values: dict[str, list[str]] = {n: [r.settings.get(n, "") for r in records] for n in known}
+    values.setdefault(_NAME, names)
+    seed = asked.seed or _seed_column(values)
+    data = asked.dataset or _words.first_of(_words.DATASETS, values)
+    datasets = _filled(records, values, data, "dataset") if data else []
+    differing = _differing({n: v for n, v in values.items() if n not in (seed, data)}, names)
+    columns = asked.variant or _columns(differing)
+    if asked.variant and asked.variant != (_NAME,):
+        for name in columns:
+            _filled(records, values, name, "variant")
+    chosen = {name: differing.get(name, values[name]) for name in columns or [_NAME]}
+    notes.append(f"variant: by {listed(map(repr, chosen), most=8)}")
+    if len(set(datasets)) > 1:
+        notes.append(f"dataset: by {data!r}")
+    else:
+        datasets = [""] * len(records)
+    seeds = (
+        _from_column(_filled(records, values, seed, "seed"), seed, notes)
+        if seed
+        else _from_names(records, from_names, notes)
+    )
+    rest = tuple(name for name in differing if name not in chosen)
+    return Keys(_labels(chosen), seeds, datasets, rest)
+
+
+def split_names(names: Sequence[str]) -> tuple[list[str], list[str | None]]:
+    """Return names without what tells repeated runs apart, and the seeds in them.
+
+    Example:
+        >>> split_names(["out/focal_seed0", "out/focal_seed1", "out/ce_seed0"])
+        (['focal', 'focal', 'ce'], ['0', '1', '0'])
+        >>> split_names(["ce/version_0", "ce/version_1"])
+        (['ce', 'ce'], [None, None])
+    """
+    short = _without_shared(names, numbers=False)
+    stated = any(_STATED.search(name) for name in short)
+    for pattern in [_STATED] if stated else _OTHERS:
+        found = [list(pattern.finditer(name))[-1:] for name in short]
+        rest = [
+            (name[: m[0].start()] + name[m[0].end() :]).strip("/_-. ") if m else name
+            for name, m in zip(short, found, strict=True)
+        ]
+        if stated or len(set(rest)) < len(set(short)):
+            seeds = [m[0].groupdict().get("seed") if m else None for m in found]
+            return _without_shared(rest), seeds
+    return _without_shared(short), [None] * len(names)
+
+
+def _without_shared(names: Sequence[str], numbers: bool = True) -> list[str]:
+    """Return paths without the folders that all begin or end with; those with numbers or not."""
+    parts = [name.split("/") for name in names]
+    if len(set(names)) < 2:
+        return list(names)
+    for end in (0, -1):
+        while all(len(p) > 1 and p[end] == parts[0][end] for p in parts) and (
+            numbers or not re.search(r"\d", parts[0][end])
+        ):
+            for p in parts:
+                del p[end]
+    return ["/".join(p) for p in parts]
+
+
+def _seed_column(values: dict[str, list[str]]) -> str:
+    """Return the column that is the seed: by its name, or whole numbers that count the runs."""
+    stated = _words.first_of(_words.SEEDS, values)
+    counting = [
+        name
+        for word in _words.REPEATS
+        if (name := _words.first_of([word], values)) and all(map(str.isdigit, values[name]))
+    ]
+    if stated and len(set(values[stated])) == 1 and counting:
+        return counting[0]
+    return stated or next(iter(counting), "")
+
+
+def _filled(
+    records: Sequence[Record], values: dict[str, list[str]], name: str, kind: str
+) -> list[str]:
+    """Return a column without gaps."""
+    if "" in values[name]:
+        where = records[values[name].index("")].where
+        raise ValueError(
+            f"{kind} {name!r} must have a value for each run, but {where} has none; name another "
+            f"{kind}, or leave the run out"
+        )
+    return values[name]
+
+
+def _from_column(texts: list[str], seed: str, notes: list[str]) -> list[str | int | None]:
+    word = _words.word(seed)
+    notes.append(
+        f"seed: by {seed!r}"
+        + ("; a fold is no seed, as folds share training samples" * (word == "fold"))
+        + ("; nothing else is named like one" * (word in _words.REPEATS and word != "fold"))
+    )
+    return _as_numbers(texts)
+
+
+def _from_names(
+    records: Sequence[Record], seeds: list[str | None], notes: list[str]
+) -> list[str | int | None]:
+    texts = [text for text in seeds if text is not None]
+    if len(texts) == len(seeds):
+        notes.append("seed: by the runs' names")
+        return _as_numbers(texts)
+    where = records[seeds.index(None)].where
+    notes.append(f"seed: none, as {where} names none; runs are not paired")
+    return [None] * len(seeds)
+
+
+def _as_numbers(texts: list[str]) -> list[str | int | None]:
+    whole = all(text.isdigit() for text in texts)
+    return [int(text) for text in texts] if whole else list(texts)
+
+
+def _differing(values: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
+    """Return what differs between runs, the most likely variant first, and the names last.
+
+    Left out are seeds, times and places; and what differs in every run, where another one does not,
+    as it is but the name of a run.
+    """
+    found = {
+        name: cells
+        for name, cells in values.items()
+        if len(set(cells)) > 1
+        and not _words.is_kept_beside(name)
+        and _words.word(name) not in _words.NAMES
+        and "seed" not in _words.word(name).split("_")
+    }
+    if len(set(names)) > 1:
+        found[_NAME] = names
+    shared = {name: cells for name, cells in found.items() if len(set(cells)) < len(cells)}
+    order = (*_words.STRONG, *_words.WEAK)
+
+    def place(name: str) -> tuple[int, str]:
+        word = _words.word(name)
+        return order.index(word) if word in order else len(order) + (name == _NAME), name
+
+    return {name: found[name] for name in sorted(shared or found, key=place)}
+
+
+def _columns(differing: dict[str, list[str]]) -> list[str]:
+    """Return the column named as a variant is, or as few as tell apart all that differ."""
+    first = next(iter(differing), "")
+    if _words.word(first) in _words.STRONG:
+        return [first]
+    chosen: list[str] = []
+    for name in differing:
+        before = len(set(zip(*(differing[n] for n in chosen), strict=True)))
+        if len(set(zip(*(differing[n] for n in (*chosen, name)), strict=True))) > max(before, 1):
+            chosen.append(name)
+    return chosen
+
+
+def _labels(chosen: dict[str, list[str]]) -> list[str]:
+    """Return the values of one column, or of several as `lr=0.1, norm=group`."""
+    (first, *others) = chosen
+    if not others and _words.word(first) in (*_words.STRONG, *_words.WEAK, *_words.NAMES):
+        return chosen[first]
+    rows = zip(*chosen.values(), strict=True)
+    return [", ".join(f"{n}={v}" for n, v in zip(chosen, row, strict=True) if v) for row in rows]

@@ -1,0 +1,117 @@
+"""Names of columns, parameters and metrics, and what they usually mean."""
+
+import re
+from collections.abc import Iterable
+
+STRONG = ("variant", "method", "algorithm", "approach", "treatment", "condition", "system")
+WEAK = (
+    *("model", "model_name", "arch", "architecture", "backbone", "network", "net", "classifier"),
+    *("estimator", "loss", "loss_fn", "criterion", "norm", "sampler", "optimizer"),
+    *("config", "setting", "experiment", "group"),
+)
+NAMES = ("name", "run_name", "run", "run_id")  # of runs, where no other word is
+SEEDS = ("seed", "random_state", "random_seed", "rng_seed", "manual_seed", "seed_everything")
+REPEATS = ("run", "trial", "rep", "replicate", "repeat", "repetition", "replication", "fold")
+DATASETS = ("dataset", "data", "data_set", "dataset_name", "task", "benchmark", "corpus")
+EPOCHS = ("epoch", "step", "global_step", "iteration", "iter", "round")
+STATES = ("state", "status")
+
+TEST, UNSAID, VALIDATION, TRAIN = range(4)  # in order of preference
+_SPLITS = {
+    "test": TEST,
+    "tst": TEST,
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), VALIDATION),
+    **dict.fromkeys(("train", "training", "trn"), TRAIN),
+}
+_METRICS = (  # in order of preference; each a pattern of words joined by _
+    r"balanced_acc(uracy)?|bal_acc|bacc|uar",
+    r"acc(uracy)?\d*|top_?1(_acc)?",
+    r"(macro_)?f1\w*|f_?score|f_?beta",
+    r"(?<!pr_)auc|\w*auroc|roc_auc",
+    r"auprc|pr_auc|average_precision|m?_?ap\d*",
+    r"mcc|matthews\w*|(cohen_)?kappa",
+    r"g_?mean|geometric_mean|worst_recall",
+    r"recall\w*|precision\w*|sensitivity|specificity|tpr|tnr|m?iou|dice|jaccard|top_?\d",
+    r"r2|bleu|rouge\w*|scores?|reward|return|psnr|ssim|mrr|ndcg|em|exact_match|result|value",
+    r"errors?|err|rmse|mse|mae|brier|ece|calibration\w*|perplexity|ppl|wer|cer|fid|nll|cost|risk",
+    r"loss",
+)
+_RANKED = tuple(re.compile(rf"(?:^|_)(?:{words})(?:_|$)") for words in _METRICS)
+_LOWER = re.compile(rf"(?:^|_)(?:{_METRICS[-2]}|{_METRICS[-1]})(?:_|$)")
+_SETTING = re.compile(
+    r"lr|(base_|initial_)?learning_rate|weight_decay|wd|(train_|eval_)?batch_?size|bs|momentum|"
+    r"drop_?(out|path)?(_rate|_prob)?|(max_|num_|n_)?epochs|(n|num|max|min)_\w+|gamma|alpha|"
+    r"beta_?\d?|tau|temperature|margin|eps(ilon)?|hidden(_\w+)?|layers|depth|width|k|"
+    r"\w*_(size|dim|weight|scale|decay|smoothing|ratio|steps|norm)"
+)
+_BOOKS = {  # words of what a tracker keeps beside scores and parameters
+    *("time", "runtime", "duration", "second", "seconds", "sec", "timestamp", "created", "updated"),
+    *("date", "id", "uuid", "index", "path", "dir", "folder", "file", "host", "hostname", "commit"),
+    *("sha", "user", "username", "tags", "notes", "sweep", "state", "status", "flos", "flops"),
+    *("memory", "mem", "gpu", "device", "pid", "port", "version"),
+}
+
+
+def word(name: str) -> str:
+    """Return the last part of a name, as `config/randomState` has it, in lower case with `_`."""
+    return "_".join(_tokens(re.split(r"[./]", name)[-1]))
+
+
+def first_of(words: Iterable[str], names: Iterable[str]) -> str:
+    """Return the name whose word comes first among words; "" where none is among them."""
+    names = list(names)
+    return next((name for w in words for name in names if word(name) == w), "")
+
+
+def is_epoch(name: str) -> bool:
+    """Return whether a name counts epochs or steps."""
+    return word(name).removeprefix("trainer_") in EPOCHS
+
+
+def is_setting(name: str) -> bool:
+    """Return whether a column of numbers holds a hyperparameter by its name."""
+    return _SETTING.fullmatch(word(name)) is not None
+
+
+def is_kept_beside(name: str) -> bool:
+    """Return whether a name is of times, places and sizes, neither of a score nor a setting."""
+    return name.startswith("_") or not _BOOKS.isdisjoint(_tokens(name))
+
+
+def split_of(metric: str) -> int:
+    """Return TEST, UNSAID, VALIDATION or TRAIN."""
+    return min((_SPLITS[t] for t in _tokens(metric) if t in _SPLITS), default=UNSAID)
+
+
+def rank(metric: str) -> int | None:
+    """Return the place of a metric in the order of preference; None where the name is of none."""
+    name = "_".join(t for t in _tokens(metric) if t not in _SPLITS)
+    return next((k for k, words in enumerate(_RANKED) if words.search(name)), None)
+
+
+def can_be_metric(name: str) -> bool:
+    """Return whether numbers of this name may be scores."""
+    known = (*SEEDS, *REPEATS, *NAMES)
+    return not (
+        is_epoch(name) or is_setting(name) or is_kept_beside(name) or word(name) in known
+    ) and "seed" not in _tokens(name)
+
+
+def preferred(metrics: Iterable[str]) -> list[str]:
+    """Return metrics with the preferred one first: by split, by metric, then as they stand.
+
+    Test comes before a name without a split, then validation and train; balanced accuracy before
+    accuracy, F1, AUROC, average precision, others, errors and last losses.
+    """
+    last = len(_RANKED)
+    return sorted(metrics, key=lambda m: (split_of(m), last if (r := rank(m)) is None else r))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether a name is of a loss or an error."""
+    return _LOWER.search("_".join(_tokens(metric))) is not None
+
+
+def _tokens(name: str) -> list[str]:
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return [t for t in re.split(r"[^a-z0-9]+", apart.lower()) if t]

@@ -1,0 +1,53 @@
+"""Runs of Lightning's CSVLogger: `metrics.csv`, with `hparams.yaml` beside it."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from counterpoise.judgement._cells import read_scores
+from counterpoise.judgement._record import Record
+from counterpoise.judgement.readers._settings_file import read_settings
+
+_FILE, _STEP, _EPOCH = "metrics.csv", "step", "epoch"
+
+
+def find(files: Sequence[Path]) -> list[Path]:
+    """Return the files of the logger, whose rows have a step."""
+    return [path for path in files if path.name == _FILE and _STEP in _header(path)]
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def read(paths: Sequence[Path]) -> list[Record]:
+    """Return a record of each file; an empty cell is a score that was not logged in that row.
+
+    Raises:
+        ValueError: a row has no step.
+    """
+    records = []
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        clock = _EPOCH if all(row.get(_EPOCH) for row in rows) else _STEP
+        scores: dict[str, list[tuple[float, float]]] = {}
+        for number, row in enumerate(rows, 2):
+            try:
+                step = float(row[clock])
+            except (ValueError, TypeError):
+                raise ValueError(
+                    f"{path} must have a {clock} in each row, but row {number} has "
+                    f"{row[clock]!r}; leave the row out"
+                ) from None
+            for name, cell in row.items():
+                if name not in (_STEP, _EPOCH, None) and cell:
+                    value = float(read_scores([cell]).values[0])
+                    scores.setdefault(name, []).append((step, value))
+        folder = path.parent
+        records.append(Record(str(folder), scores, read_settings(folder), folder.as_posix()))
+    return records

@@ -1,0 +1,149 @@
+"""Tables: CSV with any separator, Parquet, JSON and JSON lines, recognised by their content."""
+
+import io
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from counterpoise.judgement._record import Table
+from counterpoise.text import one_line
+
+STDIN = "-"
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
+_SEPARATORS = "\t;|,"
+_MUST = "must be a table: CSV, TSV, Parquet, or records of JSON"
+
+
+def find(files: Sequence[Path]) -> list[Path]:
+    """Return files with the name of a table."""
+    return [path for path in files if path.suffix.lower() in _SUFFIXES]
+
+
+def read(paths: Sequence[Path]) -> list[Table]:
+    """Return the cells of each file.
+
+    Raises:
+        ValueError: a file is empty or no table.
+    """
+    found = []
+    for path in paths:
+        found.append(as_table(path.read_bytes(), str(path), path.with_suffix("").as_posix()))
+    return found
+
+
+def read_stdin() -> Table:
+    """Return the cells that standard input holds."""
+    return as_table(sys.stdin.buffer.read(), "standard input")
+
+
+def as_table(content: bytes, where: str, name: str = "") -> Table:
+    """Return the cells of a file's content.
+
+    Raises:
+        ValueError: it is empty or no table.
+    """
+    if content.startswith(b"PAR1"):
+        try:
+            return Table(_counted(pd.read_parquet(io.BytesIO(content))), where, name)
+        except ImportError:
+            raise ValueError(
+                f"{where} needs pyarrow: pip install 'counterpoise[tables]', or save it as CSV"
+            ) from None
+        except Exception as error:  # pyarrow's, which need not be installed
+            raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
+    try:
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{where} {_MUST}, but is no text in UTF-8; save it as CSV") from None
+    if not text.strip():
+        raise ValueError(f"{where} {_MUST}, but is empty; give a file with a row a run")
+    try:
+        if text.lstrip()[0] in "[{":
+            return from_object(_parsed(text), where, name)
+        return Table(_from_text(text), where, name)
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) == 1 or text.lstrip()[0] == "[":
+            raise
+        return [json.loads(line) for line in lines]
+
+
+def _from_text(text: str) -> pd.DataFrame:
+    header = text.lstrip("\r\n").partition("\n")[0]
+    separator = max(_SEPARATORS, key=header.count)
+    if separator not in header:
+        raise ValueError(f"its first line has no comma, semicolon or tab: {header[:60]!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        cells = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            dtype=str,
+            index_col=False,
+            keep_default_na=False,
+            skipinitialspace=True,
+        )
+    return _counted(cells.map(str.strip))
+
+
+def from_object(content: Any, where: str, name: str = "") -> Table:
+    """Return the cells of a frame of pandas or polars, of columns, records or scores by variant.
+
+    Args:
+        content: a frame; records; columns by name; or, by variant, scores or `{seed: score}`.
+        where: its source, for messages.
+        name: of `Table`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if isinstance(content, Mapping) and content:
+        values = list(content.values())
+        if all(isinstance(v, Mapping) and _all_numbers(v.values()) for v in values):
+            rows = [(v, s, x) for v, scores in content.items() for s, x in scores.items()]
+            content = pd.DataFrame(rows, columns=["variant", "seed", "score"])
+        elif not any(isinstance(v, (list, tuple)) or hasattr(v, "shape") for v in values):
+            content = [content]
+        else:
+            sizes = {len(v) for v in values if hasattr(v, "__len__") and not isinstance(v, str)}
+            if len(sizes) > 1 and all(_all_numbers(v) for v in values):
+                rows = [(v, x) for v, scores in content.items() for x in scores]
+                content = pd.DataFrame(rows, columns=["variant", "score"])
+    if hasattr(content, "to_dict") and not isinstance(content, pd.DataFrame):
+        content = content.to_dict(as_series=False)  # polars
+    if isinstance(content, list) and content and all(isinstance(r, Mapping) for r in content):
+        content = pd.json_normalize([dict(r) for r in content])
+    try:
+        return Table(_counted(pd.DataFrame(content)), where, name)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
+
+
+def _all_numbers(values: Any) -> bool:
+    return all(
+        x is None
+        or (isinstance(x, (int, float)) and not isinstance(x, bool))
+        or getattr(getattr(x, "dtype", None), "kind", "") in "iuf"
+        for x in values
+    )
+
+
+def _counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with rows counted as a spreadsheet does, and names of columns as text."""
+    frame = frame.reset_index(drop=True)
+    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return frame
