@@ -18,7 +18,7 @@ _OF_SEED = re.compile(
     rf"(?:(?P<metric>.*?)[ _./-]+)?(?P<word>{_REPEAT})[ _=#-]*(?P<seed>\d+)", re.IGNORECASE
 )
 _SHORT = re.compile(r"(?P<word>s?)(?P<seed>\d+)", re.IGNORECASE)
-_COUNTER = re.compile(r"(unnamed: ?\d+|index|level_\d+)?", re.IGNORECASE)
+_INDEX = re.compile(r"Unnamed: 0|index|level_0")
 _SUMMARIES = ("mean", "avg", "average", "median", "std", "sd", "sem", "stdev", "mean±std")
 
 
@@ -43,7 +43,7 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
     Raises:
         ValueError: no rows, two columns of one name, or a score that is no number.
     """
-    frame = _without_counter(table.frame)
+    frame = _without_index(table.frame)
     if not len(frame) or not len(frame.columns):
         raise ValueError(f"{table.where} must hold a row a run, but has no rows; add some")
     twice = frame.columns[frame.columns.duplicated()]
@@ -89,13 +89,14 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
     return _without_summaries(found, table.where, notes)
 
 
-def _without_counter(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame without the first column, where it counts the rows as pandas writes it."""
-    if len(frame.columns) > 1 and _COUNTER.fullmatch(str(frame.columns[0])):
-        cells = [as_text(cell) for cell in frame.iloc[:, 0]]
-        if cells == [str(k) for k in range(len(cells))]:
-            return frame.iloc[:, 1:]
-    return frame
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame without the index that pandas writes first, or with text of it as "name"."""
+    first = str(frame.columns[0]) if len(frame.columns) > 1 else ""
+    if not _INDEX.fullmatch(first) or "name" in frame.columns:
+        return frame
+    return (
+        frame.iloc[:, 1:] if _holds_numbers(frame, first) else frame.rename(columns={first: "name"})
+    )
 
 
 def _long(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
@@ -211,11 +212,12 @@ def _scores(
 
 
 def _is_setting(frame: pd.DataFrame, name: str) -> bool:
-    """Return whether a column is of text, or of numbers that are a seed or a hyperparameter."""
-    known = (*_words.SEEDS, *_words.REPEATS, *_words.STRONG, *_words.WEAK, *_words.DATASETS)
-    if _words.word(name) in known or _words.is_setting(name):
+    """Return whether a column is of text, or its numbers seem to be a seed or a hyperparameter."""
+    known = (*_words.SEEDS, *_words.REPEATS, *_words.STRONG, *_words.DATASETS)
+    if _words.word(name) in known or _words.is_setting(name) or not _holds_numbers(frame, name):
         return True
-    return not _holds_numbers(frame, name)
+    shared = bool((frame[name].value_counts() > 1).all())  # by several runs, as no measurement is
+    return shared and _words.can_be_metric(name)
 
 
 def _without_summaries(found: Sequence[Record], where: str, notes: list[str]) -> list[Record]:

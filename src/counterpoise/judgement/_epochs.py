@@ -50,8 +50,8 @@ def check_chosen(runs: Sequence[Logged], metric: str) -> None:
     if several:
         raise ValueError(
             f"a run must have one score, but {len(several)} runs have up to {max(several):,} "
-            f"epochs of {metric!r}; give epoch {LAST}, or {BEST}COLUMN with a validation column ({BEST}"
-            f"-COLUMN for its smallest value): {_LUCKY}"
+            f"epochs of {metric!r}; give epoch {LAST}, or {BEST}COLUMN with a validation "
+            f"column ({BEST}-COLUMN for its smallest value): {_LUCKY}"
         )
 
 

@@ -73,8 +73,8 @@ def read_runs(
     keys = keys_of(every, asked, notes)
     if len(set(keys.variants)) < 2:
         raise ValueError(
-            f"runs must be of two variants or more, but all {len(every)} are of "
-            f"{keys.variants[0]!r}; name in variant what differs between them"
+            f"runs must be of two variants or more, but all are of {keys.variants[0]!r}; name in "
+            "variant what differs between them, or give further files"
         )
     groups = _groups(every, keys)
     logged = [_joined([every[k] for k in group]) for group in groups]

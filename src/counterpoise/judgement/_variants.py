@@ -62,14 +62,16 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
     if asked.variant and asked.variant != (_NAME,):
         for name in columns:
             _filled(records, values, name, "variant")
-    chosen = {name: differing.get(name, values[name]) for name in columns or [_NAME]}
-    notes.append(f"variant: by {listed(map(repr, chosen), most=8)}")
+    known_as = values if asked.variant else {**differing, _NAME: names}
+    chosen = {name: known_as[name] for name in columns or [_NAME]}
+    by = "the runs' names" if list(chosen) == [_NAME] else listed(map(repr, chosen), most=8)
+    notes.append(f"variant: by {by}")
     if len(set(datasets)) > 1:
         notes.append(f"dataset: by {data!r}")
     else:
         datasets = [""] * len(records)
     seeds = (
-        _from_column(_filled(records, values, seed, "seed"), seed, notes)
+        _from_columns(records, values, [seed, *_folds(values, seed)], notes)
         if seed
         else _from_names(records, from_names, notes)
     )
@@ -140,14 +142,22 @@ def _filled(
     return values[name]
 
 
-def _from_column(texts: list[str], seed: str, notes: list[str]) -> list[str | int | None]:
-    word = _words.word(seed)
-    notes.append(
-        f"seed: by {seed!r}"
-        + ("; a fold is no seed, as folds share training samples" * (word == "fold"))
-        + ("; nothing else is named like one" * (word in _words.REPEATS and word != "fold"))
-    )
-    return _as_numbers(texts)
+def _folds(values: dict[str, list[str]], seed: str) -> list[str]:
+    """Return the column of folds that stands beside that of seeds."""
+    name = _words.first_of(["fold"], values)
+    return [name] if name not in ("", seed) and len(set(values[name])) > 1 else []
+
+
+def _from_columns(
+    records: Sequence[Record], values: dict[str, list[str]], names: list[str], notes: list[str]
+) -> list[str | int | None]:
+    """Return what pairs runs: seeds, folds, or both as `0/1`."""
+    columns = [_filled(records, values, name, "seed") for name in names]
+    words = {_words.word(name) for name in names}
+    folds = "; a fold is no seed, as folds share training samples" if "fold" in words else ""
+    counts = "; nothing else is named like one" if not folds and words & {*_words.REPEATS} else ""
+    notes.append(f"seed: by {listed(map(repr, names), between=' and ')}{folds}{counts}")
+    return _as_numbers(["/".join(cells) for cells in zip(*columns, strict=True)])
 
 
 def _from_names(
@@ -178,7 +188,7 @@ def _differing(values: dict[str, list[str]], names: list[str]) -> dict[str, list
         for name, cells in values.items()
         if len(set(cells)) > 1
         and not _words.is_kept_beside(name)
-        and _words.word(name) not in _words.NAMES
+        and _words.word(name) not in (*_words.NAMES, *_words.REPEATS)
         and "seed" not in _words.word(name).split("_")
     }
     if len(set(names)) > 1:

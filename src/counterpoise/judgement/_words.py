@@ -63,11 +63,6 @@ def first_of(words: Iterable[str], names: Iterable[str]) -> str:
     return next((name for w in words for name in names if word(name) == w), "")
 
 
-def is_epoch(name: str) -> bool:
-    """Return whether a name counts epochs or steps."""
-    return word(name).removeprefix("trainer_") in EPOCHS
-
-
 def is_setting(name: str) -> bool:
     """Return whether a column of numbers holds a hyperparameter by its name."""
     return _SETTING.fullmatch(word(name)) is not None
@@ -91,10 +86,14 @@ def rank(metric: str) -> int | None:
 
 def can_be_metric(name: str) -> bool:
     """Return whether numbers of this name may be scores."""
-    known = (*SEEDS, *REPEATS, *NAMES)
+    tokens = set(_tokens(name))
     return not (
-        is_epoch(name) or is_setting(name) or is_kept_beside(name) or word(name) in known
-    ) and "seed" not in _tokens(name)
+        is_setting(name)
+        or is_kept_beside(name)
+        or "seed" in tokens
+        or word(name) in (*SEEDS, *REPEATS, *NAMES)
+        or (rank(name) is None and not tokens.isdisjoint(EPOCHS))
+    )
 
 
 def preferred(metrics: Iterable[str]) -> list[str]:

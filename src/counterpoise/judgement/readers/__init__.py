@@ -1,6 +1,7 @@
 """Readers of results that others' tools left on disk; a row of the registry each."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,13 @@ READERS = {  # of a folder, the first that finds something reads
 }
 
 
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield files, but not those in hidden folders, where MLflow keeps what was deleted."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names)
+
+
 def read_path(path: Path, notes: list[str]) -> Sequence[Record | Table]:
     """Return the runs of a file or of all files below a folder, by the first reader that has some.
 
@@ -58,7 +66,7 @@ def read_path(path: Path, notes: list[str]) -> Sequence[Record | Table]:
         )
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(_files_below(path))
     found = {word: there for word, r in READERS.items() if (there := r.find(files))}
     if not found and path.is_file():
         found = {"table": [path]}

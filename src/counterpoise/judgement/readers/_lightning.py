@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from counterpoise.judgement import _words
 from counterpoise.judgement._cells import read_scores
 from counterpoise.judgement._record import Record
 from counterpoise.judgement.readers._settings_file import read_settings
@@ -12,8 +13,13 @@ _FILE, _STEP, _EPOCH = "metrics.csv", "step", "epoch"
 
 
 def find(files: Sequence[Path]) -> list[Path]:
-    """Return the files of the logger, whose rows have a step."""
-    return [path for path in files if path.name == _FILE and _STEP in _header(path)]
+    """Return the files of the logger: they have steps, and columns of scores alone."""
+    named = (path for path in files if path.name == _FILE)
+    headers = {path: _header(path) for path in named}
+    others = (*_words.STRONG, "model", *_words.SEEDS)
+    return [
+        p for p, names in headers.items() if _STEP in names and not _words.first_of(others, names)
+    ]
 
 
 def _header(path: Path) -> list[str]:

@@ -25,11 +25,10 @@ _PARENT = "mlflow.parentRunId"
 
 
 def find(files: Sequence[Path]) -> list[Path]:
-    """Return databases and tracking folders: those above an experiment's folder with its file."""
-    metas = {path.parent for path in files if path.name == _META}
-    folders = {folder.parent for folder in metas if _names_experiment(folder / _META)}
+    """Return databases, and the folders of experiments."""
     databases = [path for path in files if path.suffix in _DATABASES and _has_experiments(path)]
-    return [*databases, *sorted(folders)]
+    metas = (path for path in files if path.name == _META)
+    return [*databases, *(meta.parent for meta in metas if _names_experiment(meta))]
 
 
 def _names_experiment(meta: Path) -> bool:
@@ -61,13 +60,14 @@ def read(paths: Sequence[Path]) -> list[Record]:
             raise ValueError(f"runs of MLflow need mlflow-skinny: {INSTALL}") from None
         records = []
         for path in paths:
-            where = path.resolve()
+            where, ids = (path, ()) if path.is_file() else (path.parent, (path.name,))
+            where = where.resolve()
             # Read only, as the client brings databases of an older MLflow up to date. The driver is
             # named, as of sqlite:/// the client takes all that follows for a path to be made.
             database = f"sqlite+pysqlite:///{where.as_uri()}?mode=ro&uri=true"
             try:
                 client = MlflowClient(database if path.is_file() else where.as_uri())
-                records += _records(client, path)
+                records += _records(client, path, ids)
             except Exception as error:  # those of MLflow, SQLAlchemy and alembic
                 raise ValueError(
                     f"{path} must be a database or folder that MLflow reads, but it says: "
@@ -94,8 +94,10 @@ def _quiet() -> Iterator[None]:
             os.environ[_ALLOW] = before
 
 
-def _records(client: MlflowClient, path: Path) -> list[Record]:
-    names = {e.experiment_id: e.name for e in client.search_experiments()}
+def _records(client: MlflowClient, path: Path, ids: Sequence[str]) -> list[Record]:
+    """Return the runs of experiments; of all where none is named."""
+    every = client.search_experiments()
+    names = {e.experiment_id: e.name for e in every if not ids or e.experiment_id in ids}
     runs, page = [], client.search_runs(list(names))
     runs += page
     while page.token:

@@ -11,11 +11,24 @@ from typing import Any
 import pandas as pd
 
 from counterpoise.judgement._record import Table
+from counterpoise.judgement._words import rank
 from counterpoise.text import one_line
 
 STDIN = "-"
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
 _SEPARATORS = "\t;|,"
+_PARTS = {
+    "config",
+    "params",
+    "args",
+    "hparams",
+    "metrics",
+    "results",
+    "scores",
+    "test",
+    "val",
+    "train",
+}
 _MUST = "must be a table: CSV, TSV, Parquet, or records of JSON"
 
 
@@ -103,7 +116,8 @@ def from_object(content: Any, where: str, name: str = "") -> Table:
     """Return the cells of a frame of pandas or polars, of columns, records or scores by variant.
 
     Args:
-        content: a frame; records; columns by name; or, by variant, scores or `{seed: score}`.
+        content: a frame, records, or columns by name; or, by variant, its scores, `{seed: score}` or
+            `{metric: score}`.
         where: its source, for messages.
         name: of `Table`.
 
@@ -112,7 +126,14 @@ def from_object(content: Any, where: str, name: str = "") -> Table:
     """
     if isinstance(content, Mapping) and content:
         values = list(content.values())
-        if all(isinstance(v, Mapping) and _all_numbers(v.values()) for v in values):
+        nested = all(isinstance(v, Mapping) and _all_numbers(v.values()) for v in values)
+        if nested and any(rank(str(name)) is not None for v in values for name in v):
+            content = (
+                [content]
+                if _PARTS & set(content)
+                else [{"variant": name, **scores} for name, scores in content.items()]
+            )
+        elif nested:
             rows = [(v, s, x) for v, scores in content.items() for s, x in scores.items()]
             content = pd.DataFrame(rows, columns=["variant", "seed", "score"])
         elif not any(isinstance(v, (list, tuple)) or hasattr(v, "shape") for v in values):
@@ -143,7 +164,7 @@ def _all_numbers(values: Any) -> bool:
 
 def _counted(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with rows counted as a spreadsheet does, and names of columns as text."""
-    frame = frame.reset_index(drop=True)
+    frame = frame.reset_index(drop=isinstance(frame.index, pd.RangeIndex))
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame.columns = [str(name).strip() for name in frame.columns]
     return frame
