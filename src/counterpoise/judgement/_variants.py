@@ -62,8 +62,10 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
     if asked.variant and asked.variant != (_NAME,):
         for name in columns:
             _filled(records, values, name, "variant")
-    known_as = values if asked.variant else {**differing, _NAME: names}
-    chosen = {name: known_as[name] for name in columns or [_NAME]}
+    known_as = values if asked.variant else {**values, _NAME: names}
+    if not columns:  # all runs are of one
+        columns = [_words.first_of((*_words.STRONG, *_words.WEAK), values) or _NAME]
+    chosen = {name: known_as[name] for name in columns}
     by = "the runs' names" if list(chosen) == [_NAME] else listed(map(repr, chosen), most=8)
     notes.append(f"variant: by {by}")
     if len(set(datasets)) > 1:

@@ -116,8 +116,8 @@ def from_object(content: Any, where: str, name: str = "") -> Table:
     """Return the cells of a frame of pandas or polars, of columns, records or scores by variant.
 
     Args:
-        content: a frame, records, or columns by name; or, by variant, its scores, `{seed: score}` or
-            `{metric: score}`.
+        content: a frame, records, or columns by name; or, by variant, its scores, `{seed: score}`
+            or `{metric: score}`.
         where: its source, for messages.
         name: of `Table`.
 
