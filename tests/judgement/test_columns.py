@@ -56,6 +56,12 @@ TEXTS = {
     "names of runs": csv(
         pd.DataFrame({"run": [f"{m}-s{s}" for m, s in EVERY], "accuracy": list(EVERY.values())})
     ),
+    "a row a metric": csv(
+        LONG.assign(auroc=0.5).melt(["method", "seed"], var_name="metric", value_name="value")
+    ),
+    "rows of other splits": csv(
+        pd.concat([LONG.assign(split="test"), LONG.assign(split="val", accuracy=0.1)])
+    ),
     "hyperparameters": csv(
         LONG.assign(
             method=["ce", "ce", "focal", "focal"], lr=0.1, id=range(4), time=[3, 4, 5, 4]
@@ -207,6 +213,16 @@ def test_the_epoch_that_counts(epoch: str, metric: str, score: float, flatters: 
     assert any("flatters" in note for note in runs.notes) == flatters
 
 
+def test_a_score_of_an_earlier_epoch_than_the_last_is_noted() -> None:
+    table = EPOCHS.copy()
+    table.loc[(table["epoch"] == 2) & (table["seed"] == 1), "test_acc"] = math.nan
+    runs = read_runs(table, epoch="last")
+    assert scores(runs) == {(m, s): 0.25 if s else 0.125 for m, s in EVERY}
+    assert (
+        "epoch: the last of each run; in 2 runs others were logged after 'test_acc'" in runs.notes
+    )
+
+
 def test_an_epoch_must_be_chosen() -> None:
     with pytest.raises(ValueError, match=r"4 runs have up to 3 epochs .* picks the luckiest epoch"):
         read_runs(EPOCHS)
@@ -235,12 +251,14 @@ def replaced(column: str, row: int, value: object) -> pd.DataFrame:
         ("", {}, "runs.csv must be a table: .* but is empty"),
         ("method,seed,acc\n", {}, "has no rows"),
         ("just a sentence\nand one more\n", {}, "no comma, semicolon or tab"),
-        ("method,seed,acc\nce,0,0,81\n", {}, "must be a table"),
+        ("method,seed,acc\nce,0,0,81\n", {}, "more cells than its header"),
+        ("method,seed,acc\nce,0,1\nce,0,0,81\n", {}, "Expected 3 fields in line 3, saw 4"),
         (b"\x89PNG\r\n\x1a\n\xff", {}, "no text in UTF-8"),
         ("PAR1 not", {}, "must be a table"),
-        ("[1, 2]", {}, "must have|must name|must be"),
+        ("[1, 2]", {}, "give records"),
         ('{"a": ', {}, "must be a table"),
-        ("acc,acc\n1,2\n", {}, None),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, "name each column once"),
+        (LONG[["seed", "accuracy"]], {}, "no column is named like one"),
         (LONG[:2], {}, "two variants or more, but all are of 'ce'"),
         (LONG[["method", "seed"]], {}, "must have a metric"),
         (replaced("accuracy", 4, "good"), {}, "'accuracy' .* but row 4 has 'good'"),
@@ -270,7 +288,7 @@ def replaced(column: str, row: int, value: object) -> pd.DataFrame:
     ],
 )
 def test_bad_input_is_told_in_one_line(
-    tmp_path: Path, source: Any, options: dict[str, str], error: str | None
+    tmp_path: Path, source: Any, options: dict[str, str], error: str
 ) -> None:
     if isinstance(source, (str, bytes)):
         path = tmp_path / "runs.csv"

@@ -51,10 +51,13 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         raise ValueError(
             f"{table.where} must name each column once, but has {twice[0]!r} twice; rename one"
         )
+    frame = _of_one_split(frame, table.where, asked, notes)
+    frame, sparse = _with_metrics(frame, asked)
     frame = _long(frame, table.where, asked, notes)
     scores = _scores(frame, table.where, asked, notes)
     epoch = _words.first_of(_words.EPOCHS, frame.columns)
     epoch = "" if epoch in scores or epoch in asked.settings else epoch
+    sparse = sparse or bool(epoch)  # an empty cell was not logged in that row
     steps = read_scores(frame[epoch].tolist()).values if epoch else np.zeros(len(frame))
     state = _words.first_of(_words.STATES, frame.columns)
     texts = {
@@ -62,7 +65,9 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         for name in frame.columns
         if name not in (*scores, epoch) and (name in asked.settings or _is_setting(frame, name))
     }
-    named = _words.first_of(_words.NAMES, texts)
+    named = next(
+        (n for n in texts if _words.is_run_name(n) and not all(map(str.isdigit, texts[n]))), ""
+    )
     settings = {name: cells for name, cells in texts.items() if name != state}
     found = []
     for k, row in enumerate(frame.index):
@@ -71,10 +76,10 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
                 f"column {epoch!r} of {table.where} must hold numbers, but row {row} has "
                 f"{as_text(frame[epoch].iloc[k])!r}; leave the row out"
             )
-        logged = {  # an empty cell in a table of epochs was not logged in that row
+        logged = {
             name: [(float(steps[k]), float(values[k]))]
             for name, values in scores.items()
-            if not epoch or as_text(frame[name].iloc[k])
+            if not sparse or as_text(frame[name].iloc[k])
         }
         found.append(
             Record(
@@ -97,6 +102,30 @@ def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
     return (
         frame.iloc[:, 1:] if _holds_numbers(frame, first) else frame.rename(columns={first: "name"})
     )
+
+
+def _of_one_split(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
+    """Return the rows of the test split, where a column says of which split each row is."""
+    name = _words.first_of(_words.PARTS, frame.columns)
+    if not name or name in asked.settings:
+        return frame
+    splits = frame[name].map(lambda cell: _words.split_of(as_text(cell)))
+    if splits.nunique() < 2:
+        return frame
+    kept = frame[splits == splits.min()]
+    notes.append(f"{where}: rows with {name} {as_text(kept[name].iloc[0])!r} are read alone")
+    return kept.drop(columns=name)
+
+
+def _with_metrics(frame: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, bool]:
+    """Return a column a metric, where each row names its metric, and whether that was so."""
+    named = _words.first_of(_words.METRICS, frame.columns)
+    valued = _words.first_of(_words.VALUES, frame.columns)
+    if not named or not valued or named in asked.settings or _holds_numbers(frame, named):
+        return frame, False
+    metrics = frame[named].map(as_text)
+    columns = {m: frame[valued].astype(object).where(metrics == m, "") for m in metrics.unique()}
+    return frame.drop(columns=[named, valued]).assign(**columns), True
 
 
 def _long(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
@@ -205,9 +234,9 @@ def _scores(
                     f"column {name!r} of {where} must have one unit, but has % in some cells and "
                     f"{as_text(cells[bare[0]])} in row {frame.index[bare[0]]}; write % in all"
                 )
-            notes.append(f"{name}: {column.percents} cells in percent, read as 0.5 for 50%")
+            notes.append(f"{name}: cells in percent, {column.percents} of them, are read as shares")
         if column.commas:
-            notes.append(f"{name}: {column.commas} cells with a decimal comma")
+            notes.append(f"{name}: decimal commas, in {column.commas} cells")
     return {name: read[name].values for name in chosen}
 
 

@@ -1,7 +1,7 @@
 """One score a run, of those of its epochs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from counterpoise.judgement import _words
 from counterpoise.registry import unknown
@@ -81,10 +81,16 @@ def score(run: Logged, metric: str, epoch: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def note_on_choice(epoch: str, metric: str) -> str:
+def _last(run: Logged, metrics: Iterable[str]) -> float:
+    return max((step for name in metrics for step, _ in run.get(name, ())), default=math.inf)
+
+
+def note_on_choice(runs: Sequence[Logged], epoch: str, metric: str) -> str:
     """Return a sentence on how the epoch was chosen, and whether that flatters the scores."""
-    if not epoch.startswith(BEST):
-        return "epoch: the last of each run"
+    if epoch == LAST:
+        early = sum(_last(run, [metric]) < _last(run, run) for run in runs)
+        also = f"; in {early} runs others were logged after {metric!r}" if early else ""
+        return f"epoch: the last of each run{also}"
     name = epoch.removeprefix(BEST).removeprefix("-")
     split = _words.split_of(name)
     text = f"epoch: the best of each run by {name!r}"

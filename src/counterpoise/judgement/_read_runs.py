@@ -16,9 +16,10 @@ from counterpoise.judgement._variants import Keys, keys_of
 from counterpoise.registry import unknown
 from counterpoise.text import listed
 
-_UNFINISHED = frozenset(
-    ("crashed", "failed", "running", "killed", "preempted", "preempting", "pending", "scheduled")
-)
+_UNFINISHED = {
+    *("crashed", "failed", "fail", "running", "killed", "preempted", "preempting", "pending"),
+    *("scheduled", "waiting", "pruned"),
+}
 
 
 def read_runs(
@@ -72,9 +73,11 @@ def read_runs(
         raise ValueError("sources must hold finished runs, but hold none; name other ones")
     keys = keys_of(every, asked, notes)
     if len(set(keys.variants)) < 2:
+        one = keys.variants[0]
+        are = f"all are of {one!r}" if one else "no column is named like one"
         raise ValueError(
-            f"runs must be of two variants or more, but all are of {keys.variants[0]!r}; name in "
-            "variant what differs between them, or give further files"
+            f"runs must be of two variants or more, but {are}; name in variant what differs "
+            "between them, or give further files"
         )
     groups = _groups(every, keys)
     logged = [_joined([every[k] for k in group]) for group in groups]
@@ -127,7 +130,7 @@ def _finished(every: Sequence[Record], notes: list[str]) -> list[Record]:
 
 
 def _groups(every: Sequence[Record], keys: Keys) -> list[list[int]]:
-    """Return the places of each run's records: one, or the rows of its epochs.
+    """Return the places of each run's records: one, or the rows of its epochs or metrics.
 
     Raises:
         ValueError: two runs are of the same variant, seed and data set.
@@ -137,7 +140,8 @@ def _groups(every: Sequence[Record], keys: Keys) -> list[list[int]]:
         own = None if s is not None else k if every[k].step is None else every[k].name
         found[v, s, d, own].append(k)
     for (v, s, d, _), group in found.items():
-        if len(group) > 1 and any(every[k].step is None for k in group):
+        metrics = [name for k in group for name in every[k].scores]
+        if len(metrics) > len(set(metrics)) and any(every[k].step is None for k in group):
             where = f"{every[group[0]].where} and {every[group[1]].where}"
             also = f", such as {listed(keys.differing)}" if keys.differing else ""
             raise ValueError(
@@ -177,7 +181,7 @@ def _metrics(
         )
     several = [name for name in found if _epochs.has_epochs(logged, name)]
     if epoch and several:
-        notes.append(_epochs.note_on_choice(epoch, found[0]))
+        notes.append(_epochs.note_on_choice(logged, epoch, several[0]))
     elif several:
         single = [name for name in found if name not in several]
         if asked.metric or not single:

@@ -108,7 +108,7 @@ def _without_shared(names: Sequence[str], numbers: bool = True) -> list[str]:
     """Return paths without the folders that all begin or end with; those with numbers or not."""
     parts = [name.split("/") for name in names]
     if len(set(names)) < 2:
-        return list(names)
+        return [name.rpartition("/")[2] for name in names] if numbers else list(names)
     for end in (0, -1):
         while all(len(p) > 1 and p[end] == parts[0][end] for p in parts) and (
             numbers or not re.search(r"\d", parts[0][end])
@@ -190,7 +190,8 @@ def _differing(values: dict[str, list[str]], names: list[str]) -> dict[str, list
         for name, cells in values.items()
         if len(set(cells)) > 1
         and not _words.is_kept_beside(name)
-        and _words.word(name) not in (*_words.NAMES, *_words.REPEATS)
+        and _words.word(name) not in _words.REPEATS
+        and not _words.is_run_name(name)
         and "seed" not in _words.word(name).split("_")
     }
     if len(set(names)) > 1:
@@ -221,7 +222,9 @@ def _columns(differing: dict[str, list[str]]) -> list[str]:
 def _labels(chosen: dict[str, list[str]]) -> list[str]:
     """Return the values of one column, or of several as `lr=0.1, norm=group`."""
     (first, *others) = chosen
-    if not others and _words.word(first) in (*_words.STRONG, *_words.WEAK, *_words.NAMES):
+    if not others and (
+        _words.word(first) in (*_words.STRONG, *_words.WEAK) or _words.is_run_name(first)
+    ):
         return chosen[first]
     rows = zip(*chosen.values(), strict=True)
     return [", ".join(f"{n}={v}" for n, v in zip(chosen, row, strict=True) if v) for row in rows]

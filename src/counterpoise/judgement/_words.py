@@ -13,6 +13,9 @@ NAMES = ("name", "run_name", "run", "run_id")  # of runs, where no other word is
 SEEDS = ("seed", "random_state", "random_seed", "rng_seed", "manual_seed", "seed_everything")
 REPEATS = ("run", "trial", "rep", "replicate", "repeat", "repetition", "replication", "fold")
 DATASETS = ("dataset", "data", "data_set", "dataset_name", "task", "benchmark", "corpus")
+METRICS = ("metric", "metric_name", "measure")  # columns that name the score of each row
+VALUES = ("value", "score", "result")
+PARTS = ("split", "phase", "subset", "partition")
 EPOCHS = ("epoch", "step", "global_step", "iteration", "iter", "round")
 STATES = ("state", "status")
 
@@ -63,6 +66,11 @@ def first_of(words: Iterable[str], names: Iterable[str]) -> str:
     return next((name for w in words for name in names if word(name) == w), "")
 
 
+def is_run_name(name: str) -> bool:
+    """Return whether a column names runs, as `run_name` does, but `model.name` does not."""
+    return "_".join(_tokens(name)) in NAMES
+
+
 def is_setting(name: str) -> bool:
     """Return whether a column of numbers holds a hyperparameter by its name."""
     return _SETTING.fullmatch(word(name)) is not None
@@ -91,7 +99,8 @@ def can_be_metric(name: str) -> bool:
         is_setting(name)
         or is_kept_beside(name)
         or "seed" in tokens
-        or word(name) in (*SEEDS, *REPEATS, *NAMES)
+        or word(name) in (*SEEDS, *REPEATS)
+        or is_run_name(name)
         or (rank(name) is None and not tokens.isdisjoint(EPOCHS))
     )
 

@@ -80,7 +80,7 @@ def as_table(content: bytes, where: str, name: str = "") -> Table:
         if text.lstrip()[0] in "[{":
             return from_object(_parsed(text), where, name)
         return Table(_from_text(text), where, name)
-    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except (ValueError, pd.errors.ParserError) as error:
         raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
 
 
@@ -101,14 +101,20 @@ def _from_text(text: str) -> pd.DataFrame:
         raise ValueError(f"its first line has no comma, semicolon or tab: {header[:60]!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        cells = pd.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            dtype=str,
-            index_col=False,
-            keep_default_na=False,
-            skipinitialspace=True,
-        )
+        try:
+            cells = pd.read_csv(
+                io.StringIO(text),
+                sep=separator,
+                dtype=str,
+                index_col=False,
+                keep_default_na=False,
+                skipinitialspace=True,
+            )
+        except pd.errors.ParserWarning:
+            raise ValueError(
+                f"rows have more cells than its header; where {separator!r} is in numbers, it "
+                "cannot be between them, too"
+            ) from None
     return _counted(cells.map(str.strip))
 
 
@@ -145,8 +151,10 @@ def from_object(content: Any, where: str, name: str = "") -> Table:
                 content = pd.DataFrame(rows, columns=["variant", "score"])
     if hasattr(content, "to_dict") and not isinstance(content, pd.DataFrame):
         content = content.to_dict(as_series=False)  # polars
-    if isinstance(content, list) and content and all(isinstance(r, Mapping) for r in content):
-        content = pd.json_normalize([dict(r) for r in content])
+    if isinstance(content, list):
+        if not content or not all(isinstance(row, Mapping) for row in content):
+            raise ValueError(f"{where} {_MUST}, but is a list of other things; give records")
+        content = pd.json_normalize([dict(row) for row in content])
     try:
         return Table(_counted(pd.DataFrame(content)), where, name)
     except (ValueError, TypeError) as error:
