@@ -170,9 +170,10 @@ def test_the_furthest_state_of_the_trainer_of_transformers(tmp_path: Path) -> No
             folder.mkdir(parents=True)
             state = TrainerState(global_step=step, log_history=logs)
             state.save_to_json(str(folder / "trainer_state.json"))
-    runs = read_runs(tmp_path, epoch="last")
-    assert runs.metrics == ("eval_accuracy", "train/loss")
-    assert scores(runs) == EVERY
+    for sources in (tmp_path, [tmp_path, *tmp_path.glob("*/checkpoint-*")]):
+        runs = read_runs(sources, epoch="last")
+        assert runs.metrics == ("eval_accuracy", "train/loss")
+        assert scores(runs) == EVERY
 
 
 def write_wandb(folder: Path) -> None:

@@ -60,32 +60,32 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
     sparse = sparse or bool(epoch)  # an empty cell was not logged in that row
     steps = read_scores(frame[epoch].tolist()).values if epoch else np.zeros(len(frame))
     state = _words.first_of(_words.STATES, frame.columns)
+    cells = {str(name): [as_text(cell) for cell in frame[name]] for name in frame.columns}
     texts = {
-        name: [as_text(cell) for cell in frame[name]]
-        for name in frame.columns
+        name: cells[name]
+        for name in cells
         if name not in (*scores, epoch) and (name in asked.settings or _is_setting(frame, name))
     }
     named = next(
         (n for n in texts if _words.is_run_name(n) and not all(map(str.isdigit, texts[n]))), ""
     )
-    settings = {name: cells for name, cells in texts.items() if name != state}
     found = []
     for k, row in enumerate(frame.index):
         if epoch and not np.isfinite(steps[k]):
             raise ValueError(
                 f"column {epoch!r} of {table.where} must hold numbers, but row {row} has "
-                f"{as_text(frame[epoch].iloc[k])!r}; leave the row out"
+                f"{cells[epoch][k]!r}; leave the row out"
             )
         logged = {
             name: [(float(steps[k]), float(values[k]))]
             for name, values in scores.items()
-            if not sparse or as_text(frame[name].iloc[k])
+            if not sparse or cells[name][k]
         }
         found.append(
             Record(
                 f"row {row} of {table.where}",
                 logged,
-                {name: cells[k] for name, cells in settings.items()},
+                {name: column[k] for name, column in texts.items() if name != state},
                 texts[named][k] if named else table.name,
                 float(steps[k]) if epoch else None,
                 texts[state][k].lower() if state in texts else "",

@@ -64,9 +64,8 @@ def read_runs(
     asked = Asked(names, seed, (metric,) if isinstance(metric, str) else tuple(metric), dataset)
     asked = Asked(names, seed, tuple(filter(None, asked.metric)), dataset)
     notes: list[str] = []
-    found = [thing for source in _apart(sources) for thing in _read(source, notes)]
     every: list[Record] = []
-    for thing in found:
+    for thing in _read(sources, notes):
         every += records(thing, asked, notes) if isinstance(thing, Table) else [thing]
     every = _finished(every, notes)
     if not every:
@@ -102,23 +101,24 @@ def read_runs(
     return Runs(frame, metrics, tuple(dict.fromkeys(notes)))
 
 
-def _apart(sources: Any) -> list[Any]:
-    """Return sources one by one; records are one source."""
+def _read(sources: Any, notes: list[str]) -> list[Record | Table]:
+    """Return what sources hold; those on disk together, as folders may be of one run."""
     several = isinstance(sources, (list, tuple)) and not all(isinstance(s, dict) for s in sources)
-    return list(sources) if several else [sources]
-
-
-def _read(source: Any, notes: list[str]) -> Sequence[Record | Table]:
-    if isinstance(source, str) and source == readers.STDIN:
-        return [readers.read_stdin()]
-    if isinstance(source, (str, Path)):
-        return readers.read_path(Path(source).expanduser(), notes)
-    if isinstance(source, (Mapping, list)) or hasattr(source, "columns"):
-        return [readers.from_object(source, "the table")]
-    raise ValueError(
-        f"sources must be paths, frames, columns or records, but got {type(source).__name__}; give "
-        "a path or a pandas.DataFrame"
-    )
+    paths: list[Path] = []
+    found: list[Record | Table] = []
+    for source in sources if several else [sources]:
+        if isinstance(source, str) and source == readers.STDIN:
+            found.append(readers.read_stdin())
+        elif isinstance(source, (str, Path)):
+            paths.append(Path(source).expanduser())
+        elif isinstance(source, (Mapping, list)) or hasattr(source, "columns"):
+            found.append(readers.from_object(source, "the table"))
+        else:
+            raise ValueError(
+                "sources must be paths, frames, columns or records, but got "
+                f"{type(source).__name__}; give a path or a pandas.DataFrame"
+            )
+    return [*found, *readers.read_paths(paths, notes)]
 
 
 def _finished(every: Sequence[Record], notes: list[str]) -> list[Record]:

@@ -87,8 +87,8 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str | None]]:
     Example:
         >>> split_names(["out/focal_seed0", "out/focal_seed1", "out/ce_seed0"])
         (['focal', 'focal', 'ce'], ['0', '1', '0'])
-        >>> split_names(["ce/version_0", "ce/version_1"])
-        (['ce', 'ce'], [None, None])
+        >>> split_names(["ce/version_0", "ce/version_1", "focal/version_0"])
+        (['ce', 'ce', 'focal'], [None, None, None])
     """
     short = _without_shared(names, numbers=False)
     stated = any(_STATED.search(name) for name in short)

@@ -17,7 +17,7 @@ from counterpoise.judgement.readers import (
 from counterpoise.judgement.readers._table import STDIN, from_object, read_stdin
 from counterpoise.text import listed
 
-__all__ = ["READERS", "STDIN", "Reader", "from_object", "read_path", "read_stdin"]
+__all__ = ["READERS", "STDIN", "Reader", "from_object", "read_paths", "read_stdin"]
 
 
 @dataclass(frozen=True)
@@ -54,28 +54,34 @@ def _files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def read_path(path: Path, notes: list[str]) -> Sequence[Record | Table]:
-    """Return the runs of a file or of all files below a folder, by the first reader that has some.
+def read_paths(paths: Sequence[Path], notes: list[str]) -> list[Record | Table]:
+    """Return the runs of files and of all files below folders, by the first reader that has some.
 
     Raises:
-        ValueError: there is nothing, or nothing that a reader reads.
+        ValueError: a path is not there, or nothing that a reader reads.
     """
+    found: dict[str, dict[Path, None]] = {}
+    for path in paths:
+        word, there = _find(path, notes)
+        found.setdefault(word, {}).update(dict.fromkeys(there))  # once, where folders overlap
+    return [thing for word, there in found.items() for thing in READERS[word].read(list(there))]
+
+
+def _find(path: Path, notes: list[str]) -> tuple[str, list[Path]]:
+    """Return the reader of a file or folder, and what it reads there."""
     if not path.exists():
         raise ValueError(
             f"sources must be files or folders, but there is no {path}; check its name"
         )
-    files = [path]
-    if path.is_dir():
-        files = sorted(_files_below(path))
+    files = sorted(_files_below(path)) if path.is_dir() else [path]
     found = {word: there for word, r in READERS.items() if (there := r.find(files))}
-    if not found and path.is_file():
-        found = {"table": [path]}
+    if path.is_file():
+        return next(iter(found.items()), ("table", [path]))
     if not found:
         labels = listed((r.label for r in READERS.values()), most=len(READERS))
         raise ValueError(f"{path} must hold results of {labels}, but holds none; name the files")
     word, *others = found
-    if path.is_dir():
-        also = [READERS[other].label for other in others if other != "table"]
-        left = f"; those of {listed(also)} are left out" if also else ""
-        notes.append(f"{path}: results of {READERS[word].label}{left}")
-    return READERS[word].read(found[word])
+    also = [READERS[other].label for other in others if other != "table"]
+    left = f"; those of {listed(also)} are left out" if also else ""
+    notes.append(f"{path}: results of {READERS[word].label}{left}")
+    return word, found[word]
