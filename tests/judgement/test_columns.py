@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,13 +121,26 @@ def test_a_file_a_variant(tmp_path: Path, name: str) -> None:
     assert scores(read_runs(tmp_path)) == EVERY
 
 
-@pytest.mark.parametrize("name", ["{m}/seed_{s}/metrics.json", "{m}/{s}/m.json", "{m}-s{s}.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("{m}/seed_{s}/metrics.json", "{m}/{s}/m.json", "{m}-s{s}.json", "seed{s}/{m}.json"),
+        *("{m}_{s}.json", "run{s}_{m}_34.json", "loss={m},seed={s}/m.json"),
+    ],
+)
 def test_a_file_a_run(tmp_path: Path, name: str) -> None:
     for (method, seed), score in EVERY.items():
         path = tmp_path / name.format(m=method, s=seed)
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(json.dumps({"test": {"accuracy": score}, "config": {"lr": 0.1}}))
-    assert scores(read_runs(tmp_path)) == EVERY
+    found = scores(read_runs(tmp_path))
+    assert {(re.sub("loss=|_34", "", m), s): a for (m, s), a in found.items()} == EVERY
+
+
+def test_sizes_of_nets_are_no_seeds() -> None:
+    names = ["resnet_18", "resnet_50", "vit_16", "vit_32"]
+    runs = read_runs([{"name": name, "acc": 0.5} for name in names])
+    assert runs.frame["variant"].tolist() == names
 
 
 def test_several_data_sets() -> None:

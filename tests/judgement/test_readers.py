@@ -71,8 +71,10 @@ def test_a_database_of_mlflow_is_read_and_left_as_it_is(
     tmp_path: Path, mlflow_client: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "mlflow.db"
-    write_mlflow(mlflow_client(f"sqlite:///{path}"), tmp_path)
+    write_mlflow(mlflow_client(f"sqlite:///{tmp_path / 'mlflow.db'}"), tmp_path)
+    path = tmp_path / "runs of 50%20#1?" / "mlflow.db"
+    path.parent.mkdir()
+    (tmp_path / "mlflow.db").rename(path)
     before = path.read_bytes(), sorted(tmp_path.rglob("*"))
     assert scores(read_runs(path)) == EVERY
     assert before == (path.read_bytes(), sorted(tmp_path.rglob("*")))
@@ -95,6 +97,7 @@ def test_event_files_of_tensorboard(tmp_path: Path) -> None:
     for (variant, seed), score in EVERY.items():
         with SummaryWriter(str(tmp_path / f"{variant}_seed{seed}")) as writer:
             for epoch in range(3):
+                writer.add_scalar("hp_metric", -1, 0)  # as Lightning does
                 writer.add_scalar("val/acc", score - 0.5 * (epoch != 1), epoch)
             writer.add_scalar("test/acc", score, 3)
     runs = read_runs(tmp_path)

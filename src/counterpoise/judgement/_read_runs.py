@@ -173,7 +173,9 @@ def _metrics(
         if name not in known:
             raise ValueError(unknown("metric", name, known))
     _epochs.check_epoch(epoch, known)
-    found = list(asked.metric) or _words.preferred(filter(_words.can_be_metric, known))
+    others = [name for name in known if _words.can_be_metric(name)]
+    like = [name for name in others if _words.rank(name) is not None]
+    found = list(dict.fromkeys(asked.metric)) or _words.preferred(like or others)
     if not found:
         raise ValueError(
             "runs must have a metric, a column of numbers beside seeds, steps, times and "

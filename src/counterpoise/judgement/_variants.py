@@ -10,14 +10,15 @@ from counterpoise.judgement._record import Record
 from counterpoise.registry import unknown
 from counterpoise.text import listed
 
-_END = r"(?=$|[/_.\s-])"
-_CUT = r"(?:^|[/_.\s-]+)"
+_END = r"(?=$|[/_.,\s-])"
+_CUT = r"(?:^|[/_.,\s-]+)"
 _STATED = re.compile(rf"{_CUT}(?:random_?state|rng|seed)[_=.\s-]*(?P<seed>\d+){_END}", re.I)
 _OTHERS = (  # taken where they leave one name to several runs
     re.compile(r"/(?P<seed>\d+)$"),
     re.compile(rf"{_CUT}s[_=]?(?P<seed>\d+)$", re.I),
     re.compile(rf"{_CUT}(?:run|trial|rep|replicate|repeat|fold)[_=.\s-]*(?P<seed>\d+){_END}", re.I),
     re.compile(r"(?:^|/)version_(?P<version>\d+)$"),  # Lightning counts: it is no seed
+    _COUNTED := re.compile(r"[_-](?P<seed>\d+)$"),  # where all count alike, unlike resnet_18
 )
 
 _NAME = "name"  # of the runs, without their seeds
@@ -57,15 +58,18 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
     seed = asked.seed or _seed_column(values)
     data = asked.dataset or _words.first_of(_words.DATASETS, values)
     datasets = _filled(records, values, data, "dataset") if data else []
-    differing = _differing({n: v for n, v in values.items() if n not in (seed, data)}, names)
+    rest = {name: cells for name, cells in values.items() if name not in (seed, data)}
+    differing, own = _differing(rest, names)
     columns = asked.variant or _columns(differing)
-    if asked.variant and asked.variant != (_NAME,):
-        for name in columns:
-            _filled(records, values, name, "variant")
+    if own and not asked.variant:
+        notes.append(f"no variants, as they differ in every run: {listed(own)}")
     known_as = values if asked.variant else {**values, _NAME: names}
     if not columns:  # all runs are of one
         columns = [_words.first_of((*_words.STRONG, *_words.WEAK), values) or _NAME]
     chosen = {name: known_as[name] for name in columns}
+    if asked.variant or (len(columns) == 1 and columns[0] != _NAME and _is_plain(columns[0])):
+        for name in columns:
+            _filled(records, chosen, name, "variant")
     by = "the runs' names" if list(chosen) == [_NAME] else listed(map(repr, chosen), most=8)
     notes.append(f"variant: by {by}")
     if len(set(datasets)) > 1:
@@ -77,8 +81,8 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
         if seed
         else _from_names(records, from_names, notes)
     )
-    rest = tuple(name for name in differing if name not in chosen)
-    return Keys(_labels(chosen), seeds, datasets, rest)
+    others = tuple(name for name in differing if name not in chosen)
+    return Keys(_labels(chosen), seeds, datasets, others)
 
 
 def split_names(names: Sequence[str]) -> tuple[list[str], list[str | None]]:
@@ -94,14 +98,30 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str | None]]:
     stated = any(_STATED.search(name) for name in short)
     for pattern in [_STATED] if stated else _OTHERS:
         found = [list(pattern.finditer(name))[-1:] for name in short]
-        rest = [
-            (name[: m[0].start()] + name[m[0].end() :]).strip("/_-. ") if m else name
-            for name, m in zip(short, found, strict=True)
-        ]
-        if stated or len(set(rest)) < len(set(short)):
-            seeds = [m[0].groupdict().get("seed") if m else None for m in found]
+        rest = [_without(name, m[0]) if m else name for name, m in zip(short, found, strict=True)]
+        seeds = [m[0].groupdict().get("seed") if m else None for m in found]
+        repeated = len(set(rest)) < len(set(short))
+        if stated or (repeated and (pattern is not _COUNTED or _count_alike(rest, seeds))):
             return _without_shared(rest), seeds
     return _without_shared(short), [None] * len(names)
+
+
+def _without(name: str, found: re.Match[str]) -> str:
+    """Return a path without a part of it, and what stood between that and the rest."""
+    before, after = name[: found.start()], name[found.end() :]
+    if not before or found[0].startswith("/"):
+        after = after.lstrip("_-., ")
+    return f"{before}{'/' * found[0].startswith('/')}{after}".strip("/_-., ").replace("//", "/")
+
+
+def _count_alike(names: Sequence[str], numbers: Sequence[str | None]) -> bool:
+    """Return whether two names or more have the same numbers, from 0 or 1 on."""
+    counts: dict[str, list[str | None]] = {}
+    for name, number in zip(names, numbers, strict=True):
+        counts.setdefault(name, []).append(number)
+    first, *others = [sorted(map(str, count)) for count in counts.values()]
+    ranges = [sorted(str(k + start) for k in range(len(first))) for start in (0, 1)]
+    return first in ranges and bool(others) and all(other == first for other in others)
 
 
 def _without_shared(names: Sequence[str], numbers: bool = True) -> list[str]:
@@ -179,11 +199,13 @@ def _as_numbers(texts: list[str]) -> list[str | int | None]:
     return [int(text) for text in texts] if whole else list(texts)
 
 
-def _differing(values: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
-    """Return what differs between runs, the most likely variant first, and the names last.
+def _differing(
+    values: dict[str, list[str]], names: list[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return what differs between runs, the most likely variant first, and what is left out of it.
 
-    Left out are seeds, times and places; and what differs in every run, where another one does not,
-    as it is but the name of a run.
+    The names of the runs come last. Seeds, times and places are no variants, and neither is what
+    differs in every run, where another one does not.
     """
     found = {
         name: cells
@@ -203,7 +225,8 @@ def _differing(values: dict[str, list[str]], names: list[str]) -> dict[str, list
         word = _words.word(name)
         return order.index(word) if word in order else len(order) + (name == _NAME), name
 
-    return {name: found[name] for name in sorted(shared or found, key=place)}
+    own = [name for name in found if shared and name not in shared and name != _NAME]
+    return {name: found[name] for name in sorted(shared or found, key=place)}, own
 
 
 def _columns(differing: dict[str, list[str]]) -> list[str]:
@@ -222,9 +245,12 @@ def _columns(differing: dict[str, list[str]]) -> list[str]:
 def _labels(chosen: dict[str, list[str]]) -> list[str]:
     """Return the values of one column, or of several as `lr=0.1, norm=group`."""
     (first, *others) = chosen
-    if not others and (
-        _words.word(first) in (*_words.STRONG, *_words.WEAK) or _words.is_run_name(first)
-    ):
+    if not others and _is_plain(first):
         return chosen[first]
-    rows = zip(*chosen.values(), strict=True)
-    return [", ".join(f"{n}={v}" for n, v in zip(chosen, row, strict=True) if v) for row in rows]
+    rows = (zip(chosen, row, strict=True) for row in zip(*chosen.values(), strict=True))
+    return [", ".join(f"{n}={v}" for n, v in row if v) or f"no {first}" for row in rows]
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether the values of a column are names of variants by themselves."""
+    return _words.word(name) in (*_words.STRONG, *_words.WEAK) or _words.is_run_name(name)

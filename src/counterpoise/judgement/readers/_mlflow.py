@@ -60,20 +60,33 @@ def read(paths: Sequence[Path]) -> list[Record]:
             raise ValueError(f"runs of MLflow need mlflow-skinny: {INSTALL}") from None
         records = []
         for path in paths:
-            where, ids = (path, ()) if path.is_file() else (path.parent, (path.name,))
-            where = where.resolve()
-            # Read only, as the client brings databases of an older MLflow up to date. The driver is
-            # named, as of sqlite:/// the client takes all that follows for a path to be made.
-            database = f"sqlite+pysqlite:///{where.as_uri()}?mode=ro&uri=true"
             try:
-                client = MlflowClient(database if path.is_file() else where.as_uri())
-                records += _records(client, path, ids)
+                if path.is_file():
+                    records += _records(MlflowClient(_read_only(path)), path, ())
+                else:
+                    client = MlflowClient(path.parent.resolve().as_uri())
+                    records += _records(client, path, (path.name,))
+            except ImportError as error:
+                raise ValueError(f"{path} needs {error.name}: {INSTALL}") from None
             except Exception as error:  # those of MLflow, SQLAlchemy and alembic
                 raise ValueError(
                     f"{path} must be a database or folder that MLflow reads, but it says: "
                     f"{one_line(error)}"
                 ) from None
     return records
+
+
+def _read_only(database: Path) -> str:
+    """Return the address of a database that its client cannot bring up to date.
+
+    The driver is named, as of `sqlite:///` the client takes all that follows for a path to be made.
+    SQLAlchemy writes it, as its versions differ in what they escape.
+    """
+    from sqlalchemy import URL
+
+    uri = database.resolve().as_uri()
+    url = URL.create("sqlite+pysqlite", database=uri, query={"mode": "ro", "uri": "true"})
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager
