@@ -4,7 +4,8 @@ Subpackages are imported on first use, so that `import counterpoise` is fast and
 
     from counterpoise import data, losses, metrics, models, norms, samplers, train
 
-The most used functions are available here: `compare`, `open_study`, `load`, `diagnose`, `watch`.
+The most used functions are available here: `compare`, `open_study`, `judge`, `load`,
+`diagnose`, `watch`.
 """
 
 import importlib
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
         export,
         findings,
         inference,
+        judgement,
         losses,
         metrics,
         models,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     )
     from counterpoise.doctor import diagnose
     from counterpoise.inference import load
+    from counterpoise.judgement import judge
     from counterpoise.probe import watch
     from counterpoise.study import compare, open_study
 
@@ -49,6 +52,8 @@ __all__ = [
     "export",
     "findings",
     "inference",
+    "judge",
+    "judgement",
     "load",
     "losses",
     "metrics",
@@ -68,6 +73,7 @@ __all__ = [
 _NAMES = {
     "compare": "study",
     "diagnose": "doctor",
+    "judge": "judgement",
     "load": "inference",
     "open_study": "study",
     "watch": "probe",

@@ -1,0 +1,220 @@
+"""Verdicts on the differences between variants that were trained elsewhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from counterpoise import stats
+from counterpoise.arguments import as_integer
+from counterpoise.judgement._judgement import Family, Judgement
+from counterpoise.judgement._metric import metric_of, size
+from counterpoise.judgement._read_runs import read_runs
+from counterpoise.judgement._runs import Runs
+from counterpoise.registry import Metric, unknown
+
+_BASELINES = ("baseline", "base", "default", "control", "vanilla", "main", "plain")
+
+
+def judge(
+    runs: Any,
+    *,
+    variant: str = "",
+    seed: str = "",
+    metric: str | Sequence[str] = (),
+    dataset: str = "",
+    epoch: str = "",
+    baseline: str = "",
+    margin: float | None = None,
+    lower_is_better: bool | None = None,
+    looks: int = 1,
+    unpaired: bool = False,
+    chance: float | None = None,
+    confidence: float = 0.95,
+) -> Judgement:
+    """Judge runs of any origin: is a difference between variants more than noise?
+
+    Every variant is compared with the baseline as `stats.compare_variants` does: on common seeds
+    where at least half are common, else by Welch's t interval. One metric decides. Each of s other
+    metrics, and each of d data sets, is a family of verdicts by itself at a confidence of
+    1 - (1 - confidence) / (s d). Over data sets the variants' means are compared by Wilcoxon's test
+    (`Judgement.datasets`).
+
+    Args:
+        runs: `Runs`, or all that `read_runs` reads: files, folders, data frames, dicts, records.
+        variant: The column that names the variants, as the next four for `read_runs` alone.
+        seed: The column of seeds.
+        metric: The metrics, the one that decides first.
+        dataset: The column of data sets.
+        epoch: The rows that count where there is one an epoch.
+        baseline: The variant that the others are compared with; "" for one with such a name as
+            baseline, base or default, else the first.
+        margin: The smallest difference that matters, in units of the metric that decides; None to
+            guess it by the scores.
+        lower_is_better: Of the metric that decides; None to guess it by the name.
+        looks: How often the same runs are judged while seeds are added: verdicts stay valid if
+            they are read at most so many times.
+        unpaired: Whether equal seeds mean nothing, so that runs are compared as independent ones.
+        chance: Expected score of a guess, by the metric that decides, to report runs that did not
+            learn. Only where higher is better.
+        confidence: Of all the claims of a family together.
+
+    Returns:
+        The verdicts; guesses are in its notes.
+
+    Raises:
+        ValueError: The runs cannot be read, there is no score at all, the baseline is unknown, or
+            margin, confidence or looks is out of its range.
+
+    Source: docs/statistics.md; over data sets Demšar 2006, JMLR 7, 1.
+
+    Example:
+        >>> scores = {"plain": [0.71, 0.74, 0.70, 0.73, 0.72], "new": [0.78, 0.8, 0.76, 0.78, 0.79]}
+        >>> rows = [(name, k, x) for name, xs in scores.items() for k, x in enumerate(xs)]
+        >>> frame = pd.DataFrame(rows, columns=["variant", "seed", "accuracy"])
+        >>> judge(frame).verdicts[0].words
+        'better, by at least the margin'
+    """
+    as_integer("looks", looks, 1)
+    stats.t_interval([0.0], confidence)  # refuses one out of range
+    names = (metric,) if isinstance(metric, str) else tuple(metric)
+    columns = {
+        "variant": variant,
+        "seed": seed,
+        "metric": names,
+        "dataset": dataset,
+        "epoch": epoch,
+    }
+    if not isinstance(runs, Runs):
+        runs = read_runs(runs, **columns)
+    elif any(columns.values()):
+        raise ValueError(
+            "variant, seed, metric, dataset and epoch are for runs that are to be read"
+        )
+    frame, notes = runs.frame, list(runs.notes)
+    variants = list(dict.fromkeys(frame["variant"]))
+    base, said = _baseline(variants, baseline)
+    frame, left_out = _with_baseline(frame, base)
+    notes += said + left_out
+    sets = list(dict.fromkeys(frame["dataset"]))
+    others = runs.metrics[1:]
+    paired = None if not unpaired and frame["seed"].notna().all() else False
+    if paired is None:
+        _check_once(frame)
+    strict = 1 - (1 - confidence) / len(sets)
+    rule = {"baseline": base, "paired": paired, "looks": looks}
+
+    row, said = _metric(frame, runs.metrics[0], base, margin, lower_is_better)
+    notes += said
+    if chance is not None and not row.higher_is_better:
+        raise ValueError(f"chance needs a metric of which higher is better, but got {row.label}")
+    primary = _families(frame, row, sets, confidence=strict, chance=chance, **rule)
+    secondary, guesses = {}, []
+    for name in others:
+        found, _ = _metric(frame, name, base)
+        level = 1 - (1 - strict) / len(others)
+        secondary[name] = _families(frame, found, sets, confidence=level, **rule)
+        better = "higher" if found.higher_is_better else "lower"
+        guesses.append(f"{name} ({better} is better, margin {size(found)})")
+    if others:
+        notes.append(
+            f"{row.label} decides; the other metrics are secondary, together at confidence "
+            f"{confidence:g}, so that claims by them are rarer: {', '.join(guesses)}"
+        )
+    over = None
+    if len(sets) > 1:
+        from counterpoise.judgement._datasets import over_datasets
+
+        means = {name: {} for name in variants}
+        for family in primary:
+            for name, mean in family.means.items():
+                means[name] |= {family.dataset: mean.estimate} if mean else {}
+        over = over_datasets(
+            means, base, higher_is_better=row.higher_is_better, confidence=confidence
+        )
+    return Judgement(base, primary, secondary, over, confidence, looks, tuple(notes))
+
+
+def _baseline(variants: list[str], asked: str) -> tuple[str, list[str]]:
+    if asked:
+        if asked not in variants:
+            raise ValueError(unknown("variant", asked, variants))
+        return asked, []
+    named = [name for name in variants if name.lower() in _BASELINES]
+    why = "by its name" if named else "as the first that was read"
+    name = (named or variants)[0]
+    return name, [f"the baseline is {name}, {why}; say --baseline for another"]
+
+
+def _with_baseline(frame: pd.DataFrame, baseline: str) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out data sets on which the baseline has no run."""
+    known = set(frame.loc[frame["variant"] == baseline, "dataset"])
+    lacking = [name for name in dict.fromkeys(frame["dataset"]) if name not in known]
+    notes = [f"left out, as {baseline} has no run on it: {name}" for name in lacking]
+    return frame[frame["dataset"].isin(known)], notes
+
+
+def _check_once(frame: pd.DataFrame) -> None:
+    columns = ["variant", "seed", "dataset"]
+    twice = frame[frame.duplicated(columns)]
+    if len(twice):
+        name, seed = twice.iloc[0][columns[:2]]
+        times = int((frame[columns] == twice.iloc[0][columns]).all(axis=1).sum())
+        raise ValueError(
+            f"each variant must have one run a seed, but {name} has {times} of {seed}; name the "
+            "column that tells them apart by --variant or --dataset, or say --unpaired"
+        )
+
+
+def _metric(
+    frame: pd.DataFrame,
+    name: str,
+    baseline: str,
+    margin: float | None = None,
+    lower_is_better: bool | None = None,
+) -> tuple[Metric, list[str]]:
+    finite = frame[np.isfinite(frame[name])]
+    if finite.empty:
+        raise ValueError(
+            f"{name} must have a score in some run, but all {len(frame)} runs have none; name "
+            "another metric"
+        )
+    before = finite.loc[finite["variant"] == baseline, name]
+    return metric_of(name, finite[name].tolist(), before.tolist(), margin, lower_is_better)
+
+
+def _families(
+    frame: pd.DataFrame,
+    row: Metric,
+    sets: list[str],
+    *,
+    baseline: str,
+    paired: bool | None,
+    looks: int,
+    confidence: float,
+    chance: float | None = None,
+) -> tuple[Family, ...]:
+    """Return the verdicts by a metric, a family a data set."""
+    families = []
+    for name in sets:
+        part = frame[frame["dataset"] == name]
+        scores: dict[Any, dict[Any, float | None]] = {}
+        for number, (variant, seed, score) in enumerate(
+            zip(part["variant"], part["seed"], part[row.key], strict=True)
+        ):
+            key = number if paired is False else seed
+            scores.setdefault(variant, {})[key] = score if np.isfinite(score) else None
+        verdicts = stats.compare_variants(
+            scores,
+            baseline,
+            margin=row.margin,
+            confidence=confidence,
+            chance=chance,
+            higher_is_better=row.higher_is_better,
+            unit=row.unit,
+            paired=paired,
+            looks=stats.Looks(at_most=looks) if looks > 1 else None,
+        )
+        families.append(Family(row, name, scores, tuple(verdicts), confidence))
+    return tuple(families)
