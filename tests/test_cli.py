@@ -57,6 +57,7 @@ def call(*words, cwd, **more):
         (["compare", "digits", "--set", "ema"], "--set must be like"),
         (["compare", "digits", "--epochs", "2", "--set", "epochs=3"], "must be said once"),
         (["show", "nowhere"], "must be the folder of a study"),
+        (["judge"], "needs a file or folder of runs"),
         (["explain", "CP2226"], "did you mean CP226?"),
     ],
 )

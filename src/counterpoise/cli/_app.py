@@ -14,6 +14,7 @@ from counterpoise.cli._env import env
 from counterpoise.cli._errors import DEBUG, without_debug
 from counterpoise.cli._explain import explain
 from counterpoise.cli._export import export
+from counterpoise.cli._judge import judge
 from counterpoise.cli._predict import predict
 from counterpoise.cli._shown import Output
 
@@ -26,7 +27,10 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # ours says how to resume
 )
-_COMMANDS = (compare, data, plan, show, report, export, predict, explain, doctor, demo, cache, env)
+_COMMANDS = (
+    *(compare, judge, data, plan, show, report, export, predict, explain),
+    *(doctor, demo, cache, env),
+)
 for command in _COMMANDS:
     app.command(command)
 

@@ -3,6 +3,7 @@
 0     success
 1     a run failed, a net will not learn
 2     an error of the input, the machine or the user's own code
+3-5   the verdict of `judge --exit-code`
 70    a bug of counterpoise; the traceback is in a file
 130   Ctrl-C
 141   a broken pipe; without a line

@@ -16,7 +16,8 @@ script shows the values of cells and adds arrow keys. Contents by file:
     _predictions.py predictions.csv, beside the page
     _show.py        the page in a notebook
     _data_page.py   a page about data, before any study (data.html.j2)
-    _html.py        templates, style and policy of both
+    _judgement.py   a page about runs that were trained elsewhere (judgement.html.j2)
+    _html.py        templates, style and policy of all three
 
     _figures.py     the same charts by Matplotlib, for papers
 
@@ -25,6 +26,7 @@ Charts are drawn by _svg.py, _strips.py (charts in table rows) and _panels.py (t
 
 from counterpoise.report._data_page import column_words, render_data
 from counterpoise.report._figures import write_figures
+from counterpoise.report._judgement import render_judgement
 from counterpoise.report._page import render
 from counterpoise.report._predictions import write_predictions
 from counterpoise.report._show import Page, show
@@ -34,6 +36,7 @@ __all__ = [
     "column_words",
     "render",
     "render_data",
+    "render_judgement",
     "show",
     "write_figures",
     "write_predictions",

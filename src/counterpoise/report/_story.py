@@ -86,12 +86,12 @@ def ranking(
 ) -> dict[str, object]:
     """Return the variants from the best mean to the worst, each with its difference."""
     known, metric = {v.variant: v for v in verdicts}, study.metric
-    scale = _forest_scale([v.interval for v in verdicts if v.interval], metric.margin)
+    scale = forest_scale([v.interval for v in verdicts if v.interval], metric.margin)
     table = dict.fromkeys([metric, *(METRICS[m] for m in BESIDE if m != metric.key)])
     shown = [m for m in table if any(v.scores(m.key) for v in variants)]
     rows = []
     for v in sorted(variants, key=lambda v: _rank(metric, v.mean(metric.key))):
-        row = _difference(v.index, known.get(v.label), bool(v.records), scale, metric)
+        row = difference_row(v.index, known.get(v.label), bool(v.records), scale, metric)
         row |= {"variant": v, "score": score(metric, v.mean(metric.key))}
         rows.append(row | {"cells": [score(m, v.mean(m.key)) for m in shown]})
     return {
@@ -125,10 +125,10 @@ def references(study: Study) -> dict[str, object] | None:
     if not verdicts or best is None:
         return None
     near = [v.interval for v in verdicts if v.interval and v.variant != IGNORANT]
-    scale = _forest_scale(near, metric.margin)
+    scale = forest_scale(near, metric.margin)
     scores = {label: _score_of(metric, x) for label, x in study.reference_scores().items()}
     rows = [
-        _difference(0, v, v.interval is not None, scale, metric)
+        difference_row(0, v, v.interval is not None, scale, metric)
         | {"label": v.variant, "score": scores[v.variant]}
         for v in sorted(
             verdicts, key=lambda v: _rank(metric, v.interval.estimate if v.interval else None)
@@ -147,7 +147,7 @@ def _score_of(metric: Metric, by_seed: Mapping[int, float | None]) -> str:
     return score(metric, mean([x for x in by_seed.values() if x is not None]))
 
 
-def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
+def forest_scale(found: Sequence[Interval], margin: float) -> Scale:
     """Return the scale of the forest plot, robust to one very wide interval."""
     ends = [e for i in found if (e := _ends(i))]
     half = 3 * median([(high - low) / 2 for low, high in ends] or [margin])
@@ -156,7 +156,7 @@ def _forest_scale(found: Sequence[Interval], margin: float) -> Scale:
     return across([*spans, *(min(max(x, low), high) for pair in ends for x in pair)])
 
 
-def _difference(
+def difference_row(
     index: int, verdict: Verdict | None, ran: bool, scale: Scale, metric: Metric
 ) -> dict[str, object]:
     if verdict is None:
