@@ -87,7 +87,7 @@ def judge(
         )
     if exit_code and len(exit_code) > 1:
         raise ValueError(f"--exit-code needs one variant, but got {' '.join(exit_code)}")
-    with waiting("reading the runs"):
+    with waiting("judging the runs"):
         found = judgement.judge(
             [name if name == "-" else path_of(name) for name in files],
             variant=variant or "",

@@ -78,7 +78,8 @@ class Family:
         """Return a sentence for each verdict; variants of which the same is said share one."""
         groups: dict[str, list[str]] = {}
         for v in self.verdicts:
-            said = v.words if v.reason in v.words else f"{v.words}; {v.reason}"
+            enough = v.p_holm is None or v.reason in v.words  # the words have the reason
+            said = v.words if enough else f"{v.words}; {v.reason}"
             groups.setdefault(said, []).append(v.variant)
         return [f"{listed(names)}: {said}" for said, names in groups.items()]
 
@@ -190,7 +191,7 @@ class Judgement:
         seeds = {seed for pair in compared for seed in pair.seeds}
         ways = {pair.paired for pair in compared}
         how = "partly paired" if len(ways) > 1 else "paired" if ways == {True} else "not paired"
-        by = f" by {len(seeds)} seeds" if seeds else ""
+        by = f" by {len(seeds)} seed{'s' * (len(seeds) > 1)}" if seeds else ""
         sets = f" on {len(self.families)} data sets" if self.datasets else ""
         better = "higher" if self.higher_is_better else "lower"
         return (

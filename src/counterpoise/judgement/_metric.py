@@ -27,7 +27,8 @@ def metric_of(
     """Return the row of a metric, and a note for each thing that was guessed.
 
     The direction is guessed by the words of the name. The margin is 0.01 where all scores lie in
-    0..1, 1 where they are percentages, else 1% of the baseline's mean, to one digit.
+    0..1, 1 where they are percentages, else 1% of the baseline's mean, to one digit; so it is of
+    losses, too, which can be of any size.
 
     Args:
         name: of the metric.
@@ -51,7 +52,7 @@ def metric_of(
     share = (not lower_is_better or _among(words, _SHARES)) and not _among(words, _NO_SHARES)
     low, high = min(scores), max(scores)
     row = Metric(name, not lower_is_better, key=name, unit="")
-    if low >= 0 and high <= 1:
+    if low >= 0 and high <= 1 and (share or not lower_is_better):
         row = replace(row, margin=0.01, unit="%" if share else "")
         why = "all scores lie in 0..1"
     elif share and low >= 0 and high <= 100 and np.mean(scores) >= _PERCENT:
