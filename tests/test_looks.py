@@ -57,6 +57,8 @@ def test_it_is_how_often_normal_differences_show_such_a_p_at_any_look(first, las
 def test_few_looks_cost_no_more_than_bonferroni():
     assert Looks(3, 200, at_most=3).adjusted(0.01) == pytest.approx(0.03)
     assert Looks(3, 200, at_most=3).nominal(0.05) == pytest.approx(0.05 / 3)
+    assert Looks(3, 200, at_most=7).nominal(0.05) == pytest.approx(0.05 / 7)
+    assert Looks(3, 200).adjusted(0.05) > 5 * 0.05  # so that five looks need no more
     all_of_them, many = Looks(3, 25), Looks(3, 25, at_most=1000)
     assert (
         many.adjusted([1e-9, 0.01, 0.9]).tolist()

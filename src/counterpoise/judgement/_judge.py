@@ -205,6 +205,7 @@ def _families(
         ):
             key = number if paired is False else seed
             scores.setdefault(variant, {})[key] = score if np.isfinite(score) else None
+        most = max(map(len, scores.values()))
         verdicts = stats.compare_variants(
             scores,
             baseline,
@@ -214,7 +215,7 @@ def _families(
             higher_is_better=row.higher_is_better,
             unit=row.unit,
             paired=paired,
-            looks=stats.Looks(at_most=looks) if looks > 1 else None,
+            looks=stats.Looks(last=max(200, most), at_most=looks) if looks > 1 else None,
         )
         families.append(Family(row, name, scores, tuple(verdicts), confidence))
     return tuple(families)

@@ -78,9 +78,7 @@ class Family:
         """Return a sentence for each verdict; variants of which the same is said share one."""
         groups: dict[str, list[str]] = {}
         for v in self.verdicts:
-            enough = v.p_holm is None or v.reason in v.words  # the words have the reason
-            said = v.words if enough else f"{v.words}; {v.reason}"
-            groups.setdefault(said, []).append(v.variant)
+            groups.setdefault(v.words, []).append(v.variant)
         return [f"{listed(names)}: {said}" for said, names in groups.items()]
 
     def to_json(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from counterpoise.stats._interval import Floats
 
 _SHARES = np.linspace(0, 1, 48)  # of the boundary
 _NODES, _WEIGHTS = (x[:, None] / 2 for x in np.polynomial.legendre.leggauss(24))
+_FEW = 5  # looks; K of 3 to 200 seeds is above 8 p where p <= 0.05
 _LAST = 1000  # up to which K is computed with an error of 1% at most
 _TAIL = 7.0  # standard deviations beyond which nothing is left of a new value
 _NOMINAL = np.geomspace(1e-7, 1.0, 22)  # p of which K is computed; it is smooth between them
@@ -45,8 +46,8 @@ class Looks:
     Args:
         first: Seeds at the first look, 2 or more.
         last: Seeds at the last one that may be.
-        at_most: Number of looks that there are at most; None for one after every seed. With few,
-            at_most · p is the smaller bound on K (Bonferroni).
+        at_most: Number of looks that there are at most; None for one after every seed. The smaller
+            of at_most · p (Bonferroni) and K(p) counts; of five looks or fewer the first alone.
 
     Raises:
         ValueError: If 2 <= first <= last <= 1000, or at_most >= 1, does not hold.
@@ -73,6 +74,8 @@ class Looks:
     def adjusted(self, p: npt.ArrayLike) -> Floats:
         """Return K(p), the p of a t test corrected for all the looks."""
         p = np.asarray(p, dtype=np.float64)
+        if self._few:
+            return np.minimum(self._most * p, 1.0)
         known = np.maximum(p, _NOMINAL[0])
         at_all = np.exp(_log_any(self.first, self.last)(np.log(known)))
         return np.clip(np.minimum(at_all, self._most * p), p, 1.0)
@@ -80,11 +83,15 @@ class Looks:
     def nominal(self, level: float) -> float:
         """Return q with K(q) = level: the p up to which one of the looks makes a claim."""
         least = level / self._most
-        if self.adjusted(_NOMINAL[0]) >= level:
+        if self._few or self.adjusted(_NOMINAL[0]) >= level:
             return least
         log_any, goal = _log_any(self.first, self.last), np.log(level)
         q = brentq(lambda q: float(log_any(q)) - goal, np.log(_NOMINAL[0]), 0.0)
         return max(float(np.exp(q)), least)
+
+    @property
+    def _few(self) -> bool:
+        return self.at_most is not None and self.at_most <= _FEW
 
     @property
     def _most(self) -> int:
