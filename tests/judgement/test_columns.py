@@ -165,11 +165,24 @@ def test_parameters_that_differ_make_the_variant() -> None:
     assert len(set(read_runs(rows, variant="method, norm").frame["variant"])) == 4
 
 
+def test_numbers_that_several_runs_share_are_parameters() -> None:
+    rows = [{"mixup": m, "seed": s, "gap": m + s / 7, "acc": 0.5} for m in (0, 0.2) for s in (0, 1)]
+    runs = read_runs(rows)
+    assert runs.metrics == ("acc",)
+    assert set(runs.frame["variant"]) == {"mixup=0", "mixup=0.2"}
+
+
+def test_a_counter_pairs_runs_of_one_seed() -> None:
+    table = LONG.rename(columns={"seed": "run"}).assign(seed=42)
+    assert scores(read_runs(table)) == EVERY
+
+
 def test_folds_pair_runs_but_are_no_seeds() -> None:
     runs = read_runs(LONG.rename(columns={"seed": "fold"}))
     assert scores(runs) == EVERY
     assert any("a fold is no seed" in note for note in runs.notes)
-    both = pd.concat([LONG.assign(fold=k) for k in range(3)])
+    both = pd.concat([LONG.rename(columns={"method": "model"}).assign(fold=k) for k in range(3)])
+    assert set(read_runs(both).frame["variant"]) == {"ce", "focal"}
     assert set(read_runs(both).frame["seed"]) == {f"{s}/{k}" for s in (0, 1) for k in range(3)}
 
 
@@ -225,6 +238,11 @@ def test_the_epoch_that_counts(epoch: str, metric: str, score: float, flatters: 
     assert set(scores(runs).values()) == {score}
     assert len(runs.frame) == 4
     assert any("flatters" in note for note in runs.notes) == flatters
+
+
+def test_the_first_of_equal_epochs_is_the_best() -> None:
+    table = EPOCHS.assign(val_acc=0.5)
+    assert set(scores(read_runs(table, epoch="best:val_acc", metric="test_acc")).values()) == {0.9}
 
 
 def test_a_score_of_an_earlier_epoch_than_the_last_is_noted() -> None:

@@ -43,8 +43,12 @@ def mlflow_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], A
 
 def write_mlflow(client: Any, folder: Path) -> str:
     experiment = client.create_experiment("losses", artifact_location=str(folder / "artifacts"))
+    sweep = client.create_run(experiment, run_name="sweep").info.run_id
+    client.set_terminated(sweep)
     for (variant, seed), score in EVERY.items():
-        run = client.create_run(experiment, run_name=f"bold-fox-{variant}{seed}").info.run_id
+        below = {"mlflow.parentRunId": sweep}
+        name = f"bold-fox-{variant}{seed}"
+        run = client.create_run(experiment, run_name=name, tags=below).info.run_id
         for name, value in {"loss": variant, "lr": 0.1, "seed": seed}.items():
             client.log_param(run, name, value)
         client.log_metric(run, "test_acc", 0.1, step=0)
@@ -58,7 +62,10 @@ def test_a_folder_of_mlflow(tmp_path: Path, mlflow_client: Callable[[str], Any])
     tracking = tmp_path / "mlruns"
     client = mlflow_client(tracking.as_uri())
     experiment = write_mlflow(client, tmp_path)
-    client.log_param(client.create_run("0").info.run_id, "loss", "of another experiment")
+    deleted = client.create_experiment("deleted")
+    client.set_terminated(client.create_run(deleted).info.run_id)
+    client.delete_experiment(deleted)
+    assert list(tracking.glob(".trash/*/meta.yaml"))
     for source in (tracking / experiment, tmp_path):
         runs = read_runs(source)
         assert scores(runs) == EVERY
@@ -113,8 +120,10 @@ def test_hyperparameters_of_tensorboard(tmp_path: Path) -> None:
 
     for k, ((variant, seed), score) in enumerate(EVERY.items()):
         with SummaryWriter(str(tmp_path / str(k))) as writer:
-            writer.add_hparams({"loss_fn": variant, "seed": seed, "lr": 0.1}, {"acc": score})
-    assert scores(read_runs(tmp_path)) == EVERY
+            writer.add_hparams({"loss_fn": variant, "seed": seed}, {"acc": score, "gap": 1})
+    runs = read_runs(tmp_path)
+    assert runs.metrics == ("acc",)
+    assert scores(runs) == EVERY
 
 
 def test_scalars_that_are_tensors_of_one_number(tmp_path: Path) -> None:

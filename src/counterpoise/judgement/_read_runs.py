@@ -61,8 +61,8 @@ def read_runs(
         (('score',), ['focal', 0, '', 0.81])
     """
     names = tuple(filter(None, (name.strip() for name in variant.split(","))))
-    asked = Asked(names, seed, (metric,) if isinstance(metric, str) else tuple(metric), dataset)
-    asked = Asked(names, seed, tuple(filter(None, asked.metric)), dataset)
+    metrics = tuple(filter(None, [metric] if isinstance(metric, str) else metric))
+    asked = Asked(names, seed, tuple(dict.fromkeys(metrics)), dataset)
     notes: list[str] = []
     every: list[Record] = []
     for thing in _read(sources, notes):
@@ -175,7 +175,7 @@ def _metrics(
     _epochs.check_epoch(epoch, known)
     others = [name for name in known if _words.can_be_metric(name)]
     like = [name for name in others if _words.rank(name) is not None]
-    found = list(dict.fromkeys(asked.metric)) or _words.preferred(like or others)
+    found = list(asked.metric) or _words.preferred(like or others)
     if not found:
         raise ValueError(
             "runs must have a metric, a column of numbers beside seeds, steps, times and "

@@ -40,15 +40,14 @@ def read(paths: Sequence[Path]) -> list[Record]:
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        clock = _EPOCH if all(row.get(_EPOCH) for row in rows) else _STEP
         scores: dict[str, list[tuple[float, float]]] = {}
         for number, row in enumerate(rows, 2):
             try:
-                step = float(row[clock])
+                step = float(row[_STEP])
             except (ValueError, TypeError):
                 raise ValueError(
-                    f"{path} must have a {clock} in each row, but row {number} has "
-                    f"{row[clock]!r}; leave the row out"
+                    f"{path} must have a step in each row, but row {number} has {row[_STEP]!r}; "
+                    "leave the row out"
                 ) from None
             for name, cell in row.items():
                 if name not in (_STEP, _EPOCH, None) and cell:

@@ -52,7 +52,6 @@ def read(paths: Sequence[Path]) -> list[Record]:
         settings = {
             name.removesuffix(".value"): value
             for name, value in read_settings(path.parent, "config.yaml").items()
-            if not name.startswith(("_wandb", "wandb_version")) and not name.endswith(".desc")
         }
         run = next((p for p in path.parents if _RUN.fullmatch(p.name)), path.parent)
         records.append(Record(str(run), scores, settings, run.name.rpartition("-")[2]))
