@@ -66,11 +66,13 @@ def test_a_folder_of_mlflow(tmp_path: Path, mlflow_client: Callable[[str], Any])
     client.set_terminated(client.create_run(deleted).info.run_id)
     client.delete_experiment(deleted)
     assert list(tracking.glob(".trash/*/meta.yaml"))
+    before = sorted(tmp_path.rglob("*"))
     for source in (tracking / experiment, tmp_path):
         runs = read_runs(source)
         assert scores(runs) == EVERY
         assert "variant: by 'loss'" in runs.notes
         assert any(note.endswith(" running") for note in runs.notes)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.slow
