@@ -415,3 +415,18 @@ def test_warnings_of_missing_glyphs_alone_are_silenced(tmp_path):
         warnings.simplefilter("always")
         plots.save(plots.forest({"中": Interval(0.0, 0.1, 0.2)}).figure, tmp_path / "a.png")
     assert caught == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "said"),
+    [
+        ("accuracy", [0.424, 0.604], "51.4% (0.0 to 100.0)"),
+        ("accuracy", [0.97, 0.99, 0.995], "98.5% (95.2 to 100.0)"),
+        ("accuracy", [0.80, 0.82, 0.84], "82.0% ± 5.0"),
+        ("matthews", [0.9, 0.2], "0.550 (-1.000 to 1.000)"),
+        ("nll", [0.1, 0.2], "0.150 nats (0.000 to 0.785)"),
+        ("expected_cost", [0.1, 0.2], "0.150 ± 0.635"),
+    ],
+)
+def test_an_interval_ends_at_what_is_possible(metric, scores, said):
+    assert _board.mean_and_interval(METRICS[metric], scores) == said

@@ -285,11 +285,16 @@ def _text(form: str, column: Column) -> TextColumn:
 
 
 def mean_and_interval(row: Metric, values: list[float], test_to_train: float = 0.0) -> str:
-    """Write a mean of a metric with its 95% interval over seeds."""
+    """Write a mean of a metric with its 95% interval over seeds, both ends where one is cut."""
     found = t_interval(values, test_to_train=test_to_train)
-    if found.high is None:  # of a single seed
-        return row.shown(found.estimate)
-    return f"{row.shown(found.estimate)} ± {row.signed(found.high - found.estimate)[1:]}"
+    mean = row.shown(found.estimate)
+    if found.low is None or found.high is None:  # of a single seed
+        return mean
+    ends = row.possible(found.low, found.high)
+    if ends == (found.low, found.high):
+        return f"{mean} ± {row.signed(found.high - found.estimate)[1:]}"
+    low, high = (row.shown(end).removesuffix(row.mark) for end in ends)
+    return f"{mean} ({low} to {high})"
 
 
 def _row_words(row: Mapping[str, float | None]) -> str:

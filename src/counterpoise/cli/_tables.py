@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 8  # of what is reached without another training
 _NAME = 30  # characters of a name that shall stand in one line
-_LEGEND = "±: 95% interval of the mean over seeds; variants are compared seed by seed"
+_LEGEND = (
+    "±: 95% interval of the mean over seeds, with both ends where it is cut to what is possible; "
+    "variants are compared seed by seed"
+)
 _DRAWN = "; each seed has its own test split, and intervals are widened for that"
 _BESIDE = [METRICS[word] for word in ("accuracy", *BESIDE) if word != "mean_average_precision"]
 
@@ -223,12 +226,13 @@ def _after_training(study: "Study", rows: "Sequence[AfterTraining]") -> Any:
 
 
 def _plus(row: Metric, pair: "Comparison | None") -> str:
-    """Write a difference in its unit with half its interval, which is symmetric."""
+    """Write a difference in its unit with half its interval, or with both ends where one is cut."""
     if pair is None:
         return "–"
-    low, middle, _ = astuple(pair.difference)
-    half = "" if low is None else f" ±{row.signed(middle - low)[1:]}"
-    return f"{row.signed(middle)}{half}"
+    low, middle, high = astuple(pair.difference)
+    if low is not None and row.possible_difference(low, high) == (low, high):
+        return f"{row.signed(middle)} ±{row.signed(middle - low)[1:]}"
+    return _difference(row, pair.difference)
 
 
 def _together(row: Metric, found: "Ensemble | None") -> str:
@@ -240,8 +244,11 @@ def _together(row: Metric, found: "Ensemble | None") -> str:
 
 
 def _difference(row: Metric, found: "Interval") -> str:
-    low, middle, high = (None if x is None else row.signed(x) for x in astuple(found))
-    return f"{middle}" if low is None else f"{middle} ({low} to {high})"
+    middle = row.signed(found.estimate)
+    if found.low is None or found.high is None:
+        return middle
+    low, high = map(row.signed, row.possible_difference(found.low, found.high))
+    return f"{middle} ({low} to {high})"
 
 
 def _seconds(records: "Sequence[Record]") -> str:

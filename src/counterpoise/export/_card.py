@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from statistics import mean
@@ -165,12 +164,11 @@ def _together(records: Sequence[Record], calibration: Method) -> str:
 
 def _mean(study: Study, values: Sequence[float], row: Metric) -> tuple[str, str]:
     """Return the mean and its interval, wider where each seed draws its own test split."""
-    least = 0.0 if row.unit else -math.inf
-    most = 1.0 if row.unit == "%" else math.inf
     found = stats.t_interval(values, test_to_train=study.test_to_train)
     if found.low is None or found.high is None:
         return f"{mean(values):.3f}", "–"
-    return f"{mean(values):.3f}", f"{max(found.low, least):.3f} to {min(found.high, most):.3f}"
+    low, high = row.possible(found.low, found.high)
+    return f"{mean(values):.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _log_loss(record: Record, calibration: Method) -> float | None:

@@ -132,11 +132,8 @@ def _is_behind(study: Study, v: stats.Verdict) -> bool:
 
 
 def _interval(evidence: Evidence) -> str:
-    """Return the part on the interval; empty without one, or for one wider than all possible."""
-    if "low" not in evidence:
-        return ""
-    widest = max(-float(evidence["low"]), float(evidence["high"]))
-    return "" if evidence["unit"] == " points" and widest > 100 else _INTERVAL
+    """Return the part on the interval; empty without one."""
+    return _INTERVAL if "low" in evidence else ""
 
 
 def _about(study: Study, v: stats.Verdict) -> Evidence:

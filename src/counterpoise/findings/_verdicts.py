@@ -23,11 +23,6 @@ _UNCALLED = (
     "differences beyond the margin, ±{margin:g}, are called, as so few do not show how far they "
     "scatter"
 )
-_WIDE = (
-    "Whether {label} is better or worse than {baseline} cannot be told yet: "
-    "{difference:+.{digits}f}{unit} of {measure} over {seeds} seeds, better in {wins} of them, "
-    "with a {level}% interval wider than all that is possible"
-)
 _NEEDED = "; {needed} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
 _NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
@@ -67,7 +62,8 @@ def measured(study: Study, v: stats.Verdict, sign: int = 1) -> dict[str, Any]:
     }
     if found.low is None or found.high is None:
         return evidence
-    low, high = sorted(row.rounded(sign * end) for end in (found.low, found.high))
+    ends = row.possible_difference(found.low, found.high)
+    low, high = sorted(row.rounded(sign * end) for end in ends)
     return evidence | {
         "low": low,
         "high": high,
@@ -92,9 +88,7 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.Comparison) -> Finding:
         )
         return sentence("CP330", _WORDS[v.verdict].replace(*one), evidence)
     template = _WORDS[v.verdict]
-    if row.unit == "%" and max(-evidence["low"], evidence["high"]) > 100:  # of 0% .. 100%
-        template = _WIDE
-    elif v.uncalled:
+    if v.uncalled:
         template = _UNCALLED
         higher = evidence["low"] > 0
         evidence["direction"] = "better" if higher == row.higher_is_better else "worse"

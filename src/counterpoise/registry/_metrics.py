@@ -20,6 +20,7 @@ class Metric:
         classes: 2 where it is of the positive one of two classes, else 0.
         key: the entry of a run's scores.
         bounds: of its parameter, (above, up to); empty without one.
+        span: the lowest and the highest value that can be.
         about: its definition, in a line of Markdown.
 
     Example:
@@ -36,6 +37,7 @@ class Metric:
     classes: int = 0
     key: str = ""
     bounds: tuple[float, float] | tuple[()] = ()
+    span: tuple[float, float] = (0.0, 1.0)
     about: str = ""
 
     @property
@@ -82,8 +84,23 @@ class Metric:
         """Write a difference with its sign and unit."""
         return self.signed(difference) + self.points
 
+    def possible(self, low: float, high: float) -> tuple[float, float]:
+        """Return the ends of an interval of a value, cut to what can be."""
+        return max(low, self.span[0]), min(high, self.span[1])
+
+    def possible_difference(self, low: float, high: float) -> tuple[float, float]:
+        """Return the ends of an interval of a difference, cut to what can be.
+
+        Example:
+            >>> METRICS["accuracy"].possible_difference(0.05, 1.2)
+            (0.05, 1.0)
+        """
+        most = self.span[1] - self.span[0]
+        return max(low, -most), min(high, most)
+
 
 _MEAN = "mean over the classes"
+_ANY = (-math.inf, math.inf)
 _ROWS = {
     "balanced_accuracy": Metric("balanced accuracy", margin=0.01, about=f"recall, {_MEAN}"),
     "accuracy": Metric("accuracy", margin=0.01, about="share of samples that are right"),
@@ -96,10 +113,18 @@ _ROWS = {
         "geometric mean of recalls", margin=0.01, about="0 where a class is never found"
     ),
     "matthews": Metric(
-        "Matthews correlation", margin=0.02, unit="", about="of truth and answer, 0 by chance"
+        "Matthews correlation",
+        margin=0.02,
+        unit="",
+        span=(-1, 1),
+        about="of truth and answer, 0 by chance",
     ),
     "cohen_kappa": Metric(
-        "Cohen's kappa", margin=0.02, unit="", about="agreement beyond chance, 0 by chance"
+        "Cohen's kappa",
+        margin=0.02,
+        unit="",
+        span=(-1, 1),
+        about="agreement beyond chance, 0 by chance",
     ),
     "macro_auroc": Metric(
         "macro AUROC", margin=0.01, unit="", about=f"area under ROC, one against rest, {_MEAN}"
@@ -109,6 +134,7 @@ _ROWS = {
         higher_is_better=False,
         margin=0.01,
         unit="nats",
+        span=(0, math.inf),
         about="log-loss of the softmax of the logits; 0.01 is 1% of the true class's probability",
     ),
     "brier": Metric(
@@ -116,6 +142,7 @@ _ROWS = {
         higher_is_better=False,
         margin=0.01,
         unit="",
+        span=(0, 2),
         about="squared error of the softmax, summed over the classes, 0 to 2",
     ),
     "expected_cost": Metric(
@@ -123,6 +150,7 @@ _ROWS = {
         higher_is_better=False,
         margin=0.01,
         unit="",
+        span=_ANY,
         about="mean of `costs` over the samples; the margin is 1% of what always the same answer "
         "costs at least on the training split",
     ),
@@ -202,7 +230,7 @@ def metric(word: str, higher_is_better: bool | None = None) -> Metric:
             )
         higher_is_better = bool(getattr(function, "higher_is_better", True))
     label = parameter.rpartition(".")[2].replace("_", " ")
-    return Metric(label, higher_is_better, 0.01, "", key=word)
+    return Metric(label, higher_is_better, 0.01, "", key=word, span=_ANY)
 
 
 def parameter_of(word: str) -> float | None:

@@ -65,6 +65,7 @@ def _cells(
     if pair is None:
         return NONE, "", NONE
     low, high = pair.difference.low, pair.difference.high
-    said = "" if low is None or high is None else f"{change(metric, low)} to {change(metric, high)}"
+    ends = () if low is None or high is None else metric.possible_difference(low, high)
+    said = " to ".join(change(metric, end) for end in ends)
     chosen = [r.run[tau] for r in variant.records if r.run.get(tau) is not None]
     return change(metric, pair.difference.estimate), said, short(mean(chosen))

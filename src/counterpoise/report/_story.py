@@ -176,12 +176,10 @@ def difference_row(
 
 
 def _written(metric: Metric, ends: tuple[float, float] | None) -> str:
-    """Write an interval; one beyond all that is possible tells no more than that."""
     if ends is None:
         return NONE
-    if metric.unit == "%" and max(-ends[0], ends[1]) > 1:
-        return "wider than ±100"
-    return f"{change(metric, ends[0])} to {change(metric, ends[1])}"
+    low, high = metric.possible_difference(*ends)
+    return f"{change(metric, low)} to {change(metric, high)}"
 
 
 def cost(
