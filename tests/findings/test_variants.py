@@ -67,8 +67,8 @@ def test_a_verdict_is_that_of_the_statistics(make, other, verdict, begin):
         (
             {0: [95, 95, 95], 1: [60, 40, 61]},
             "Whether focal is better or worse than cross_entropy cannot be told yet: +3.2 points "
-            "of balanced accuracy over 2 seeds, better in 1 of them, with a 95.0% interval wider "
-            "than all that is possible; 2 seeds say too little to tell how many would, so run 5.",
+            "of balanced accuracy (-100.0 to +100.0, 95.0% interval over 2 seeds; better in 1 of "
+            "them); 2 seeds say too little to tell how many would, so run 5.",
         ),
     ],
 )
@@ -121,8 +121,10 @@ def test_the_larger_source_of_noise(make):
     )
     wild = make({CE: BASE, FOCAL: wobbling(70, 5)})
     assert _noise.larger_source(wild)[0].text.startswith("More seeds would make the diff")
-    both = make({CE: BASE, FOCAL: shifted([9, 10, 8]), "poly": wobbling(70, 5)})
-    assert [f.evidence["labels"] for f in _noise.larger_source(both)] == ["focal", "poly"]
+    both = make({CE: BASE, FOCAL: shifted([9, 10, 8]), "poly": wobbling(70, 5), "ldam": BASE})
+    found = _noise.larger_source(both)
+    assert [f.evidence["labels"] for f in found] == ["focal", "poly"]  # of ldam nothing is unsure
+    assert "the standard error of that of poly is" in found[1].text
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "accuracy"])

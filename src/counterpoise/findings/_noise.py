@@ -17,12 +17,12 @@ def larger_source(study: Study) -> list[Finding]:
     found = []
     kind = "samples" if study.resampled else "test samples"
     for source, more in (("test set", kind), ("seeds", "seeds")):
-        theirs = [evidence for noise, evidence in noises if noise.larger == source]
+        theirs = [e for noise, e in noises if noise.total_se and noise.larger == source]
         if theirs:
             which = "{these} of {all} differences" if noises[1:] else "the difference"
             template = (
                 f"More {more} would make {which} to {{baseline}} surer "
-                "({labels}). In {measure}, the standard error of the first is "
+                "({labels}). In {measure}, the standard error of that of {label} is "
                 "{seed_se:.{digits}f}{unit} by the seeds and "
                 f"{{test_se:.{{digits}}f}} by the {{samples}} {_kind(study)}."
             )
