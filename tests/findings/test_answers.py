@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from counterpoise.export._choose import choose
 from counterpoise.findings import answers, best_and_reason, best_variant, collect_findings
 
 CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
@@ -117,6 +118,11 @@ def test_an_adjusted_baseline_that_is_enough_is_to_be_used(make):
     found = answers(study)
     assert found.use.startswith("Use cross_entropy with its logits adjusted after training")
     assert "80.1% of balanced accuracy" in found.use
+    assert choose(study).why == (
+        "it is the only one that is better than the baseline; the answer of the study is "
+        "cross_entropy with its logits adjusted, which --variant 'cross_entropy' --probable "
+        "exports, for predict --prior uniform"
+    )
     better_reference = make(
         {CE: BASE, FOCAL: shifted(9)},
         adjusted=NO_SHIFT | {CE: shifted(9)},
@@ -179,10 +185,22 @@ def test_a_difference_on_few_test_samples_may_be_chance(make):
     assert [v.verdict for v in study.verdicts()] == ["better"]
     assert "CP339" in {f.code for f in collect_findings(study)}
     found = answers(study)
-    assert found.use.startswith("Use focal: it is better than cross_entropy")
     chance = "on 2 test samples of class cheese this may still be chance: more test samples would "
-    assert found.use.endswith(f"points (+4.1 to +22.6), but {chance}tell.")
+    assert found.use == (
+        "Keep cross_entropy for now: focal looks better in balanced accuracy, by 13.3 points (+4.1 "
+        f"to +22.6), but {chance}tell."
+    )
+    assert best_and_reason(study) == (
+        CE,
+        "the baseline, as none is shown to be better beyond the noise of the test samples",
+    )
     assert found.open == f"focal differs from the baseline, but {chance}tell."
+    sure = {s: [99, 99, 0] for s in BASE}
+    study = make({**hits, LA: sure}, (100, 100, 2), adjusted=dict.fromkeys((*hits, LA), low))
+    assert answers(study).use.startswith("Use logit_adjusted: it is better than cross_entropy")
+    assert best_and_reason(study)[1].endswith(
+        "better than the baseline beyond the noise of the test samples"
+    )
     alike = {CE: BASE, FOCAL: {s: [h[0] + 3, h[1] - 3, h[2]] for s, h in BASE.items()}}
     found = answers(make(alike, adjusted=NO_SHIFT, margin=0.01))
     assert found.use.startswith("Use cross_entropy: no variant differs by what matters")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import mean
 
 from counterpoise import stats
-from counterpoise.findings import noun, reference_to_use
+from counterpoise.findings import adjusted_to_use, best_and_reason, noun, reference_to_use
 from counterpoise.registry import unknown
 from counterpoise.study import Record, Study
 
@@ -37,7 +36,7 @@ def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
 
     Args:
         study: with a finished run at least.
-        label: of a variant or of a reference; "" for the variant that the verdicts are for.
+        label: of a variant or of a reference; "" for `findings.best_variant(study)`.
         ensemble: whether all seeds are taken.
 
     Raises:
@@ -46,11 +45,6 @@ def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
     why, every = "it was asked for", (*study.labels, *study.reference_labels)
     if not label:
         label, why = _by_verdicts(study)
-        if reference := reference_to_use(study):
-            why += (
-                f"; no {noun(study)} is shown to beat {reference}: --variant {reference!r} exports "
-                "that"
-            )
     elif label not in every:
         raise ValueError(unknown("--variant", label, every))
     records = study.of(label)
@@ -78,31 +72,25 @@ def choose(study: Study, label: str = "", ensemble: bool = False) -> Choice:
 
 
 def _by_verdicts(study: Study) -> tuple[str, str]:
-    """Return the best variant, or the cheapest of those that differ from it by nothing."""
-    best = study.best
-    if best is None:
+    """Return the best variant with the reason, and what the study says to use in its place."""
+    if study.best is None:
         raise ValueError(
             f"{study.folder} must have a finished run, but has none; counterpoise compare with the "
             "same plan goes on with it"
         )
-    label = study.metric.label
-    if len(study.labels) == 1:
-        return best, "it is the only variant"
-    verdicts = study.compare(study.scores(), best)
-    alike = [v.variant for v in verdicts if v.verdict == "no difference that matters"]
-    if not alike:
-        return best, f"it has the best mean {label} on the test split"
-    seconds = {name: mean(r.timing["seconds"] for r in study.of(name)) for name in (best, *alike)}
-    if study.plan.training.head_alone:  # trained together: their times are shares
-        seconds |= {name: 0 for name in seconds if not study.plan.variant_of(name).model}
-    cheapest = min(seconds, key=lambda name: (name != study.labels[0], seconds[name]))
-    if cheapest == best:
-        return best, f"it has the best mean {label} on the test split"
-    if cheapest == study.labels[0]:
-        return cheapest, "it is the baseline, and the best differs from it by nothing that matters"
-    return cheapest, (
-        "it trains the quickest of those from which the best differs by nothing that matters"
-    )
+    label, why = best_and_reason(study)
+    why = f"it is {why}"
+    if reference := reference_to_use(study):
+        why += (
+            f"; no {noun(study)} is shown to beat {reference}: --variant {reference!r} exports that"
+        )
+    elif adjusted_to_use(study):
+        baseline = study.labels[0]
+        why += (
+            f"; the answer of the study is {baseline} with its logits adjusted, which --variant "
+            f"{baseline!r} --probable exports, for predict --prior uniform"
+        )
+    return label, why
 
 
 def _optimism(study: Study) -> float | None:

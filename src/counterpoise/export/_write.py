@@ -61,9 +61,8 @@ def export(
     Args:
         study: finished, or with a finished run of the variant at least; or its folder.
         out: the folder; None for `export` beside the study's own files.
-        variant: the label of one, or of a reference; "" for the variant with the best mean score on
-            the test split, or the cheapest of those from which it differs by nothing that matters:
-            the baseline, or the one that trains the quickest.
+        variant: the label of one, or of a reference; "" for `findings.best_variant(study)`, of
+            which the study's predictions.csv is, too.
         ensemble: True for the nets of all seeds, whose probabilities are averaged; else that of the
             seed with the best validation score.
         refit: True to train once more, on training and validation split together.

@@ -11,6 +11,7 @@ show them. A sentence is a template, and every number in it comes from `evidence
 
 from counterpoise.findings._answers import (
     Answers,
+    adjusted_to_use,
     answers,
     best_and_reason,
     best_variant,
@@ -30,6 +31,7 @@ __all__ = [
     "Code",
     "Finding",
     "Paragraph",
+    "adjusted_to_use",
     "answers",
     "best_and_reason",
     "best_variant",

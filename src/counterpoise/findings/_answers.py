@@ -58,22 +58,26 @@ def answers(study: Study) -> Answers:
 def best_variant(study: Study) -> str:
     """Return the variant that a study shows to be the best, or the cheapest of equal ones.
 
-    Of those that are better than the baseline, it is the one with the largest gain. Where none is,
-    it is the baseline, or the fastest of the variants without a difference that matters to it, if
-    that takes less than 0.9 of the baseline's time.
+    Of those that are better than the baseline, and not by chance of a few test samples (CP339), it
+    is the one with the largest gain. Where none is better, it is the baseline, or the fastest of
+    the variants without a difference that matters to it, if that takes less than 0.9 of the
+    baseline's time.
     """
     return best_and_reason(study)[0]
 
 
 def best_and_reason(study: Study) -> tuple[str, str]:
     """Return `best_variant` with the reason for it, as in "the baseline, as none is better"."""
-    better = _of_word(study, "better")
+    better, doubtful = _better_and_doubtful(study)
+    beyond = " beyond the noise of the test samples" if doubtful else ""
     if better[1:]:
-        return better[0].variant, "the one that gains most on the baseline"
+        return better[0].variant, f"the one that gains most on the baseline{beyond}"
     if better:
-        return better[0].variant, "the only one that is better than the baseline"
+        return better[0].variant, f"the only one that is better than the baseline{beyond}"
     none = "as none is shown to be better"
     baseline = study.labels[0]
+    if doubtful:
+        return baseline, f"the baseline, {none}{beyond}"
     alike = [v.variant for v in _of_word(study, "no difference that matters")]
     seconds = {label: s for label in (baseline, *alike) if (s := _seconds(study, label))}
     fastest = min(seconds, key=lambda label: seconds[label], default=baseline)
@@ -88,6 +92,11 @@ def reference_to_use(study: Study) -> str:
     """Return the label of the reference that a study says to use; "" where it says a variant."""
     behind = _to_use(study) if study.of(study.labels[0]) else None
     return str(behind.evidence["reference"]) if behind else ""
+
+
+def adjusted_to_use(study: Study) -> bool:
+    """Return True where a study says to use the baseline with its logits adjusted."""
+    return bool(study.of(study.labels[0])) and not _to_use(study) and _adjusted(study) is not None
 
 
 def _to_use(study: Study) -> Finding | None:
@@ -136,14 +145,20 @@ def _use(study: Study) -> tuple[str, str]:
             f"{shifted:.{row.decimals}f}{row.mark} of {measure}, and no other {noun} to train.",
             f"{_price(study, baseline)} {best}",
         )
-    better = _of_word(study, "better")
+    better, doubtful = _better_and_doubtful(study)
+    gains = [
+        _INTERVAL.format(**measured(study, v, row.sign)).lstrip("+") for v in (*better, *doubtful)
+    ]
     if len(study.labels) == 1:
         said = f"{baseline} was trained alone, and has {_score(study, baseline)} of {measure}."
     elif better:
-        gain = _INTERVAL.format(**measured(study, better[0], row.sign)).lstrip("+")
-        said = f"Use {label}: it is better than {baseline} in {measure}, by {gain}"
-        few = _noise.few_samples(study).get(label)
-        said += f", but on {few} {_CHANCE}." if few else "."
+        said = f"Use {label}: it is better than {baseline} in {measure}, by {gains[0]}."
+    elif doubtful:
+        name = doubtful[0].variant
+        said = (
+            f"Keep {baseline} for now: {name} looks better in {measure}, by {gains[0]}, but on "
+            f"{_noise.few_samples(study)[name]} {_CHANCE}."
+        )
     elif label != baseline:
         said = f"Use {label}: it is the fastest, and {baseline} differs by nothing that matters."
     elif len(_of_word(study, "no difference that matters")) == len(counted(study)):
@@ -263,6 +278,12 @@ def _of_word(study: Study, word: str) -> list[stats.Verdict]:
     """Return the verdicts of a word, the largest gain first."""
     found, sign = [v for v in counted(study) if v.verdict == word], study.metric.sign
     return sorted(found, key=lambda v: -sign * v.interval.estimate if v.interval else 0.0)
+
+
+def _better_and_doubtful(study: Study) -> tuple[list[stats.Verdict], list[stats.Verdict]]:
+    """Return the verdicts "better", and apart those that may be chance of a few test samples."""
+    found, few = _of_word(study, "better"), _noise.few_samples(study)
+    return [v for v in found if v.variant not in few], [v for v in found if v.variant in few]
 
 
 def _learned(study: Study) -> bool:
