@@ -112,6 +112,7 @@ ELSEWHERE = {  # they need other inputs
     "CP107",
     "CP108",
     "CP109",
+    "CP330 cannot tell yet",
     "CP336",
     "CP344",
     "CP401",
@@ -125,12 +126,12 @@ def test_every_number_of_a_finding_is_evidence(make, backed):
         found = collect_findings(make(**random_study(random.Random(seed))))
         backed(found)
         for f in found:
-            if f.code in _paragraphs._TOGETHER:
+            if (case := _paragraphs._case(f)) in _paragraphs._TOGETHER:
                 backed(
                     [as_one(f, dataclasses.replace(f, evidence=f.evidence | {"label": "other"}))]
                 )
-                together.add(f.code)
-        assert [f for p in paragraphs(found) for f in p.findings] == found
+                together.add(case)
+        assert sorted((f for p in paragraphs(found) for f in p.findings), key=found.index) == found
         assert found == sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))
         told |= {f.code for f in found}
         for f in found:
@@ -147,6 +148,35 @@ def as_one(*same):
     (paragraph,) = paragraphs(same)
     assert all(f.evidence["label"] in paragraph.text for f in same)
     return dataclasses.replace(same[0], text=paragraph.text)
+
+
+def test_what_more_seeds_would_tell_of_many_is_one_paragraph(make):
+    base = {s: [70 + s, 70 - s, 70] for s in range(5)}
+    names = (
+        "focal",
+        "ldam",
+        "poly",
+        "vs",
+        "weighted",
+        "cdt",
+        "balanced_softmax",
+        "logit_adjusted",
+        "class_balanced",
+    )
+    open_yet = {
+        name: {s: [h[0], h[1] + 9 + k % 2, h[2] + 9 * (-1) ** s] for s, h in base.items()}
+        for k, name in enumerate(names, 1)
+    }
+    found = collect_findings(make({CE: base, **open_yet}))
+    (several,) = (p for p in paragraphs(found) if p.code == "CP330")
+    assert several.text.startswith("Whether 9 variants are better or worse than cross_entropy in ")
+    assert several.text.count(CE) == 1
+    assert several.whole
+    for f in several.findings:
+        numbers = (
+            "{label} {difference:+.1f} points ({low:+.1f} to {high:+.1f}, better in {wins} of 5"
+        )
+        assert numbers.format(**f.evidence) in several.text
 
 
 def test_what_is_muted_is_not_told(make):

@@ -44,8 +44,28 @@ def test_a_grid_of_which_no_rate_worked(make):
 def test_runs_that_never_learned_are_counted(make, metric):
     study = make({CE: {0: GOOD, 1: GOOD}, FOCAL: {0: STUCK, 1: GOOD}}, metric=metric)
     (found,) = _learning.never_learned(study)
-    assert found.text.startswith("focal: 1 of 2 runs never learned; ")
-    assert "33.3% at most" in found.text
+    assert found.text.startswith("focal: 1 of 2 runs cannot be told from guessing by ")
+    assert found.text.endswith(
+        "of 300 samples: 33.3% at most, where a guess has 33.3% with a standard deviation of 2.7 "
+        "points."
+    )
+
+
+@pytest.mark.parametrize(
+    ("area", "sizes", "ranks"),
+    [
+        (0.8, (90, 10), True),
+        (0.69, (900, 100), False),
+        (0.8, (6, 6), False),
+        (None, (90, 10), False),
+    ],
+)
+def test_runs_that_rank_the_samples_did_learn(make, backed, area, sizes, ranks):
+    study = make({CE: {0: [sizes[0], 0]}}, sizes)
+    study.records[0].run["test"]["macro_auroc"] = area
+    found = _learning.never_learned(study)
+    assert ("with a macro AUROC of 0.80 or more they rank the samples" in found[0].text) is ranks
+    backed(found)
 
 
 @pytest.mark.parametrize(("right", "told"), [(38, True), (39, False)])

@@ -1,5 +1,6 @@
 """Findings on runs that did not learn, and their causes: CP220 to CP225."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -14,6 +15,7 @@ from counterpoise.study.spec import labels_of, trials_of
 VANISHED = 1e-6  # a visible share that explains by itself why nothing was learned
 FAR = 100.0  # times below the visible share of what learned
 DEAD = 0.9  # share of dead units from which on a layer counts as dead
+RANKS = 0.7  # the area under ROC from which on a net has learned, whatever it answers
 NEARLY_ALL = 0.95  # share of the answers that are one class
 APART = 0.1  # by which the answers' share must exceed that of the test samples
 
@@ -75,9 +77,9 @@ def never_learned(study: Study) -> list[Finding]:
         if stuck:
             metric, chance, noise = _guessing(study)
             template = (
-                "{label}: {stuck} of {runs} runs never learned; their {measure} {where}, "
-                "{highest:.1f}% at most, cannot be told from guessing ({chance:.1f}%, of which the "
-                "standard deviation is {noise:.1f} points)."
+                "{label}: {stuck} of {runs} runs cannot be told from guessing by {measure} {where} "
+                "of {samples:,} samples: {highest:.1f}% at most, where a guess has {chance:.1f}% "
+                "with a standard deviation of {noise:.1f} points{ranks}."
             )
             evidence: Evidence = {
                 "label": label,
@@ -85,6 +87,8 @@ def never_learned(study: Study) -> list[Finding]:
                 "runs": len(study.of(label)),
                 "measure": metric.replace("_", " "),
                 "where": study.on_test,
+                "samples": sum(study.data["test_counts"]),
+                "ranks": _ranks(study, stuck),
                 "highest": percent(max(r.run["test"][metric] for r in stuck)),
                 "chance": percent(chance),
                 "noise": percent(noise),
@@ -100,6 +104,26 @@ def _stuck(study: Study) -> dict[str, list[Record]]:
         label: [r for r in study.of(label) if stats.collapsed(r.run["test"][metric], chance, noise)]
         for label in study.labels
     }
+
+
+def _ranks(study: Study, stuck: Sequence[Record]) -> str:
+    """Say so where all these runs rank the samples, by `RANKS` and beyond chance.
+
+    By chance the area under ROC of n samples against m has the standard deviation
+    √((n + m + 1) / 12 n m) (Mann and Whitney 1947, Ann. Math. Stat. 18, 50).
+    """
+    counts = [n for n in study.data["test_counts"] if n > 0]
+    least, total = min(counts), sum(counts)
+    areas = [r.run["test"].get("macro_auroc") for r in stuck]
+    if least == total or any(area is None for area in areas):
+        return ""
+    noise = math.sqrt((total + 1) / (12 * least * (total - least)))
+    if not min(areas) >= max(RANKS, 0.5 + 2 * noise):
+        return ""
+    return (
+        f", though with a macro AUROC of {min(areas):.2f} or more they rank the samples: not the "
+        "learning is off but the decision, which logit adjustment or a threshold mends"
+    )
 
 
 def _guessing(study: Study) -> tuple[str, float, float]:

@@ -1,5 +1,6 @@
 """Findings as they are printed: equal ones about several variants are one paragraph."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,7 +10,15 @@ from counterpoise.findings.finding import Finding, listed
 _MOST = 8  # variants whose numbers stand in a paragraph
 _NAMED = 3  # variants that a sentence names before it has their numbers
 
-# Of a code: what holds for several variants, and the numbers of each, from the evidence alone.
+_OPEN = "Whether {labels} are better or worse than {baseline} in {measure} cannot be told "
+_LEVEL = " ({level}% intervals)"
+_GAIN = (
+    "{label} {difference:+.{digits}f}{unit} ({low:+.{digits}f} to {high:+.{digits}f}, better in "
+    "{wins} of {seeds} seeds)"
+)
+
+# Of a code, or of one of its cases: what holds for several variants, and the numbers of each, from
+# the evidence alone.
 _TOGETHER = {
     "CP220": ("Runs of {labels} failed", "{label}: {failed} of {seeds}, the first with: {reason}"),
     "CP221": (
@@ -17,9 +26,9 @@ _TOGETHER = {
         "{label} at each of {rates} {what}, the first with: {reason}",
     ),
     "CP222": (
-        "Runs of {labels} never learned; their {measure} {where} cannot be told from "
-        "guessing ({chance:.1f}%, of which the standard deviation is {noise:.1f} points)",
-        "{label}: {stuck} of {runs} runs, {highest:.1f}% at most",
+        "Runs of {labels} cannot be told from guessing by {measure} {where} of {samples:,} "
+        "samples, where a guess has {chance:.1f}% with a standard deviation of {noise:.1f} points",
+        "{label}: {stuck} of {runs} runs, {highest:.1f}% at most{ranks}",
     ),
     "CP223": (
         "{labels} did not learn because their signal vanishes, as far as these numbers show: "
@@ -55,6 +64,29 @@ _TOGETHER = {
         "losses with the size of the steps",
         "{label}: {factor} times {than} {other}",
     ),
+    "CP330 better": ("{labels} are better than {baseline} in {measure}" + _LEVEL, _GAIN),
+    "CP330 worse": ("{labels} are worse than {baseline} in {measure}" + _LEVEL, _GAIN),
+    "CP330 no difference that matters": (
+        "Between {baseline} and {labels} there is no difference in {measure} that matters, none "
+        "beyond ±{margin:g}{unit}" + _LEVEL,
+        _GAIN,
+    ),
+    "CP330 direction": (
+        "{labels} seem to differ from {baseline} in {measure}, but so few seeds do not show how "
+        "far they scatter: only differences beyond the margin, ±{margin:g}, are called" + _LEVEL,
+        _GAIN,
+    ),
+    "CP330 needed": (_OPEN + "yet" + _LEVEL, _GAIN + ", about {needed} seeds would tell"),
+    "CP330 most": (_OPEN + "yet, and would take more than {most} seeds" + _LEVEL, _GAIN),
+    "CP330 least": (
+        _OPEN + "yet, nor how many seeds would tell, so run {least}" + _LEVEL,
+        _GAIN,
+    ),
+    "CP330 cannot tell yet": (
+        _OPEN + "by more seeds, as they draw from the same samples: more samples would" + _LEVEL,
+        _GAIN,
+    ),
+    "CP330 one seed": (_OPEN + "from one seed", "{label} {difference:+.{digits}f}{unit}"),
     "CP332": (
         "The gain of {labels} is on the large classes alone: mean recall of the {head_group} and "
         "of the {tail_group} classes against {baseline}, in points, with {level}% intervals",
@@ -130,7 +162,7 @@ class Paragraph:
     @property
     def whole(self) -> bool:
         """True where the text has the numbers of all findings."""
-        return len(self.findings) <= _MOST
+        return len(self.findings) <= _most(self.code)
 
 
 def paragraphs(found: Sequence[Finding]) -> list[Paragraph]:
@@ -144,21 +176,39 @@ def paragraphs(found: Sequence[Finding]) -> list[Paragraph]:
         focal and ldam are compared with cross_entropy on fewer
     """
     every = []
-    for code, group in groupby(found, lambda f: f.code):
-        same = tuple(group)
-        if code in _TOGETHER and len(same) > 1:
-            every.append(Paragraph(_together(same), same))
-        else:
-            every += [Paragraph(f.text, (f,)) for f in same]
+    for _, group in groupby(found, lambda f: f.code):
+        cases: dict[str, list[Finding]] = {}
+        for f in group:
+            cases.setdefault(_case(f), []).append(f)
+        for case, same in cases.items():
+            if case in _TOGETHER and len(same) > 1:
+                every.append(Paragraph(_together(case, same), tuple(same)))
+            else:
+                every += [Paragraph(f.text, (f,)) for f in same]
     return every
 
 
-def _together(same: Sequence[Finding]) -> str:
-    first, each = _TOGETHER[same[0].code]
+def _case(f: Finding) -> str:
+    """Return a key of `_TOGETHER`: the code, and for a verdict what is said of it."""
+    if f.code != "CP330":
+        return f.code
+    if "low" not in f.evidence:
+        return "CP330 one seed"
+    said = (key for key in ("direction", "needed", "most", "least") if key in f.evidence)
+    return f"CP330 {next(said, f.evidence['verdict'])}"
+
+
+def _most(code: str) -> int:
+    """Return how many variants' numbers a paragraph has: of the verdicts, all."""
+    return sys.maxsize if code == "CP330" else _MOST
+
+
+def _together(case: str, same: Sequence[Finding]) -> str:
+    first, each = _TOGETHER[case]
     labels = [str(f.evidence["label"]) for f in same]
     said = first.format(**same[0].evidence | {"labels": _enumerated(labels)})
     numbers = [each.format(**f.evidence) for f in same]
-    return f"{said}. {listed(numbers, _MOST, '; ')}."
+    return f"{said}. {listed(numbers, _most(same[0].code), '; ')}."
 
 
 def _enumerated(labels: Sequence[str]) -> str:
