@@ -245,4 +245,14 @@ def test_one_variant_and_none(make):
     assert broken.use == "Nothing yet: no run of cross_entropy, the baseline, is finished."
     nothing = answers(make({CE: {0: None}, FOCAL: {0: None}}))
     assert nothing.use == "Nothing yet: no run of a variant is finished."
-    assert nothing.references == "No reference is finished."
+    assert nothing.references == "No classical model is finished yet."
+
+
+def test_what_is_said_of_references_that_stand_beside_no_variant_yet(make):
+    part, rest = {0: [70] * 3, 1: None}, {0: None, 1: [60] * 3}
+    apart = make({CE: part}, adjusted=NO_SHIFT, references={LINEAR: rest})
+    assert answers(apart).references == (
+        "No finished reference shares a seed with cross_entropy yet."
+    )
+    alone = make({CE: {0: None}}, references={LINEAR: {0: [60] * 3}})
+    assert answers(alone).references == "No variant is finished to stand beside the references."

@@ -270,7 +270,10 @@ def _beside(study: Study) -> str:
     if _references.nothing_learned(study):
         said.append(_TRIVIAL.format(measure=study.metric.label))
     none = "No variant is finished to stand beside the references."
-    none = none if study.references else "No reference is finished."
+    if not study.references:
+        none = "No classical model is finished yet."
+    elif study.best:
+        none = f"No finished reference shares a seed with {study.best} yet."
     return " ".join(said) or none
 
 
