@@ -1,5 +1,6 @@
 """Whatever goes wrong ends in one line and its exit code, and leaves nothing half written."""
 
+import dataclasses
 import errno
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.covering import in_turn
+from tests.faults.tiny import in_this_process
+from tests.study.small import QUICK, plan, run
 
 import counterpoise
 from counterpoise.cli import main
@@ -30,9 +33,8 @@ READING = "reading the data\n"  # said after a second
 def finished(tmp_path_factory):
     """A finished study of two runs."""
     folder = tmp_path_factory.mktemp("finished") / "study"
-    words = ["compare", "digits", *COMPARE, "--losses", "cross_entropy", "focal"]
-    done = call(*words, "--out", str(folder), cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
+    with in_this_process():
+        run(plan(seeds=(0,), training=dataclasses.replace(QUICK, epochs=1)), folder)
     return folder
 
 
@@ -106,6 +108,68 @@ def refused(answer, folder, *words):
     assert "Traceback" not in told
     assert tree(folder) == before
     return told
+
+
+# Words and numbers that are wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["demo", "--quik"], "--quick"),
+        (["demo", "--seed", "-1"], "--seed must be >= 0"),
+        (["demo", "--workers", "0"], "--workers >= 1"),
+        (["dmo"], "demo"),
+        (["compare", "digits", "--loses", "focal"], "--losses"),
+        (["compare", "digits", "--losses", "focl"], "did you mean 'focal'"),
+        (["compare", "digits", "--losses", "ce", "la"], "did you mean 'cross_entropy'"),
+        (["compare", "digits", "--losses", "bs+drw"], "did you mean 'balanced_softmax'"),
+        (["compare", "digits", "--norms", "none", "grup"], "did you mean 'group'"),
+        (["compare", "digits", "--lr", "fast"], "a number or 'auto'"),
+        (["compare", "digits", "--imbalance", "exponential:much"], "exponential:100"),
+        (["compare", "digits", "--imbalance", "expo:10"], "did you mean 'exponential'"),
+        (["compare", "digits", "--workers", "0"], "--workers must be >= 1"),
+        (["compare", "digits", "--losses", "mine:lss"], "did you mean 'mine:loss'"),
+        (["compare", "digits", "--model", "absent:net"], "absent"),
+        (["doctor", "mine:net", "digits"], "must take inputs of shape (512, 1, 8, 8)"),
+        (["compare", "digit"], "did you mean 'digits'"),
+        (["compare", "digits", "--model", "mlp", "--norms", "layer2d"], "needs an input"),
+        (["compare", "wrong.toml"], "gama"),
+        (["compare", "no/such/folder"], "no/such/folder"),
+        (["compare", "digits", "--imbalance", "step:5000"], "factor"),
+        (["compare", "plan.toml"], "plan.toml must be a plan that can be read"),
+        (["compare", "plan.toml", "--seeds", "3"], "--seeds cannot go with a plan"),
+        (["compare", "plan.toml", "--set", "lr=1"], "--set training.lr cannot go with a plan"),
+        (["compare", "digits", "--vary", "weight_decay"], "must be like weight_decay=5e-4,5e-3"),
+        (["compare", "digits", "--vary", "wd=1,2"], "did you mean"),
+        (["compare", "digits", "--vary", "mix=mixup,mixpu"], "did you mean 'mixup'"),
+        (["compare", "digits", "--vary", "ema=0,"], "ema"),
+        (["compare", "digits", "--vary", "ema=0,0.9", "--design", "one"], "'one_by_one'"),
+        (["compare", "digits", "--tune", "loss=focal,poly"], "compared, not tuned"),
+        (["compare", "digits", "--set", "weigth_decay=1"], "did you mean 'training.weight_decay'"),
+        (["compare", "digits", "--set", "ema"], "--set must be like"),
+        (["compare", "digits", "--epochs", "2", "--set", "epochs=3"], "must be said once"),
+        (["show", "nowhere"], "must be the folder of a study"),
+        (["judge"], "needs a file or folder of runs"),
+        (["explain", "CP2226"], "did you mean CP226?"),
+    ],
+)
+def test_bad_input_is_one_line(words, says, answer, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nnet = torch.nn.Linear(3, 10)\ndef loss(counts): return None\n"
+    )
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('data = "digits"\n[[variant]]\nloss = "focal"\nsettings = { gama = 1.0 }\n')
+    assert says in refused(answer, tmp_path, *words)
+
+
+@pytest.mark.parametrize("words", [("demo", "--quick"), ("compare", "digits")], ids=" ".join)
+def test_a_folder_that_cannot_be_written_is_told(words, answer, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, told = answer(*words, "--out", "file/below")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "must be a folder that can be written" in told
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 # Every path that a command takes, and every way in which a path can be bad.

@@ -74,7 +74,11 @@ def test_no_graph_outlives_its_step():
         alive.append(weakref.ref(value))
         return value
 
-    fit(small_net(), loss, splits(), splits(), epochs=1, batch_size=10)
+    gc.freeze()  # what other tests left behind
+    try:
+        fit(small_net(), loss, splits(), splits(), epochs=1, batch_size=10)
+    finally:
+        gc.unfreeze()
     assert len(alive) == 7
 
 

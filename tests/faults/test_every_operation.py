@@ -1,9 +1,11 @@
 """Whichever operation on a file is the last one, or fails, a study ends with the same bytes.
 
-`make faults` tries every operation; `make test` every eleventh. See CONTRIBUTING.md.
+`make faults` tries every operation with every error; `make test` every eleventh with one of them.
+See CONTRIBUTING.md.
 """
 
 import errno
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,18 +86,17 @@ def test_after_a_crash_at_any_operation_the_same_bytes(scenario, undisturbed, tm
     print(f"{len(cases)} crashes after {len(undisturbed.log)} operations")
 
 
-@pytest.mark.parametrize(
-    ("error", "lasting"),
-    [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)],
-    ids=["EIO", "ENOSPC", "full from there on"],
-)
-def test_an_operation_that_fails_costs_no_more_than_the_call(
-    scenario, undisturbed, tmp_path, error, lasting
-):
+ERRORS = [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)]  # which lasts
+
+
+def test_an_operation_that_fails_costs_no_more_than_the_call(scenario, undisturbed, tmp_path):
+    """By each of the errors, or where not all operations are tried, by each in turn."""
     log, expected = undisturbed.log, undisturbed.tree
     folder, first = tmp_path / "study", undisturbed.disk.killed()
-    for k in range(0, len(log), STRIDE):
-        case = f"operation {k}: {log[k].name}"
+    operations = range(0, len(log), STRIDE)
+    every = itertools.product(operations, ERRORS)
+    for k, (error, lasting) in every if STRIDE == 1 else zip(operations, itertools.cycle(ERRORS)):
+        case = f"operation {k}: {log[k].name}: {os.strerror(error)}, {lasting}"
         lay_out(first, folder)
         with Operations(folder, k, error, lasting) as operations:
             try:

@@ -104,7 +104,7 @@ def test_a_study_with_patience_ends_early_and_reports_and_exports(home, tmp_path
     collect_findings(study)
     render(study)
     write_figures(study, tmp_path / "figures")
-    done = export(study, tmp_path / "model", programs=True)
+    done = export(study, tmp_path / "model", programs=False)
     assert len(load(done.folder).predict(str(home / "photos" / "a"))) == 20
 
 
