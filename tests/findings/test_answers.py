@@ -169,13 +169,29 @@ def test_two_seeds_tell_almost_nothing(make):
 
 def test_what_more_seeds_would_tell_is_said_with_their_number(make):
     study = make(
-        {CE: BASE, FOCAL: shifted(2, 2), LA: shifted(0, 7)}, adjusted=NO_SHIFT, margin=0.05
+        {CE: BASE, FOCAL: shifted(2, 1), LA: shifted(0, 7)}, adjusted=NO_SHIFT, margin=0.06
     )
     needed = {v.variant: v.seeds_needed for v in study.verdicts()}
-    assert needed[FOCAL] <= 200 < needed[LA]
+    assert needed[FOCAL] <= 15 < 200 < needed[LA]
     found = answers(study).open
     assert re.search(rf"tell: about {needed[FOCAL]} for focal \(--seeds {needed[FOCAL]}, or", found)
     assert "More than 200 seeds would be needed for logit_adjusted" in found
+
+
+def test_many_seeds_are_no_advice(make):
+    study = make(
+        {CE: BASE, FOCAL: shifted(1, 2)},
+        adjusted=NO_SHIFT,
+        margin=0.05,
+        seconds={CE: 50, FOCAL: 70},
+    )
+    needed = study.verdicts()[0].seeds_needed
+    assert 15 < needed <= 200
+    minutes = (needed - 5) * 2
+    assert answers(study).open == (
+        f"Only many seeds would tell: about {needed} for focal, {minutes // 60} h "
+        f"{minutes % 60} min of training more; a larger effect or a wider margin may serve better."
+    )
 
 
 def test_a_difference_on_few_test_samples_may_be_chance(make):

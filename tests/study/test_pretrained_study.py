@@ -116,6 +116,7 @@ def test_another_norm_takes_the_place_of_the_nets_own_and_the_record_has_the_tab
     assert not any("GroupNorm" in line for line in keep)
 
 
+@pytest.mark.slow
 def test_lora_is_trained_and_exported(home, tmp_path):
     pytest.importorskip("peft")
     settings = replace(NET, model="timm:test_vit", weights="none", lora=2, epochs=2, lr=0.01)

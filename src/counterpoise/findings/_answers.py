@@ -11,6 +11,7 @@ from counterpoise.study import Study
 from counterpoise.text import duration
 
 _CHEAPER = 0.9  # of the baseline's time: below it, a variant that is as good is to be preferred
+_TIMES, _SEEDS = 3, 50  # as many times the seeds that ran, and as many, are many
 _INTERVAL = "{difference:+.{digits}f}{unit} ({low:+.{digits}f} to {high:+.{digits}f})"
 _ADDS = "--seeds {n}, or seeds = {n} in the plan, keeps the runs that are here"
 
@@ -211,6 +212,9 @@ def _open(study: Study) -> str:
     rest = [v for v in rest if v.seeds_can_tell]
     far = [v for v in rest if (v.seeds_needed or 0) > stats.MAX_SEEDS]
     near = sorted((v for v in rest if v not in far), key=lambda v: v.seeds_needed or 0)
+    most = min(_TIMES * len(study.plan.seeds), _SEEDS)
+    dear = [v for v in near if (v.seeds_needed or 0) > most]
+    near = near[: len(near) - len(dear)]
     said = []
     if idle:
         said.append(f"{_labels(idle)} and the baseline did not learn: more seeds tell nothing.")
@@ -225,9 +229,16 @@ def _open(study: Study) -> str:
             "number of seeds can be named."
         )
     if near:
-        needed = _listed([f"{v.shown_seeds} for {v.variant}" for v in near])
         adds = _ADDS.format(n=near[-1].seeds_needed)
-        said.append(f"Seeds that would tell: {needed} ({adds}).")
+        said.append(f"Seeds that would tell: {_needed(near)} ({adds}).")
+    if dear:
+        more = (dear[-1].seeds_needed or 0) - len(study.plan.seeds)
+        a_seed = sum(_seconds(study, label) or 0.0 for label in study.labels)
+        takes = f", {duration(more * a_seed)} of training more" if a_seed else ""
+        said.append(
+            f"Only many seeds would tell: {_needed(dear)}{takes}; a larger effect or a "
+            "wider margin may serve better."
+        )
     if far:
         said.append(
             f"More than {stats.MAX_SEEDS} seeds would be needed for {_labels(far)}: the runs "
@@ -240,6 +251,10 @@ def _open(study: Study) -> str:
         )
     said += _by_chance(study)
     return " ".join(said) or "Nothing is left open between the variants and the baseline."
+
+
+def _needed(found: Sequence[stats.Verdict]) -> str:
+    return _listed([f"{v.shown_seeds} for {v.variant}" for v in found])
 
 
 def _by_chance(study: Study) -> Iterator[str]:

@@ -76,7 +76,11 @@ _TOGETHER = {
         "far they scatter: only differences beyond the margin, ±{margin:g}, are called" + _LEVEL,
         _GAIN,
     ),
-    "CP330 needed": (_OPEN + "yet" + _LEVEL, _GAIN + ", about {needed} seeds would tell"),
+    "CP330 needed": (_OPEN + "yet" + _LEVEL, _GAIN + ", {number} seeds would tell"),
+    "CP330 uneven": (
+        _OPEN + "yet, nor how many seeds would tell, as runs stand far apart from others" + _LEVEL,
+        _GAIN,
+    ),
     "CP330 most": (_OPEN + "yet, and would take more than {most} seeds" + _LEVEL, _GAIN),
     "CP330 least": (
         _OPEN + "yet, nor how many seeds would tell, so run {least}" + _LEVEL,
@@ -194,7 +198,7 @@ def _case(f: Finding) -> str:
         return f.code
     if "low" not in f.evidence:
         return "CP330 one seed"
-    said = (key for key in ("direction", "needed", "most", "least") if key in f.evidence)
+    said = (key for key in ("direction", "uneven", "needed", "most", "least") if key in f.evidence)
     return f"CP330 {next(said, f.evidence['verdict'])}"
 
 

@@ -23,7 +23,7 @@ _UNCALLED = (
     "differences beyond the margin, ±{margin:g}, are called, as so few do not show how far they "
     "scatter"
 )
-_NEEDED = "; {needed} seeds would tell."
+_NEEDED = "; {number} seeds would tell."
 _TOO_MANY = "; more than {most} seeds would be needed to tell."
 _NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
 _UNEVEN = "; a run stands far apart from the others, so no number of seeds can be named."
@@ -93,14 +93,15 @@ def _verdict(study: Study, v: stats.Verdict, pair: stats.Comparison) -> Finding:
         higher = evidence["low"] > 0
         evidence["direction"] = "better" if higher == row.higher_is_better else "worse"
     if v.uneven:
-        return sentence("CP330", template + _UNEVEN, evidence)
+        return sentence("CP330", template + _UNEVEN, evidence | {"uneven": True})
     if v.seeds_say_too_little:
         return sentence("CP330", template + _TOO_FEW, evidence | {"least": stats.MIN_SEEDS})
     if not v.seeds_can_tell:
         return sentence("CP330", template + _NEVER, evidence)
     if v.seeds_needed is None or v.seeds_needed > stats.MAX_SEEDS:
         return sentence("CP330", template + _TOO_MANY, evidence | {"most": stats.MAX_SEEDS})
-    return sentence("CP330", template + _NEEDED, evidence | {"needed": v.shown_seeds})
+    evidence |= {"needed": v.seeds_needed, "number": v.shown_seeds}
+    return sentence("CP330", template + _NEEDED, evidence)
 
 
 def fewer_seeds(study: Study) -> list[Finding]:
