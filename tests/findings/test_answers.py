@@ -6,6 +6,7 @@ import pytest
 
 from counterpoise.export._choose import choose
 from counterpoise.findings import answers, best_and_reason, best_variant, collect_findings
+from counterpoise.text import duration
 
 CE, FOCAL, LA = "cross_entropy", "focal", "logit_adjusted"
 LINEAR, LARGEST = "logistic regression", "always the largest class"
@@ -187,10 +188,9 @@ def test_many_seeds_are_no_advice(make):
     )
     needed = study.verdicts()[0].seeds_needed
     assert 15 < needed <= 200
-    minutes = (needed - 5) * 2
     assert answers(study).open == (
-        f"Only many seeds would tell: about {needed} for focal, {minutes // 60} h "
-        f"{minutes % 60} min of training more; a larger effect or a wider margin may serve better."
+        f"Only many seeds would tell: about {needed} for focal, {duration((needed - 5) * 120)} of "
+        "training more; a larger effect or a wider margin may serve better."
     )
 
 
