@@ -17,6 +17,11 @@ def _whole(_: object, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
+def _seeds(_: object, tokens: Sequence[Token]) -> int | str:
+    """Convert a number of seeds; `auto` and `auto:N` stay words, which a plan checks."""
+    return text if (text := tokens[0].value).startswith("auto") else _whole(_, tokens)
+
+
 def _path(_: object, tokens: Sequence[Token]) -> Path:
     """Convert a path, with ~ and ~user expanded."""
     return path_of(tokens[0].value)
@@ -70,5 +75,6 @@ Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(converter=_whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=_whole)]
+Seeds = Annotated[int | str | None, Parameter(converter=_seeds)]
 FilePath = Annotated[Path, Parameter(converter=_path)]
 MaybeFilePath = Annotated[Path | None, Parameter(converter=_path)]

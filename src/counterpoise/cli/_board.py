@@ -69,6 +69,7 @@ class Board:
         self._cost: dict[str, float] = {}
         self._share: dict[str, float] = {}
         self._later: dict[Path, float] = {}
+        self._runs_later: dict[Path, int] = {}
         self._ended = 0
         self._waiting = threading.Timer(_PATIENCE, self.say, ["reading the data"])
         self._began = self._said = time.monotonic()
@@ -197,6 +198,7 @@ class Board:
         self._tuned |= any(row["stage"] == "tuning" for row in stage.runs.values())
         self._cost |= stage.cost
         self._later[stage.folder] = stage.later
+        self._runs_later[stage.folder] = stage.runs_later
         self._folders |= dict.fromkeys(stage.runs, stage.folder)
         if stage.kept:
             self.say(f"{len(stage.kept)} of {len(stage.runs)} runs are kept from before")
@@ -253,7 +255,8 @@ class Board:
 
     def _line(self, run: str, *parts: object, important: bool = False) -> None:
         if important or not self.console.is_terminal:
-            self.say(f"[{self._ended}/{len(self._runs)}] {self._name(run)}: ", *parts)
+            total = len(self._runs) + sum(self._runs_later.values())
+            self.say(f"[{self._ended}/{total}] {self._name(run)}: ", *parts)
 
     def say(self, *parts: object) -> None:
         """Print a line, above what is drawn; its parts are those of `shown`."""

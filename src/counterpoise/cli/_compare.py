@@ -11,6 +11,7 @@ from counterpoise.cli._arguments import (
     Flag,
     MaybeFilePath,
     MaybeWhole,
+    Seeds,
     Words,
     also,
     check_name,
@@ -56,7 +57,7 @@ def compare(
             default="by the data",
         ),
     ] = None,
-    seeds: MaybeWhole = None,
+    seeds: Seeds = None,
     epochs: MaybeWhole = None,
     time: str | None = None,
     target: str | None = None,
@@ -108,7 +109,8 @@ def compare(
         Settings that are chosen for each variant beside the learning rate, equally for all, such
         as weight_decay=1e-4,1e-3,1e-2.
     seeds
-        Number of seeds [default: 5].
+        Number of seeds; or auto:20, five and then more, up to 20, while a verdict is open
+        [default: 5].
     epochs
         Passes over the training split [default: by the data].
     time

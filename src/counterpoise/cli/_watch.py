@@ -42,6 +42,7 @@ def _say(console: Console, where: str, state: State) -> None:
 
 def _line(state: State) -> str:
     words = [f"{state.done:,} of {state.whole:,} runs done"]
+    words += ["more seeds may be added"] if state.more else []
     words += [f"{len(state.failed):,} failed"] if state.failed else []
     if state.running:
         hosts = {run.host for run in state.running}

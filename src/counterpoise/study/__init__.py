@@ -21,6 +21,8 @@ record.py    what is kept of it, whole or not at all
 _work.py     its runs, done and to do
 _study.py    what is read back, without torch
 _finished.py one finished run of it
+_looks.py    when its verdicts were read, and the rule that they follow
+_more_seeds.py   how many seeds come next, while a verdict is open
 _after_training.py  scores of its variants without another training
 _open.py     reading it
 _again.py    finished runs done once more, for an export
@@ -33,12 +35,12 @@ import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from counterpoise.registry import name_of, unknown
 from counterpoise.study._after_training import AfterTraining, Ensemble
 from counterpoise.study._again import Again, fit_classical, refit
-from counterpoise.study._check import NAMED_DATA, as_seeds
+from counterpoise.study._check import NAMED_DATA
 from counterpoise.study._dry_run import dry_run
 from counterpoise.study._finished import Record
 from counterpoise.study._nets import make_net, open_backbone
@@ -99,6 +101,8 @@ class Settings(TypedDict, total=False):
     costs: str
     baseline: str
     references: bool
+    most_seeds: int
+    sequential: bool
     on_other_environment: str
     tuning: Tuning
     time: str
@@ -112,7 +116,7 @@ def compare(
     losses: Sequence[Word] = ("auto",),
     samplers: Sequence[Word] = ("shuffle",),
     classical: Sequence[Word] = (),
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | str | Sequence[int] | None = None,
     out: str | Path | None = None,
     workers: int | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -142,7 +146,8 @@ def compare(
         classical: classical models that are variants beside the nets: words ("random_forest", ...;
             with "+balanced" behind one, its classes are weighted) or importable classes with
             scikit-learn's interface. `training=Training(model="random_forest")` trains no net.
-        seeds: how many, or which; None for five, or fewer if `time` asks for it.
+        seeds: how many, or which; None for five, or fewer if `time` asks for it; "auto:20" for
+            five and then more, up to 20, while a verdict is open.
         out: the study's folder; None for that in which the plan.toml lies, or else for studies/
             and the name of the data.
         workers: runs at a time; None for one a core.
@@ -154,8 +159,8 @@ def compare(
         imbalance: a profile of class sizes to lay over the data.
         **settings: the other fields of `Plan`: axes and design (any setting compared:
             `axes={"weight_decay": [5e-4, 5e-3], "mix": ["none", "mixup"]}`), variant, metric,
-            margin, costs, baseline, references, on_other_environment, tuning, time, engine (such as
-            `Engine("ray")`, see `docs/ray.md`).
+            margin, costs, baseline, references, sequential, most_seeds, on_other_environment,
+            tuning, time, engine (such as `Engine("ray")`, see `docs/ray.md`).
 
     Returns:
         The study: `study.verdicts()`, `study.scores()`, `study.records`. A run that fails does not
@@ -199,7 +204,7 @@ def compare(
             losses=tuple(map(name_of, losses)),
             samplers=tuple(map(name_of, samplers)),
             classical=tuple(map(name_of, classical)),
-            seeds=as_seeds(() if seeds is None else seeds),
+            seeds=cast("tuple[int, ...]", () if seeds is None else seeds),
             training=training or Training(),
             imbalance=imbalance or Imbalance(),
             **settings,

@@ -1,6 +1,7 @@
 """Checks of a plan, made before anything runs."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from counterpoise import registry
 from counterpoise.registry import unknown
+from counterpoise.stats import MAX_SEEDS
 from counterpoise.study._axes import DESIGNS
 from counterpoise.study._check_engine import check_devices, check_engine
 from counterpoise.study._check_inputs import check_augment, check_mix
@@ -33,6 +35,7 @@ from counterpoise.study._check_words import check_word, shown
 from counterpoise.study.settings import (
     BALANCED,
     HEADS,
+    SEEDS,
     TUNING_SEED,
     Imbalance,
     Training,
@@ -49,6 +52,7 @@ MODELS = ("auto", *registry.MODELS, *registry.CLASSICAL)
 
 # No study needs more; beyond, lists of runs would fill the memory before anything trains.
 _MOST_SEEDS, _MOST_VARIANTS, _MOST_RUNS, _MOST_TUNING_SEEDS = 10_000, 1_000, 100_000, 1_000
+_USUAL_MOST = 20  # of "auto"
 
 
 def check_plan(plan: "Plan") -> None:
@@ -79,6 +83,7 @@ def check_plan(plan: "Plan") -> None:
             f"{shown(plan.seeds)}"
         )
     _check_seeds(plan.seeds)
+    _check_more(plan)
     if plan.baseline and plan.baseline not in plan.labels:
         raise ValueError(unknown("baseline", plan.baseline, plan.labels))
     for own in {repr(v.imbalance): v.imbalance for v in plan.variants}.values():
@@ -167,6 +172,41 @@ def _check_seeds(seeds: tuple[int, ...]) -> None:
             f"seeds from {TUNING_SEED} up to {beyond - 1} are those that choose learning rates, "
             f"which are not reported, but got {taken[0]}; take others"
         )
+
+
+def most_of(seeds: object) -> int:
+    """Return N of "auto:N", 20 of "auto", and 0 of seeds that are numbers.
+
+    Raises:
+        ValueError: N is no number that `most_seeds` can be.
+    """
+    word, _, text = seeds.partition(":") if isinstance(seeds, str) else ("", "", "")
+    if word != "auto":
+        return 0
+    most = _USUAL_MOST if seeds == "auto" else int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 0
+    if not SEEDS <= most <= MAX_SEEDS:
+        raise ValueError(
+            f"seeds must be auto, or auto:N with N from {SEEDS} to {MAX_SEEDS}, the most that may "
+            f"be added, but got {shown(seeds)}"
+        )
+    return most
+
+
+def _check_more(plan: "Plan") -> None:
+    """Refuse seeds that are added without anything to compare, or beyond those planned for."""
+    most, seeds = plan.most_seeds, len(plan.seeds)
+    if most and not max(SEEDS, seeds) <= most <= MAX_SEEDS:
+        raise ValueError(
+            f"most_seeds must be 0, or from {SEEDS} to {MAX_SEEDS} and no fewer than seeds, but "
+            f"got {shown(most)} and {seeds} seeds"
+        )
+    if most and len(plan.variants) == 1:
+        raise ValueError(
+            f"seeds are added (most_seeds = {most}, --seeds auto) while a verdict between variants "
+            f"is open, but {plan.labels[0]} is the only variant; add another one, or name a number"
+        )
+    if plan.sequential and seeds > MAX_SEEDS:
+        raise ValueError(f"sequential = true is for {MAX_SEEDS} seeds at most, but got {seeds}")
 
 
 def _check_imbalance(i: Imbalance) -> None:

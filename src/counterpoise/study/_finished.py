@@ -48,6 +48,12 @@ class Record:
         """True for a classical model, which has no history, weights and flow."""
         return "variant" not in self.run.get("spec", {"variant": None})
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the run, with the numbers of devices that it was trained on."""
+        devices = " then ".join(map(str, self.run.get("devices", ())))
+        return {**(self.run.get("environment") or {}), **({"devices": devices} if devices else {})}
+
     @cached_property
     def history(self) -> list[record.Content]:
         """The training's history, a row an epoch; none of a classical model."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from counterpoise import files
 from counterpoise.registry import REFERENCES
-from counterpoise.study import _schema, record
+from counterpoise.study import _looks, _schema, record
 from counterpoise.study._earlier import up_to_date
 from counterpoise.study._finished import Record
-from counterpoise.study._stream import PLAN, RUNS, STUDY
 from counterpoise.study._study import Study
+from counterpoise.study._work import PLAN, RUNS, STUDY
 from counterpoise.study.plan import reference_label
 from counterpoise.study.plan_file import changed_settings, read
 from counterpoise.study.spec import RunRow, Stage, run_id, trials_of
@@ -20,7 +20,7 @@ def open_study(folder: str | Path) -> Study:
 
     Raises:
         ValueError: a folder without a study in it.
-        record.Damaged: a finished run whose files have changed.
+        record.Damaged: a finished run whose files have changed, or another file of the study's.
     """
     folder = Path(folder)
     try:
@@ -64,6 +64,7 @@ def open_study(folder: str | Path) -> Study:
         kept["environment"],
         changed_settings(folder / PLAN, plan),
         tuple(found["reference"]),
+        _looks.read(folder, kept["data"]["fingerprint"]),
     )
 
 

@@ -63,7 +63,7 @@ class _State:
         self.ended = 0
         self._cost: dict[str, float] = {}
         self._share: dict[str, float] = {}
-        self._later = 0.0
+        self._later, self._runs_later = 0.0, 0
 
     def add(self, event: Event) -> str:
         """Take an event in, and return what it says in words."""
@@ -71,7 +71,7 @@ class _State:
             case Planned():
                 self.runs |= event.runs
                 self._cost |= event.cost
-                self._later = event.later
+                self._later, self._runs_later = event.later, event.runs_later
                 return f"{len(event.runs)} runs, {len(event.kept)} of them kept from before"
             case Started(run) | Waiting(run):
                 return self._name(run)
@@ -95,7 +95,8 @@ class _State:
     @property
     def words(self) -> str:
         """Return title and number of runs."""
-        count = f"{self.ended} of {len(self.runs)} runs" if self.runs else "reading the data"
+        total = len(self.runs) + self._runs_later
+        count = f"{self.ended} of {total} runs" if self.runs else "reading the data"
         return f"{self.title}: {count}"
 
     def _name(self, run: str) -> str:

@@ -56,6 +56,11 @@ def check_study(path: Path, kept: Content) -> None:
         raise record.Damaged(f"{path} lists runs that failed, and does not name them")
 
 
+def check_looks(path: Path, kept: Content) -> None:
+    """Check the content of a `looks.json`."""
+    _need(path, kept, {"data": _text, "looks": _list(_look)})
+
+
 def check_labels(path: Path, kept: Content, labels: Sequence[str]) -> None:
     """Check that the runs and rates of `study.json` are those of its variants and references."""
     rows, references = kept["runs"].values(), set(map(reference_label, REFERENCES))
@@ -215,6 +220,16 @@ def _row(value: object) -> bool:
         and _mapping(_trial)(value.get("also", {}))
         and type(value.get("seed")) is int
         and value.get("stage") in typing.get_args(Stage)
+    )
+
+
+def _look(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"seeds", "rule", "last"}
+        and value["rule"] in ("fixed", "sequential")
+        and all(map(_count, (value["seeds"], value["last"])))
+        and 2 <= value["seeds"] <= value["last"]
     )
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from counterpoise import files
-from counterpoise.study import _schema, record
+from counterpoise.study import _looks, _schema, record
 from counterpoise.study._earlier import up_to_date
 from counterpoise.study._features import gather_inputs
+from counterpoise.study._more_seeds import next_seeds, progress
+from counterpoise.study._open import open_study
 from counterpoise.study._prepared import FILE, keep, with_test
 from counterpoise.study._ranks import count_devices
-from counterpoise.study._runs import epochs_of
 from counterpoise.study._work import PLAN, RUNS, STUDY, Work
 from counterpoise.study.cautions import ask_doctor, edges, foresee
 from counterpoise.study.defaults import Default, carry_over, fill, fit_into
@@ -53,7 +54,6 @@ from counterpoise.study.spec import (
     Stage,
     labels_of,
 )
-from counterpoise.study.variant import Variant
 
 if TYPE_CHECKING:
     from counterpoise.data import Splits
@@ -120,7 +120,7 @@ def stream(
                 p.plan.data.cache,
                 p.images,
             )
-            works.append(Work(p.plan, folder, facts, p.asked))
+            works.append(Work(p.plan, folder, facts, p.asked, more=p.plan.most_seeds > 0))
             look = look_ahead and not p.resumed
             yield Prepared(
                 folder, p.plan, facts, p.defaults, tuple(foresee(p.plan, p.splits)), look
@@ -128,7 +128,8 @@ def stream(
             cost = p.cost or (estimate(p.plan, p.encoded, workers) if look else None)
             told = tuple(ask_doctor(p.plan, p.encoded)) if look else ()
             give_back()  # what the look needed, before the workers need it
-            yield Foreseen(folder, p.plan, told, cost(p.plan) if cost else None)
+            times = (cost(q) if cost and q else None for q in (p.plan, _longest(p.plan)))
+            yield Foreseen(folder, p.plan, told, *times)
         for work in works:
             work.add_references()
             if work.plan.tunes:
@@ -147,7 +148,31 @@ def stream(
             yield Chosen(dict(work.choices), tuple(edges(work.plan, work.choices)))
         yield from _stage(works, "final", workers)
         for work in works:
+            yield from _add_seeds(work, workers)
             tidy(work.folder, work.plan.engine)
+
+
+def _longest(plan: Plan) -> Plan | None:
+    """Return a plan with as many seeds as it may have in the end; None where it has them."""
+    return replace(plan, seeds=tuple(range(plan.most_seeds))) if plan.most_seeds else None
+
+
+def _add_seeds(work: Work, workers: int | None) -> Iterator[Event]:
+    """Add seeds for all variants alike, while a verdict is open and the plan allows for more."""
+    while work.more:
+        study = open_study(work.folder)
+        number = next_seeds(study)
+        work.more = number > len(work.plan.seeds)
+        yield Notice(progress(study))
+        if work.more:
+            work.add_seeds(number)
+            files.write(work.folder / PLAN, write(work.plan))
+        work.save()
+        if work.more:
+            yield from _stage([work], "reference", workers)
+            yield from _stage([work], "final", workers)
+        else:
+            show_to_others(work.plan.engine, work.folder)
 
 
 class _Ready(NamedTuple):
@@ -239,11 +264,13 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
     jobs: dict[str, Job] = {}
     owner: dict[str, Work] = {}
     for work in works:
-        kept = _take_up(work, stage)
-        yield _planned(work, stage, kept)
+        names = [name for name in work.names(stage) if name not in work.planned]
+        work.planned.update(names)
+        kept = _take_up(work, names)
+        yield _planned(work, stage, names, kept)
         for name in kept:
             yield Finished(name, kept=True)
-        for name in work.names(stage):
+        for name in names:
             if name not in kept:
                 jobs[name], owner[name] = work.job(name), work
     for event in _run_jobs(jobs, works[0].plan.engine, workers) if jobs else ():
@@ -256,6 +283,9 @@ def _stage(works: list[Work], stage: Stage, workers: int | None) -> Iterator[Eve
     for work in works:
         try:
             work.save()
+            if stage == "final":
+                data, seeds = work.facts["fingerprint"], work.common_seeds()
+                _looks.add(work.folder, work.plan, data, seeds)
             show_to_others(work.plan.engine, work.folder)
         except OSError as error:  # the records are what counts; they are whole or not there
             yield Unsaved(f"{work.folder / STUDY}: {error.strerror or error}")
@@ -272,10 +302,10 @@ def _run_jobs(
     return run_jobs(some, engine, workers=workers)
 
 
-def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:
-    """Return the finished runs, and how the environment of each differs from this one."""
+def _take_up(work: Work, names: list[str]) -> dict[str, list[str]]:
+    """Return those that are finished, and how the environment of each differs from this one."""
     kept = {}
-    for name in work.names(stage):
+    for name in names:
         folder = work.folder / RUNS / name
         run = record.take_up(folder, work.specs[name].to_json())
         if run is not None:
@@ -289,29 +319,22 @@ def _take_up(work: Work, stage: Stage) -> dict[str, list[str]]:
     return kept
 
 
-def _planned(work: Work, stage: Stage, kept: Mapping[str, list[str]]) -> Planned:
+def _planned(work: Work, stage: Stage, names: list[str], kept: Mapping[str, list[str]]) -> Planned:
     """Describe a stage before it begins."""
-    samples, plan = sum(work.facts["train_counts"]), work.plan
+    samples, later = sum(work.facts["train_counts"]), work.later(stage)
     folders = {p.name for p in (work.folder / RUNS).iterdir() if p.is_dir()}
-    final = samples * len(plan.seeds) * sum(_epochs(plan, v, "final") for v in plan.variants)
-    tried = sum(len(plan.trials(v)) * _epochs(plan, v, "tuning") for v in plan.variants)
-    tuning = samples * tried * plan.tuning.seeds
     return Planned(
         folder=work.folder,
-        runs={name: work.runs[name] for name in work.names(stage)},
+        runs={name: work.runs[name] for name in names},
         kept=tuple(kept),
         other_environment={name: said for name, said in kept.items() if said},
         left_over=tuple(sorted(folders - work.runs.keys()))
-        if stage == "final" and work.choices
+        if stage == "final" and work.choices and not work.more
         else (),
-        cost={name: samples * _passes(work.specs[name]) for name in work.names(stage)},
-        later={"reference": tuning + final, "tuning": final, "final": 0}[stage],
+        cost={name: samples * _passes(work.specs[name]) for name in names},
+        later=samples * sum(map(_passes, later.values())),
+        runs_later=len(later),
     )
-
-
-def _epochs(plan: Plan, variant: Variant, stage: Stage) -> int:
-    """Return the epochs of a run; a classical model's fit is taken for one."""
-    return 1 if variant.model else epochs_of(plan, variant, stage)
 
 
 def _passes(spec: AnySpec) -> int:

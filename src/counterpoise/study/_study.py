@@ -12,6 +12,7 @@ from counterpoise import stats
 from counterpoise.registry import REFERENCES, Metric
 from counterpoise.study._after_training import AfterTraining, Ensemble, ensemble, same_runs
 from counterpoise.study._finished import Record
+from counterpoise.study._looks import Look, rule_of
 from counterpoise.study._measure import row_of_metric
 from counterpoise.study._prepared import (
     Facts,
@@ -49,6 +50,7 @@ class Study:
         expected: label, seed, trial and stage of every run, by the name of its folder.
         environment: versions and machine of the last `compare`.
         references: the finished runs of the classical models, without history, weights and flow.
+        seen: the numbers of seeds at which its verdicts were read, in order.
         edited: in what the folder's plan.toml differs from `plan`, such as "losses"; empty if in
             nothing.
     """
@@ -64,6 +66,7 @@ class Study:
     environment: Mapping[str, str | int | None]
     edited: tuple[str, ...] = ()
     references: tuple[Record, ...] = ()
+    seen: tuple[Look, ...] = ()
 
     def __repr__(self) -> str:
         labels, seeds = len(self.labels), len(self.plan.seeds)
@@ -158,10 +161,10 @@ class Study:
         found: dict[str, list[Record]] = {}
         for classical in (False, True):  # these depend on other libraries
             runs = [r for r in (*self.records, *self.tuning) if r.classical is classical]
-            every = [json.dumps(_environment(r), sort_keys=True) for r in runs]
+            every = [json.dumps(r.environment, sort_keys=True) for r in runs]
             usual = json.loads(max(every, key=every.count)) if every else {}
             for r in runs:
-                if said := differences(_environment(r), usual):
+                if said := differences(r.environment, usual):
                     found.setdefault(", ".join(said), []).append(r)
         return found
 
@@ -245,6 +248,11 @@ class Study:
             found |= {label: first} if first else {}
         return found
 
+    @property
+    def looks(self) -> stats.Looks | None:
+        """The rule for verdicts that are read again and again; None for a number fixed before."""
+        return rule_of(self.plan, self.seen)
+
     def _judge(self, scores: Mapping[str, Mapping[int, float | None]]) -> list[stats.Verdict]:
         """Compare with the baseline, and see what did not learn."""
         noise = None
@@ -271,6 +279,7 @@ class Study:
             higher_is_better=self.metric.higher_is_better,
             test_to_train=self.test_to_train,
             unit=self.metric.unit,
+            looks=self.looks,
         )
 
     @cached_property
@@ -389,9 +398,3 @@ class Study:
         if self.plan.metric == "accuracy":
             return max(self.data["test_counts"]) / sum(self.data["test_counts"])
         return None
-
-
-def _environment(record: Record) -> dict[str, str]:
-    """Return a run's environment, with the numbers of devices that it was trained on."""
-    devices = " then ".join(map(str, record.run.get("devices", ())))
-    return {**(record.run.get("environment") or {}), **({"devices": devices} if devices else {})}

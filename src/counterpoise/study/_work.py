@@ -1,8 +1,9 @@
 """The runs of a study, done and to do."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 
 from counterpoise import files, registry
@@ -13,7 +14,7 @@ from counterpoise.study._prepared import Facts
 from counterpoise.study._runs import Run, choose, final_runs, reference_runs, tuning_runs
 from counterpoise.study.environment import environment
 from counterpoise.study.plan import Plan
-from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, run_id, trials_of
+from counterpoise.study.spec import AnySpec, Job, RunRow, Stage, labels_of, run_id, trials_of
 from counterpoise.study.variant import Trial
 
 STUDY, PLAN, RUNS = "study.json", "plan.toml", "runs"
@@ -32,6 +33,8 @@ class Work:
     choices: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)  # labels whose tuning the machine cut short
+    planned: set[str] = field(default_factory=set)  # runs whose stage has begun
+    more: bool = False  # whether seeds may still be added
 
     @cached_property
     def measure(self) -> Measure | None:
@@ -74,6 +77,35 @@ class Work:
         data = self.facts["fingerprint"]
         self.add(final_runs(self.plan, data, self.choices, self.measure))
 
+    def add_seeds(self, number: int) -> None:
+        """Take up the runs of further seeds, so many seeds in all."""
+        seeds = self.plan.seeds
+        others = islice((k for k in count() if k not in seeds), number - len(seeds))
+        self.plan = replace(self.plan, seeds=(*seeds, *others))
+        self.add_references()
+        self.add_final()
+
+    def later(self, stage: Stage) -> dict[str, AnySpec]:
+        """Return the runs of later stages, by name, if values are chosen for every variant."""
+        if stage == "final":
+            return {}
+        nets = zip(self.plan.labels, self.plan.variants, strict=True)
+        some = self.choices or {k: next(iter(self.plan.trials(v)), {}) for k, v in nets}
+        data = self.facts["fingerprint"]
+        runs = final_runs(self.plan, data, some, self.measure)
+        runs += tuning_runs(self.plan, data, self.measure) if stage == "reference" else []
+        every = {run_id(run.spec.to_json()): run.spec for run in runs}
+        return {name: spec for name, spec in every.items() if name not in self.planned}
+
+    def common_seeds(self) -> int:
+        """Return how many seeds all variants have in common that have a finished run."""
+        seeds: dict[str, set[int]] = {}
+        for name in self.names("final"):
+            if (self.folder / RUNS / name / record.RUN).exists():
+                for label in labels_of(self.runs[name]):
+                    seeds.setdefault(label, set()).add(self.runs[name]["seed"])
+        return len(set.intersection(*seeds.values())) if seeds else 0
+
     def job(self, name: str) -> Job:
         """Return all that a worker needs for the run."""
         study = self.folder.resolve()
@@ -92,6 +124,7 @@ class Work:
             "runs": self.runs,
             "choices": self.choices,
             "failed": self.failed,
+            "more": self.more,
             "environment": environment(),
         }
         files.write(self.folder / STUDY, record.seal(content))

@@ -132,7 +132,9 @@ def fill(plan: Plan, data: "Splits") -> tuple[Plan, tuple[Default, ...]]:
         value = sides[0] if sides[0] == sides[1] else sides
         decide("training.image_size", value, f"{why}; the plan can take more")
     if not plan.seeds:
-        decide("seeds", SEEDS, "the fewest from which a small difference can be believed")
+        why = "the fewest from which a small difference can be believed"
+        more = f"; then more, up to {plan.most_seeds}, while a verdict is open"
+        decide("seeds", SEEDS, why + more * bool(plan.most_seeds))
     if not plan.nets:  # the rest is theirs
         return _with(plan, found), tuple(found)
     counts = np.bincount(data.train.targets.numpy(), minlength=data.num_classes)
@@ -307,7 +309,7 @@ def fit_into(
         middle = rates[first : first + _FEWER_RATES]
         plan = replace(plan, tuning=replace(plan.tuning, grid=middle))
         found.append(Default("tuning.grid", middle, why))
-    if cost(plan) > budget and not asked.seeds:
+    if cost(plan) > budget and not asked.seeds and not asked.most_seeds:
         plan = replace(plan, seeds=tuple(range(_FEWER_SEEDS)))
         found.append(Default("seeds", _FEWER_SEEDS, f"{why}; only large differences will be told"))
     if cost(plan) > budget and not asked.training.epochs:
@@ -348,9 +350,9 @@ def carry_over(asked: Plan, before: Plan, decided: Plan) -> Plan:
         return asked
     if asked.time != before.time:
         return asked
-    same = {
-        k: getattr(decided, k) for k in ("norms", "seeds", "variant") if _equal(asked, before, k)
-    }
+    same = {k: getattr(decided, k) for k in ("norms", "variant") if _equal(asked, before, k)}
+    if _equal(asked, before, "seeds") and _equal(asked, before, "most_seeds"):
+        same["seeds"] = decided.seeds
     for name in ("data", "training", "tuning"):
         now, then, found = (getattr(plan, name) for plan in (asked, before, decided))
         keys = (k for k in now.__dataclass_fields__ if _equal(now, then, k))

@@ -170,12 +170,14 @@ class Foreseen:
         plan: with nothing left open.
         cautions: which nets will not learn, in sentences.
         seconds: that all runs will take here, about; None where it was not or cannot be told.
+        most_seconds: the same with as many seeds as may be added.
     """
 
     folder: Path
     plan: "Plan"
     cautions: tuple[str, ...]
     seconds: float | None
+    most_seconds: float | None = None
 
     def lines(self) -> list[str]:
         """Return all of it in words, for people."""
@@ -183,6 +185,8 @@ class Foreseen:
         lasts = ""
         if self.seconds is not None:
             lasts = f"; about {duration(max(10.0, self.seconds))} here"
+            if self.most_seconds is not None:
+                lasts += f" at first, {duration(max(10.0, self.most_seconds))} at most"
             if self.plan.time and self.seconds > _MUCH * seconds_of(self.plan.time):
                 lasts += f", which is more than {self.plan.time}: nothing more can give way"
         return [*said, f"{self.plan.size}{lasts}"]
@@ -200,6 +204,7 @@ class Planned:
         left_over: folders of runs that the plan does not name.
         cost: of each run, in passes of a sample through the net.
         later: that of the stages to come, all together.
+        runs_later: their number of runs; of more seeds that may be added, it knows nothing.
     """
 
     folder: Path
@@ -209,6 +214,7 @@ class Planned:
     left_over: tuple[str, ...]
     cost: Mapping[str, float]
     later: float
+    runs_later: int = 0
 
 
 @dataclass(frozen=True)

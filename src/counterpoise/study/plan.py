@@ -8,7 +8,7 @@ from typing import Any
 
 from counterpoise import registry
 from counterpoise.study._axes import ALL, BASELINE, DESIGNS, combine, labels_of
-from counterpoise.study._check import as_seeds, check_plan
+from counterpoise.study._check import as_seeds, check_plan, most_of
 from counterpoise.study._check_nets import NORMS
 from counterpoise.study._check_variants import check_axes
 from counterpoise.study._check_words import shown
@@ -71,7 +71,15 @@ class Plan:
     axes: Mapping[str, Any] = field(default_factory=dict)
     design: str = setting("cross", "; ".join(f"{k}: {v}" for k, v in DESIGNS.items()))
     variant: tuple[Variant, ...] = ()
-    seeds: tuple[int, ...] = setting((), "a number of seeds, or a list of them; []: five")
+    seeds: tuple[int, ...] = setting(
+        (), 'a number of seeds, or a list of them; []: five; "auto:20": five, and most_seeds = 20'
+    )
+    most_seeds: int = setting(
+        0, "seeds are added while a verdict is open, up to so many; 0: seeds is all there are"
+    )
+    sequential: bool = setting(
+        False, "verdicts that stay valid when seeds are added later, for wider intervals"
+    )
     metric: str = setting(
         registry.PRIMARY[0],
         f"{', '.join(registry.PRIMARY)}, module:name: what verdicts are about, chosen beforehand",
@@ -95,6 +103,9 @@ class Plan:
         if isinstance(self.data, str):  # the source alone, for short
             object.__setattr__(self, "data", Data(self.data))
         settle(self)
+        if most := most_of(self.seeds):
+            object.__setattr__(self, "most_seeds", most)
+            object.__setattr__(self, "seeds", ())
         object.__setattr__(self, "seeds", as_seeds(self.seeds))
         for key, value in _settled_axes(self).items():
             object.__setattr__(self, key, value)
@@ -218,7 +229,11 @@ class Plan:
     def size(self) -> str:
         """The number of trainings, in words."""
         tuning = sum(len(self.trials(v)) for v in self.variants) * self.tuning.seeds
-        final = f"{len(self.variants) * (len(self.seeds) or SEEDS)} runs to compare"
+        n, seeds = len(self.variants), len(self.seeds) or SEEDS
+        final = f"{n * seeds} runs to compare"
+        if self.most_seeds:
+            most = self.most_seeds
+            final += f" with {seeds} seeds at first, and {n * most} with {most} at most"
         names = ["learning rates" if k == "lr" else k for k in self.tuned]
         what = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
         what = what or "hyperparameters"

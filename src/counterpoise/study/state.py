@@ -60,6 +60,7 @@ class State:
         running: those that are being done.
         failed: reasons, by the run's words.
         seconds_left: until all are done, about; None where nothing can be told yet.
+        more: seeds may still be added.
     """
 
     done: int
@@ -67,11 +68,12 @@ class State:
     running: tuple[Running, ...]
     failed: Mapping[str, str]
     seconds_left: float | None
+    more: bool = False
 
     @property
     def finished(self) -> bool:
         """True where nothing is left to be done."""
-        return self.done + len(self.failed) >= self.whole
+        return not self.more and self.done + len(self.failed) >= self.whole
 
 
 def state_of(where: str) -> State:
@@ -107,6 +109,7 @@ def state_of(where: str) -> State:
         tuple(_running(rows[name], note, now) for name, note in sorted(running.items())),
         {_words(rows[name]): why for name, why in failed.items() if name in rows},
         _seconds_left(plan, rows, done, failed, running, now),
+        kept.get("more") is True,
     )
 
 

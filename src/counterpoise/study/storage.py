@@ -116,7 +116,7 @@ def absolute(where: str) -> str:
 
 
 def share(where: str, study: Path) -> None:
-    """Copy `study.json` and the records that a storage lacks into it.
+    """Copy `study.json`, `looks.json` and the records that a storage lacks into it.
 
     Raises:
         OSError: the storage cannot be written.
@@ -127,7 +127,9 @@ def share(where: str, study: Path) -> None:
         name = run.parent.name
         if f"{name}/{record.RUN}" not in there:
             StoredRun(storage, name).place(record.collect(run.parent))
-    storage.write("study.json", files.read(study / "study.json"))
+    for name in ("looks.json", "study.json"):
+        if (study / name).exists():
+            storage.write(name, files.read(study / name))
 
 
 class StoredRun:
