@@ -331,6 +331,38 @@ def collapses() -> None:
     )
 
 
+def extended() -> None:
+    """What it costs to add seeds without having planned to, read after each of them."""
+    ways = {
+        "one look at 5": [(None, (5,))],
+        "planned: `Looks(5, 25)`": [(Looks(5, 25), range(5, 26))],
+        "5 fixed beforehand, then `Looks(5, 200)` up to 25": [
+            (None, (5,)),
+            (Looks(5, 200), range(6, 26)),
+        ],
+        "planned up to 10, then `Looks(5, 200)` up to 25": [
+            (Looks(5, 10), range(5, 11)),
+            (Looks(5, 200), range(11, 26)),
+        ],
+        "5 fixed beforehand, then each number as if fixed, up to 25": [(None, range(5, 26))],
+    }
+    both = {
+        shape: draw(np.random.default_rng(5), 25, 8, sd=0.02, shape=shape)
+        for shape in ("normal", "log-normal", "rounded", "collapsed")
+    }
+    rows = []
+    for name, parts in ways.items():
+        row = [name]
+        for pair in both.values():
+            false = np.zeros(STUDIES, bool)
+            for looks, sizes in parts:
+                for n in sizes:
+                    false |= claimed(decisions(*pair, n, looks)).any(-1)
+            row.append(percent(false))
+        rows.append(row)
+    table("Studies of eight variants alike with a false claim at any look, %", ["", *both], rows)
+
+
 def fewest(delta: float, sd: float, studies: int = 1500) -> int:
     """The smallest number of seeds that is enough in 70% of new studies, knowing the truth."""
     before, after = draw(np.random.default_rng(0), 201, delta=delta, sd=sd, studies=studies)
@@ -413,6 +445,7 @@ def main() -> None:
         unpaired,
         seeds,
         collapses,
+        extended,
         rare_classes,
     ):
         part()
