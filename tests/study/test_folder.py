@@ -226,7 +226,7 @@ def forged(content):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["study.json", "run.json", "timing.json"])
+@pytest.mark.parametrize("name", ["study.json", "looks.json", "run.json", "timing.json"])
 def test_what_was_put_together_with_the_right_digests_is_refused_or_shown(finished, tmp_path, name):
     """As a forger would: never another kind of error."""
     from counterpoise import findings, report

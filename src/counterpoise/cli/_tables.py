@@ -37,6 +37,7 @@ def show_study(console: "Console", study: "Study") -> None:
         console.print(shown(study.plan.design_words), soft_wrap=True)
     if study.plan.regime:
         console.print(shown(f"Nets: {study.plan.regime}"), soft_wrap=True)
+    console.print(shown((study.looks_words, "dim")), soft_wrap=True)
     if not study.finished:
         console.print(shown((f"{len(study.records)} of {wanted} runs are finished", "yellow")))
     console.print(_fitting_table(console, study))
@@ -76,6 +77,11 @@ def results_json(study: "Study") -> str:
             "unit": study.metric.unit,
             "margin": study.metric.margin,
             "test": study.plan.test,
+            "looks": {
+                "rule": asdict(study.looks) if study.looks else None,
+                "seen": [asdict(look) for look in study.seen],
+                "words": study.looks_words,
+            },
             "finished": study.finished,
             "failed": dict(study.failed),
             "variants": [

@@ -142,9 +142,8 @@ def _scores(study: Study, choice: Choice, refitted: bool, calibration: Method) -
         (k, [x for x in v.values() if x is not None]) for k, v in study.reference_scores().items()
     ]
     rows = [(label, f"{mean(v):.3f}" if v else "–") for label, v in (*compared, *others)]
-    return f"{text}\n\nAll that was compared, by {study.metric.label}:\n\n" + _table(
-        ("", "mean"), rows
-    )
+    said = f"All that was compared, by {study.metric.label}. {study.looks_words}"
+    return f"{text}\n\n{said}\n\n" + _table(("", "mean"), rows)
 
 
 def _together(records: Sequence[Record], calibration: Method) -> str:

@@ -7,6 +7,7 @@ from counterpoise.findings import (
     _duplicates,
     _groups,
     _learning,
+    _more_seeds,
     _noise,
     _record,
     _references,
@@ -56,6 +57,7 @@ ALL_CHECKS: dict[str, Check] = {
     "CP342": _references.best_net_and_reference,
     "CP343": _settings.under_another_name,
     "CP344": _settings.fixed_where_others_tune,
+    "CP345": _more_seeds.not_planned,
     "CP401": _record.other_environments,
     "CP402": _record.edited_plan,
 }

@@ -74,3 +74,12 @@ def row_of_metric(
         positive = facts["class_names"][rarer_class(facts["train_counts"])]
         row = replace(row, label=f"{row.label} of {positive}")
     return replace(row, margin=plan.margin or row.margin)
+
+
+def chance_of(plan: Plan, facts: "DataFacts") -> float | None:
+    """Return the score of guessing on the primary metric, where that is known."""
+    if plan.metric == "balanced_accuracy":
+        return 1 / sum(n > 0 for n in facts["test_counts"])
+    if plan.metric == "accuracy":
+        return max(facts["test_counts"]) / sum(facts["test_counts"])
+    return None

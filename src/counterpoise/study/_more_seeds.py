@@ -27,10 +27,10 @@ def progress(study: Study) -> str:
     every, open_, n = study.verdicts(), _open(study), len(study.plan.seeds)
     decided = sum(v.verdict != "cannot tell yet" for v in every)
     said = f"After {n} seeds: {decided} of {len(every)} verdicts decided"
-    if open_:
-        said += f"; open: {listed([v.variant for v in open_], between='; ')}"
+    said += f"; open: {listed([v.variant for v in open_], between='; ')}" if open_ else ""
     if (more := next_seeds(study)) > n:
-        return f"{said}. {more} seeds next, {study.plan.most_seeds} at most"
+        runs = len(study.labels) * (more - n)
+        return f"{said}. Next: {more} seeds, {runs} more runs; {study.plan.most_seeds} at most"
     why = f"{n} is the most that was planned" if open_ else "more seeds would tell nothing"
     return said if decided == len(every) else f"{said}. {why}"
 

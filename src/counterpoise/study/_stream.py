@@ -372,7 +372,9 @@ def _known_study(folder: Path) -> record.Content | None:
 
     Raises:
         record.OtherFormat: another version of counterpoise made the study.
+        record.Damaged: its looks were changed, which nothing can restore.
     """
+    _looks.read(folder, "")
     try:
         files.check_tree(folder)
         kept = up_to_date(record.unseal(folder / STUDY))

@@ -12,8 +12,8 @@ from counterpoise import stats
 from counterpoise.registry import REFERENCES, Metric
 from counterpoise.study._after_training import AfterTraining, Ensemble, ensemble, same_runs
 from counterpoise.study._finished import Record
-from counterpoise.study._looks import Look, rule_of
-from counterpoise.study._measure import row_of_metric
+from counterpoise.study._looks import Look, overtaken, rule_of, words
+from counterpoise.study._measure import chance_of, row_of_metric
 from counterpoise.study._prepared import (
     Facts,
     Kept,
@@ -140,12 +140,7 @@ class Study:
     def sample_names(self, split: str) -> tuple[str, ...] | None:
         """The file names or row numbers of the samples of a split, as its data had them.
 
-        Args:
-            split: "train" or "test", as they are kept; or "pool", the one and after it the other,
-                in which `Record.test_rows` are positions.
-
-        Returns:
-            None where the data have no names, or are no longer kept.
+        None where the data have no names, or are no longer kept. The splits are those of `samples`.
         """
         if split == "pool":
             train, test = self.sample_names("train"), self.sample_names("test")
@@ -206,8 +201,7 @@ class Study:
 
         Args:
             metric: a key of the scores; None for that of the plan's primary one.
-            kind: "test", "adjusted" (after post-hoc logit adjustment), "normalized" (after
-                τ-normalization) or "validation".
+            kind: "test", "validation", "adjusted" or "normalized", as in `Record.run`.
         """
         table: dict[str, dict[int, float | None]] = {
             label: dict.fromkeys(self.plan.seeds) for label in self.labels
@@ -252,6 +246,16 @@ class Study:
     def looks(self) -> stats.Looks | None:
         """The rule for verdicts that are read again and again; None for a number fixed before."""
         return rule_of(self.plan, self.seen)
+
+    @property
+    def overtaken(self) -> list[Look]:
+        """The looks whose rule did not allow for as many seeds as there are now."""
+        return overtaken(self.plan, self.seen)
+
+    @property
+    def looks_words(self) -> str:
+        """A sentence on the rule of the verdicts."""
+        return words(self.plan, self.seen)
 
     def _judge(self, scores: Mapping[str, Mapping[int, float | None]]) -> list[stats.Verdict]:
         """Compare with the baseline, and see what did not learn."""
@@ -393,8 +397,4 @@ class Study:
     @property
     def chance(self) -> float | None:
         """The score of guessing on the primary metric, where that is known."""
-        if self.plan.metric == "balanced_accuracy":
-            return 1 / sum(n > 0 for n in self.data["test_counts"])
-        if self.plan.metric == "accuracy":
-            return max(self.data["test_counts"]) / sum(self.data["test_counts"])
-        return None
+        return chance_of(self.plan, self.data)

@@ -332,7 +332,7 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
     losses = found.get("losses", plan.losses)
     found["losses"] = usual if losses == ("auto",) else losses
     models = axes.get("model", ())
-    if isinstance(models, tuple):
+    if isinstance(models, tuple) and isinstance(plan.classical, tuple):
         classical = tuple(filter(is_classical, models))
         found["classical"] = (*plan.classical, *(w for w in classical if w not in plan.classical))
         nets = tuple(m for m in models if m not in classical)
