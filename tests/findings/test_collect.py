@@ -115,6 +115,7 @@ ELSEWHERE = {  # they need other inputs
     "CP330 cannot tell yet",
     "CP336",
     "CP344",
+    "CP345",
     "CP401",
     "CP402",
 }

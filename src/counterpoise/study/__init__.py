@@ -22,7 +22,7 @@ _work.py     its runs, done and to do
 _study.py    what is read back, without torch
 _finished.py one finished run of it
 _looks.py    when its verdicts were read, and the rule that they follow
-_more_seeds.py   how many seeds come next, while a verdict is open
+_more_seeds.py how many seeds come next, while a verdict is open
 _after_training.py  scores of its variants without another training
 _open.py     reading it
 _again.py    finished runs done once more, for an export

@@ -1,4 +1,4 @@
-"""How many seeds come next in a study that adds them while a verdict is open."""
+"""The number of seeds that comes next in a study that adds them while a verdict is open."""
 
 import math
 

@@ -9,6 +9,7 @@ from typing import Any
 from counterpoise import registry
 from counterpoise.study._axes import ALL, BASELINE, DESIGNS, combine, labels_of
 from counterpoise.study._check import as_seeds, check_plan, most_of
+from counterpoise.study._check_kinds import check_types
 from counterpoise.study._check_nets import NORMS
 from counterpoise.study._check_variants import check_axes
 from counterpoise.study._check_words import shown
@@ -315,6 +316,7 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
             "axes must be lists of values by field, such as { weight_decay = [1e-4, 1e-3] }, but "
             f"got {shown(plan.axes)}"
         )
+    check_types(plan)
     axes: dict[str, Any] = {}
     for key, values in plan.axes.items():
         below = values.items() if isinstance(values, Mapping) else ()
@@ -332,7 +334,7 @@ def _settled_axes(plan: Plan) -> dict[str, object]:
     losses = found.get("losses", plan.losses)
     found["losses"] = usual if losses == ("auto",) else losses
     models = axes.get("model", ())
-    if isinstance(models, tuple) and isinstance(plan.classical, tuple):
+    if isinstance(models, tuple):
         classical = tuple(filter(is_classical, models))
         found["classical"] = (*plan.classical, *(w for w in classical if w not in plan.classical))
         nets = tuple(m for m in models if m not in classical)
