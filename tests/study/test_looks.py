@@ -111,7 +111,7 @@ def test_seeds_are_added_up_to_the_most_and_no_further(scored, tmp_path):
     events = run(auto(9), tmp_path)
     assert seen(tmp_path) == [5, 8, 9]
     assert said(events)[0].startswith("After 5 seeds: 0 of 1 verdicts decided; open: focal. Next: ")
-    assert said(events)[-1].endswith("open: focal. 9 is the most that was planned")
+    assert said(events)[-1].endswith("open: focal; 9 is the most that was planned")
     study = open_study(tmp_path)
     assert study.looks == stats.Looks(5, 9)
     assert "looks at 5, 8, 9 of at most 9 seeds" in study.looks_words

@@ -32,7 +32,7 @@ def progress(study: Study) -> str:
         runs = len(study.labels) * (more - n)
         return f"{said}. Next: {more} seeds, {runs} more runs; {study.plan.most_seeds} at most"
     why = f"{n} is the most that was planned" if open_ else "more seeds would tell nothing"
-    return said if decided == len(every) else f"{said}. {why}"
+    return said if decided == len(every) else f"{said}; {why}"
 
 
 def _open(study: Study) -> list[stats.Verdict]:
