@@ -374,13 +374,13 @@ def _known_study(folder: Path) -> record.Content | None:
         record.OtherFormat: another version of counterpoise made the study.
         record.Damaged: its looks were changed, which nothing can restore.
     """
-    _looks.read(folder, "")
     try:
         files.check_tree(folder)
         kept = up_to_date(record.unseal(folder / STUDY))
         _schema.check_study(folder / STUDY, kept)
-        return kept
     except record.OtherFormat:
         raise
     except (OSError, record.Damaged):
         return None
+    _looks.read(folder, kept["data"]["fingerprint"])
+    return kept
