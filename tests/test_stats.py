@@ -116,11 +116,24 @@ def test_one_seed_has_a_difference_and_no_more() -> None:
 
 @pytest.mark.parametrize("shift", [0.0, 1e-17, 3e-13])
 def test_the_same_numbers_are_no_difference(shift: float) -> None:
-    same = [x + shift for x in BASELINE[:3]]
-    found = stats.compare_paired(by_seed(BASELINE[:3]), by_seed(same))
-    assert found.difference == stats.Interval(0.0, 0.0, 0.0)
-    assert (found.p_different, found.p_equivalent, found.wins, found.losses) == (1.0, 0.0, 0, 0)
-    assert verdict_of(BASELINE[:3], same).verdict == "no difference that matters"
+    same = [x + shift for x in BASELINE]
+    found = stats.compare_paired(by_seed(BASELINE), by_seed(same))
+    half = scipy.stats.t.ppf(0.975, 8) * 0.01 / math.sqrt(6) / 3  # scores of steps of 0.01
+    assert bounds(found.difference) == pytest.approx((-half, half))
+    assert found.difference.estimate == 0.0
+    assert (found.p_different, found.wins, found.losses) == (1.0, 0, 0)
+    assert verdict_of(BASELINE, same).verdict == "no difference that matters"
+    assert verdict_of(BASELINE[:3], same[:3]).verdict == "cannot tell yet"
+    assert verdict_of(BASELINE[:2], same[:2], margin=1.0).verdict == "cannot tell yet"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_scores_that_are_all_one_number_tell_nothing(paired: bool) -> None:
+    """As shares of a few test samples are."""
+    found = verdict_of([0.8] * 9, [0.8] * 9, paired=paired)
+    assert (found.verdict, found.seeds_needed) == ("cannot tell yet", None)
+    assert found.words == f"cannot tell: {found.reason}"
+    assert found.interval == stats.Interval(None, 0.0, None)
 
 
 @pytest.mark.parametrize(("n", "different"), [(2, False), (3, False), (4, True)])
@@ -323,7 +336,7 @@ def test_unpaired_scores_that_are_all_equal_are_not_certain_from_two_runs() -> N
     one, two = by_seed([0.5, 0.5]), by_seed([0.6, 0.6])
     assert stats.compare_unpaired(one, two).p_different > 0.05
     same = stats.compare_unpaired(one, one)
-    assert (bounds(same.difference), same.p_different, same.p_equivalent) == ((0.0, 0.0), 1.0, 0.0)
+    assert (bounds(same.difference), same.p_different, same.sd) == ((None, None), 1.0, None)
     single = stats.compare_variants({"a": one, "b": {9: 0.6}}, "a", paired=False)[0]
     assert single.verdict == "cannot tell yet"
     assert single.reason == "one of them has a single run"
@@ -534,6 +547,5 @@ def test_where_neither_learned_there_is_nothing_to_say():
     assert idle.seeds_needed is None
     assert idle.words.startswith("cannot tell: neither learned")
     assert learned.verdict == "better"
-    assert (
-        stats.compare_variants(scores, "plain")[0].verdict == "no difference that matters"
-    )  # unknown chance
+    unknown = stats.compare_variants(scores, "plain")[0]  # chance is
+    assert unknown.words.startswith("cannot tell: all scores are the same number")

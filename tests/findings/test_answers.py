@@ -272,3 +272,11 @@ def test_what_is_said_of_references_that_stand_beside_no_variant_yet(make):
     )
     alone = make({CE: {0: None}}, references={LINEAR: {0: [60] * 3}})
     assert answers(alone).references == "No variant is finished to stand beside the references."
+
+
+def test_scores_that_are_all_the_same_are_called_too_coarse(make):
+    same = {s: [70, 70, 70] for s in BASE}
+    study = make({CE: same, FOCAL: same}, adjusted=NO_SHIFT)
+    assert answers(study).open.startswith("All runs of focal and the baseline have one and the")
+    [found] = [f for f in collect_findings(study) if f.code == "CP330"]
+    assert found.text.endswith("all runs of both have the same score.")

@@ -206,6 +206,8 @@ def _open(study: Study) -> str:
     idle = [v for v in found if v.reason == stats.NEITHER_LEARNED]
     uneven = [v for v in found if v.uneven]
     rest = [v for v in found if v not in idle and v not in uneven]
+    coarse = [v for v in rest if v.reason == stats.ONE_NUMBER]
+    rest = [v for v in rest if v not in coarse]
     few = [v for v in rest if v.seeds_needed is None or v.seeds_say_too_little]
     rest = [v for v in rest if v not in few]
     never = [v for v in rest if not v.seeds_can_tell]
@@ -222,6 +224,11 @@ def _open(study: Study) -> str:
         said.append(
             f"For {_labels(few)} the seeds so far say too little: run {stats.MIN_SEEDS} "
             f"({_ADDS.format(n=stats.MIN_SEEDS)})."
+        )
+    if coarse:
+        said.append(
+            f"All runs of {_labels(coarse)} and the baseline have one and the same score: a finer "
+            "metric or more test samples would tell."
         )
     if uneven:
         said.append(

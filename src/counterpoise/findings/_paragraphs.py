@@ -196,6 +196,8 @@ def _case(f: Finding) -> str:
     """Return a key of `_TOGETHER`: the code, and for a verdict what is said of it."""
     if f.code != "CP330":
         return f.code
+    if "coarse" in f.evidence:
+        return "CP330 coarse"
     if "low" not in f.evidence:
         return "CP330 one seed"
     said = (key for key in ("direction", "uneven", "needed", "most", "least") if key in f.evidence)

@@ -28,6 +28,10 @@ _TOO_MANY = "; more than {most} seeds would be needed to tell."
 _NEVER = "; more seeds cannot tell, as they draw from the same samples: more samples would."
 _UNEVEN = "; a run stands far apart from the others, so no number of seeds can be named."
 _TOO_FEW = "; {seeds} seeds say too little to tell how many would, so run {least}."
+_ONE_NUMBER = (
+    "Whether {label} is better or worse than {baseline} cannot be told: in {measure} all runs of "
+    "both have the same score."
+)
 _ONE_SEED = (
     "Whether {label} is better or worse than {baseline} cannot be told from one seed: "
     "{difference:+.{digits}f}{unit} of {measure}."
@@ -75,6 +79,8 @@ def measured(study: Study, v: stats.Verdict, sign: int = 1) -> dict[str, Any]:
 def _verdict(study: Study, v: stats.Verdict, pair: stats.Comparison) -> Finding:
     evidence: dict[str, Any] = {"label": v.variant, "baseline": v.baseline, "verdict": v.verdict}
     evidence |= measured(study, v)
+    if v.reason == stats.ONE_NUMBER:
+        return sentence("CP330", _ONE_NUMBER, evidence | {"coarse": True})
     if "low" not in evidence:
         return sentence("CP330", _ONE_SEED, evidence)
     row = study.metric

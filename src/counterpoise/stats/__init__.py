@@ -32,12 +32,13 @@ from counterpoise.stats._seeds import (
     seeds_range,
 )
 from counterpoise.stats._two_way import draw_seeds, two_way_bootstrap
-from counterpoise.stats._verdict import NEITHER_LEARNED, UNEVEN, Verdict
+from counterpoise.stats._verdict import NEITHER_LEARNED, ONE_NUMBER, UNEVEN, Verdict
 
 __all__ = [
     "MAX_SEEDS",
     "MIN_SEEDS",
     "NEITHER_LEARNED",
+    "ONE_NUMBER",
     "UNEVEN",
     "Comparison",
     "Interval",

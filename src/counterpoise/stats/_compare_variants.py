@@ -25,7 +25,7 @@ from counterpoise.stats._interval import (
 )
 from counterpoise.stats._looks import Looks
 from counterpoise.stats._seeds import MIN_SEEDS, seeds_can_tell, seeds_needed, seeds_range
-from counterpoise.stats._verdict import NEITHER_LEARNED, Verdict, Word
+from counterpoise.stats._verdict import NEITHER_LEARNED, ONE_NUMBER, Verdict, Word
 
 APART = 5.0  # times as far from the next run as all others reach, or margins
 
@@ -61,8 +61,8 @@ def compare_variants(
     is "cannot tell yet".
 
     Below five seeds the assumption of a normal distribution cannot be checked: the verdict is then
-    better or worse only if all of I is beyond the margin, and never from two seeds. (Where one run
-    in five collapses, both runs of one variant do in 4% of studies.)
+    better or worse only if all of I is beyond the margin. From two seeds there is none. (Where one
+    run in five collapses, both runs of one variant do in 4% of studies.)
 
     Args:
         scores: Score by variant and seed. None, NaN or infinity is no score: the pair is left out
@@ -185,16 +185,18 @@ def _answer(
 ) -> dict[str, Any]:
     """Return the fields of a verdict that follow from the numbers."""
     word, reason = _word(pair, found, higher_is_better)
+    if pair is not None and pair.n > 1 and pair.sd is None:
+        reason = ONE_NUMBER
     if pair is not None and neither_learned:
         word, reason = "cannot tell yet", NEITHER_LEARNED
     fields = {"verdict": word, "reason": reason, "comparison": pair}
-    if pair is None or pair.n < 2:
+    if pair is None or pair.sd is None:
         interval = pair.difference if pair else None
         unknown = {"p_holm": None, "direction": 0, "by_margin": False, "seeds_needed": None}
         return fields | unknown | {"interval": interval}
     open_ = word == "cannot tell yet" and reason != NEITHER_LEARNED
     about = {"margin": pair.margin, "confidence": level, "test_to_train": test_to_train}
-    pilot = pair.n, pair.difference.estimate, pair.sd or 0.0
+    pilot = pair.n, pair.difference.estimate, pair.sd
     few = open_ and 2 < pair.n < MIN_SEEDS
     return fields | {
         "interval": Interval(float(found.low), pair.difference.estimate, float(found.high)),
@@ -274,7 +276,7 @@ def _columns(
         (
             p.n,
             p.difference.estimate,
-            float(standard_error(p.n, p.sd or 0.0, test_to_train)),
+            float(standard_error(p.n, np.inf if p.sd is None else p.sd, test_to_train)),
             p.df or 1,
         )
         if p

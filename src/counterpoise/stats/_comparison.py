@@ -34,7 +34,7 @@ class Comparison:
         difference: the mean difference with its t interval.
         sd: of the differences; see `compare_paired` for equal ones. Of an unpaired comparison √n
             times its standard error: the spread of n pairs that would say as much. None for one
-            seed.
+            seed, and for scores that are all one number.
         df: degrees of freedom of the t test; None for one seed.
         p_different: two-sided p of the t test. None for one seed.
         p_equivalent: p of the two one-sided tests against ± margin. None for one seed.
@@ -87,10 +87,11 @@ def compare_paired(
     and their spread over √n is too small. r, test samples a training sample, is the correction of
     Nadeau and Bengio, with which e does not go to 0 however many seeds there are.
 
-    Where all differences are 0, the interval is [0, 0]. Where they are equal and not 0, as from
-    scores rounded to a few test samples, s = 0 would be certainty from two seeds; s is then taken
-    as |d| / √6, the spread of a difference of two scores that are rounded to steps of |d|, and a
-    difference is significant from four seeds on.
+    Where all differences are equal, as from scores rounded to a few test samples, s = 0 would be
+    certainty from two seeds. s is then taken as h / √6, the spread of a difference of two scores
+    that are rounded to steps of h: |d|, or the smallest difference between any two of the scores if
+    that is larger. So a difference is significant from four seeds on. Scores that are all one
+    number tell nothing: the interval has no bounds.
 
     Sources: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657, for equivalence; Nadeau and
     Bengio 2003, Machine Learning 52, 239, for r.
@@ -137,7 +138,7 @@ def compare_paired(
         n=n,
         seeds=seeds,
         difference=bounded(float(mean), float(half)),
-        sd=float(sd) if enough else None,
+        sd=float(sd) if enough and np.isfinite(sd) else None,
         df=df if enough else None,
         p_different=float(p) if enough else None,
         p_equivalent=_p_equivalent(df, float(mean), se, margin) if enough else None,
@@ -205,7 +206,10 @@ def compare_unpaired(
         parts = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
         se = float(np.sqrt(parts.sum()))
         if se <= least:
-            se, df = abs(mean) / np.sqrt(6 * n), n - 1.0
+            k = max(len(x), len(y))
+            spread = rounding_sd(np.resize(x, k), np.resize(y, k), np.asarray(mean))
+            se = float(spread) / np.sqrt(n)
+            df = n - 1.0
         else:
             df = float(parts.sum() ** 2 / (parts**2 / [len(x) - 1, len(y) - 1]).sum())
     p, half = t_test(df, np.asarray(mean), se, confidence)
@@ -213,7 +217,7 @@ def compare_unpaired(
         n=n,
         seeds=(),
         difference=bounded(mean, float(half)),
-        sd=se * n**0.5 if enough else None,
+        sd=se * n**0.5 if enough and np.isfinite(se) else None,
         df=df if enough else None,
         p_different=float(p) if enough else None,
         p_equivalent=_p_equivalent(df, mean, se, margin) if enough else None,
@@ -255,7 +259,20 @@ def summarize(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     mean = d.mean(-1)
     mean = np.where(np.abs(mean) <= least, 0.0, mean) if d.shape[-1] > 1 else mean
     sd = d.std(-1, ddof=1) if d.shape[-1] > 1 else np.full(d.shape[:-1], np.inf)
-    return mean, np.where(sd <= least, np.abs(mean) / np.sqrt(6), sd)
+    return mean, np.where(sd <= least, rounding_sd(before, after, mean), sd)
+
+
+def rounding_sd(before: Floats, after: Floats, mean: Floats) -> Floats:
+    """Return the spread of differences that are equal only because scores are rounded.
+
+    Scores are taken as rounded to steps of the difference, or of the smallest one between any two
+    of them, if that is larger; it is infinite where all scores are one number.
+    """
+    scores = np.sort(np.concatenate([*np.broadcast_arrays(before, after)], -1), -1)
+    gaps = np.diff(scores, axis=-1)
+    gaps = np.where(gaps > tiny(before, after)[..., None], gaps, np.inf).min(-1)
+    step = np.where(np.isfinite(gaps), np.maximum(gaps, np.abs(mean)), np.inf)
+    return step / np.sqrt(6)
 
 
 def standard_error(n: npt.ArrayLike, sd: npt.ArrayLike, test_to_train: float = 0.0) -> Floats:

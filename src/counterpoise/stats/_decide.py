@@ -39,7 +39,7 @@ def decide(
     p_holm = holm_adjusted(looks.adjusted(p) if looks else p)
     read = np.asarray(n) >= (looks.first if looks else 2)
     by_margin = read & (np.abs(mean) - half > margin)
-    inside = read & (np.abs(mean) + half < margin)
+    inside = read & (np.asarray(n) > 2) & (np.abs(mean) + half < margin)
     enough = (np.asarray(n) >= MIN_SEEDS) | ((np.asarray(n) > 2) & by_margin)
     settled = read & enough & (p_holm <= 1 - confidence)
     direction = np.where(settled, np.sign(mean), 0).astype(int)

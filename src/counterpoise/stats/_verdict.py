@@ -11,6 +11,7 @@ from counterpoise.stats._seeds import MAX_SEEDS, MIN_SEEDS
 from counterpoise.text import html_table
 
 NEITHER_LEARNED = "neither learned in any seed; train longer, or at another learning rate"
+ONE_NUMBER = "all scores are the same number, too coarse to compare; use a finer metric"
 UNEVEN = "a run stands far apart from the others, so no number of seeds can be named"
 
 Word = Literal["better", "worse", "no difference that matters", "cannot tell yet"]
@@ -118,6 +119,8 @@ class Verdict:
             return self.verdict
         if self.reason == NEITHER_LEARNED:
             return f"cannot tell: {NEITHER_LEARNED}"
+        if self.reason == ONE_NUMBER:
+            return f"cannot tell: {ONE_NUMBER}"
         if self.uneven:
             return f"cannot tell yet: {UNEVEN}"
         if self.seeds_needed is None or self.comparison is None:
