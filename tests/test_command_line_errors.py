@@ -73,6 +73,7 @@ def answer(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.showwarning", None)  # put back behind the test
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # of another test
 
     def call_main(*words):
         monkeypatch.setattr(sys, "argv", ["counterpoise", *words])

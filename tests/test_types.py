@@ -47,7 +47,7 @@ assert_type(counterpoise.open_study("here").labels, tuple[str, ...])
 
 WRONG = (
     "compare('digits', metrik='accuracy')",
-    "compare('digits', seeds='five')",
+    "compare('digits', seeds=2.5)",
     "compare(7)",
     "open_study('here').verdict()",
     "diagnose()",
