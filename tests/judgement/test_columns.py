@@ -169,7 +169,7 @@ def test_numbers_that_several_runs_share_are_parameters() -> None:
     rows = [{"mixup": m, "seed": s, "gap": m + s / 7, "acc": 0.5} for m in (0, 0.2) for s in (0, 1)]
     runs = read_runs(rows)
     assert runs.metrics == ("acc",)
-    assert set(runs.frame["variant"]) == {"mixup=0", "mixup=0.2"}
+    assert set(runs.frame["variant"]) == {"0", "0.2"}
 
 
 def test_a_counter_pairs_runs_of_one_seed() -> None:
@@ -180,10 +180,20 @@ def test_a_counter_pairs_runs_of_one_seed() -> None:
 def test_folds_pair_runs_but_are_no_seeds() -> None:
     runs = read_runs(LONG.rename(columns={"seed": "fold"}))
     assert scores(runs) == EVERY
-    assert any("a fold is no seed" in note for note in runs.notes)
-    both = pd.concat([LONG.rename(columns={"method": "model"}).assign(fold=k) for k in range(3)])
-    assert set(read_runs(both).frame["variant"]) == {"ce", "focal"}
-    assert set(read_runs(both).frame["seed"]) == {f"{s}/{k}" for s in (0, 1) for k in range(3)}
+    assert runs.warnings == (
+        "folds are no seeds: they share training samples, so that intervals are too narrow",
+    )
+
+
+def test_folds_of_a_seed_are_averaged_first() -> None:
+    both = pd.concat([LONG.assign(fold=k, accuracy=LONG["accuracy"] + k) for k in range(3)])
+    runs = read_runs(both.rename(columns={"method": "model"}))
+    assert scores(runs) == {key: score + 1 for key, score in EVERY.items()}
+    assert "folds: those of a seed, by 'fold', are averaged first" in runs.notes
+    assert not runs.warnings
+    fewer = read_runs(both[(both["fold"] < 2) | (both["seed"] == 0) | (both["method"] == "ce")])
+    assert [key for key, score in scores(fewer).items() if math.isnan(score)] == [("focal", 1)]
+    assert "without all folds, which counts as failed: focal with seed 1" in fewer.notes
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,30 @@ def test_the_exit_code_is_that_of_the_best_or_of_the_named_variant(capsys):
     said(capsys, write(datasets=("a", "b")), "--exit-code", code=5)
 
 
+def test_a_failed_run_of_the_variant_has_an_exit_code_of_its_own(capsys):
+    name = write(variants=("base", "new", "best"))
+    frame = pd.read_csv(name)
+    frame.loc[frame["variant"].eq("new") & frame["seed"].eq(3), "accuracy"] = None
+    frame.to_csv(name, index=False)
+    said(capsys, name, "--exit-code", "NEW", code=6)
+    said(capsys, name, "--exit-code", code=0)
+    said(capsys, name, "--exit-code", "best", "--chance", "0.7", code=0)
+    said(capsys, name, "--exit-code", "best", "--chance", "0.9", code=6)
+    frame.loc[frame["variant"].ne("base"), "accuracy"] = None
+    frame.to_csv(name, index=False)
+    text = said(capsys, name, "--exit-code", code=6)
+    assert "new, best: no run finished" in text
+    assert "Failed: best: 5 of 5 runs failed" in text
+
+
+def test_addresses_of_mlflow_stay_as_they_are(monkeypatch):
+    seen = []
+    monkeypatch.setattr("counterpoise.judgement.judge", lambda files, **_: seen.extend(files))
+    with pytest.raises(AttributeError):
+        run(["judge", "sqlite:////abs/m.db", "--json"])
+    assert seen == ["sqlite:////abs/m.db"]
+
+
 def test_the_json_has_the_fields_that_are_documented(capsys):
     name = write(datasets=("a", "b"), metrics=("error",))
     found = json.loads(said(capsys, name, "--json"))

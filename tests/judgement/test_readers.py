@@ -67,11 +67,12 @@ def test_a_folder_of_mlflow(tmp_path: Path, mlflow_client: Callable[[str], Any])
     client.delete_experiment(deleted)
     assert list(tracking.glob(".trash/*/meta.yaml"))
     before = sorted(tmp_path.rglob("*"))
-    for source in (tracking / experiment, tmp_path):
+    for source in (tracking / experiment, tmp_path, tracking.as_uri()):
         runs = read_runs(source)
         assert scores(runs) == EVERY
         assert "variant: by 'loss'" in runs.notes
         assert any(note.endswith(" running") for note in runs.notes)
+        assert list(dict.fromkeys(runs.frame["variant"])) == ["ce", "focal"]  # the oldest first
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -83,6 +84,8 @@ def test_a_database_of_mlflow_is_read_and_left_as_it_is(
     write_mlflow(mlflow_client(f"sqlite:///{tmp_path / 'mlflow.db'}"), tmp_path)
     path = tmp_path / "runs of 50%20#1?" / "mlflow.db"
     path.parent.mkdir()
+    for address in ("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db"):
+        assert scores(read_runs(address)) == EVERY
     (tmp_path / "mlflow.db").rename(path)
     before = path.read_bytes(), sorted(tmp_path.rglob("*"))
     assert scores(read_runs(path)) == EVERY
@@ -237,7 +240,15 @@ def test_the_table_that_wandb_exports(tmp_path: Path) -> None:
     runs = read_runs(path)
     assert runs.metrics == ("test/acc",)
     assert scores(runs) == EVERY
-    assert "runs that are not finished are left out: 4 crashed" in runs.notes
+    assert "left out, as they were run again: 2 crashed of ce, 2 crashed of focal" in runs.notes
+    alone = [row for row in rows if "focal-lr0.1-seed1" not in row]
+    crashed = next(row for row in rows if "focal-lr0.1-seed1" in row and "crashed" in row)
+    running = rows[0].replace("seed0", "seed9").replace("finished", "running")
+    path.write_text("\n".join((header, *alone, crashed, running)))
+    runs = read_runs(path)
+    assert [key for key, score in scores(runs).items() if math.isnan(score)] == [("focal", 1)]
+    assert "runs that count as failed: 1 crashed of focal" in runs.notes
+    assert "runs that are not finished are left out: 1 running of ce" in runs.notes
 
 
 @pytest.mark.parametrize(

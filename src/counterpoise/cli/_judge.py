@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from counterpoise.judgement import Judgement
 
 _CODES = {"better": 0, "no difference that matters": 3, "worse": 4, "cannot tell yet": 5}
+_FAILED = 6
 _COLORS = {"better": "green", "worse": "red", "baseline": "dim"}
 
 
@@ -44,7 +45,8 @@ def judge(
         Tables with a row a run (.csv, .parquet, .jsonl; - for standard input), or what MLflow, W&B,
         TensorBoard, Lightning and transformers leave behind.
     variant
-        The column that names what is compared [default: by its name].
+        The column that names what is compared; name for the runs' names, without their seeds
+        [default: by its name].
     seed
         The column of seeds; equal seeds are paired [default: by its name].
     metric
@@ -72,8 +74,8 @@ def judge(
     html
         A file for a page of it.
     exit_code
-        Exit with 0 better, 3 no difference that matters, 4 worse, 5 cannot tell: of the variant
-        that is named behind it, else of the best one.
+        Exit with 0 better, 3 no difference that matters, 4 worse, 5 cannot tell, 6 a run failed:
+        of the variant that is named behind it, else of the best one.
     """
     from counterpoise import judgement
     from counterpoise.cli._shown import Output, shown, waiting, write_json
@@ -89,7 +91,7 @@ def judge(
         raise ValueError(f"--exit-code needs one variant, but got {' '.join(exit_code)}")
     with waiting("judging the runs"):
         found = judgement.judge(
-            [name if name == "-" else path_of(name) for name in files],
+            [name if name == "-" or "://" in name else path_of(name) for name in files],
             variant=variant or "",
             seed=seed or "",
             metric=metric or (),
@@ -119,18 +121,21 @@ def judge(
 
 
 def _code(found: "Judgement", variant: str | None = None) -> int:
-    """Return the exit code that tells the verdict; over data sets none is "no difference"."""
-    from counterpoise.registry import unknown
+    """Return the exit code of the verdict, or of a failed run before it.
+
+    Over data sets none is "no difference".
+    """
+    from counterpoise.judgement import named
 
     others = [name for name in found.variants if name != found.baseline]
-    if variant is not None and variant not in others:
-        raise ValueError(unknown("variant besides the baseline", variant, others))
-    name = variant or found.best
+    name = found.best if variant is None else named(others, variant, "variant besides the baseline")
+    if name is None or found.lost(name):
+        return _FAILED
     if found.datasets:
         sides = {row.variant: row.direction for row in found.datasets.against}
-        return _CODES[{1: "better", -1: "worse"}.get(sides.get(name or "", 0), "cannot tell yet")]
+        return _CODES[{1: "better", -1: "worse"}.get(sides.get(name, 0), "cannot tell yet")]
     words = {v.variant: v.verdict for v in found.verdicts}
-    return _CODES[words.get(name or "", "cannot tell yet")]
+    return _CODES[words.get(name, "cannot tell yet")]
 
 
 def show_judgement(console: "Console", found: "Judgement") -> None:
@@ -145,6 +150,8 @@ def show_judgement(console: "Console", found: "Judgement") -> None:
     say(one_line(found.read))
     for line in found.failures:
         say(("Failed: ", "red"), one_line(line))
+    for line in found.warnings:
+        say(("Beware: ", "yellow"), one_line(line))
     for line in found.notes:
         say((f"  {one_line(line)}", "dim"))
     for family in found.families:

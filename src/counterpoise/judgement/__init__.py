@@ -8,7 +8,8 @@ How it is read and judged: docs/judge.md.
 
 from counterpoise.judgement._judge import judge
 from counterpoise.judgement._judgement import HEAD, Family, Judgement
+from counterpoise.judgement._names import named
 from counterpoise.judgement._read_runs import read_runs
 from counterpoise.judgement._runs import Runs
 
-__all__ = ["HEAD", "Family", "Judgement", "Runs", "judge", "read_runs"]
+__all__ = ["HEAD", "Family", "Judgement", "Runs", "judge", "named", "read_runs"]

@@ -1,6 +1,7 @@
 """The columns of a table: a row a run or an epoch, a column a seed, or a column a variant."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,13 @@ _OF_SEED = re.compile(
 )
 _SHORT = re.compile(r"(?P<word>s?)(?P<seed>\d+)", re.IGNORECASE)
 _INDEX = re.compile(r"Unnamed: 0|index|level_0")
-_SUMMARIES = ("mean", "avg", "average", "median", "std", "sd", "sem", "stdev", "mean±std")
+_COUNTED = re.compile(r"(?P<word>.*[^\W\d])[ _.#=-]*(?P<seed>\d+)")
+_ALIKE = 10.0  # scores of seeds differ by a smaller factor
+_NO_REPEATS = {  # stems that count something else
+    *("top", "f", "p", "k", "class", "layer", "level", "stage", "task", "group", "dataset", "data"),
+    *("v", "version", "model", "method", "variant", "net", "config", "setup", "system", "baseline"),
+    *("map", "ap", "recall", "precision", "hits", "bleu", "rouge", "epoch", "step", "phase"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         ValueError: no rows, two columns of one name, or a score that is no number.
     """
     frame = _without_index(table.frame)
+    frame = frame[[any(map(as_text, row)) for row in frame.itertuples(index=False)]]
     if not len(frame) or not len(frame.columns):
         raise ValueError(f"{table.where} must hold a row a run, but has no rows; add some")
     twice = frame.columns[frame.columns.duplicated()]
@@ -53,7 +61,7 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         )
     frame = _of_one_split(frame, table.where, asked, notes)
     frame, sparse = _with_metrics(frame, asked)
-    frame = _long(frame, table.where, asked, notes)
+    frame = _long(frame, table, asked, notes)
     scores = _scores(frame, table.where, asked, notes)
     epoch = _words.first_of(_words.EPOCHS, frame.columns)
     epoch = "" if epoch in scores or epoch in asked.settings else epoch
@@ -128,27 +136,27 @@ def _with_metrics(frame: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, bool
     return frame.drop(columns=[named, valued]).assign(**columns), True
 
 
-def _long(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
+def _long(frame: pd.DataFrame, table: Table, asked: Asked, notes: list[str]) -> pd.DataFrame:
     """Return a row a run, where each column is a seed's or a variant's."""
-    names = [str(name) for name in frame.columns]
-    if asked.seed or any(_words.word(name) in _words.SEEDS for name in names):
-        return _from_variants(frame, where, asked, notes)
-    found = {
-        name: m for name in names if (m := _OF_SEED.fullmatch(name)) and _holds_numbers(frame, name)
-    }
-    if len(found) < 2:
-        found = {name: m for name in names if (m := _SHORT.fullmatch(name))}
-    if len(found) < 2:
-        return _from_variants(frame, where, asked, notes)
+    names, where = [str(name) for name in frame.columns], table.where
+    found: dict[str, re.Match[str]] = {}
+    if not asked.seed and not any(_words.word(name) in _words.SEEDS for name in names):
+        found = _seeds_of(frame, names)
+    if not found:
+        return _from_variants(frame, table, asked, notes)
     seeds = _words.word(next(iter(found.values()))["word"]) or "seed"
-    kept = [n for n in names if n not in found and _words.word(n) not in _SUMMARIES]
+    left = [n for n in names if n not in found and _is_summary(frame, n, list(found))]
+    if left:
+        notes.append(f"{where}: columns of means or spreads are left out: {listed(left)}")
+    kept = [n for n in names if n not in found and n not in left]
+    known = _words.metric_in(table.name)
     rows: dict[tuple[int, str], dict[str, object]] = {}
     for name, match in found.items():
-        metric = match.groupdict().get("metric") or "score"
+        metric = match.groupdict().get("metric") or known or "score"
         for k, cell in enumerate(frame[name]):
             row = rows.setdefault((k, match["seed"]), {})
             row[metric] = cell
-    column = "fold" if seeds == "fold" else "seed"
+    column = "fold" if seeds in _words.FOLDS else "seed"
     long = pd.DataFrame(
         [
             {**frame[kept].iloc[k].to_dict(), column: seed, **cells}
@@ -160,7 +168,48 @@ def _long(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd
     return long
 
 
-def _from_variants(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str]) -> pd.DataFrame:
+def _seeds_of(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, re.Match[str]]:
+    """Return the columns that are a seed each, two or more: by their words, or as they count."""
+    numbers = [name for name in names if _holds_numbers(frame, name)]
+    for pattern in (_OF_SEED, _SHORT):
+        if len(found := {n: m for n in numbers if (m := pattern.fullmatch(n))}) > 1:
+            return found
+    found = {n: m for n in numbers if (m := _COUNTED.fullmatch(n))}
+    stems = {_words.word(match["word"]) for match in found.values()}
+    counts = sorted(int(match["seed"]) for match in found.values())
+    sizes = [np.nanmedian(np.abs(read_scores(frame[n].tolist()).values)) for n in found]
+    alike = (
+        len(found) > 1
+        and len(stems) == 1
+        and stems.isdisjoint(_NO_REPEATS)
+        and counts in (list(range(len(counts))), list(range(1, len(counts) + 1)))
+        and max(sizes) <= _ALIKE * min(sizes)
+        and len(numbers) < len(names)  # a column of text says which variant a row is of
+        and not any(_words.rank(n) is not None for n in numbers if n not in found)
+    )
+    return found if alike else {}
+
+
+def _is_summary(frame: pd.DataFrame, name: str, seeds: list[str]) -> bool:
+    """Return whether a column is of means or spreads of those of seeds, by its name or numbers."""
+    if not _holds_numbers(frame, name):
+        return _words.is_summary(name)
+    if _words.holds_summaries(name):
+        return True
+    values = read_scores(frame[name].tolist()).values
+    every = np.array([read_scores(frame[seed].tolist()).values for seed in seeds])
+    digits = max(len(as_text(cell).replace(",", ".").partition(".")[2]) for cell in frame[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rows without a score, and spreads of one
+        found = (np.nanmean(every, 0), np.nanmedian(every, 0))
+        found += (np.nanstd(every, 0), np.nanstd(every, 0, ddof=1))
+    off = 0.51 * 10.0**-digits
+    return any(np.allclose(values, x, rtol=0, atol=off, equal_nan=True) for x in found)
+
+
+def _from_variants(
+    frame: pd.DataFrame, table: Table, asked: Asked, notes: list[str]
+) -> pd.DataFrame:
     """Return a row a run of a table whose columns are variants; others as they are.
 
     Such a table has no column that is named like a variant or a metric, numbers alone, and at most
@@ -168,7 +217,7 @@ def _from_variants(frame: pd.DataFrame, where: str, asked: Asked, notes: list[st
     """
     names = [str(name) for name in frame.columns]
     seed = asked.seed or _words.first_of((*_words.SEEDS, *_words.REPEATS), names)
-    rest = [name for name in names if name != seed and _words.word(name) not in _SUMMARIES]
+    rest = [name for name in names if name != seed and not _words.is_summary(name)]
     known = (*_words.STRONG, *_words.WEAK, *_words.NAMES, *_words.DATASETS)
     plain = (
         len(rest) > 1
@@ -182,9 +231,9 @@ def _from_variants(frame: pd.DataFrame, where: str, asked: Asked, notes: list[st
     )
     if not plain:
         return frame
-    notes.append(f"{where}: columns {listed(rest)} are read as one variant each")
-    long = frame.melt([seed] if seed else [], rest, "variant", "score", ignore_index=False)
-    return long
+    notes.append(f"{table.where}: columns {listed(rest)} are read as one variant each")
+    metric = _words.metric_in(table.name) or "score"
+    return frame.melt([seed] if seed else [], rest, "variant", metric, ignore_index=False)
 
 
 def _holds_numbers(frame: pd.DataFrame, name: str) -> bool:
@@ -219,6 +268,16 @@ def _scores(
         )
     known = [*asked.metric, *(n for n in like if read[n].numbers)]
     chosen = known or [n for n in others if read[n].bad is None and read[n].numbers]
+    spreads = [n for n in others if _words.is_spread(n) and read[n].bad is None]
+    if spreads and not asked.metric:
+        raise ValueError(
+            f"{where} must hold the score of each run, but {spreads[0]!r} is a column of spreads; "
+            "means cannot be judged, runs can: give a row a run"
+        )
+    unread = [n for n in others if n not in chosen and read[n].numbers]
+    unread = [n for n in unread if read[n].bad is None and not _is_setting(frame, n)]
+    if unread and not asked.metric:
+        notes.append(f"not read as metrics: {listed(unread)}; name them as metric")
     for name in chosen:
         column, cells = read[name], frame[name].tolist()
         if column.bad is not None:
@@ -251,12 +310,7 @@ def _is_setting(frame: pd.DataFrame, name: str) -> bool:
 
 def _without_summaries(found: Sequence[Record], where: str, notes: list[str]) -> list[Record]:
     """Return records without the rows of means and spreads that people write below their runs."""
-
-    def is_summary(record: Record) -> bool:
-        words = {text.lower() for text in record.settings.values()}
-        return not words.isdisjoint(_SUMMARIES)
-
-    kept = [record for record in found if not is_summary(record)]
+    kept = [r for r in found if not any(map(_words.is_summary, r.settings.values()))]
     if len(kept) < len(found):
         notes.append(f"{where}: {len(found) - len(kept)} rows of means or spreads are left out")
     return kept

@@ -9,10 +9,12 @@ import pandas as pd
 from counterpoise import stats
 from counterpoise.arguments import as_integer
 from counterpoise.judgement._judgement import Family, Judgement
-from counterpoise.judgement._metric import metric_of, size
+from counterpoise.judgement._metric import check_unit, metric_of, size
+from counterpoise.judgement._names import alike, lookalikes, named
 from counterpoise.judgement._read_runs import read_runs
 from counterpoise.judgement._runs import Runs
-from counterpoise.registry import Metric, unknown
+from counterpoise.registry import Metric
+from counterpoise.text import listed
 
 _BASELINES = ("baseline", "base", "default", "control", "vanilla", "main", "plain")
 
@@ -94,9 +96,8 @@ def judge(
         )
     frame, notes = runs.frame, list(runs.notes)
     variants = list(dict.fromkeys(frame["variant"]))
-    base, said = _baseline(variants, baseline)
+    base, guesses = _baseline(variants, baseline)
     frame, left_out = _with_baseline(frame, base)
-    notes += said + left_out
     sets = list(dict.fromkeys(frame["dataset"]))
     others = runs.metrics[1:]
     paired = None if not unpaired and frame["seed"].notna().all() else False
@@ -106,21 +107,22 @@ def judge(
     rule = {"baseline": base, "paired": paired, "looks": looks}
 
     row, said = _metric(frame, runs.metrics[0], base, margin, lower_is_better)
-    notes += said
+    notes = [*guesses, *said, *notes, *left_out]
+    warnings = (*runs.warnings, *lookalikes(variants), *_missing(frame))
     if chance is not None and not row.higher_is_better:
         raise ValueError(f"chance needs a metric of which higher is better, but got {row.label}")
     primary = _families(frame, row, sets, confidence=strict, chance=chance, **rule)
-    secondary, guesses = {}, []
+    secondary, others_said = {}, []
     for name in others:
         found, _ = _metric(frame, name, base)
         level = 1 - (1 - strict) / len(others)
         secondary[name] = _families(frame, found, sets, confidence=level, **rule)
         better = "higher" if found.higher_is_better else "lower"
-        guesses.append(f"{name} ({better} is better, margin {size(found)})")
+        others_said.append(f"{name} ({better} is better, margin {size(found)})")
     if others:
         notes.append(
             f"{row.label} decides; the other metrics are secondary, together at confidence "
-            f"{confidence:g}, so that claims by them are rarer: {', '.join(guesses)}"
+            f"{confidence:g}, so that claims by them are rarer: {', '.join(others_said)}"
         )
     over = None
     if len(sets) > 1:
@@ -133,18 +135,34 @@ def judge(
         over = over_datasets(
             means, base, higher_is_better=row.higher_is_better, confidence=confidence
         )
-    return Judgement(base, primary, secondary, over, confidence, looks, tuple(notes))
+    return Judgement(base, primary, secondary, over, confidence, looks, tuple(notes), warnings)
 
 
 def _baseline(variants: list[str], asked: str) -> tuple[str, list[str]]:
     if asked:
-        if asked not in variants:
-            raise ValueError(unknown("variant", asked, variants))
-        return asked, []
-    named = [name for name in variants if name.lower() in _BASELINES]
-    why = "by its name" if named else "as the first that was read"
-    name = (named or variants)[0]
-    return name, [f"the baseline is {name}, {why}; say --baseline for another"]
+        return named(variants, asked), []
+    like = [found for word in _BASELINES if len(found := alike(variants, word)) == 1]
+    name, why = (like[0][0], "by its name") if like else (variants[0], "the first that was read")
+    return name, [f"baseline: {name} ({why})"]
+
+
+def _missing(frame: pd.DataFrame) -> list[str]:
+    """Return a sentence for each variant without a run of a seed that most others have."""
+    said = []
+    for name, part in frame[frame["seed"].notna()].groupby("dataset", sort=False):
+        seeds = part.groupby("variant", sort=False)["seed"].agg(set)
+        for variant, own in seeds.items():
+            others = seeds.drop(variant)
+            if not any(2 * len(own & other) >= min(len(own), len(other)) for other in others):
+                continue  # runs that share no seeds are not paired
+            every = dict.fromkeys(part["seed"])
+            lacks = [
+                s for s in every if s not in own and 2 * sum(s in x for x in others) >= len(others)
+            ]
+            if lacks:
+                where = f" on {name}" if name else ""
+                said.append(f"{variant}{where} has no run with seed {listed(lacks)}")
+    return said
 
 
 def _with_baseline(frame: pd.DataFrame, baseline: str) -> tuple[pd.DataFrame, list[str]]:
@@ -180,6 +198,8 @@ def _metric(
             f"{name} must have a score in some run, but all {len(frame)} runs have none; name "
             "another metric"
         )
+    groups = finite.groupby(["variant", "dataset"], sort=False)[name]
+    check_unit(name, {" on ".join(filter(None, key)): list(xs) for key, xs in groups})
     before = finite.loc[finite["variant"] == baseline, name]
     return metric_of(name, finite[name].tolist(), before.tolist(), margin, lower_is_better)
 

@@ -69,16 +69,23 @@ class Family:
             return "", "baseline"
         short = SHORT.get(verdict.verdict, verdict.verdict)
         if verdict.interval is None:
-            return "–", short
+            return "–", short if self.finite(verdict.variant) else "no run finished"
         ends = (None if x is None else self.metric.signed(x) for x in astuple(verdict.interval))
         low, middle, high = ends
         return (f"{middle}" if low is None else f"{middle} ({low} to {high})"), short
+
+    def words(self, verdict: Verdict) -> str:
+        """Return a verdict in words; of variants none of whose runs has a score, just that."""
+        for name, of in ((verdict.variant, ""), (verdict.baseline, " of the baseline")):
+            if not self.finite(name):
+                return f"no run{of} finished"
+        return verdict.words
 
     def sentences(self) -> list[str]:
         """Return a sentence for each verdict; variants of which the same is said share one."""
         groups: dict[str, list[str]] = {}
         for v in self.verdicts:
-            groups.setdefault(v.words, []).append(v.variant)
+            groups.setdefault(self.words(v), []).append(v.variant)
         return [f"{listed(names)}: {said}" for said, names in groups.items()]
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +108,7 @@ class Family:
                 }
                 for name, mean in self.means.items()
             ],
-            "verdicts": [_verdict_json(v) for v in self.verdicts],
+            "verdicts": [_verdict_json(v, self.words(v)) for v in self.verdicts],
         }
 
 
@@ -117,6 +124,7 @@ class Judgement:
         confidence: of all claims of the families together.
         looks: how often the runs may be judged while there come more.
         notes: a sentence for each thing that was guessed or left out.
+        warnings: a sentence for each thing that makes verdicts doubtful.
     """
 
     baseline: str
@@ -126,6 +134,7 @@ class Judgement:
     confidence: float
     looks: int
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -192,9 +201,10 @@ class Judgement:
         by = f" by {len(seeds)} seed{'s' * (len(seeds) > 1)}" if seeds else ""
         sets = f" on {len(self.families)} data sets" if self.datasets else ""
         better = "higher" if self.higher_is_better else "lower"
+        metric = f"{self.metric} ({better} is better, margin {self.margin_words})"
         return (
-            f"{runs} runs of {len(self.variants)} variants{sets}, {how}{by}, judged by "
-            f"{self.metric} ({better} is better) against {self.baseline}"
+            f"{runs} runs of {len(self.variants)} variants{sets}, {how}{by}, judged by {metric} "
+            f"against {self.baseline}"
         )
 
     @property
@@ -209,10 +219,16 @@ class Judgement:
             for name, scores in family.scores.items():
                 failed = len(scores) - len(family.finite(name))
                 if failed:
-                    said.append(f"{name}{where}: {failed} of {len(scores)} runs have no score")
+                    said.append(f"{name}{where}: {failed} of {len(scores)} runs failed, no score")
                 if idle := lost.get(name):
                     said.append(f"{name}{where}: {len(idle)} of {len(scores)} runs did not learn")
         return said
+
+    def lost(self, variant: str) -> bool:
+        """Return whether a run of a variant has no score, or did not learn."""
+        found = [f for f in self.families if variant in f.scores]
+        failed = any(len(f.finite(variant)) < len(f.scores[variant]) for f in found)
+        return failed or any(v.collapsed for v in self.verdicts if v.variant == variant)
 
     def to_json(self) -> dict[str, Any]:
         """Return it for JSON; the fields are described in docs/judge.md."""
@@ -227,6 +243,7 @@ class Judgement:
             "confidence": self.confidence,
             "looks": self.looks,
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "failures": self.failures,
             "primary": [family.to_json() for family in self.families],
             "secondary": [f.to_json() for found in self.secondary.values() for f in found],
@@ -260,7 +277,7 @@ class Judgement:
         return head, rows
 
     def __repr__(self) -> str:
-        lines = [self.read, *self.failures, *self.notes]
+        lines = [self.read, *self.failures, *self.warnings, *self.notes]
         for family in self.families:
             lines += ["", *_text_table((family.dataset or HEAD[0], *HEAD[1:]), family.rows())]
         if self.datasets is None:
@@ -273,7 +290,8 @@ class Judgement:
         tables = [html_table(f.dataset or self.metric, HEAD, f.rows()) for f in self.families]
         more = (self.secondary_rows(), self.datasets_rows())
         tables += [html_table("", head, rows) for head, rows in more if len(head) > 1]
-        said = [html_table(line, (), []) for line in (self.read, *self.failures, *self.notes)]
+        above = (self.read, *self.failures, *self.warnings, *self.notes)
+        said = [html_table(line, (), []) for line in above]
         return "\n".join(said + tables)
 
 
@@ -296,12 +314,12 @@ def _text_table(head: tuple[str, ...], rows: Rows) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in lines]
 
 
-def _verdict_json(v: Verdict) -> dict[str, Any]:
+def _verdict_json(v: Verdict, words: str) -> dict[str, Any]:
     found = v.interval
     return {
         "variant": v.variant,
         "verdict": v.verdict,
-        "words": v.words,
+        "words": words,
         "reason": v.reason,
         "paired": v.comparison and v.comparison.paired,
         "runs": v.comparison.n if v.comparison else 0,

@@ -1,10 +1,12 @@
 """The row of a metric that is known by its name and scores alone."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from counterpoise.judgement import _words
 from counterpoise.registry import Metric
 from counterpoise.stats import t_interval
 
@@ -13,7 +15,9 @@ _LOWER = (
     "cost|divergence|distance|latency|seconds"
 )
 _SHARES = "error|err|[wce]er"  # of those
-_NO_SHARES = "squared|absolute|mcc|matthews|kappa|auc|auroc|roc|r2|correlation"
+_HIGHER = "accurac(y|ies)|neg|correct|success|similarity|agreement|correlation"
+_UNBOUNDED = "reward|rewards|return|returns|psnr|gain|profit|elo"
+_NO_SHARES = f"squared|absolute|mcc|matthews|kappa|auc|auroc|roc|r2|correlation|{_UNBOUNDED}"
 _PERCENT = 10  # a mean from here to 100 is taken for percentages
 
 
@@ -37,18 +41,23 @@ def metric_of(
         margin: the smallest difference that matters; None to guess.
         lower_is_better: None to guess.
 
+    Raises:
+        ValueError: a margin of 1 or more, where scores lie in 0..1.
+
     Example:
         >>> metric_of("test/accuracy", [0.81, 0.84], [0.81])[0].shown_difference(0.01)
         '+1.0 points'
         >>> metric_of("valLoss", [2.31, 1.84], [2.31])[1][0]
-        'lower is better, by the name valLoss; say --no-lower-is-better where it is not'
+        'direction: lower is better (by the name valLoss)'
     """
-    words = re.findall("[a-z]+[0-9]*", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    words = _words_of(name)
     notes = []
     if lower_is_better is None:
         lower_is_better = _among(words, _LOWER) and "neg" not in words
-        side, other = ("lower", "--no-lower") if lower_is_better else ("higher", "--lower")
-        notes.append(f"{side} is better, by the name {name}; say {other}-is-better where it is not")
+        side = "lower" if lower_is_better else "higher"
+        known = lower_is_better or _among(words, _HIGHER) or _words.says_what(name)
+        why = f"by the name {name}" if known else f"taken so, as the name {name} does not say"
+        notes.append(f"direction: {side} is better ({why})")
     share = (not lower_is_better or _among(words, _SHARES)) and not _among(words, _NO_SHARES)
     low, high = min(scores), max(scores)
     row = Metric(name, not lower_is_better, key=name, unit="")
@@ -60,12 +69,43 @@ def metric_of(
     else:
         mean = abs(t_interval(baseline or scores).estimate) or max(map(abs, scores))
         row, why = replace(row, margin=float(f"{mean / 100:.1g}")), "1% of the baseline's mean"
-    if margin is not None:
-        return replace(row, margin=margin), notes
-    notes.append(
-        f"differences of less than {size(row)} do not matter: a guess, as {why}; say --margin"
-    )
-    return row, notes
+    if margin is None:
+        return row, [*notes, f"margin: {size(row)} (a guess: {why})"]
+    if margin >= 1 and low >= 0 and high <= 1:
+        points = f"where 1 is 100 points; give {margin / 100:g} for {margin:g} point"
+        points += "s" * (margin != 1)
+        raise ValueError(
+            f"margin must be below 1, but got {margin:g}: scores lie in 0..1, "
+            f"{points if row.unit else 'so that no difference is larger'}"
+        )
+    return replace(row, margin=margin), notes
+
+
+def check_unit(name: str, scores: Mapping[str, Sequence[float]]) -> None:
+    """Raise unless the scores of all are shares, or of all percentages.
+
+    Args:
+        name: of the metric.
+        scores: by variant, and data set.
+
+    Raises:
+        ValueError: one has shares, another percentages.
+    """
+    words = _words_of(name)
+    if _among(words, _UNBOUNDED) or (_among(words, _LOWER) and not _among(words, _SHARES)):
+        return
+    shares = [k for k, xs in scores.items() if xs and min(xs) >= 0 and 0 < max(xs) <= 1]
+    percents = [k for k, xs in scores.items() if xs and min(xs) > 1 and np.mean(xs) >= _PERCENT]
+    if shares and percents and max(map(max, scores.values())) <= 100:
+        raise ValueError(
+            f"{name} must have one unit, but scores of {shares[0]} lie in 0..1 and those of "
+            f"{percents[0]} are up to {max(scores[percents[0]]):g}; write all as shares, or all in "
+            "percent"
+        )
+
+
+def _words_of(name: str) -> list[str]:
+    return re.findall("[a-z]+[0-9]*", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
 
 
 def _among(words: list[str], pattern: str) -> bool:

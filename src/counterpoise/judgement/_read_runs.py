@@ -1,9 +1,10 @@
 """Runs of any origin, read into one table."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,8 @@ from counterpoise.judgement._variants import Keys, keys_of
 from counterpoise.registry import unknown
 from counterpoise.text import listed
 
-_UNFINISHED = {
-    *("crashed", "failed", "fail", "running", "killed", "preempted", "preempting", "pending"),
-    *("scheduled", "waiting", "pruned"),
-}
+_FAILED = {"crashed", "failed", "fail", "killed"}
+_UNFINISHED = {*("running", "pending", "scheduled", "waiting", "preempted", "preempting", "pruned")}
 
 
 def read_runs(
@@ -64,13 +63,15 @@ def read_runs(
     metrics = tuple(filter(None, [metric] if isinstance(metric, str) else metric))
     asked = Asked(names, seed, tuple(dict.fromkeys(metrics)), dataset)
     notes: list[str] = []
+    warnings: list[str] = []
     every: list[Record] = []
     for thing in _read(sources, notes):
         every += records(thing, asked, notes) if isinstance(thing, Table) else [thing]
-    every = _finished(every, notes)
-    if not every:
+    every = _stated(every, notes)
+    if all(record.state in {*_FAILED, *_UNFINISHED} for record in every):
         raise ValueError("sources must hold finished runs, but hold none; name other ones")
-    keys = keys_of(every, asked, notes)
+    keys = keys_of(every, asked, notes, warnings)
+    every, keys = _finished(every, keys, notes)
     if len(set(keys.variants)) < 2:
         one = keys.variants[0]
         are = f"all are of {one!r}" if one else "no column is named like one"
@@ -91,6 +92,8 @@ def read_runs(
     )
     for name in metrics:
         frame[name] = np.array([_epochs.score(run, name, epoch) for run in logged], np.float64)
+    frame = _over_folds(frame, [keys.folds[k] for k in first], notes)
+    for name in metrics:
         failed = int(frame[name].isna().sum())
         if failed:
             notes.append(
@@ -98,7 +101,7 @@ def read_runs(
             )
     if frame[metrics[0]].isna().all():
         raise ValueError(f"{metrics[0]!r} must have a score, but no run has; name another metric")
-    return Runs(frame, metrics, tuple(dict.fromkeys(notes)))
+    return Runs(frame, metrics, tuple(dict.fromkeys(notes)), tuple(warnings))
 
 
 def _read(sources: Any, notes: list[str]) -> list[Record | Table]:
@@ -109,6 +112,8 @@ def _read(sources: Any, notes: list[str]) -> list[Record | Table]:
     for source in sources if several else [sources]:
         if isinstance(source, str) and source == readers.STDIN:
             found.append(readers.read_stdin())
+        elif isinstance(source, str) and "://" in source:
+            paths.append(_path_of(source))
         elif isinstance(source, (str, Path)):
             paths.append(Path(source).expanduser())
         elif isinstance(source, (Mapping, list)) or hasattr(source, "columns"):
@@ -121,12 +126,100 @@ def _read(sources: Any, notes: list[str]) -> list[Record | Table]:
     return [*found, *readers.read_paths(paths, notes)]
 
 
-def _finished(every: Sequence[Record], notes: list[str]) -> list[Record]:
-    left = [record.state for record in every if record.state in _UNFINISHED]
-    if left:
-        states = listed(f"{left.count(s)} {s}" for s in dict.fromkeys(left))
-        notes.append(f"runs that are not finished are left out: {states}")
-    return [record for record in every if record.state not in _UNFINISHED]
+def _path_of(address: str) -> Path:
+    """Return the file or folder that an address as sqlite:///runs.db or file:///runs names."""
+    kind, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    if kind not in ("sqlite", "file") or host or not slash:
+        raise ValueError(
+            "sources must be files or folders, sqlite:///FILE or file:///FOLDER, as no server is "
+            f"asked for runs, but got {address}; give the folder or database, or a table of its "
+            "runs"
+        )
+    return Path(path) if kind == "sqlite" else Path(unquote(f"/{path}"))
+
+
+def _stated(every: Sequence[Record], notes: list[str]) -> list[Record]:
+    """Return records without failed ones that do not say what they are of."""
+    ended = [record for record in every if record.state not in {*_FAILED, *_UNFINISHED}]
+    said = {
+        n for n in (ended[0].settings if ended else ()) if all(r.settings.get(n) for r in ended)
+    }
+    vague = [
+        record
+        for record in every
+        if record.state in {*_FAILED, *_UNFINISHED} and not all(map(record.settings.get, said))
+    ]
+    if vague:
+        states = listed(_counted([record.state for record in vague]))
+        notes.append(f"runs that ended early, without all parameters, are left out: {states}")
+    gone = set(map(id, vague))
+    return [record for record in every if id(record) not in gone]
+
+
+def _finished(every: Sequence[Record], keys: Keys, notes: list[str]) -> tuple[list[Record], Keys]:
+    """Return runs that ended; failed ones, that were not run again, without their scores."""
+    whole = list(zip(keys.variants, keys.seeds, keys.datasets, keys.folds, strict=True))
+    ended = {
+        key
+        for key, r in zip(whole, every, strict=True)
+        if r.state not in {*_FAILED, *_UNFINISHED} and key[1] is not None
+    }
+    kept, left, again, lost = [], [], [], []
+    for k, (record, key) in enumerate(zip(every, whole, strict=True)):
+        failed = record.state in _FAILED
+        said = f"{record.state} of {key[0]}"
+        if record.state in _UNFINISHED:
+            left.append(said)
+        elif failed and key in ended:
+            again.append(said)
+        elif failed:
+            lost.append(said)
+            record.scores = {}
+            ended |= {key} if key[1] is not None and record.step is None else set()
+            kept.append(k)
+        else:
+            kept.append(k)
+    for why, states in (
+        ("runs that are not finished are left out", left),
+        ("left out, as they were run again", again),
+        ("runs that count as failed", lost),
+    ):
+        if states:
+            notes.append(f"{why}: {listed(_counted(states))}")
+    return [every[k] for k in kept], Keys(
+        [keys.variants[k] for k in kept],
+        [keys.seeds[k] for k in kept],
+        [keys.datasets[k] for k in kept],
+        [keys.folds[k] for k in kept],
+        keys.differing,
+    )
+
+
+def _counted(words: Sequence[str]) -> list[str]:
+    return [f"{n} {word}" for word, n in Counter(words).items()]
+
+
+def _over_folds(frame: pd.DataFrame, folds: list[str], notes: list[str]) -> pd.DataFrame:
+    """Return the mean over the folds of each seed, where both are named; NaN where one is missing.
+
+    A seed must have all folds that it has with any variant.
+    """
+    if not any(folds):
+        return frame
+    keys = ["variant", "seed", "dataset"]
+    found = frame.assign(fold=folds).groupby(keys, sort=False)
+    metrics = [name for name in frame.columns if name not in keys]
+    means = found[metrics].agg(lambda scores: scores.to_numpy().mean()).reset_index()
+    have = found["fold"].nunique().to_numpy()
+    every = frame.assign(fold=folds).groupby(["seed", "dataset"])["fold"].nunique()
+    want = [every[seed, data] for seed, data in zip(means["seed"], means["dataset"], strict=True)]
+    short = have < np.array(want)
+    means.loc[short, metrics] = np.nan
+    lacking = [f"{v} with seed {s}" for v, s in means.loc[short, keys[:2]].itertuples(index=False)]
+    if lacking:
+        notes.append(f"without all folds, which counts as failed: {listed(lacking)}")
+    return means
 
 
 def _groups(every: Sequence[Record], keys: Keys) -> list[list[int]]:
@@ -136,8 +229,9 @@ def _groups(every: Sequence[Record], keys: Keys) -> list[list[int]]:
         ValueError: two runs are of the same variant, seed and data set.
     """
     found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for k, (v, s, d) in enumerate(zip(keys.variants, keys.seeds, keys.datasets, strict=True)):
-        own = None if s is not None else k if every[k].step is None else every[k].name
+    each = zip(keys.variants, keys.seeds, keys.datasets, keys.folds, strict=True)
+    for k, (v, s, d, fold) in enumerate(each):
+        own = fold if s is not None else k if every[k].step is None else every[k].name
         found[v, s, d, own].append(k)
     for (v, s, d, _), group in found.items():
         metrics = [name for k in group for name in every[k].scores]
@@ -195,9 +289,12 @@ def _metrics(
             f"epoch must be left empty where each run has one score, but got {epoch!r}; MLflow and "
             "W&B keep the last value of a run"
         )
+    unread = [name for name in others if like and name not in like]
+    if unread and not asked.metric:
+        notes.append(f"not read as metrics: {listed(unread)}; name them as metric")
     if not asked.metric and len(found) > 1:
         notes.append(
-            f"metric: {found[0]!r} of {len(found)}, as test comes before validation, and "
-            "balanced accuracy before accuracy, F1, AUROC, others and losses"
+            f"judged by {found[0]}, the first of: {listed(found, most=6)}; test scores come first, "
+            "losses last"
         )
     return tuple(found)

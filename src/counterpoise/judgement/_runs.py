@@ -15,8 +15,10 @@ class Runs:
             one column of float64 for each metric, NaN where a run has no score.
         metrics: the names of the metrics' columns, the primary one first.
         notes: a sentence for each thing that was guessed or left out, to be shown.
+        warnings: a sentence for each thing that makes verdicts doubtful.
     """
 
     frame: pd.DataFrame
     metrics: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

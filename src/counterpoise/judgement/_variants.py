@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.judgement import _words
+from counterpoise.judgement._cells import read_scores
 from counterpoise.judgement._columns import Asked
 from counterpoise.judgement._record import Record
 from counterpoise.registry import unknown
@@ -26,18 +27,20 @@ _NAME = "name"  # of the runs, without their seeds
 
 @dataclass(frozen=True)
 class Keys:
-    """Variant, seed (all None where a run has none) and data set of each run.
+    """Variant, seed (all None where a run has none), data set and fold of each run.
 
-    `differing` are further settings that are not the same in all of them.
+    `folds` are "" where folds pair runs or there are none; `differing` are further settings that
+    are not the same in all of them.
     """
 
     variants: list[str]
     seeds: list[str | int | None]
     datasets: list[str]
+    folds: list[str]
     differing: tuple[str, ...]
 
 
-def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
+def keys_of(records: Sequence[Record], asked: Asked, notes: list[str], warnings: list[str]) -> Keys:
     """Return what each record is a run of, and note by which columns or names.
 
     Raises:
@@ -53,7 +56,7 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
             if name not in known and (kind, name) != ("variant", _NAME):
                 raise ValueError(unknown(kind, name, known))
     names, from_names = split_names([record.name for record in records])
-    values: dict[str, list[str]] = {n: [r.settings.get(n, "") for r in records] for n in known}
+    values = {n: [r.settings.get(n, "").strip() for r in records] for n in known}
     values.setdefault(_NAME, names)
     seed = asked.seed or _seed_column(values)
     data = asked.dataset or _words.first_of(_words.DATASETS, values)
@@ -67,8 +70,11 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
     if not columns:  # all runs are of one
         columns = [_words.first_of((*_words.STRONG, *_words.WEAK), values) or _NAME]
     chosen = {name: known_as[name] for name in columns}
-    if asked.variant or (len(columns) == 1 and columns[0] != _NAME and _is_plain(columns[0])):
-        for name in columns:
+    if not asked.variant and _same_runs(names, chosen):
+        chosen = {_NAME: names}
+    (first, *more) = chosen
+    if asked.variant or (not more and first != _NAME and _is_plain(first)):
+        for name in chosen:
             _filled(records, chosen, name, "variant")
     by = "the runs' names" if list(chosen) == [_NAME] else listed(map(repr, chosen), most=8)
     notes.append(f"variant: by {by}")
@@ -76,13 +82,45 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str]) -> Keys:
         notes.append(f"dataset: by {data!r}")
     else:
         datasets = [""] * len(records)
+    fold = _folds(values, seed)
     seeds = (
-        _from_columns(records, values, [seed, *_folds(values, seed)], notes)
+        _from_column(records, values, seed, notes)
         if seed
         else _from_names(records, from_names, notes)
     )
-    others = tuple(name for name in differing if name not in chosen)
-    return Keys(_labels(chosen), seeds, datasets, others)
+    if fold:
+        notes.append(f"folds: those of a seed, by {fold!r}, are averaged first")
+    elif _words.word(seed) in _words.FOLDS:
+        warnings.append(
+            "folds are no seeds: they share training samples, so that intervals are too narrow"
+        )
+    variants = _labels(chosen)
+    others = {name: cells for name, cells in differing.items() if name not in chosen}
+    with_it = [n for n, cells in others.items() if n != _NAME and _follows(cells, variants)]
+    if with_it and list(chosen) != [_NAME]:
+        verb = "differ" if len(with_it) > 1 else "differs"
+        warnings.append(f"{listed(with_it)} {verb} between these variants as well")
+    return Keys(
+        variants,
+        seeds,
+        datasets,
+        _filled(records, values, fold, "fold") if fold else [""] * len(records),
+        tuple(others),
+    )
+
+
+def _same_runs(names: list[str], chosen: dict[str, list[str]]) -> bool:
+    """Return whether runs' names tell apart what settings do, and are better than `lr=0.1`."""
+    (first, *others) = chosen
+    if not others and not all(read_scores([cell]).numbers for cell in set(chosen[first])):
+        return False
+    rows = list(zip(*chosen.values(), strict=True))
+    return len(set(names)) == len(set(rows)) == len(set(zip(names, rows, strict=True)))
+
+
+def _follows(cells: list[str], variants: list[str]) -> bool:
+    """Return whether a setting is the same in all runs of a variant, and differs between some."""
+    return len(set(zip(cells, variants, strict=True))) == len(set(variants))
 
 
 def split_names(names: Sequence[str]) -> tuple[list[str], list[str | None]]:
@@ -164,22 +202,21 @@ def _filled(
     return values[name]
 
 
-def _folds(values: dict[str, list[str]], seed: str) -> list[str]:
-    """Return the column of folds that stands beside that of seeds."""
-    name = _words.first_of(["fold"], values)
-    return [name] if name not in ("", seed) and len(set(values[name])) > 1 else []
+def _folds(values: dict[str, list[str]], seed: str) -> str:
+    """Return the column of folds that stands beside that of seeds; "" without one."""
+    name = _words.first_of(_words.FOLDS, values) if seed else ""
+    return name if name not in ("", seed) and len(set(values[name])) > 1 else ""
 
 
-def _from_columns(
-    records: Sequence[Record], values: dict[str, list[str]], names: list[str], notes: list[str]
+def _from_column(
+    records: Sequence[Record], values: dict[str, list[str]], name: str, notes: list[str]
 ) -> list[str | int | None]:
-    """Return what pairs runs: seeds, folds, or both as `0/1`."""
-    columns = [_filled(records, values, name, "seed") for name in names]
-    words = {_words.word(name) for name in names}
-    folds = "; a fold is no seed, as folds share training samples" if "fold" in words else ""
-    counts = "; nothing else is named like one" if not folds and words & {*_words.REPEATS} else ""
-    notes.append(f"seed: by {listed(map(repr, names), between=' and ')}{folds}{counts}")
-    return _as_numbers(["/".join(cells) for cells in zip(*columns, strict=True)])
+    """Return what pairs runs: the seeds, or what counts them."""
+    cells, word = _filled(records, values, name, "seed"), _words.word(name)
+    counts = word in _words.REPEATS and word not in _words.FOLDS
+    only = "; nothing else is named like one" if counts else ""
+    notes.append(f"seed: by {name!r}{only}")
+    return _as_numbers(cells)
 
 
 def _from_names(
@@ -223,7 +260,10 @@ def _differing(
 
     def place(name: str) -> tuple[int, str]:
         word = _words.word(name)
-        return order.index(word) if word in order else len(order) + (name == _NAME), name
+        numbers = read_scores(list(set(found[name]))).bad is None
+        if word in _words.STRONG or (word in order and not numbers):
+            return order.index(word), name
+        return len(order) + (2 if name == _NAME else numbers), name
 
     own = [name for name in found if shared and name not in shared and name != _NAME]
     return {name: found[name] for name in sorted(shared or found, key=place)}, own
@@ -245,8 +285,9 @@ def _columns(differing: dict[str, list[str]]) -> list[str]:
 def _labels(chosen: dict[str, list[str]]) -> list[str]:
     """Return the values of one column, or of several as `lr=0.1, norm=group`."""
     (first, *others) = chosen
-    if not others and _is_plain(first):
-        return chosen[first]
+    if not others:
+        none = "" if first == _NAME else f"no {first}"
+        return [cell or none for cell in chosen[first]]
     rows = (zip(chosen, row, strict=True) for row in zip(*chosen.values(), strict=True))
     return [", ".join(f"{n}={v}" for n, v in row if v) or f"no {first}" for row in rows]
 

@@ -1,6 +1,7 @@
 """Names of columns, parameters and metrics, and what they usually mean."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 STRONG = ("variant", "method", "algorithm", "approach", "treatment", "condition", "system")
@@ -11,13 +12,23 @@ WEAK = (
 )
 NAMES = ("name", "run_name", "run", "run_id")  # of runs, where no other word is
 SEEDS = ("seed", "random_state", "random_seed", "rng_seed", "manual_seed", "seed_everything")
-REPEATS = ("run", "trial", "rep", "replicate", "repeat", "repetition", "replication", "fold")
+FOLDS = ("fold", "cv_fold", "k_fold", "kfold", "outer_fold")
+REPEATS = ("run", "trial", "rep", "replicate", "repeat", "repetition", "replication", *FOLDS)
 DATASETS = ("dataset", "data", "data_set", "dataset_name", "task", "benchmark", "corpus")
 METRICS = ("metric", "metric_name", "measure")  # columns that name the score of each row
 VALUES = ("value", "score", "result")
 PARTS = ("split", "phase", "subset", "partition")
 EPOCHS = ("epoch", "step", "global_step", "iteration", "iter", "round")
 STATES = ("state", "status")
+_MEANS = (
+    *("mean", "avg", "average", "median", "mw", "mittelwert", "mittel", "durchschnitt", "schnitt"),
+    *("moyenne", "mediane", "media", "mediana", "promedio", "medio", "gemiddelde"),
+)
+_SPREADS = (
+    *("std", "sd", "sem", "stdev", "stddev", "stdabw", "stabw", "standardabweichung", "streuung"),
+    *("abw", "ecart", "desv", "desviacion", "deviazione", "scarto", "var", "variance", "varianz"),
+)
+_BESIDE_SPREADS = ("st", "standard", "deviation", "dev", "error", "type", "estandar", "of")
 
 TEST, UNSAID, VALIDATION, TRAIN = range(4)  # in order of preference
 _SPLITS = {
@@ -39,6 +50,8 @@ _METRICS = (  # in order of preference; each a pattern of words joined by _
     r"errors?|err|rmse|mse|mae|brier|ece|calibration\w*|perplexity|ppl|wer|cer|fid|nll|cost|risk",
     r"loss",
 )
+_SAYING_NOTHING = ("score", "scores", "result", "value", "metric")
+_OF_FILES = ("seed", "seeds", "run", "runs", "result", "results", "table", "by", "per", "wide")
 _RANKED = tuple(re.compile(rf"(?:^|_)(?:{words})(?:_|$)") for words in _METRICS)
 _LOWER = re.compile(rf"(?:^|_)(?:{_METRICS[-2]}|{_METRICS[-1]})(?:_|$)")
 _SETTING = re.compile(
@@ -69,6 +82,28 @@ def first_of(words: Iterable[str], names: Iterable[str]) -> str:
 def is_run_name(name: str) -> bool:
     """Return whether a column names runs, as `run_name` does, but `model.name` does not."""
     return "_".join(_tokens(name)) in NAMES
+
+
+def is_summary(text: str) -> bool:
+    """Return whether a cell or a column says that it is of means or spreads.
+
+    Example:
+        >>> [is_summary(x) for x in ("mean ± std", "Écart-type", "mean teacher", "")]
+        [True, True, False, False]
+    """
+    tokens = set(_tokens(text))
+    known = {*_MEANS, *_SPREADS}
+    return not tokens.isdisjoint(known) and tokens <= {*known, *_BESIDE_SPREADS}
+
+
+def holds_summaries(name: str) -> bool:
+    """Return whether a column beside those of seeds is of means or spreads, as mean_acc is."""
+    return not {*_MEANS, *_SPREADS}.isdisjoint(_tokens(name))
+
+
+def is_spread(name: str) -> bool:
+    """Return whether a column is of spreads by its name."""
+    return is_summary(name) and not set(_SPREADS).isdisjoint(_tokens(name))
 
 
 def is_setting(name: str) -> bool:
@@ -115,11 +150,30 @@ def preferred(metrics: Iterable[str]) -> list[str]:
     return sorted(metrics, key=lambda m: (split_of(m), last if (r := rank(m)) is None else r))
 
 
+def says_what(metric: str) -> bool:
+    """Return whether a name says which metric it is, as score does not."""
+    name = "_".join(t for t in _tokens(metric) if t not in (*_SPLITS, *_SAYING_NOTHING))
+    return any(words.search(name) for words in _RANKED)
+
+
+def metric_in(path: str) -> str:
+    """Return the metric that the name of a file is of; "" where it says none.
+
+    Example:
+        >>> metric_in("out/val_loss_seeds"), metric_in("results")
+        ('val_loss', '')
+    """
+    name = "_".join(t for t in _tokens(path.rpartition("/")[2]) if t not in _OF_FILES)
+    return name if says_what(name) else ""
+
+
 def lower_is_better(metric: str) -> bool:
     """Return whether a name is of a loss or an error."""
     return _LOWER.search("_".join(_tokens(metric))) is not None
 
 
 def _tokens(name: str) -> list[str]:
+    """Return the words of a name in lower case, without accents."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    apart = "".join(c for c in unicodedata.normalize("NFKD", apart) if not unicodedata.combining(c))
     return [t for t in re.split(r"[^a-z0-9]+", apart.lower()) if t]

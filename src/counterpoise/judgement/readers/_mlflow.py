@@ -129,6 +129,6 @@ def _records(client: MlflowClient, path: Path, ids: Sequence[str]) -> list[Recor
             run.info.run_name or run.info.run_id,
             state=run.info.status.lower(),
         )
-        for run in runs
+        for run in sorted(runs, key=lambda run: run.info.start_time or 0)
         if run.info.run_id not in parents
     ]

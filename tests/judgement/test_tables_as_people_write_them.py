@@ -1,0 +1,167 @@
+"""Tables in the words, languages and shapes of their owners: what is read, said and refused."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from counterpoise.judgement import judge, read_runs
+
+SCORES = {
+    ("main", 1): 0.71,
+    ("main", 2): 0.74,
+    ("main", 3): 0.70,
+    ("neu", 1): 0.75,
+    ("neu", 2): 0.77,
+    ("neu", 3): 0.76,
+}
+LONG = pd.DataFrame([(v, s, x) for (v, s), x in SCORES.items()], columns=["branch", "seed", "acc"])
+WIDE = LONG.pivot(index="branch", columns="seed", values="acc").reset_index()
+
+
+def read(tmp_path: Path, text: str | pd.DataFrame, name: str = "runs.csv"):
+    path = tmp_path / name
+    path.write_text(text if isinstance(text, str) else text.to_csv(index=False), encoding="utf-8")
+    return read_runs(path)
+
+
+def scores(runs) -> dict:
+    frame = runs.frame
+    return dict(
+        zip(zip(frame["variant"], frame["seed"], strict=True), frame.iloc[:, 3], strict=True)
+    )
+
+
+def test_one_column_names_variants_by_its_plain_values() -> None:
+    table = LONG.assign(lr=[0.1] * 3 + [0.2] * 3)
+    found = judge(table)
+    assert found.variants == ["main", "neu"]
+    assert "baseline: main (by its name)" in found.notes
+    assert found.warnings == ("lr differs between these variants as well",)
+    assert judge(table, variant="lr").variants == ["0.1", "0.2"]
+
+
+def test_baselines_are_found_in_any_case_and_by_one_value_of_several() -> None:
+    assert judge(LONG.replace("neu", " Base Line ")).baseline == "Base Line"
+    assert judge(LONG, baseline="NEU").baseline == "neu"
+    crossed = pd.concat([LONG.assign(norm=norm) for norm in ("group", "batch")])
+    crossed = crossed[(crossed["branch"] != "main") | (crossed["norm"] == "group")]
+    found = judge(crossed, variant="branch,norm")
+    assert found.baseline == "branch=main, norm=group"
+    assert judge(crossed, variant="branch,norm", baseline="batch").baseline == (
+        "branch=neu, norm=batch"
+    )
+    with pytest.raises(ValueError, match="'neu' must be one, but may be branch=neu, norm=group"):
+        judge(crossed, variant="branch,norm", baseline="neu")
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Lauf {}", "Versuch_{}", "rep{}", "essai {}", "take-{}", "Startwert {}"],
+)
+def test_a_stem_with_a_number_is_a_seed(tmp_path: Path, head: str) -> None:
+    names = {k: head.format(k) for k in (1, 2, 3)}
+    runs = read(tmp_path, WIDE.rename(columns=names))
+    assert scores(runs) == SCORES
+    assert any(f"{names[1]}, {names[2]}, {names[3]} are read as one seed" in n for n in runs.notes)
+
+
+@pytest.mark.parametrize("head", ["top{}", "class_{}", "recall_{}", "model {}"])
+def test_stems_that_count_something_else_are_no_seeds(tmp_path: Path, head: str) -> None:
+    table = WIDE.rename(columns={k: head.format(k) for k in (1, 2, 3)})
+    assert not any("one seed each" in note for note in read(tmp_path, table).notes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MW", "Mittelwert", "moyenne", "média", "Stabw", "StdAbw", "écart-type", "± sd", "mean acc"],
+)
+def test_columns_of_means_are_left_out_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    table = WIDE.rename(columns={k: f"Seed {k}" for k in (1, 2, 3)} | {"branch": "Verfahren"})
+    runs = read(tmp_path, table.assign(**{name: [0.7, 0.8]}))
+    assert scores(runs) == SCORES
+    assert (
+        f"{tmp_path / 'runs.csv'}: columns of means or spreads are left out: {name}" in runs.notes
+    )
+
+
+def test_columns_that_hold_means_are_left_out_without_a_name_that_says_so(tmp_path: Path) -> None:
+    table = WIDE.rename(columns={k: f"Seed {k}" for k in (1, 2, 3)})
+    found = LONG.groupby("branch")["acc"]
+    table["Tulos"], table["Hajonta"] = found.mean().round(3).values, found.std().round(4).values
+    table["Kosten"] = [3.0, 4.0]
+    runs = read(tmp_path, table)
+    assert scores(runs) == SCORES
+    assert any(note.endswith("left out: Tulos, Hajonta") for note in runs.notes)
+    assert runs.warnings == ("Kosten differs between these variants as well",)
+
+
+def test_rows_of_means_and_empty_rows_are_left_out(tmp_path: Path) -> None:
+    text = LONG.to_csv(index=False) + "main,Mittelwert,0.72\n,,\nneu,Écart-type,0.01\n,,\n"
+    runs = read(tmp_path, text)
+    assert scores(runs) == SCORES
+    assert any("2 rows of means" in note for note in runs.notes)
+
+
+def test_a_table_of_means_alone_is_refused() -> None:
+    table = pd.DataFrame({"method": ["a", "b"], "mean": [0.8, 0.9], "Stabw": [0.1, 0.1]})
+    with pytest.raises(ValueError, match="'Stabw' is a column of spreads; means cannot be judged"):
+        read_runs(table)
+
+
+def test_a_margin_in_points_of_scores_that_are_shares_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"scores lie in 0\.\.1, where 1 is 100 points; give 0\.01"
+    ):
+        judge(LONG, margin=1)
+    assert "margin 0.5 points" in judge(LONG, margin=0.005).read
+
+
+@pytest.mark.parametrize("key", ["branch", "dataset"])
+def test_shares_of_one_and_percentages_of_another_are_refused(key: str) -> None:
+    table = pd.concat([LONG.assign(dataset=d) for d in ("a", "b")])
+    second = table[key] == ("neu" if key == "branch" else "b")
+    table.loc[second, "acc"] *= 100
+    with pytest.raises(ValueError, match=r"acc must have one unit, .* 0\.\.1 .* up to 7[47]"):
+        judge(table)
+    losses = table[table["dataset"] == "a"].rename(columns={"acc": "loss"})
+    assert judge(losses).metric == "loss"
+
+
+def test_a_name_that_says_no_direction_is_told(tmp_path: Path) -> None:
+    found = judge(LONG.rename(columns={"acc": "score"}))
+    assert "direction: higher is better (taken so, as the name score does not say)" in found.notes
+    table = WIDE.rename(columns={k: f"seed {k}" for k in (1, 2, 3)})
+    loss = judge(read(tmp_path, table, "val_loss_seeds.csv"))
+    assert (loss.metric, loss.higher_is_better) == ("val_loss", False)
+    assert judge(read(tmp_path, table, "results.csv")).metric == "score"
+
+
+def test_missing_seeds_lookalikes_and_unread_columns_are_told() -> None:
+    found = judge(LONG.drop(index=5))
+    assert found.warnings == ("neu has no run with seed 3",)
+    twice = pd.concat([LONG, LONG.replace("main", "Main")[:3]])
+    assert "these look like one name: main, Main" in judge(twice).warnings
+    more = LONG.assign(elo=[1, 2, 3, 4, 5, 6.5], latency_ms=[7, 8, 9, 1, 2, 3])
+    assert "not read as metrics: elo, latency_ms; name them as metric" in judge(more).notes
+    two = judge(LONG.assign(loss=LONG["acc"] ** 2))
+    assert any(n.startswith("judged by acc, the first of: acc, loss;") for n in two.notes)
+
+
+def test_names_of_folders_are_better_than_composed_settings(tmp_path: Path) -> None:
+    for name, lr, drop in (("plain", 0.1, 0), ("dropout", 0.2, 0.5)):
+        for seed in (0, 1):
+            folder = tmp_path / name / f"seed{seed}"
+            folder.mkdir(parents=True)
+            (folder / "metrics.csv").write_text(f"epoch,step,test_acc\n1,10,0.{seed + 5}\n")
+            (folder / "hparams.yaml").write_text(f"lr: {lr}\np_drop: {drop}\nseed: {seed}\n")
+    runs = read_runs([tmp_path / "plain", tmp_path / "dropout"])
+    assert list(dict.fromkeys(runs.frame["variant"])) == ["plain", "dropout"]
+    assert set(runs.frame["seed"]) == {0, 1}
+
+
+@pytest.mark.parametrize("address", ["http://localhost:5000", "postgresql://me@host/db", "s3://x"])
+def test_servers_are_refused_in_one_line(address: str) -> None:
+    with pytest.raises(ValueError, match=f"no server is asked .* but got {re.escape(address)}"):
+        read_runs(address)
