@@ -87,12 +87,24 @@ def test_one_table_in_many_shapes(tmp_path: Path, text: str) -> None:
         LONG,
         pl.from_pandas(LONG),
         LONG.set_index(["method", "seed"]),
+        LONG.set_index(["method", "seed"])["accuracy"],
+        LONG.set_index(["method", "seed"])["accuracy"].rename(None).rename_axis([None, None]),
         WIDE,
         NESTED,
         LONG.to_dict("records"),
         LONG.to_dict("list"),
     ],
-    ids=["pandas", "polars", "index", "pivot", "nested", "records", "columns"],
+    ids=[
+        "pandas",
+        "polars",
+        "index",
+        "series",
+        "unnamed series",
+        "pivot",
+        "nested",
+        "records",
+        "columns",
+    ],
 )
 def test_one_table_in_memory(source: Any) -> None:
     assert scores(read_runs(source)) == EVERY

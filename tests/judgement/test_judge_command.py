@@ -168,7 +168,7 @@ def test_the_page_is_written_whole_and_shows_names_as_text(capsys):
     assert "<script" not in page
     assert 'class="verdict better"' in page
     before = Path(name).read_bytes()
-    with pytest.raises(ValueError, match="is no page"):
+    with pytest.raises(ValueError, match="is no page; choose another --html"):
         run(["judge", name, "--html", name])
     assert Path(name).read_bytes() == before
 

@@ -104,10 +104,45 @@ def test_rows_of_means_and_empty_rows_are_left_out(tmp_path: Path) -> None:
     assert any("2 rows of means" in note for note in runs.notes)
 
 
-def test_a_table_of_means_alone_is_refused() -> None:
-    table = pd.DataFrame({"method": ["a", "b"], "mean": [0.8, 0.9], "Stabw": [0.1, 0.1]})
-    with pytest.raises(ValueError, match="'Stabw' is a column of spreads; means cannot be judged"):
+@pytest.mark.parametrize(("mean", "sd"), [("mean", "Stabw"), ("acc_mean", "acc_std")])
+def test_a_table_of_means_alone_is_refused(mean: str, sd: str) -> None:
+    table = pd.DataFrame({"method": ["a", "b"], mean: [0.8, 0.9], sd: [0.1, 0.1]})
+    with pytest.raises(ValueError, match=f"'{sd}' is a column of spreads; means cannot be judged"):
         read_runs(table)
+
+
+@pytest.mark.parametrize("title", ["Ergebnisse für März", "\nStand;;\n"])
+def test_text_of_a_spreadsheet_in_windows_with_a_title(tmp_path: Path, title: str) -> None:
+    path = tmp_path / "runs.csv"
+    table = LONG.replace("neu", "größer").to_csv(index=False, sep=";", decimal=",")
+    path.write_bytes(f"{title}\n{table}".encode("cp1252"))
+    runs = read_runs(path)
+    assert {k: x for k, x in scores(runs).items() if k[0] == "größer"} == {
+        ("größer", s): x for (v, s), x in SCORES.items() if v == "neu"
+    }
+    said = " ".join(runs.notes)
+    assert "read as cp1252, as it is no UTF-8" in said
+    assert f"above the header is left out: {title.strip()!r}" in said
+    path.write_bytes(path.read_bytes().replace(b"0,77", b"gut"))
+    row = path.read_bytes().split(b"\n").index(b"gr\xf6\xdfer;2;gut") + 1
+    with pytest.raises(ValueError, match=f"row {row} has 'gut'"):
+        read_runs(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "plain"), [("1.234,5", "1234.5"), ("-1,234,567.25", "-1234567.25")]
+)
+def test_marks_of_thousands_are_named_with_their_cell(
+    tmp_path: Path, cell: str, plain: str
+) -> None:
+    text = f"method;seed;reward\na;0;3\nb;0;{cell}\n"
+    with pytest.raises(ValueError, match=f"'reward' .* row 3 has '{cell}'; write {plain},"):
+        read(tmp_path, text)
+
+
+def test_a_margin_that_is_no_number_is_told() -> None:
+    with pytest.raises(TypeError, match=r"margin must be a number, but got '0\.01'"):
+        judge(LONG, margin="0.01")
 
 
 def test_a_margin_in_points_of_scores_that_are_shares_is_refused() -> None:

@@ -20,6 +20,7 @@ _OF_SEED = re.compile(
 )
 _SHORT = re.compile(r"(?P<word>s?)(?P<seed>\d+)", re.IGNORECASE)
 _INDEX = re.compile(r"Unnamed: 0|index|level_0")
+_THOUSANDS = re.compile(r"([+-]?\d{1,3}(?:([.,])\d{3})+)(?!\2)[.,](\d+)")
 _COUNTED = re.compile(r"(?P<word>.*[^\W\d])[ _.#=-]*(?P<seed>\d+)")
 _ALIKE = 10.0  # scores of seeds differ by a smaller factor
 _NO_REPEATS = {  # stems that count something else
@@ -59,6 +60,8 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         raise ValueError(
             f"{table.where} must name each column once, but has {twice[0]!r} twice; rename one"
         )
+    _check_thousands(frame, table.where)
+    notes += table.notes
     frame = _of_one_split(frame, table.where, asked, notes)
     frame, sparse = _with_metrics(frame, asked)
     frame = _long(frame, table, asked, notes)
@@ -100,6 +103,18 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
             )
         )
     return _without_summaries(found, table.where, notes)
+
+
+def _check_thousands(frame: pd.DataFrame, where: str) -> None:
+    for name in frame.columns:
+        for row, cell in frame[name].items():
+            if isinstance(cell, str) and (found := _THOUSANDS.fullmatch(cell.strip())):
+                whole, _, rest = found.groups()
+                plain = f"{re.sub('[.,]', '', whole)}.{rest}"
+                raise ValueError(
+                    f"column {name!r} of {where} must hold numbers, but row {row} has {cell!r}; "
+                    f"write {plain}, without marks of thousands"
+                )
 
 
 def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
@@ -268,7 +283,9 @@ def _scores(
         )
     known = [*asked.metric, *(n for n in like if read[n].numbers)]
     chosen = known or [n for n in others if read[n].bad is None and read[n].numbers]
-    spreads = [n for n in others if _words.is_spread(n) and read[n].bad is None]
+    repeats = (*_words.SEEDS, *_words.REPEATS)
+    bare = not asked.seed and not _words.first_of(repeats, frame.columns)
+    spreads = [n for n in others if bare and _words.is_spread(n) and read[n].bad is None]
     if spreads and not asked.metric:
         raise ValueError(
             f"{where} must hold the score of each run, but {spreads[0]!r} is a column of spreads; "

@@ -66,6 +66,7 @@ def judge(
         The verdicts; guesses are in its notes.
 
     Raises:
+        TypeError: The margin is no number.
         ValueError: The runs cannot be read, there is no score at all, the baseline is unknown, or
             margin, confidence or looks is out of its range.
 
@@ -79,6 +80,10 @@ def judge(
         'better, by at least the margin'
     """
     as_integer("looks", looks, 1)
+    if margin is not None and (isinstance(margin, (bool, str)) or not np.isreal(margin)):
+        raise TypeError(
+            f"margin must be a number, but got {margin!r}; 0.01 is one point of scores in 0..1"
+        )
     stats.t_interval([0.0], confidence)  # refuses one out of range
     names = (metric,) if isinstance(metric, str) else tuple(metric)
     columns = {

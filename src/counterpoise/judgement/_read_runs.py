@@ -116,7 +116,7 @@ def _read(sources: Any, notes: list[str]) -> list[Record | Table]:
             paths.append(_path_of(source))
         elif isinstance(source, (str, Path)):
             paths.append(Path(source).expanduser())
-        elif isinstance(source, (Mapping, list)) or hasattr(source, "columns"):
+        elif isinstance(source, (Mapping, list, pd.Series)) or hasattr(source, "columns"):
             found.append(readers.from_object(source, "the table"))
         else:
             raise ValueError(

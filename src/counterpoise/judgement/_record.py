@@ -34,8 +34,10 @@ class Table:
         frame: its index counts the rows as a spreadsheet does.
         where: its source, for messages.
         name: the path of its file without the ending; "" where it has none.
+        notes: a sentence for each thing that was guessed to read its text.
     """
 
     frame: pd.DataFrame
     where: str
     name: str = ""
+    notes: tuple[str, ...] = ()

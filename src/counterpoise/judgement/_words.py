@@ -102,8 +102,8 @@ def holds_summaries(name: str) -> bool:
 
 
 def is_spread(name: str) -> bool:
-    """Return whether a column is of spreads by its name."""
-    return is_summary(name) and not set(_SPREADS).isdisjoint(_tokens(name))
+    """Return whether a column is of spreads by its name, as acc_std is."""
+    return not set(_SPREADS).isdisjoint(_tokens(name))
 
 
 def is_setting(name: str) -> bool:

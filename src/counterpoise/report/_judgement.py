@@ -31,7 +31,7 @@ def render_judgement(found: Judgement, out: str | Path) -> Path:
         OSError: the file cannot be written.
     """
     path = Path(out)
-    check_page(path)
+    check_page(path, option="--html")
     style = source("style.css")
     content = template("judgement.html.j2").render(
         found=found,

@@ -35,12 +35,13 @@ def check_output(study: Path, out: Path) -> None:
         )
 
 
-def check_page(path: Path, out: Path | None = None) -> os.stat_result | None:
+def check_page(path: Path, out: Path | None = None, option: str = "--out") -> os.stat_result | None:
     """Refuse to overwrite anything but a page; return the state of the one that is there.
 
     Args:
         path: the file to write.
         out: the same as it was asked for, for the message.
+        option: that names it on the command line.
 
     Raises:
         ValueError: a link, a folder, a pipe or a device, or a file that is no page.
@@ -52,12 +53,12 @@ def check_page(path: Path, out: Path | None = None) -> os.stat_result | None:
         kind = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}.get(stat.S_IFMT(found.st_mode))
         raise ValueError(
             f"{out} must be a file or a new name, but is {kind or 'a pipe or a device'}; choose "
-            "another --out"
+            f"another {option}"
         )
     if found is not None and path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(
-            f"{out} is there already, and is no page; choose another --out, or a name that ends in "
-            ".html"
+            f"{out} is there already, and is no page; choose another {option}, or a name that ends "
+            "in .html"
         )
     return found
 

@@ -69,19 +69,30 @@ def as_table(content: bytes, where: str, name: str = "") -> Table:
             ) from None
         except Exception as error:  # pyarrow's, which need not be installed
             raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
-    try:
-        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{where} {_MUST}, but is no text in UTF-8; save it as CSV") from None
+    text, encoding = _decoded(content, where)
     if not text.strip():
         raise ValueError(f"{where} {_MUST}, but is empty; give a file with a row a run")
     try:
         if text.lstrip()[0] in "[{":
             return from_object(_parsed(text), where, name)
-        return Table(_from_text(text), where, name)
+        frame, title = _from_text(text)
     except (ValueError, pd.errors.ParserError) as error:
         raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
+    notes = [f"{where}: read as {encoding}, as it is no UTF-8"] if encoding else []
+    notes += [f"{where}: what stands above the header is left out: {title!r}"] if title else []
+    return Table(frame, where, name, tuple(notes))
+
+
+def _decoded(content: bytes, where: str) -> tuple[str, str]:
+    """Return the text of a file, and its encoding where that is none of Unicode's."""
+    try:
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return content.decode("utf-16" if wide else "utf-8-sig"), ""
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", "replace")
+    if any(c < " " and c not in "\t\r\n" for c in text) or "\ufffd" in text:
+        raise ValueError(f"{where} {_MUST}, but is no text in UTF-8; save it as CSV")
+    return text, "cp1252"
 
 
 def _parsed(text: str) -> Any:
@@ -94,8 +105,12 @@ def _parsed(text: str) -> Any:
         return [json.loads(line) for line in lines]
 
 
-def _from_text(text: str) -> pd.DataFrame:
-    header = text.lstrip("\r\n").partition("\n")[0]
+def _from_text(text: str) -> tuple[pd.DataFrame, str]:
+    """Return the cells of a table, and the first line of what stands above its header."""
+    lines = text.splitlines()
+    above = next((k for k, line in enumerate(lines) if _cells_of(line) > 1), 0)
+    title = next(filter(None, map(str.strip, lines[:above])), "")
+    header = lines[above] if title else text.lstrip("\r\n").partition("\n")[0]
     separator = max(_SEPARATORS, key=header.count)
     if separator not in header:
         raise ValueError(f"its first line has no comma, semicolon or tab: {header[:60]!r}")
@@ -109,21 +124,27 @@ def _from_text(text: str) -> pd.DataFrame:
                 index_col=False,
                 keep_default_na=False,
                 skipinitialspace=True,
+                skiprows=above,
             )
         except pd.errors.ParserWarning:
             raise ValueError(
                 f"rows have more cells than its header; where {separator!r} is in numbers, it "
                 "cannot be between them, too"
             ) from None
-    return _counted(cells.map(str.strip))
+    return _counted(cells.map(str.strip), above), title
+
+
+def _cells_of(line: str) -> int:
+    """Return how many cells of a line are not empty."""
+    return sum(bool(cell.strip()) for cell in line.split(max(_SEPARATORS, key=line.count)))
 
 
 def from_object(content: Any, where: str, name: str = "") -> Table:
     """Return the cells of a frame of pandas or polars, of columns, records or scores by variant.
 
     Args:
-        content: a frame, records, or columns by name; or, by variant, its scores, `{seed: score}`
-            or `{metric: score}`.
+        content: a frame, a series by variant and seed, records, or columns by name; or, by variant,
+            its scores, `{seed: score}` or `{metric: score}`.
         where: its source, for messages.
         name: of `Table`.
 
@@ -149,6 +170,11 @@ def from_object(content: Any, where: str, name: str = "") -> Table:
             if len(sizes) > 1 and all(_all_numbers(v) for v in values):
                 rows = [(v, x) for v, scores in content.items() for x in scores]
                 content = pd.DataFrame(rows, columns=["variant", "score"])
+    if isinstance(content, pd.Series):
+        levels = content.index.nlevels
+        unnamed = levels == 2 and not any(content.index.names)
+        names = ["variant", "seed"] if unnamed else list(content.index.names)
+        content = content.rename_axis(names).to_frame(content.name or "score")
     if hasattr(content, "to_dict") and not isinstance(content, pd.DataFrame):
         content = content.to_dict(as_series=False)  # polars
     if isinstance(content, list):
@@ -170,9 +196,9 @@ def _all_numbers(values: Any) -> bool:
     )
 
 
-def _counted(frame: pd.DataFrame) -> pd.DataFrame:
+def _counted(frame: pd.DataFrame, above: int = 0) -> pd.DataFrame:
     """Return a frame with rows counted as a spreadsheet does, and names of columns as text."""
     frame = frame.reset_index(drop=isinstance(frame.index, pd.RangeIndex))
-    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    frame.index = pd.RangeIndex(2 + above, len(frame) + 2 + above)
     frame.columns = [str(name).strip() for name in frame.columns]
     return frame
