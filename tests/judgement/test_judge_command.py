@@ -91,7 +91,7 @@ def test_a_failed_run_of_the_variant_has_an_exit_code_of_its_own(capsys):
     said(capsys, name, "--exit-code", "NEW", code=6)
     said(capsys, name, "--exit-code", code=0)
     said(capsys, name, "--exit-code", "best", "--chance", "0.7", code=0)
-    said(capsys, name, "--exit-code", "best", "--chance", "0.9", code=6)
+    said(capsys, name, "--exit-code", "best", "--chance", "0.8", code=6)
     frame.loc[frame["variant"].ne("base"), "accuracy"] = None
     frame.to_csv(name, index=False)
     text = said(capsys, name, "--exit-code", code=6)
@@ -184,6 +184,8 @@ def test_the_page_is_written_whole_and_shows_names_as_text(capsys):
         (["runs.csv", "--baseline", "bse"], "did you mean 'base'"),
         (["runs.csv", "--margn", "0.01"], "judge has no option --margn"),
         (["runs.csv", "--margin", "0"], "margin must be above 0"),
+        (["runs.csv", "--chance", "nan"], "chance must be the score of a guess"),
+        (["runs.csv", "--chance", "10"], "chance must be the score of a guess, at most 0.7"),
         (["runs.csv", "--looks", "1.5"], "whole number"),
         (["runs.csv", "--looks", "0"], "looks must be 1 or more"),
     ],

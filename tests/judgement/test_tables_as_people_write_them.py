@@ -158,7 +158,9 @@ def test_shares_of_one_and_percentages_of_another_are_refused(key: str) -> None:
     table = pd.concat([LONG.assign(dataset=d) for d in ("a", "b")])
     second = table[key] == ("neu" if key == "branch" else "b")
     table.loc[second, "acc"] *= 100
-    with pytest.raises(ValueError, match=r"acc must have one unit, .* 0\.\.1 .* up to 7[47]"):
+    with pytest.raises(
+        ValueError, match=r"acc must have one unit, but main .* 0\.71, .* neu .* has 77"
+    ):
         judge(table)
     losses = table[table["dataset"] == "a"].rename(columns={"acc": "loss"})
     assert judge(losses).metric == "loss"
@@ -200,3 +202,111 @@ def test_names_of_folders_are_better_than_composed_settings(tmp_path: Path) -> N
 def test_servers_are_refused_in_one_line(address: str) -> None:
     with pytest.raises(ValueError, match=f"no server is asked .* but got {re.escape(address)}"):
         read_runs(address)
+
+
+def test_the_mean_and_the_best_are_those_of_the_runs_that_are_compared() -> None:
+    base = [("base", s, 0.8 + s / 1000) for s in range(10)]
+    rows = [("b", s, 0.83 + s / 1000) for s in range(5)]
+    rows += [("b", s, 0.3) for s in range(100, 105)]
+    rows += [("c", s, 0.81 + s / 1000) for s in range(10)]
+    found = judge(pd.DataFrame([*base, *rows], columns=["variant", "seed", "acc"]))
+    assert found.best == "b"
+    assert found.families[0].means["b"].estimate == pytest.approx(0.832)
+    assert found.families[0].rows()[1][1] == "5/10"
+    left = "b: 5 of 10 runs have no partner and are left out; of all runs the difference is -23.8"
+    assert left in found.warnings
+
+
+@pytest.mark.parametrize("cell", ["", "crashed", "OOM"])
+def test_a_seed_that_failed_is_a_failed_run_in_a_wide_table_too(tmp_path: Path, cell: str) -> None:
+    table = WIDE.rename(columns={k: f"seed {k}" for k in (1, 2, 3)}).astype(object)
+    table.loc[1, "seed 2"] = cell
+    table["seed 4"] = cell
+    found = judge(read(tmp_path, table))
+    assert found.failures == [
+        "main: 1 of 4 runs failed, no score",
+        "neu: 2 of 4 runs failed, no score",
+    ]
+    columns = table.set_index("branch").T.rename_axis("seed").reset_index()
+    assert judge(columns).failures == found.failures
+
+
+def test_a_seed_that_is_no_number_is_named_with_its_column(tmp_path: Path) -> None:
+    table = WIDE.rename(columns={k: f"seed {k}" for k in (1, 2, 3)}).astype(object)
+    table.loc[1, "seed 2"] = ".8l"
+    with pytest.raises(ValueError, match=r"column 'seed 2' .* row 3 has '\.8l'; correct it"):
+        read(tmp_path, table)
+
+
+def test_commas_that_may_be_of_thousands_are_refused(tmp_path: Path) -> None:
+    head = "method;seed;reward\na;0;999\na;1;{}\nb;0;998\nb;1;997\n"
+    with pytest.raises(ValueError, match=r"1,300 may be 1300 or 1\.300; write which"):
+        read(tmp_path, head.format("1,300"))
+    assert scores(read(tmp_path, head.format("1,30")))["a", 1] == 1.3
+    assert scores(read(tmp_path, head.format("0,812")))["a", 1] == 0.812
+
+
+def test_linked_folders_are_read_once_and_unreadable_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, runs = tmp_path / "elsewhere", tmp_path / "runs"
+    for name, rows in LONG.groupby("branch"):
+        folder = real / str(name)
+        folder.mkdir(parents=True)
+        rows[["seed", "acc"]].to_csv(folder / "scores.csv", index=False)
+    runs.mkdir()
+    for name in ("main", "neu"):
+        (runs / name).symlink_to(real / name)
+    (real / "neu" / "loop").symlink_to(runs)
+    assert scores(read_runs(runs)) == SCORES
+
+    def scandir(path: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(ValueError, match="must be a folder that can be read, but: Permission"):
+        read_runs(runs)
+
+
+def test_a_run_without_a_row_of_the_split_is_a_failed_one() -> None:
+    both = pd.concat([LONG.assign(split="test").drop(index=5), LONG.assign(split="val")])
+    found = judge(both.reset_index(drop=True))
+    assert found.failures == ["neu: 1 of 3 runs failed, no score"]
+
+
+def test_runs_that_end_early_are_told() -> None:
+    table = pd.concat([LONG.assign(epoch=e) for e in (1, 2)], ignore_index=True).drop(index=11)
+    runs = read_runs(table, epoch="last")
+    assert runs.warnings == ("neu seed 3 ends at step 1, most others at 2",)
+
+
+@pytest.mark.parametrize("value", [1.7976931348623157e308, float("inf"), "-1e300"])
+def test_huge_scores_are_those_of_failed_runs(value: object) -> None:
+    table = LONG.astype({"acc": object}).rename(columns={"acc": "loss"})
+    table.loc[5, "loss"] = value
+    assert judge(table).failures == ["neu: 1 of 3 runs failed, no score"]
+
+
+def test_settings_are_no_metrics() -> None:
+    table = LONG.assign(precision=[16, 32] * 3, threshold=0.5, temperature_c=300)
+    assert read_runs(table).metrics == ("acc",)
+    assert read_runs(LONG.assign(precision=LONG["acc"])).metrics == ("acc", "precision")
+
+
+def test_equal_seeds_are_equal_however_they_are_written() -> None:
+    table = LONG.astype({"seed": object})
+    table.loc[:2, "seed"], table.loc[3:, "seed"] = ["1.0", "1e3", "3"], ["1", "1000", "3.0"]
+    runs = read_runs(table)
+    assert runs.frame["seed"].tolist() == [1, 1000, 3] * 2
+    assert set(read_runs(table.replace("3", "²"), seed="seed").frame["seed"]) == {
+        *("1", "1000", "²", "3")
+    }
+
+
+def test_settings_that_a_method_hides_are_told() -> None:
+    table = LONG.rename(columns={"branch": "method"})
+    assert not judge(table.assign(num_epochs=[37, 41, 37, 50, 44, 39])).warnings
+    hidden = judge(table.assign(norm=["group", "batch", "group"] * 2))
+    assert hidden.warnings == (
+        "runs of one variant differ in norm; name all that differs as variant",
+    )

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MISSING = frozenset(
-    ("", "-", "--", "?", "na", "n/a", "nan", "none", "null", "<na>", "failed", "diverged", "oom")
-)
+_MISSING = {
+    *("", "-", "--", "?", "na", "n/a", "nan", "none", "null", "<na>", "failed", "diverged", "oom"),
+    *("crashed", "killed", "timeout", "cancelled", "canceled", "aborted"),
+}
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
+LARGEST = 1e300  # from here on a score is infinite: MLflow keeps infinity as 1.797e308
 _SPREAD = re.compile(r"\d\s*(?:±|\+/?[-−]|\\pm)\s*\.?\d|\d\s*\(\s*[\d.,]+\s*\)\s*%?$")
 
 
@@ -53,8 +55,20 @@ def read_scores(cells: Sequence[object]) -> Scores:
         value = float(text.replace(",", "."))
         values[k] = value / 100 if share else value
         numbers, percents, commas = numbers + 1, percents + share, commas + ("," in text)
-    values[~np.isfinite(values)] = np.nan
+    values[np.abs(values) >= LARGEST] = np.nan
     return Scores(values, bad, numbers, percents, commas)
+
+
+def doubtful_comma(cells: Sequence[object]) -> str:
+    """Return a cell whose comma may be one of thousands, as that of 1,300; "" without one.
+
+    It is one of decimals where a cell of the column has other than three digits behind it, or 0
+    alone before it.
+    """
+    parts = [str(cell).strip().lstrip("+-").removesuffix("%").split(",") for cell in cells]
+    pairs = [p for p in parts if len(p) == 2 and all(x.isdecimal() for x in p)]
+    sure = any(len(after) != 3 or not before.strip("0") for before, after in pairs)
+    return "" if sure or not pairs else ",".join(pairs[0])
 
 
 def is_spread(cell: object) -> bool:

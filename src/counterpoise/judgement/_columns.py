@@ -2,14 +2,14 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from counterpoise.judgement import _words
-from counterpoise.judgement._cells import as_text, is_spread, read_scores
+from counterpoise.judgement._cells import as_text, doubtful_comma, is_spread, read_scores
 from counterpoise.judgement._record import Record, Table
 from counterpoise.registry import unknown
 from counterpoise.text import listed, one_line
@@ -22,6 +22,7 @@ _SHORT = re.compile(r"(?P<word>s?)(?P<seed>\d+)", re.IGNORECASE)
 _INDEX = re.compile(r"Unnamed: 0|index|level_0")
 _THOUSANDS = re.compile(r"([+-]?\d{1,3}(?:([.,])\d{3})+)(?!\2)[.,](\d+)")
 _COUNTED = re.compile(r"(?P<word>.*[^\W\d])[ _.#=-]*(?P<seed>\d+)")
+_BITS = {"8", "16", "32", "64"}
 _ALIKE = 10.0  # scores of seeds differ by a smaller factor
 _NO_REPEATS = {  # stems that count something else
     *("top", "f", "p", "k", "class", "layer", "level", "stage", "task", "group", "dataset", "data"),
@@ -78,7 +79,7 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
         if name not in (*scores, epoch) and (name in asked.settings or _is_setting(frame, name))
     }
     named = next(
-        (n for n in texts if _words.is_run_name(n) and not all(map(str.isdigit, texts[n]))), ""
+        (n for n in texts if _words.is_run_name(n) and not all(map(str.isdecimal, texts[n]))), ""
     )
     found = []
     for k, row in enumerate(frame.index):
@@ -99,7 +100,7 @@ def records(table: Table, asked: Asked, notes: list[str]) -> list[Record]:
                 {name: column[k] for name, column in texts.items() if name != state},
                 texts[named][k] if named else table.name,
                 float(steps[k]) if epoch else None,
-                texts[state][k].lower() if state in texts else "",
+                texts[state][k].lower().rpartition(".")[2] if state in texts else "",
             )
         )
     return _without_summaries(found, table.where, notes)
@@ -136,7 +137,21 @@ def _of_one_split(frame: pd.DataFrame, where: str, asked: Asked, notes: list[str
     if splits.nunique() < 2:
         return frame
     kept = frame[splits == splits.min()]
-    notes.append(f"{where}: rows with {name} {as_text(kept[name].iloc[0])!r} are read alone")
+    split = as_text(kept[name].iloc[0])
+    notes.append(f"{where}: rows with {name} {split!r} are read alone")
+    words = (*_words.SEEDS, *_words.REPEATS, *_words.STRONG, *_words.DATASETS)
+    keys = [
+        n
+        for n in map(str, frame.columns.drop(name))
+        if not _words.is_kept_beside(n)
+        and (_words.word(n) in words or not _holds_numbers(frame, n))
+    ]
+    have = set(kept[keys].itertuples(index=False, name=None))
+    lost = frame[keys].drop_duplicates()
+    lost = lost[[row not in have for row in lost.itertuples(index=False, name=None)]]
+    if 0 < len(lost) < len(have):
+        notes.append(f"{where}: {len(lost)} runs have no row of {split!r}, and count as failed")
+        kept = pd.concat([kept, lost.reindex(columns=frame.columns)])
     return kept.drop(columns=name)
 
 
@@ -166,6 +181,7 @@ def _long(frame: pd.DataFrame, table: Table, asked: Asked, notes: list[str]) -> 
     kept = [n for n in names if n not in found and n not in left]
     known = _words.metric_in(table.name)
     rows: dict[tuple[int, str], dict[str, object]] = {}
+    _check_cells(frame, found, where)
     for name, match in found.items():
         metric = match.groupdict().get("metric") or known or "score"
         for k, cell in enumerate(frame[name]):
@@ -183,16 +199,29 @@ def _long(frame: pd.DataFrame, table: Table, asked: Asked, notes: list[str]) -> 
     return long
 
 
+def _check_cells(frame: pd.DataFrame, names: Iterable[str], where: str) -> None:
+    """Raise where a cell is no number, and no word for a score that is missing."""
+    for name in names:
+        bad = read_scores(frame[name].tolist()).bad
+        if bad is not None and not is_spread(frame[name].iloc[bad]):
+            raise ValueError(
+                f"column {name!r} of {where} must hold numbers, but row {frame.index[bad]} has "
+                f"{one_line(as_text(frame[name].iloc[bad]))!r}; correct it, or leave the cell "
+                "empty where the run failed"
+            )
+
+
 def _seeds_of(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, re.Match[str]]:
     """Return the columns that are a seed each, two or more: by their words, or as they count."""
-    numbers = [name for name in names if _holds_numbers(frame, name)]
+    read = {name: read_scores(frame[name].tolist()) for name in names}
+    numbers = [name for name in names if read[name].numbers or read[name].bad is None]
     for pattern in (_OF_SEED, _SHORT):
         if len(found := {n: m for n in numbers if (m := pattern.fullmatch(n))}) > 1:
             return found
     found = {n: m for n in numbers if (m := _COUNTED.fullmatch(n))}
     stems = {_words.word(match["word"]) for match in found.values()}
     counts = sorted(int(match["seed"]) for match in found.values())
-    sizes = [np.nanmedian(np.abs(read_scores(frame[n].tolist()).values)) for n in found]
+    sizes = [np.nanmedian(np.abs(read[n].values)) for n in found if read[n].numbers]
     alike = (
         len(found) > 1
         and len(stems) == 1
@@ -234,6 +263,7 @@ def _from_variants(
     seed = asked.seed or _words.first_of((*_words.SEEDS, *_words.REPEATS), names)
     rest = [name for name in names if name != seed and not _words.is_summary(name)]
     known = (*_words.STRONG, *_words.WEAK, *_words.NAMES, *_words.DATASETS)
+    read = [read_scores(frame[name].tolist()) for name in rest]
     plain = (
         len(rest) > 1
         and not asked.variant
@@ -242,10 +272,12 @@ def _from_variants(
             _words.rank(n) is not None or not _words.can_be_metric(n) or _words.word(n) in known
             for n in rest
         )
-        and all(_holds_numbers(frame, name) for name in rest)
+        and all(x.numbers or x.bad is None for x in read)
+        and sum(x.numbers > 0 for x in read) > 1
     )
     if not plain:
         return frame
+    _check_cells(frame, rest, table.where)
     notes.append(f"{table.where}: columns {listed(rest)} are read as one variant each")
     metric = _words.metric_in(table.name) or "score"
     return frame.melt([seed] if seed else [], rest, "variant", metric, ignore_index=False)
@@ -270,7 +302,9 @@ def _scores(
     others = [
         str(name)
         for name in frame.columns
-        if name not in (*asked.settings, *asked.metric) and _words.can_be_metric(str(name))
+        if name not in (*asked.settings, *asked.metric)
+        and _words.can_be_metric(str(name))
+        and not _is_constant(frame[name], str(name))
     ]
     read = {name: read_scores(frame[name].tolist()) for name in (*asked.metric, *others)}
     like = [name for name in others if _words.rank(name) is not None]
@@ -285,7 +319,8 @@ def _scores(
     chosen = known or [n for n in others if read[n].bad is None and read[n].numbers]
     repeats = (*_words.SEEDS, *_words.REPEATS)
     bare = not asked.seed and not _words.first_of(repeats, frame.columns)
-    spreads = [n for n in others if bare and _words.is_spread(n) and read[n].bad is None]
+    spreads = [n for n in map(str, frame.columns) if bare and _words.is_spread(n)]
+    spreads = [n for n in spreads if _holds_numbers(frame, n)]
     if spreads and not asked.metric:
         raise ValueError(
             f"{where} must hold the score of each run, but {spreads[0]!r} is a column of spreads; "
@@ -295,14 +330,9 @@ def _scores(
     unread = [n for n in unread if read[n].bad is None and not _is_setting(frame, n)]
     if unread and not asked.metric:
         notes.append(f"not read as metrics: {listed(unread)}; name them as metric")
+    _check_cells(frame, chosen, where)
     for name in chosen:
         column, cells = read[name], frame[name].tolist()
-        if column.bad is not None:
-            raise ValueError(
-                f"column {name!r} of {where} must hold numbers, but row "
-                f"{frame.index[column.bad]} has {one_line(as_text(cells[column.bad]))!r}; correct "
-                "it, or leave the cell empty where the run failed"
-            )
         if column.percents:
             bare = [k for k, c in enumerate(cells) if "%" not in str(c) and column.values[k] > 1]
             if bare:
@@ -311,9 +341,21 @@ def _scores(
                     f"{as_text(cells[bare[0]])} in row {frame.index[bare[0]]}; write % in all"
                 )
             notes.append(f"{name}: cells in percent, {column.percents} of them, are read as shares")
+        if column.commas and (doubtful := doubtful_comma(cells)):
+            raise ValueError(
+                f"column {name!r} of {where} must hold numbers of one meaning, but {doubtful} may "
+                f"be {doubtful.replace(',', '')} or {doubtful.replace(',', '.')}; write which"
+            )
         if column.commas:
             notes.append(f"{name}: decimal commas, in {column.commas} cells")
     return {name: read[name].values for name in chosen}
+
+
+def _is_constant(column: pd.Series, name: str) -> bool:
+    """Return whether a column is a setting of all runs, or of bits as precision may be."""
+    if "precision" in _words.word(name) and {*map(as_text, column)} <= _BITS:
+        return True
+    return _words.rank(name) is None and len(column) > 1 and column.map(as_text).nunique() == 1
 
 
 def _is_setting(frame: pd.DataFrame, name: str) -> bool:
@@ -322,7 +364,7 @@ def _is_setting(frame: pd.DataFrame, name: str) -> bool:
     if _words.word(name) in known or _words.is_setting(name) or not _holds_numbers(frame, name):
         return True
     shared = bool((frame[name].value_counts() > 1).all())  # by several runs, as no measurement is
-    return shared and _words.can_be_metric(name)
+    return (shared and _words.can_be_metric(name)) or _is_constant(frame[name], name)
 
 
 def _without_summaries(found: Sequence[Record], where: str, notes: list[str]) -> list[Record]:

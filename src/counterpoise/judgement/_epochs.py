@@ -1,9 +1,11 @@
 """One score a run, of those of its epochs."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from counterpoise.judgement import _words
+from counterpoise.judgement._cells import LARGEST
 from counterpoise.registry import unknown
 
 LAST, BEST = "last", "best:"
@@ -78,11 +80,24 @@ def score(run: Logged, metric: str, epoch: str) -> float:
         best = max(known, key=lambda pair: (sign * pair[1], -pair[0]))[0]
         values = [pair for pair in values if pair[0] <= best] or [(0.0, math.nan)]
     value = values[-1][1]
-    return value if math.isfinite(value) else math.nan
+    return value if abs(value) < LARGEST else math.nan
 
 
 def _last(run: Logged, metrics: Iterable[str]) -> float:
     return max((step for name in metrics for step, _ in run.get(name, ())), default=math.inf)
+
+
+def ended_early(runs: Mapping[str, Logged], metric: str) -> list[str]:
+    """Return a sentence for each run whose metric ends before the step at which most others do."""
+    ends = {name: _last(run, [metric]) for name, run in runs.items() if run.get(metric)}
+    usual, times = Counter(ends.values()).most_common(1)[0] if ends else (0.0, 0)
+    if 2 * times <= len(ends):
+        return []
+    return [
+        f"{name} ends at step {end:g}, most others at {usual:g}"
+        for name, end in ends.items()
+        if end < usual
+    ]
 
 
 def note_on_choice(runs: Sequence[Logged], epoch: str, metric: str) -> str:

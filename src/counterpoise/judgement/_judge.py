@@ -113,10 +113,15 @@ def judge(
 
     row, said = _metric(frame, runs.metrics[0], base, margin, lower_is_better)
     notes = [*guesses, *said, *notes, *left_out]
-    warnings = (*runs.warnings, *lookalikes(variants), *_missing(frame))
-    if chance is not None and not row.higher_is_better:
-        raise ValueError(f"chance needs a metric of which higher is better, but got {row.label}")
+    warnings = [*runs.warnings, *lookalikes(variants), *_missing(frame)]
+    if chance is not None:
+        _check_chance(chance, row, frame[row.key])
     primary = _families(frame, row, sets, confidence=strict, chance=chance, **rule)
+    warnings += [
+        f"{line}{f' ({family.dataset})' * bool(family.dataset)}"
+        for family in primary
+        for line in family.without_partner
+    ]
     secondary, others_said = {}, []
     for name in others:
         found, _ = _metric(frame, name, base)
@@ -140,7 +145,20 @@ def judge(
         over = over_datasets(
             means, base, higher_is_better=row.higher_is_better, confidence=confidence
         )
-    return Judgement(base, primary, secondary, over, confidence, looks, tuple(notes), warnings)
+    return Judgement(
+        base, primary, secondary, over, confidence, looks, tuple(notes), tuple(warnings)
+    )
+
+
+def _check_chance(chance: float, row: Metric, scores: pd.Series) -> None:
+    if not row.higher_is_better:
+        raise ValueError(f"chance needs a metric of which higher is better, but got {row.label}")
+    low, high = scores.min(), scores.max()
+    if not min(low, 0) <= chance <= high:
+        raise ValueError(
+            f"chance must be the score of a guess, at most {high:g} by these runs, but got "
+            f"{chance:g}; 0.1 is that of ten classes where scores lie in 0..1"
+        )
 
 
 def _baseline(variants: list[str], asked: str) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from itertools import chain
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.judgement._metric import size
@@ -41,9 +42,43 @@ class Family:
 
     @cached_property
     def means(self) -> dict[str, Interval | None]:
-        """Return the mean of each variant with its 95% interval over runs; None without a score."""
-        found = {name: self.finite(name) for name in self.scores}
+        """Return the mean of each variant over the runs that are compared, with its 95% interval.
+
+        None without a score.
+        """
+        found = {name: self.compared(name) for name in self.scores}
         return {name: t_interval(values) if values else None for name, values in found.items()}
+
+    @cached_property
+    def differences(self) -> dict[str, float]:
+        """Return the difference of each variant to the baseline on which its verdict rests."""
+        return {v.variant: v.interval.estimate for v in self.verdicts if v.interval}
+
+    def compared(self, variant: str) -> list[float]:
+        """Return the scores of the runs of a variant that its verdict rests on.
+
+        Of the baseline, those that are compared with any variant.
+        """
+        pairs = [v.comparison for v in self.verdicts if variant in (v.variant, v.baseline)]
+        if not pairs or not all(pair and pair.paired for pair in pairs):
+            return self.finite(variant)
+        seeds = {seed for pair in pairs if pair for seed in pair.seeds}
+        return [x for seed, x in self.scores[variant].items() if seed in seeds and x is not None]
+
+    @property
+    def without_partner(self) -> list[str]:
+        """Return a sentence for each variant of which pairs leave out runs, and if that decides."""
+        said = []
+        for v in self.verdicts:
+            every, used = self.finite(v.variant), self.compared(v.variant)
+            if len(used) == len(every):
+                continue
+            left = f"{len(every) - len(used)} of {len(every)} runs have no partner and are left out"
+            gain = fmean(every) - fmean(self.finite(v.baseline) or every)
+            other = f"; of all runs the difference is {self.metric.signed(gain)}"
+            turns = gain * self.differences.get(v.variant, 0.0) < 0
+            said.append(f"{v.variant}: {left}{other * turns}")
+        return said
 
     def finite(self, variant: str) -> list[float]:
         """Return the scores of the runs of a variant that did not fail."""
@@ -57,7 +92,7 @@ class Family:
 
     def _cells(self, variant: str) -> tuple[str, str]:
         every, row, mean = self.scores[variant], self.metric, self.means[variant]
-        n = len(self.finite(variant))
+        n = len(self.compared(variant))
         runs = f"{n}/{len(every)}" if n < len(every) else str(n)
         if mean is None or mean.high is None:
             return runs, row.shown(mean.estimate if mean else None)
@@ -180,13 +215,12 @@ class Judgement:
 
     @property
     def best(self) -> str | None:
-        """Return the variant besides the baseline with the best mean, or mean rank."""
+        """Return the variant with the best difference to the baseline, or mean rank."""
         if self.datasets:
             found = {name: -rank for name, rank in self.datasets.ranks.items()}
         else:
             family = self.families[0]
-            known = {name: mean for name, mean in family.means.items() if mean}
-            found = {name: family.metric.sign * mean.estimate for name, mean in known.items()}
+            found = {name: family.metric.sign * x for name, x in family.differences.items()}
         found.pop(self.baseline, None)
         return max(found, key=lambda name: found[name], default=None)
 
@@ -197,7 +231,10 @@ class Judgement:
         compared = [v.comparison for v in self.verdicts if v.comparison]
         seeds = {seed for pair in compared for seed in pair.seeds}
         ways = {pair.paired for pair in compared}
-        how = "partly paired" if len(ways) > 1 else "paired" if ways == {True} else "not paired"
+        how = "paired" if ways == {True} else "not paired"
+        if len(ways) > 1:
+            apart = [v.variant for v in self.verdicts if v.comparison and not v.comparison.paired]
+            how = f"paired but for {listed(dict.fromkeys(apart))}"
         by = f" by {len(seeds)} seed{'s' * (len(seeds) > 1)}" if seeds else ""
         sets = f" on {len(self.families)} data sets" if self.datasets else ""
         better = "higher" if self.higher_is_better else "lower"

@@ -10,12 +10,7 @@ from counterpoise.judgement import _words
 from counterpoise.registry import Metric
 from counterpoise.stats import t_interval
 
-_LOWER = (
-    ".*loss|.*error|.*entropy|err|nll|perplexity|ppl|r?mse|mae|mape|brier|ece|fid|[wce]er|regret|"
-    "cost|divergence|distance|latency|seconds"
-)
-_SHARES = "error|err|[wce]er"  # of those
-_HIGHER = "accurac(y|ies)|neg|correct|success|similarity|agreement|correlation"
+_SHARES = r"error|err|[wce]er|fpr\d*|fnr\d*"  # of those of which lower is better
 _UNBOUNDED = "reward|rewards|return|returns|psnr|gain|profit|elo"
 _NO_SHARES = f"squared|absolute|mcc|matthews|kappa|auc|auroc|roc|r2|correlation|{_UNBOUNDED}"
 _PERCENT = 10  # a mean from here to 100 is taken for percentages
@@ -53,10 +48,10 @@ def metric_of(
     words = _words_of(name)
     notes = []
     if lower_is_better is None:
-        lower_is_better = _among(words, _LOWER) and "neg" not in words
+        lower_is_better = _words.lower_is_better(name)
         side = "lower" if lower_is_better else "higher"
-        known = lower_is_better or _among(words, _HIGHER) or _words.says_what(name)
-        why = f"by the name {name}" if known else f"taken so, as the name {name} does not say"
+        said = _words.says_what(name)
+        why = f"by the name {name}" if said else f"taken so, as the name {name} does not say"
         notes.append(f"direction: {side} is better ({why})")
     share = (not lower_is_better or _among(words, _SHARES)) and not _among(words, _NO_SHARES)
     low, high = min(scores), max(scores)
@@ -82,25 +77,29 @@ def metric_of(
 
 
 def check_unit(name: str, scores: Mapping[str, Sequence[float]]) -> None:
-    """Raise unless the scores of all are shares, or of all percentages.
+    """Raise unless all scores are shares, or all percentages.
 
     Args:
         name: of the metric.
         scores: by variant, and data set.
 
     Raises:
-        ValueError: one has shares, another percentages.
+        ValueError: some lie in 0..1 and would, in percent, lie among the others.
     """
     words = _words_of(name)
-    if _among(words, _UNBOUNDED) or (_among(words, _LOWER) and not _among(words, _SHARES)):
+    if _among(words, _UNBOUNDED) or (_words.lower_is_better(name) and not _among(words, _SHARES)):
         return
-    shares = [k for k, xs in scores.items() if xs and min(xs) >= 0 and 0 < max(xs) <= 1]
-    percents = [k for k, xs in scores.items() if xs and min(xs) > 1 and np.mean(xs) >= _PERCENT]
-    if shares and percents and max(map(max, scores.values())) <= 100:
+    every = [(x, who) for who, xs in scores.items() for x in xs]
+    shares = [pair for pair in every if 0 < pair[0] <= 1]
+    percents = [pair for pair in every if pair[0] > 1]
+    if not shares or not percents or min(every)[0] < 0 or max(every)[0] > 100:
+        return
+    low, high, middle = min(percents), max(percents), 100 * float(np.median([x for x, _ in shares]))
+    if low[0] >= _PERCENT and low[0] / 2 <= middle <= 2 * high[0]:
+        (share, one), (percent, other) = shares[0], high
         raise ValueError(
-            f"{name} must have one unit, but scores of {shares[0]} lie in 0..1 and those of "
-            f"{percents[0]} are up to {max(scores[percents[0]]):g}; write all as shares, or all in "
-            "percent"
+            f"{name} must have one unit, but {one} has {share:g}, in 0..1, and {other} has "
+            f"{percent:g}; write all as shares, or all in percent"
         )
 
 

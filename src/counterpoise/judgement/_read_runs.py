@@ -17,7 +17,10 @@ from counterpoise.judgement._variants import Keys, keys_of
 from counterpoise.registry import unknown
 from counterpoise.text import listed
 
-_FAILED = {"crashed", "failed", "fail", "killed"}
+_FAILED = {
+    *("crashed", "failed", "failure", "fail", "killed", "error", "timeout", "oom", "diverged"),
+    *("cancelled", "canceled", "aborted", "interrupted", "stopped"),
+}
 _UNFINISHED = {*("running", "pending", "scheduled", "waiting", "preempted", "preempting", "pruned")}
 
 
@@ -83,6 +86,8 @@ def read_runs(
     logged = [_joined([every[k] for k in group]) for group in groups]
     metrics = _metrics(logged, asked, epoch, notes)
     first = [group[0] for group in groups]
+    known = {_name_of(keys, k): run for k, run in zip(first, logged, strict=True)}
+    warnings += _epochs.ended_early(known, metrics[0])
     frame = pd.DataFrame(
         {
             "variant": [keys.variants[k] for k in first],
@@ -102,6 +107,12 @@ def read_runs(
     if frame[metrics[0]].isna().all():
         raise ValueError(f"{metrics[0]!r} must have a score, but no run has; name another metric")
     return Runs(frame, metrics, tuple(dict.fromkeys(notes)), tuple(warnings))
+
+
+def _name_of(keys: Keys, k: int) -> str:
+    seed = f" seed {keys.seeds[k]}" if keys.seeds[k] is not None else f" run {k + 1}"
+    where = f" on {keys.datasets[k]}" if keys.datasets[k] else ""
+    return f"{keys.variants[k]}{where}{seed}"
 
 
 def _read(sources: Any, notes: list[str]) -> list[Record | Table]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from counterpoise.judgement import _words
 from counterpoise.judgement._cells import read_scores
 from counterpoise.judgement._columns import Asked
@@ -96,6 +98,11 @@ def keys_of(records: Sequence[Record], asked: Asked, notes: list[str], warnings:
         )
     variants = _labels(chosen)
     others = {name: cells for name, cells in differing.items() if name not in chosen}
+    within = [n for n, cells in others.items() if n != _NAME and not _follows(cells, variants)]
+    if within and not asked.variant:
+        warnings.append(
+            f"runs of one variant differ in {listed(within)}; name all that differs as variant"
+        )
     with_it = [n for n, cells in others.items() if n != _NAME and _follows(cells, variants)]
     if with_it and list(chosen) != [_NAME]:
         verb = "differ" if len(with_it) > 1 else "differs"
@@ -182,7 +189,7 @@ def _seed_column(values: dict[str, list[str]]) -> str:
     counting = [
         name
         for word in _words.REPEATS
-        if (name := _words.first_of([word], values)) and all(map(str.isdigit, values[name]))
+        if (name := _words.first_of([word], values)) and all(map(str.isdecimal, values[name]))
     ]
     if stated and len(set(values[stated])) == 1 and counting:
         return counting[0]
@@ -232,8 +239,11 @@ def _from_names(
 
 
 def _as_numbers(texts: list[str]) -> list[str | int | None]:
-    whole = all(text.isdigit() for text in texts)
-    return [int(text) for text in texts] if whole else list(texts)
+    """Return whole numbers as such, however they are written: 1, 1.0 and 1e0."""
+    values = read_scores(texts).values
+    whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)
+    found = [int(v) if is_whole else t for t, v, is_whole in zip(texts, values, whole, strict=True)]
+    return list(found if whole.all() else map(str, found))
 
 
 def _differing(
@@ -252,6 +262,7 @@ def _differing(
         and _words.word(name) not in _words.REPEATS
         and not _words.is_run_name(name)
         and "seed" not in _words.word(name).split("_")
+        and not (_words.counts(name) and 2 * len(set(cells)) > len(cells))
     }
     if len(set(names)) > 1:
         found[_NAME] = names

@@ -47,13 +47,25 @@ _METRICS = (  # in order of preference; each a pattern of words joined by _
     r"g_?mean|geometric_mean|worst_recall",
     r"recall\w*|precision\w*|sensitivity|specificity|tpr|tnr|m?iou|dice|jaccard|top_?\d",
     r"r2|bleu|rouge\w*|scores?|reward|return|psnr|ssim|mrr|ndcg|em|exact_match|result|value",
-    r"errors?|err|rmse|mse|mae|brier|ece|calibration\w*|perplexity|ppl|wer|cer|fid|nll|cost|risk",
-    r"loss",
+    _ERRORS := (
+        r"[a-z]*errors?|err|r?mse|mae|s?mape|rmsle|brier|ece|calibration\w*|perplexity|ppl|nll|"
+        r"[wce]er|fid|lpips|deviance|cost|risk|bp[bcd]|bits_per_[a-z]+|fpr\d*|fnr\d*|"
+        r"false_(?:positive|negative)s?(?:_rate)?"
+    ),
+    r"[a-z]*loss",
 )
 _SAYING_NOTHING = ("score", "scores", "result", "value", "metric")
 _OF_FILES = ("seed", "seeds", "run", "runs", "result", "results", "table", "by", "per", "wide")
 _RANKED = tuple(re.compile(rf"(?:^|_)(?:{words})(?:_|$)") for words in _METRICS)
-_LOWER = re.compile(rf"(?:^|_)(?:{_METRICS[-2]}|{_METRICS[-1]})(?:_|$)")
+_LOWER = re.compile(
+    rf"(?:^|_)(?:{_ERRORS}|{_METRICS[-1]}|[a-z]*entropy|regret|divergence|distance|latency|seconds)"
+    "(?=_|$)"
+)
+_HIGHER = re.compile(
+    rf"(?:^|_)(?:{'|'.join(_METRICS[:-2])}|accuracies|likelihood|success|similarity|correlation)"
+    "(?=_|$)"
+)
+_NEGATED = re.compile(r"(?<!true)(?<!false)(?:^|_)neg(?:ative)?_(?!predictive|rate|class)")
 _SETTING = re.compile(
     r"lr|(base_|initial_)?learning_rate|weight_decay|wd|(train_|eval_)?batch_?size|bs|momentum|"
     r"drop_?(out|path)?(_rate|_prob)?|(max_|num_|n_)?epochs|(n|num|max|min)_\w+|gamma|alpha|"
@@ -111,6 +123,11 @@ def is_setting(name: str) -> bool:
     return _SETTING.fullmatch(word(name)) is not None
 
 
+def counts(name: str) -> bool:
+    """Return whether a name is of a number of epochs or steps, which a run may choose itself."""
+    return not {"epoch", "epochs", "step", "steps", "iterations", "iters"}.isdisjoint(_tokens(name))
+
+
 def is_kept_beside(name: str) -> bool:
     """Return whether a name is of times, places and sizes, neither of a score nor a setting."""
     return name.startswith("_") or not _BOOKS.isdisjoint(_tokens(name))
@@ -153,7 +170,7 @@ def preferred(metrics: Iterable[str]) -> list[str]:
 def says_what(metric: str) -> bool:
     """Return whether a name says which metric it is, as score does not."""
     name = "_".join(t for t in _tokens(metric) if t not in (*_SPLITS, *_SAYING_NOTHING))
-    return any(words.search(name) for words in _RANKED)
+    return any(words.search(name) for words in (*_RANKED, _LOWER, _HIGHER))
 
 
 def metric_in(path: str) -> str:
@@ -168,8 +185,16 @@ def metric_in(path: str) -> str:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether a name is of a loss or an error."""
-    return _LOWER.search("_".join(_tokens(metric))) is not None
+    """Return whether a name is of a loss or an error, by the last of its words that says so.
+
+    Example:
+        >>> names = "val_loss", "loss_free_accuracy", "neg_log_loss", "negative_log_likelihood"
+        >>> [lower_is_better(name) for name in names]
+        [True, False, False, True]
+    """
+    name = "_".join(_tokens(metric))
+    low, high = (max((m.end() for m in p.finditer(name)), default=0) for p in (_LOWER, _HIGHER))
+    return (low > high) != bool((low or high) and _NEGATED.search(name))
 
 
 def _tokens(name: str) -> list[str]:

@@ -48,8 +48,25 @@ READERS = {  # of a folder, the first that finds something reads
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield files, but not those in hidden folders, where MLflow keeps what was deleted."""
-    for place, folders, names in os.walk(folder):
+    """Yield files, also of linked folders, but not of hidden ones, where MLflow keeps the deleted.
+
+    Raises:
+        ValueError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(
+            f"{error.filename} must be a folder that can be read, but: {error.strerror}; allow it, "
+            "or name the others"
+        )
+
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names)
 

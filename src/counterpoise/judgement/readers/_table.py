@@ -1,5 +1,6 @@
 """Tables: CSV with any separator, Parquet, JSON and JSON lines, recognised by their content."""
 
+import csv
 import io
 import json
 import sys
@@ -114,6 +115,9 @@ def _from_text(text: str) -> tuple[pd.DataFrame, str]:
     separator = max(_SEPARATORS, key=header.count)
     if separator not in header:
         raise ValueError(f"its first line has no comma, semicolon or tab: {header[:60]!r}")
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator))]
+    if twice := next((name for name in names if name and names.count(name) > 1), ""):
+        raise ValueError(f"its header names {twice!r} twice; rename one")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:

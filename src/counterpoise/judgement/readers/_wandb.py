@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from counterpoise.judgement._record import Record
 from counterpoise.judgement.readers._settings_file import read_settings
@@ -41,7 +42,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
     for path in paths:
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
-            values = {name: _WORDS.get(str(v), v) for name, v in summary.items()}
+            values = {name: _WORDS.get(str(v), v) for name, v in _flat(summary).items()}
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{path} must hold an object of JSON, but: {error}") from None
         scores = {
@@ -56,3 +57,16 @@ def read(paths: Sequence[Path]) -> list[Record]:
         run = next((p for p in path.parents if _RUN.fullmatch(p.name)), path.parent)
         records.append(Record(str(run), scores, settings, run.name.rpartition("-")[2]))
     return records
+
+
+def _flat(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary with one value a name: the last of several, else each as name.max."""
+    found: dict[str, Any] = {}
+    for name, value in summary.items():
+        if not isinstance(value, dict) or name.startswith("_"):
+            found[name] = value
+        elif "last" in value:
+            found[name] = value["last"]
+        else:
+            found |= {f"{name}.{key}": one for key, one in value.items()}
+    return found
