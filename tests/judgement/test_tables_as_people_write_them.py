@@ -1,5 +1,6 @@
 """Tables in the words, languages and shapes of their owners: what is read, said and refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -140,9 +141,42 @@ def test_marks_of_thousands_are_named_with_their_cell(
         read(tmp_path, text)
 
 
-def test_a_margin_that_is_no_number_is_told() -> None:
-    with pytest.raises(TypeError, match=r"margin must be a number, but got '0\.01'"):
-        judge(LONG, margin="0.01")
+@pytest.mark.parametrize("name", ["margin", "chance", "confidence"])
+def test_an_argument_that_is_no_number_is_told(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name} must be a number, but got '0\.01'"):
+        judge(LONG, **{name: "0.01"})
+
+
+def test_a_margin_of_scores_that_are_0_must_be_named() -> None:
+    losses = LONG.assign(loss=0.0).drop(columns="acc")
+    with pytest.raises(ValueError, match=r"margin must be named where .* are 0, as those of loss"):
+        judge(losses)
+    assert judge(losses, margin=0.1).margin == 0.1
+
+
+def test_a_comment_and_other_text_above_a_header(tmp_path: Path) -> None:
+    text = LONG.to_csv(index=False)
+    assert scores(read(tmp_path, f"# of 3 May, by me\n{text}")) == SCORES
+    assert scores(read(tmp_path, text.replace("\n", "\r"))) == SCORES
+    path = tmp_path / "wide.csv"
+    path.write_bytes(text.encode("utf-16-le"))
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
+        read_runs(path)
+
+
+def test_a_pipe_is_refused_and_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "runs.csv")
+    with pytest.raises(ValueError, match="is a pipe or a device"):
+        read_runs(tmp_path / "runs.csv")
+    with pytest.raises(ValueError, match="but holds none"):
+        read_runs(tmp_path)
+
+
+def test_cells_of_nullable_columns_are_empty_where_they_are_missing() -> None:
+    table = LONG.convert_dtypes()
+    table.loc[5, "acc"] = pd.NA
+    assert judge(table).failures == ["neu: 1 of 3 runs failed, no score"]
+    assert judge(table.assign(note=pd.array([pd.NA] * 6, "string"))).variants == ["main", "neu"]
 
 
 def test_a_margin_in_points_of_scores_that_are_shares_is_refused() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 _MISSING = {
     *("", "-", "--", "?", "na", "n/a", "nan", "none", "null", "<na>", "failed", "diverged", "oom"),
@@ -78,7 +79,7 @@ def is_spread(cell: object) -> bool:
 
 def as_text(cell: object) -> str:
     """Return a cell as the text of a name: 1.0, the 1 of a column with gaps, as 1."""
-    if cell is None or cell != cell:
+    if cell is None or cell is pd.NA or cell != cell:
         return ""
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
         return str(int(cell))

@@ -66,7 +66,7 @@ def judge(
         The verdicts; guesses are in its notes.
 
     Raises:
-        TypeError: The margin is no number.
+        TypeError: margin, chance or confidence is no number.
         ValueError: The runs cannot be read, there is no score at all, the baseline is unknown, or
             margin, confidence or looks is out of its range.
 
@@ -80,10 +80,11 @@ def judge(
         'better, by at least the margin'
     """
     as_integer("looks", looks, 1)
-    if margin is not None and (isinstance(margin, (bool, str)) or not np.isreal(margin)):
-        raise TypeError(
-            f"margin must be a number, but got {margin!r}; 0.01 is one point of scores in 0..1"
-        )
+    for name, number in (("margin", margin), ("chance", chance), ("confidence", confidence)):
+        if number is not None and (isinstance(number, (bool, str)) or not np.isreal(number)):
+            raise TypeError(
+                f"{name} must be a number, but got {number!r}; 0.01 is one point of scores in 0..1"
+            )
     stats.t_interval([0.0], confidence)  # refuses one out of range
     names = (metric,) if isinstance(metric, str) else tuple(metric)
     columns = {
@@ -163,7 +164,7 @@ def _check_chance(chance: float, row: Metric, scores: pd.Series) -> None:
 
 def _baseline(variants: list[str], asked: str) -> tuple[str, list[str]]:
     if asked:
-        return named(variants, asked), []
+        return named(variants, str(asked)), []
     like = [found for word in _BASELINES if len(found := alike(variants, word)) == 1]
     name, why = (like[0][0], "by its name") if like else (variants[0], "the first that was read")
     return name, [f"baseline: {name} ({why})"]

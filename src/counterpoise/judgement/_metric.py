@@ -64,6 +64,11 @@ def metric_of(
     else:
         mean = abs(t_interval(baseline or scores).estimate) or max(map(abs, scores))
         row, why = replace(row, margin=float(f"{mean / 100:.1g}")), "1% of the baseline's mean"
+    if margin is None and not row.margin:
+        raise ValueError(
+            f"margin must be named where the baseline's scores are 0, as those of {name}; give the "
+            "smallest difference that matters to you"
+        )
     if margin is None:
         return row, [*notes, f"margin: {size(row)} (a guess: {why})"]
     if margin >= 1 and low >= 0 and high <= 1:

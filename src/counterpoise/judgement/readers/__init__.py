@@ -68,7 +68,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names)
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def read_paths(paths: Sequence[Path], notes: list[str]) -> list[Record | Table]:
@@ -90,6 +90,8 @@ def _find(path: Path, notes: list[str]) -> tuple[str, list[Path]]:
         raise ValueError(
             f"sources must be files or folders, but there is no {path}; check its name"
         )
+    if not path.is_file() and not path.is_dir():
+        raise ValueError(f"{path} must be a file or folder, but is a pipe or a device; - reads one")
     files = sorted(_files_below(path)) if path.is_dir() else [path]
     found = {word: there for word, r in READERS.items() if (there := r.find(files))}
     if path.is_file():

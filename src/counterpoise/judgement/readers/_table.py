@@ -74,11 +74,12 @@ def as_table(content: bytes, where: str, name: str = "") -> Table:
     if not text.strip():
         raise ValueError(f"{where} {_MUST}, but is empty; give a file with a row a run")
     try:
-        if text.lstrip()[0] in "[{":
-            return from_object(_parsed(text), where, name)
-        frame, title = _from_text(text)
-    except (ValueError, pd.errors.ParserError) as error:
+        content_of = _parsed(text) if text.lstrip()[0] in "[{" else None
+        frame, title = (None, "") if content_of is not None else _from_text(text)
+    except (ValueError, RecursionError, csv.Error, pd.errors.ParserError) as error:
         raise ValueError(f"{where} {_MUST}, but: {one_line(error)}") from None
+    if frame is None:
+        return from_object(content_of, where, name)
     notes = [f"{where}: read as {encoding}, as it is no UTF-8"] if encoding else []
     notes += [f"{where}: what stands above the header is left out: {title!r}"] if title else []
     return Table(frame, where, name, tuple(notes))
@@ -88,12 +89,13 @@ def _decoded(content: bytes, where: str) -> tuple[str, str]:
     """Return the text of a file, and its encoding where that is none of Unicode's."""
     try:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        return content.decode("utf-16" if wide else "utf-8-sig"), ""
+        text, encoding = content.decode("utf-16" if wide else "utf-8-sig"), ""
     except UnicodeDecodeError:
-        text = content.decode("cp1252", "replace")
-    if any(c < " " and c not in "\t\r\n" for c in text) or "\ufffd" in text:
+        text, encoding = content.decode("cp1252", "replace"), "cp1252"
+    odd = encoding and any(c < " " and c not in "\t\r\n" for c in text)
+    if odd or "\0" in text or (encoding and "\ufffd" in text):
         raise ValueError(f"{where} {_MUST}, but is no text in UTF-8; save it as CSV")
-    return text, "cp1252"
+    return text, encoding
 
 
 def _parsed(text: str) -> Any:
@@ -109,9 +111,13 @@ def _parsed(text: str) -> Any:
 def _from_text(text: str) -> tuple[pd.DataFrame, str]:
     """Return the cells of a table, and the first line of what stands above its header."""
     lines = text.splitlines()
-    above = next((k for k, line in enumerate(lines) if _cells_of(line) > 1), 0)
+    sizes = [_cells_of(line) for line in lines]
+    plain = next((n for n, line in zip(sizes, lines, strict=True) if n > 1 and line[0] != "#"), 0)
+    above = next(
+        (k for k, n in enumerate(sizes) if n > 1 and (lines[k][0] != "#" or n == plain)), 0
+    )
     title = next(filter(None, map(str.strip, lines[:above])), "")
-    header = lines[above] if title else text.lstrip("\r\n").partition("\n")[0]
+    header = next(filter(str.strip, lines[above:]))
     separator = max(_SEPARATORS, key=header.count)
     if separator not in header:
         raise ValueError(f"its first line has no comma, semicolon or tab: {header[:60]!r}")

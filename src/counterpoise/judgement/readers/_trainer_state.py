@@ -37,7 +37,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
                 {k: str(v) for k, v in (state.get("trial_params") or {}).items()},
                 folder.as_posix(),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"{path} must be the state of a Trainer of transformers, with its global_step and "
                 f"log_history, but reading it raised {type(error).__name__}; leave it out"

@@ -43,13 +43,13 @@ def read(paths: Sequence[Path]) -> list[Record]:
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
             values = {name: _WORDS.get(str(v), v) for name, v in _flat(summary).items()}
-        except (ValueError, AttributeError) as error:
+            scores = {
+                name: [(0.0, float(v))]
+                for name, v in values.items()
+                if isinstance(v, (int, float)) and not isinstance(v, bool)
+            }
+        except (ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} must hold an object of JSON, but: {error}") from None
-        scores = {
-            name: [(0.0, float(v))]
-            for name, v in values.items()
-            if isinstance(v, (int, float)) and not isinstance(v, bool)
-        }
         settings = {
             name.removesuffix(".value"): value
             for name, value in read_settings(path.parent, "config.yaml").items()
