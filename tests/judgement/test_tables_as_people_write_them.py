@@ -344,3 +344,18 @@ def test_settings_that_a_method_hides_are_told() -> None:
     assert hidden.warnings == (
         "runs of one variant differ in norm; name all that differs as variant",
     )
+
+
+def test_a_row_a_data_set_and_a_column_a_variant() -> None:
+    numbers = {"ERM": [0.7, 0.8, 0.9], "Ours": [0.75, 0.82, 0.91]}
+    found = judge(pd.DataFrame({"Dataset": ["a", "b", "c"], **numbers}))
+    assert found.datasets.datasets == ("a", "b", "c")
+    assert found.families[1].scores == {"ERM": {0: 0.8}, "Ours": {1: 0.82}}
+    with pytest.raises(ValueError, match=r"must say what its rows are, .* dataset, variant"):
+        judge(pd.DataFrame({"": ["a", "b", "c"], **numbers}).rename(columns={"": "name"}))
+
+
+def test_equal_differences_are_told() -> None:
+    frame = pd.concat([LONG[:3], LONG[:3].assign(branch="b", acc=LONG["acc"][:3] + 0.25)])
+    assert any("b: all 3 differences are equal" in note for note in judge(frame).notes)
+    assert not any("are equal" in note for note in judge(LONG).notes)

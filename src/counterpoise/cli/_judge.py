@@ -154,14 +154,15 @@ def show_judgement(console: "Console", found: "Judgement") -> None:
         say(("Beware: ", "yellow"), one_line(line))
     for line in found.notes:
         say((f"  {one_line(line)}", "dim"))
+    if found.datasets:
+        console.print(_table(*found.datasets_rows()))
     for family in found.families:
         console.print(_table((family.dataset, *HEAD[1:]), family.rows()))
     if found.datasets is None:
-        for line in found.families[0].sentences():
+        for line in found.answer:
             say(one_line(line))
-    for head, rows in (found.secondary_rows(), found.datasets_rows()):
-        if len(head) > 1:
-            console.print(_table(head, rows))
+    if found.secondary:
+        console.print(_table(*found.secondary_rows()))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
@@ -176,5 +177,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
         justify = "left" if words else "right"
         table.add_column(shown(title), justify=justify, overflow="fold", no_wrap=not words)
     for row in rows:
-        table.add_row(*(shown((cell, _COLORS.get(cell, ""))) for cell in row))
+        table.add_row(*(shown((cell, _COLORS.get(cell.partition(",")[0], ""))) for cell in row))
     return table

@@ -257,11 +257,13 @@ def _from_variants(
     """Return a row a run of a table whose columns are variants; others as they are.
 
     Such a table has no column that is named like a variant or a metric, numbers alone, and at most
-    a column of seeds.
+    a column of seeds and one of data sets.
     """
     names = [str(name) for name in frame.columns]
     seed = asked.seed or _words.first_of((*_words.SEEDS, *_words.REPEATS), names)
-    rest = [name for name in names if name != seed and not _words.is_summary(name)]
+    data = asked.dataset or _words.first_of(_words.DATASETS, names)
+    keys = [name for name in (data, seed) if name]
+    rest = [name for name in names if name not in keys and not _words.is_summary(name)]
     known = (*_words.STRONG, *_words.WEAK, *_words.NAMES, *_words.DATASETS)
     read = [read_scores(frame[name].tolist()) for name in rest]
     plain = (
@@ -276,11 +278,34 @@ def _from_variants(
         and sum(x.numbers > 0 for x in read) > 1
     )
     if not plain:
+        _check_long(frame, table.where, asked, names)
         return frame
     _check_cells(frame, rest, table.where)
     notes.append(f"{table.where}: columns {listed(rest)} are read as one variant each")
     metric = _words.metric_in(table.name) or "score"
-    return frame.melt([seed] if seed else [], rest, "variant", metric, ignore_index=False)
+    return frame.melt(keys, rest, "variant", metric, ignore_index=False)
+
+
+def _check_long(frame: pd.DataFrame, where: str, asked: Asked, names: list[str]) -> None:
+    """Raise where rows and columns may both be variants, as in a paper's table of results.
+
+    Raises:
+        ValueError: one unnamed column of text, a row each, and columns that no metric is named as.
+    """
+    first, *rest = names
+    unclear = (
+        first == "name"
+        and len(rest) > 1
+        and frame[first].is_unique
+        and not any((asked.variant, asked.seed, asked.metric, asked.dataset))
+        and all(_holds_numbers(frame, n) for n in rest)
+        and not any(_words.rank(n) is not None or not _words.can_be_metric(n) for n in rest)
+    )
+    if unclear:
+        raise ValueError(
+            f"{where} must say what its rows are, but names its first column for none; call it "
+            "dataset or variant, or give a row a run: dataset, variant, seed, score"
+        )
 
 
 def _holds_numbers(frame: pd.DataFrame, name: str) -> bool:

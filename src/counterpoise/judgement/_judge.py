@@ -113,7 +113,7 @@ def judge(
     rule = {"baseline": base, "paired": paired, "looks": looks}
 
     row, said = _metric(frame, runs.metrics[0], base, margin, lower_is_better)
-    notes = [*guesses, *said, *notes, *left_out]
+    notes = [*guesses, *said, *sorted(notes, key=_is_minor), *left_out]
     warnings = [*runs.warnings, *lookalikes(variants), *_missing(frame)]
     if chance is not None:
         _check_chance(chance, row, frame[row.key])
@@ -123,6 +123,7 @@ def judge(
         for family in primary
         for line in family.without_partner
     ]
+    notes += dict.fromkeys(line for family in primary for line in family.all_equal)
     secondary, others_said = {}, []
     for name in others:
         found, _ = _metric(frame, name, base)
@@ -149,6 +150,11 @@ def judge(
     return Judgement(
         base, primary, secondary, over, confidence, looks, tuple(notes), tuple(warnings)
     )
+
+
+def _is_minor(note: str) -> bool:
+    """Return whether a note is of no guess that decides the verdicts, to stand below those."""
+    return not note.startswith(("judged by", "not read as", "epoch:", "folds:"))
 
 
 def _check_chance(chance: float, row: Metric, scores: pd.Series) -> None:

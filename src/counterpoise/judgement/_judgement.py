@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from itertools import chain
+from math import isclose, sqrt
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, ...]]
 SCHEMA = 1
 SHORT = {"no difference that matters": "no difference", "cannot tell yet": "cannot tell"}
-HEAD = ("variant", "runs", "mean", "difference", "verdict")
+HEAD = ("variant", "runs", "mean ± 95%", "difference", "verdict")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ class Family:
         return [x for seed, x in self.scores[variant].items() if seed in seeds and x is not None]
 
     @property
+    def all_equal(self) -> list[str]:
+        """Return a sentence for each variant all of whose differences are one number, not 0."""
+        found = [(v, v.comparison) for v in self.verdicts if v.comparison and v.comparison.paired]
+        return [
+            f"{v.variant}: all {pair.n} differences are equal, as of rounded scores; its interval "
+            "allows for the rounding (docs/statistics.md)"
+            for v, pair in found
+            if pair.sd and isclose(pair.sd, abs(pair.difference.estimate) / sqrt(6))
+        ]
+
+    @property
     def without_partner(self) -> list[str]:
         """Return a sentence for each variant of which pairs leave out runs, and if that decides."""
         said = []
@@ -88,21 +100,21 @@ class Family:
         """Return a row of text for each variant, under `HEAD`, the baseline first."""
         known = {v.variant: v for v in self.verdicts}
         names = sorted(self.scores, key=lambda name: name in known)
-        return [(name, *self._cells(name), *self.difference(known.get(name))) for name in names]
+        return [(name, *self.cells(name), *self.difference(known.get(name))) for name in names]
 
-    def _cells(self, variant: str) -> tuple[str, str]:
+    def cells(self, variant: str) -> tuple[str, str]:
+        """Return how many runs of a variant are compared, and their mean with half its interval."""
         every, row, mean = self.scores[variant], self.metric, self.means[variant]
         n = len(self.compared(variant))
         runs = f"{n}/{len(every)}" if n < len(every) else str(n)
-        if mean is None or mean.high is None:
-            return runs, row.shown(mean.estimate if mean else None)
-        return runs, f"{row.shown(mean.estimate)} ± {row.signed(mean.high - mean.estimate)[1:]}"
+        half = f" ± {row.signed(mean.high - mean.estimate)[1:]}" if mean and mean.high else ""
+        return runs, f"{row.shown(mean.estimate if mean else None)}{half}"
 
     def difference(self, verdict: Verdict | None) -> tuple[str, str]:
         """Return the difference to the baseline with its interval, and the verdict in two words."""
         if verdict is None:
             return "", "baseline"
-        short = SHORT.get(verdict.verdict, verdict.verdict)
+        short = SHORT.get(verdict.verdict, verdict.verdict) + ", ≥ margin" * verdict.by_margin
         if verdict.interval is None:
             return "–", short if self.finite(verdict.variant) else "no run finished"
         ends = (None if x is None else self.metric.signed(x) for x in astuple(verdict.interval))
@@ -225,6 +237,13 @@ class Judgement:
         return max(found, key=lambda name: found[name], default=None)
 
     @property
+    def answer(self) -> list[str]:
+        """Return the verdicts as sentences, over all data sets where there are several."""
+        if self.datasets is None:
+            return self.families[0].sentences()
+        return [f"{row.variant}: {row.words}" for row in self.datasets.against]
+
+    @property
     def read(self) -> str:
         """Return a line on what was read and how it is compared."""
         runs = sum(len(scores) for f in self.families for scores in f.scores.values())
@@ -315,12 +334,14 @@ class Judgement:
 
     def __repr__(self) -> str:
         lines = [self.read, *self.failures, *self.warnings, *self.notes]
+        head, rows = self.datasets_rows()
+        lines += ["", *_text_table(head, rows)] if head else []
         for family in self.families:
             lines += ["", *_text_table((family.dataset or HEAD[0], *HEAD[1:]), family.rows())]
         if self.datasets is None:
-            lines += ["", *(f"{said}." for said in self.families[0].sentences())]
-        for head, rows in (self.secondary_rows(), self.datasets_rows()):
-            lines += ["", *_text_table(head, rows)] if len(head) > 1 else []
+            lines += ["", *(f"{said}." for said in self.answer)]
+        if self.secondary:
+            lines += ["", *_text_table(*self.secondary_rows())]
         return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:

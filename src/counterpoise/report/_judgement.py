@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from counterpoise.judgement import Family, Judgement
 from counterpoise.report._html import policy, source, template
-from counterpoise.report._numbers import MINUS, score, tick_change
+from counterpoise.report._numbers import MINUS, tick_change
 from counterpoise.report._output import check_page, write_page
 from counterpoise.report._story import difference_row, forest_scale
 from counterpoise.report._strips import axis
@@ -55,13 +55,13 @@ def _forest(family: Family, found: Judgement) -> dict[str, Any]:
     rows = []
     for name in sorted(family.scores, key=lambda name: -metric.sign * means.get(name, 0.0)):
         row = difference_row(index[name], known.get(name), name in means, scale, metric)
-        head = {"key": key(index[name]), "label": name, "runs": len(family.finite(name))}
-        rows.append(row | head | {"score": score(metric, means.get(name))})
+        runs, mean = family.cells(name)
+        head = {"key": key(index[name]), "label": name, "runs": runs}
+        rows.append(row | head | {"score": re.sub("^-", MINUS, mean)})
     return {
         "dataset": family.dataset,
         "rows": rows,
         "axis": axis(scale, tick_change(metric)),
-        "sentences": family.sentences(),
     }
 
 
