@@ -151,6 +151,16 @@ def test_twenty_variants_and_three_metrics_fit_80_columns(capsys):
     assert re.search(r"nll +error", table)
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_narrow_terminals_show_names_and_verdicts(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = said(capsys, write()).partition("±")[2].partition("new:")[0]
+    cells = "".join(c for c in table if c.isalpha())
+    assert "base" in cells
+    assert "new" in cells
+    assert "bet" in cells
+
+
 def test_data_sets_begin_with_what_holds_over_all_of_them(capsys):
     text = said(capsys, write(datasets=[f"set {k}" for k in range(6)]))
     assert "60 runs of 2 variants on 6 data sets, paired by 5 seeds" in text

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CODES = {"better": 0, "no difference that matters": 3, "worse": 4, "cannot tell yet": 5}
 _FAILED = 6
+_NARROW = 72  # characters, below which numbers would leave no room for names
 _COLORS = {"better": "green", "worse": "red", "baseline": "dim"}
 
 
@@ -154,18 +155,20 @@ def show_judgement(console: "Console", found: "Judgement") -> None:
         say(("Beware: ", "yellow"), one_line(line))
     for line in found.notes:
         say((f"  {one_line(line)}", "dim"))
+    narrow = console.width < _NARROW
     if found.datasets:
-        console.print(_table(*found.datasets_rows()))
+        console.print(_table(*found.datasets_rows(), narrow))
     for family in found.families:
-        console.print(_table((family.dataset, *HEAD[1:]), family.rows()))
+        console.print(_table((family.dataset, *HEAD[1:]), family.rows(), narrow))
     if found.datasets is None:
         for line in found.answer:
             say(one_line(line))
     if found.secondary:
-        console.print(_table(*found.secondary_rows()))
+        console.print(_table(*found.secondary_rows(), narrow))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], narrow: bool = False) -> "Table":
+    """Return a table whose numbers are on one line, and if it is narrow, folded as its words."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -175,7 +178,13 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
     for k, title in enumerate(head):
         words = not k or title == "verdict"
         justify = "left" if words else "right"
-        table.add_column(shown(title), justify=justify, overflow="fold", no_wrap=not words)
+        table.add_column(
+            shown(title),
+            justify=justify,
+            overflow="fold",
+            no_wrap=not words and not narrow,
+            min_width=4 if narrow else None,
+        )
     for row in rows:
         table.add_row(*(shown((cell, _COLORS.get(cell.partition(",")[0], ""))) for cell in row))
     return table
