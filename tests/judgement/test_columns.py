@@ -174,7 +174,8 @@ def test_parameters_that_differ_make_the_variant() -> None:
     rows = [row | {"method": "ours" if row["lr"] == 0.1 else "theirs"} for row in rows]
     with pytest.raises(ValueError, match=r"row 2 .* and row 4 .* are both of 'ours', seed 0.*norm"):
         read_runs(rows)
-    assert len(set(read_runs(rows, variant="method, norm").frame["variant"])) == 4
+    for both in ("method, norm", ["method", "norm"]):
+        assert len(set(read_runs(rows, variant=both).frame["variant"])) == 4
 
 
 def test_numbers_that_several_runs_share_are_parameters() -> None:

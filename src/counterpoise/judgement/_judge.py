@@ -22,7 +22,7 @@ _BASELINES = ("baseline", "base", "default", "control", "vanilla", "main", "plai
 def judge(
     runs: Any,
     *,
-    variant: str = "",
+    variant: str | Sequence[str] = "",
     seed: str = "",
     metric: str | Sequence[str] = (),
     dataset: str = "",

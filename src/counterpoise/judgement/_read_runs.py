@@ -27,7 +27,7 @@ _UNFINISHED = {*("running", "pending", "scheduled", "waiting", "preempted", "pre
 def read_runs(
     sources: Any,
     *,
-    variant: str = "",
+    variant: str | Sequence[str] = "",
     seed: str = "",
     metric: str | Sequence[str] = (),
     dataset: str = "",
@@ -41,8 +41,9 @@ def read_runs(
             Trainer of transformers or TensorBoard, or of a folder of any of these. Or a frame of
             pandas or polars, columns by name, records, or `{variant: scores}` with a list or
             `{seed: score}` for each variant.
-        variant: the column or parameter that is compared; several with commas between. Where it is
-            empty, this and the next three are found by their names, and said in the notes.
+        variant: the column or parameter that is compared; several as a list, or with commas
+            between. Where it is empty, this and the next three are found by their names, and said
+            in the notes.
         seed: the column or parameter that pairs runs of different variants.
         metric: those that are judged, the primary one first.
         dataset: the column or parameter that names the data set.
@@ -62,7 +63,8 @@ def read_runs(
         >>> runs.metrics, runs.frame.values.tolist()[0]
         (('score',), ['focal', 0, '', 0.81])
     """
-    names = tuple(filter(None, (name.strip() for name in variant.split(","))))
+    parts = variant.split(",") if isinstance(variant, str) else variant
+    names = tuple(filter(None, map(str.strip, parts)))
     metrics = tuple(filter(None, [metric] if isinstance(metric, str) else metric))
     asked = Asked(names, seed, tuple(dict.fromkeys(metrics)), dataset)
     notes: list[str] = []
