@@ -285,3 +285,12 @@ def test_runs_are_taken_as_they_are():
         judge(dataclasses.replace(runs, frame=pd.concat([frame, frame])))
     with pytest.raises(ValueError, match="f1 must have a score in some run, but all 10 runs have"):
         judge(dataclasses.replace(runs, metrics=("f1",)))
+
+
+def test_more_runs_than_looks_are_counted_for_are_told():
+    rows = [(name, s, 0.5 + s % 7 / 100) for name in "ab" for s in range(1001)]
+    frame = pd.DataFrame(rows, columns=["variant", "seed", "accuracy"])
+    with pytest.raises(ValueError, match="for 1000 runs a variant at most, but there are 1001"):
+        judge(frame, looks=3)
+    with pytest.raises(TypeError, match="metric must be a name or a list of names, but got 3"):
+        judge(frame, metric=3)

@@ -86,6 +86,10 @@ def judge(
                 f"{name} must be a number, but got {number!r}; 0.01 is one point of scores in 0..1"
             )
     stats.t_interval([0.0], confidence)  # refuses one out of range
+    if not isinstance(metric, (str, list, tuple)):
+        raise TypeError(
+            f"metric must be a name or a list of names, but got {metric!r}; give that of a column"
+        )
     names = (metric,) if isinstance(metric, str) else tuple(metric)
     columns = {
         "variant": variant,
@@ -256,6 +260,11 @@ def _families(
             key = number if paired is False else seed
             scores.setdefault(variant, {})[key] = score if np.isfinite(score) else None
         most = max(map(len, scores.values()))
+        if looks > 1 and most > stats.MOST_LOOKED_AT:
+            raise ValueError(
+                f"looks can be several for {stats.MOST_LOOKED_AT} runs a variant at most, but "
+                f"there are {most}; judge them once"
+            )
         verdicts = stats.compare_variants(
             scores,
             baseline,

@@ -22,7 +22,7 @@ from counterpoise.stats._compare_variants import compare_variants
 from counterpoise.stats._comparison import Comparison, compare_paired, compare_unpaired
 from counterpoise.stats._holm import holm
 from counterpoise.stats._interval import Interval, t_interval, wilson
-from counterpoise.stats._looks import Looks
+from counterpoise.stats._looks import MOST_LOOKED_AT, Looks
 from counterpoise.stats._noise_sources import NoiseSources, noise_sources
 from counterpoise.stats._seeds import (
     MAX_SEEDS,
@@ -37,6 +37,7 @@ from counterpoise.stats._verdict import NEITHER_LEARNED, ONE_NUMBER, UNEVEN, Ver
 __all__ = [
     "MAX_SEEDS",
     "MIN_SEEDS",
+    "MOST_LOOKED_AT",
     "NEITHER_LEARNED",
     "ONE_NUMBER",
     "UNEVEN",

@@ -14,7 +14,7 @@ from counterpoise.stats._interval import Floats
 _SHARES = np.linspace(0, 1, 48)  # of the boundary
 _NODES, _WEIGHTS = (x[:, None] / 2 for x in np.polynomial.legendre.leggauss(24))
 _FEW = 5  # looks; K of 3 to 200 seeds is above 8 p where p <= 0.05
-_LAST = 1000  # up to which K is computed with an error of 1% at most
+MOST_LOOKED_AT = 1000  # up to which K is computed with an error of 1% at most
 _TAIL = 7.0  # standard deviations beyond which nothing is left of a new value
 _NOMINAL = np.geomspace(1e-7, 1.0, 22)  # p of which K is computed; it is smooth between them
 
@@ -63,9 +63,9 @@ class Looks:
     at_most: int | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.first <= self.last <= _LAST:
+        if not 2 <= self.first <= self.last <= MOST_LOOKED_AT:
             raise ValueError(
-                f"looks need 2 <= first <= last <= {_LAST}, seeds at the first and the last look, "
+                f"looks need 2 <= first <= last <= {MOST_LOOKED_AT}, seeds at the first and the last look, "
                 f"but got {self.first} and {self.last}"
             )
         if self.at_most is not None and self.at_most < 1:
