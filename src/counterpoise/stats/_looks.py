@@ -65,8 +65,8 @@ class Looks:
     def __post_init__(self) -> None:
         if not 2 <= self.first <= self.last <= MOST_LOOKED_AT:
             raise ValueError(
-                f"looks need 2 <= first <= last <= {MOST_LOOKED_AT}, seeds at the first and the last "
-                f"look, but got {self.first} and {self.last}"
+                f"looks need 2 <= first <= last <= {MOST_LOOKED_AT}, seeds at the first and the "
+                f"last look, but got {self.first} and {self.last}"
             )
         if self.at_most is not None and self.at_most < 1:
             raise ValueError(f"at_most must be 1 look or more, but got {self.at_most}")
