@@ -28,9 +28,12 @@ import argparse
 import fnmatch
 import json
 import math
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from doctor_corpus import PROGRAMS
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
@@ -114,9 +117,9 @@ def constant_loss(score, output, targets, dim, samples):
     return min(filter(math.isfinite, found), default=math.nan)
 
 
-def truth(entry, seed):
-    """Train a program with one seed; return the outcome and its numbers."""
-    program, begin = entry.build(seed), time.perf_counter()
+def truth(program, seed):
+    """Train a program; return the outcome and its numbers."""
+    begin = time.perf_counter()
     losses = train(program, seed)
     score, dim = program.meant or program.loss, program.batch_dim
     samples = count_samples(program.inputs, dim)
@@ -140,6 +143,122 @@ def truth(entry, seed):
     }
 
 
+def diagnose(entry):
+    """The doctor's answer on a program; an exception is one, too."""
+    p, begin = entry.build(0), time.perf_counter()
+    given = {"lr": p.lr, "optimizer": p.optimizer, "batch_size": p.batch_size}
+    answer = {"verdict": "error", "sure": False, "cause": "", "remedy": "", "helps": None}
+    try:
+        found = doctor.diagnose(p.net, p.loss, p.inputs, p.targets, batch_dim=p.batch_dim, **given)
+    except Exception as error:
+        answer["cause"] = f"{type(error).__name__}: {error}".splitlines()[0][:80]
+    else:
+        answer |= {"verdict": found.verdict, "sure": found.sure, "cause": found.cause or ""}
+        for remedy in found.recommended[:1]:
+            answer |= {"remedy": remedy.change, "helps": None}
+    answer["seconds"] = time.perf_counter() - begin
+    if answer["remedy"]:
+        answer["helps"] = helps(entry, found.recommended[0])
+    return answer
+
+
+def helps(entry, remedy):
+    """Whether a remedy makes a program learn: by training where only the rate is changed.
+
+    A diagnosis does not hand out the changed net, so other remedies are judged by its numbers.
+    """
+    rate = re.fullmatch(r"learning rate (\S+)", remedy.change)
+    if rate:
+        program = replace(entry.build(0), lr=float(rate[1]))
+        return truth(program, 0)["outcome"] == LEARNS
+    return (remedy.numbers.improvement or 0.0) > LEARNED
+
+
+def summarize(rows):
+    """Print how often the doctor was right."""
+    for row in rows:
+        outcomes = [t["outcome"] for t in row["truth"]]
+        row["learns"] = outcomes[0] == LEARNS
+        row["edge"] = row["learns"] != (outcomes[1] == LEARNS)
+        row["right"] = row["verdict"] != "error" and (row["verdict"] == LEARNS) == row["learns"]
+    clear = [row for row in rows if not row["edge"]]
+    sound = [row for row in clear if row["learns"]]
+    sick = [row for row in clear if not row["learns"]]
+    public = [row for row in sound if row["cause_planted"] is None]
+    alarms = [row for row in public if not row["right"]]
+    sure = [row for row in clear if row["sure"]]
+    faults = [row for row in sick if row["cause_planted"]]
+    named = [row for row in faults if is_named(row["cause_planted"], row["cause"])]
+    advised = [row for row in sick if row["helps"] is not None]
+    accuracy, low, high = balanced(clear)
+    seconds = np.quantile([row["seconds"] for row in rows], [0.5, 0.9])
+    print(f"| {len(clear)} programs: truth | {LEARNS} | {NOT} | {DIVERGES} | error |")
+    print("| --- | --- | --- | --- | --- |")
+    for true in (LEARNS, NOT, DIVERGES):
+        given = [row["verdict"] for row in clear if row["truth"][0]["outcome"] == true]
+        counts = (given.count(verdict) for verdict in (LEARNS, NOT, DIVERGES, "error"))
+        print(f"| {true} |", " | ".join(map(str, counts)), "|")
+    print()
+    say("sources", len({row["source"] for row in clear}))
+    say("balanced accuracy, sources resampled", f"{accuracy:.1%} ({low:.1%} to {high:.1%})")
+    say(
+        "false alarms on programs without a planted fault that learn",
+        ratio(alarms, public),
+    )
+    say("sure and wrong", ratio([row for row in sure if not row["right"]], sure))
+    say("cause right, of the planted faults that do not learn", ratio(named, faults))
+    say("first recommendation helps", ratio([row for row in advised if row["helps"]], advised))
+    say(
+        "no recommendation for a program that does not learn",
+        ratio([row for row in sick if row["helps"] is None], sick),
+    )
+    say("planted faults that learn anyway", sum(row["cause_planted"] is not None for row in sound))
+    say("programs without a planted fault that do not learn", len(sick) - len(faults))
+    say("near the edge, not counted above", len(rows) - len(clear))
+    say("time, median and 90th percentile", f"{seconds[0]:.1f} s, {seconds[1]:.1f} s")
+    return alarms
+
+
+def say(what, value):
+    print(f"- {what}: {value}")
+
+
+def ratio(part, whole):
+    return f"{len(part)} of {len(whole)}"
+
+
+def is_named(planted, cause):
+    return cause == planted or planted in ALSO_RIGHT.get(cause, ())
+
+
+def balanced(rows):
+    """The mean of the shares right among those that learn and those that do not.
+
+    With its 95% interval, for which the sources are resampled.
+    """
+    sources, draw = sorted({row["source"] for row in rows}), np.random.default_rng(0)
+    counts = np.zeros((len(sources), 2, 2))
+    for row in rows:
+        counts[sources.index(row["source"]), int(row["learns"])] += row["right"], 1
+    times = draw.multinomial(len(sources), np.full(len(sources), 1 / len(sources)), 10_000)
+    sums = np.concatenate([counts.sum(0)[None], np.einsum("bs,scn->bcn", times, counts)])
+    with np.errstate(invalid="ignore"):
+        shares = (sums[..., 0] / sums[..., 1]).mean(1)
+    return shares[0], *np.quantile(shares[1:], [0.025, 0.975])
+
+
+def table(rows):
+    print("\n| program | planted | truth | verdict | cause | first recommendation | helps |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in sorted(rows, key=lambda row: (row["right"], row["name"])):
+        true = row["truth"][0]["outcome"] + ", near the edge" * row["edge"]
+        said = ("" if row["sure"] else "close: ") + row["verdict"]
+        wrong = "" if row["right"] or row["edge"] else "**"
+        helped = {None: "", True: "yes", False: "no"}[row["helps"]]
+        cells = row["name"], row["cause_planted"] or "", true, f"{wrong}{said}{wrong}"
+        print("|", " | ".join((*cells, row["cause"], row["remedy"], helped)), "|")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--half", choices=["development", "held-out"], default="development")
@@ -151,6 +270,17 @@ def main():
     done = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     if options.truth:
         return train_missing(done, options.only)
+    wanted = [n for n in PROGRAMS if fnmatch.fnmatch(n, options.only) and n in done]
+    wanted = [n for n in wanted if PROGRAMS[n].half == options.half.replace("-", " ")]
+    rows = []
+    for name in wanted:
+        row = {**done[name], "name": name, "cause_planted": done[name]["cause"]}
+        rows.append({**row, **diagnose(PROGRAMS[name])})
+    print(f"## The {options.half} half\n")
+    alarms = summarize(rows)
+    if options.half == "development" or options.show:
+        say("the false alarms", ", ".join(row["name"] for row in alarms))
+        table(rows)
 
 
 def train_missing(done, pattern):
@@ -162,7 +292,7 @@ def train_missing(done, pattern):
             "kind": entry.kind,
             "cause": entry.cause,
             "half": entry.half,
-            "truth": [truth(entry, seed) for seed in SEEDS],
+            "truth": [truth(entry.build(seed), seed) for seed in SEEDS],
         }
         RESULT.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
         print(name, *(t["outcome"] for t in done[name]["truth"]), flush=True)

@@ -90,14 +90,20 @@ def nielsen_quadratic_cost():
     net = weights(
         mlp(64, 30, 10, act=nn.Sigmoid, last=[nn.Sigmoid()]), nn.init.normal_, nn.init.normal_
     )
-    loss = lambda output, y: 5 * one_hot_mse(output, y)  # noqa: E731
+
+    def loss(output, y):
+        return 5 * one_hot_mse(output, y)
+
     return Program(net, loss, *samples.flat_digits(), 3.0, batch_size=10)
 
 
 @program("Nielsen 2015: Neural Networks and Deep Learning, chapter 3", "mlp")
 def nielsen_cross_entropy():
     net = weights(mlp(64, 30, 10, act=nn.Sigmoid), nn.init.normal_, nn.init.normal_)
-    loss = lambda out, y: 10 * BCE(out, F.one_hot(y, 10).to(out.dtype))  # noqa: E731
+
+    def loss(out, y):
+        return 10 * BCE(out, F.one_hot(y, 10).to(out.dtype))
+
     return Program(net, loss, *samples.flat_digits(), 0.5, batch_size=10)
 
 
@@ -136,7 +142,10 @@ def glorot_tanh():
 @program("Glorot & Bengio 2010: understanding the difficulty", "mlp", "the gradient vanishes")
 def glorot_sigmoid():
     """Standard initialization, uniform within 1 / sqrt(fan in), and the sigmoid."""
-    init = lambda w: nn.init.uniform_(w, -(w.shape[1] ** -0.5), w.shape[1] ** -0.5)  # noqa: E731
+
+    def init(w):
+        return nn.init.uniform_(w, -(w.shape[1] ** -0.5), w.shape[1] ** -0.5)
+
     net = weights(mlp(64, *[64] * 5, 10, act=nn.Sigmoid), init)
     return Program(net, CE, *samples.flat_digits(), 0.05, batch_size=10)
 
@@ -152,7 +161,10 @@ def highway():
     def layer():
         gate = nn.Linear(48, 48)
         nn.init.constant_(gate.bias, -2.0)
-        forward = lambda m, x: x + m.gate(x).sigmoid() * (m.plain(x).relu() - x)  # noqa: E731
+
+        def forward(m, x):
+            return x + m.gate(x).sigmoid() * (m.plain(x).relu() - x)
+
         return Call(forward, plain=nn.Linear(48, 48), gate=gate)
 
     net = nn.Sequential(nn.Linear(64, 48), *(layer() for _ in range(12)), nn.Linear(48, 10))

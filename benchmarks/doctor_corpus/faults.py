@@ -114,7 +114,10 @@ def autotrainer_slow():
 def log_of_zero():
     """p log p of a softmax that saturates, at a high rate."""
     net = mlp(64, 128, 10, last=[nn.Softmax(1)])
-    loss = lambda p, y: -p[torch.arange(len(y)), y].log().mean()  # noqa: E731
+
+    def loss(p, y):
+        return -p[torch.arange(len(y)), y].log().mean()
+
     return small(net, loss, 2.0, change=lambda x, y: (16 * x, y), meant=of_probabilities)
 
 
@@ -127,7 +130,9 @@ def relu_on_logits():
 
 @program(DEEPLOCALIZE, "mlp", "wrong loss")
 def squared_error_of_class_numbers():
-    loss = lambda output, y: F.mse_loss(output[:, 0], y.to(output.dtype))  # noqa: E731
+    def loss(output, y):
+        return F.mse_loss(output[:, 0], y.to(output.dtype))
+
     return small(mlp(64, 64, 1, last=[nn.ReLU()]), loss, 0.05)
 
 
@@ -234,7 +239,10 @@ def dropout_of_everything():
 @program(RECIPE, "mlp", "constant loss")
 def loss_clamped():
     """The clamp is above all losses of an untrained net's samples, so no gradient is left."""
-    loss = lambda output, y: F.cross_entropy(output, y).clamp(max=0.5)  # noqa: E731
+
+    def loss(output, y):
+        return F.cross_entropy(output, y).clamp(max=0.5)
+
     return small(loss=loss, meant=CE)
 
 

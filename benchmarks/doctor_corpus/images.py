@@ -210,9 +210,11 @@ def depthwise():
 def u_net():
     """Each pixel is a digit's or the background's."""
     x, _ = samples.digits(256)
-    forward = lambda m, x: m.up(  # noqa: E731
-        torch.cat([m.first(x), F.interpolate(m.deep(m.first(x)), scale_factor=2.0)], 1)
-    )
+
+    def forward(m, x):
+        deep = F.interpolate(m.deep(m.first(x)), scale_factor=2.0)
+        return m.up(torch.cat([m.first(x), deep], 1))
+
     net = Call(
         forward,
         first=nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()),

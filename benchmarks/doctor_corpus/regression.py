@@ -138,8 +138,13 @@ def narrow_and_deep():
 def broadcast_targets():
     """(N, 1) less (N) is (N, N): every output is drawn to the mean of all targets."""
     x, y = samples.friedman()
-    loss = lambda output, y: (output - y).square().mean()  # noqa: E731
-    meant = lambda output, y: F.mse_loss(output[:, 0], y)  # noqa: E731
+
+    def loss(output, y):
+        return (output - y).square().mean()
+
+    def meant(output, y):
+        return F.mse_loss(output[:, 0], y)
+
     return Program(mlp(10, 64, 1), loss, x, y[:, 0], 0.05, meant=meant)
 
 
@@ -208,7 +213,10 @@ def fast_wave_by_relu():
 @program("Bishop 1994: mixture density, Gaussian likelihood", "regression")
 def gaussian_likelihood():
     x, y = samples.friedman()
-    loss = lambda out, y: F.gaussian_nll_loss(out[:, :1], y, out[:, 1:].exp())  # noqa: E731
+
+    def loss(out, y):
+        return F.gaussian_nll_loss(out[:, :1], y, out[:, 1:].exp())
+
     return Program(mlp(10, 64, 2), loss, x, y, 1e-3, "adam")
 
 
@@ -335,5 +343,8 @@ def _triplets(net):
     other = torch.tensor([torch.nonzero(y != c)[torch.randint(400, ())].item() for c in y])
     inputs = x[:-1], x[1:], x[other[:-1]]
     towers = Call(lambda m, *inputs: tuple(m.net(x) for x in inputs), net=net)
-    loss = lambda output, _: F.triplet_margin_loss(*output)  # noqa: E731
+
+    def loss(output, _):
+        return F.triplet_margin_loss(*output)
+
     return towers, loss, inputs, y[:-1]

@@ -208,5 +208,8 @@ def two_heads():
         classes=nn.Linear(32, 3),
         numbers=nn.Linear(32, 1),
     )
-    loss = lambda out, y: CE(out[0], y[0]) + MSE(out[1], y[1])  # noqa: E731
+
+    def loss(out, y):
+        return CE(out[0], y[0]) + MSE(out[1], y[1])
+
     return Program(net, loss, x, (y, x[:, :1] * x[:, 1:2]), 0.01, partial(torch.optim.Adam))
