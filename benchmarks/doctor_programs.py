@@ -274,7 +274,7 @@ def main():
     wanted = [n for n in wanted if PROGRAMS[n].half == options.half.replace("-", " ")]
     rows = []
     for name in wanted:
-        row = {**done[name], "name": name, "cause_planted": done[name]["cause"]}
+        row = {**done[name], "name": name, "cause_planted": PROGRAMS[name].cause}
         rows.append({**row, **diagnose(PROGRAMS[name])})
     print(f"## The {options.half} half\n")
     alarms = summarize(rows)
