@@ -6,7 +6,7 @@
     python benchmarks/doctor_programs.py --only "tables/*" --show   some programs
 
 The programs are translations of public examples and of published faults; each names its source,
-and a hash of the source, drawn before any measurement, decides its half. Rules and thresholds may
+and a hash of the source decides its half, before any measurement. Rules and thresholds may
 be set on the development half alone; of the held-out half only the summary is printed.
 
 Truth: a program is trained 450 steps, on batches drawn as the doctor draws them, with two seeds
@@ -146,19 +146,26 @@ def truth(program, seed):
 def diagnose(entry):
     """The doctor's answer on a program; an exception is one, too."""
     p, begin = entry.build(0), time.perf_counter()
-    given = {"lr": p.lr, "optimizer": p.optimizer, "batch_size": p.batch_size}
     answer = {"verdict": "error", "sure": False, "cause": "", "remedy": "", "helps": None}
     try:
-        found = doctor.diagnose(p.net, p.loss, p.inputs, p.targets, batch_dim=p.batch_dim, **given)
+        found = doctor.diagnose(
+            p.net,
+            p.loss,
+            p.inputs,
+            p.targets,
+            lr=p.lr,
+            optimizer=p.optimizer,
+            batch_size=p.batch_size,
+            batch_dim=p.batch_dim,
+        )
     except Exception as error:
         answer["cause"] = f"{type(error).__name__}: {error}".splitlines()[0][:80]
     else:
         answer |= {"verdict": found.verdict, "sure": found.sure, "cause": found.cause or ""}
-        for remedy in found.recommended[:1]:
-            answer |= {"remedy": remedy.change, "helps": None}
     answer["seconds"] = time.perf_counter() - begin
-    if answer["remedy"]:
-        answer["helps"] = helps(entry, found.recommended[0])
+    if answer["verdict"] != "error" and found.recommended:
+        first = found.recommended[0]
+        answer |= {"remedy": first.change, "helps": helps(entry, first)}
     return answer
 
 
