@@ -5,9 +5,10 @@
     python benchmarks/doctor_programs.py --half held-out            a summary of the other half
     python benchmarks/doctor_programs.py --only "tables/*" --show   some programs
 
-The programs are translations of public examples and of published faults; each names its source,
-and a hash of the source decides its half, before any measurement. Rules and thresholds may
-be set on the development half alone; of the held-out half only the summary is printed.
+The programs are small translations of public examples and of published faults, or of the kinds of
+faults that a study names, on data that come with scikit-learn or are drawn. Each names its source;
+a hash of the source decides its half, before any measurement. Rules and thresholds may be set on
+the development half alone; of the held-out half only the summary is printed.
 
 Truth: a program is trained 450 steps, on batches drawn as the doctor draws them, with two seeds
 for data, net and order. In evaluation mode, on all its samples, it has then

@@ -258,7 +258,7 @@ def parity_without_hidden_layer():
     return Program(nn.Linear(2, 2), CE, *samples.parity(2), 0.1)
 
 
-@program("Pascanu et al. 2013; deep tanh, small weights", "mlp", "the signal vanishes")
+@program("CS231n: weight initialization, deep tanh nets", "mlp", "the signal vanishes")
 def deep_tanh_small_weights():
     net = weights(mlp(64, *[64] * 8, 10, act=nn.Tanh), partial(nn.init.normal_, std=0.02))
     return Program(net, CE, *samples.flat_digits(), 0.1)
