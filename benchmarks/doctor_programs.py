@@ -45,13 +45,35 @@ from counterpoise.probe.nested import call, count_samples
 STEPS, LEARNED, HIGH_LOSS, SEEDS = 450, 0.05, 30, (0, 1)
 RESULT = Path(__file__).parent / "results" / "doctor_programs.json"
 LEARNS, NOT, DIVERGES = "will learn", "will not learn", "will diverge"
-ALSO_RIGHT = {  # planted causes that a cause of the doctor's names in other words
-    "nothing to train": ("no gradient", "parameters no optimizer holds", "constant loss"),
-    "the signal vanishes": ("inputs: constant", "inputs: scale", "constant output", "dead units"),
+ALSO_RIGHT = {  # planted causes that a cause of the doctor's names in its words
+    "no gradient reaches the parameters": ("no gradient", "constant loss"),
+    "no optimizer holds the parameters": ("parameters no optimizer holds",),
+    "the inputs hold values that are not finite": ("inputs: NaN",),
+    "the inputs are the same for all samples": ("inputs: constant",),
+    "the inputs are far from a scale of 1": ("inputs: scale",),
+    "the targets are the same for all samples": ("targets: one class",),
+    "the targets are outside the outputs": ("targets: outside",),
+    "the targets are far from a scale of 1": ("targets: scale",),
+    "the units of a layer start alike": ("symmetric weights",),
+    "the signal and the gradient vanish": (
+        *("the signal vanishes", "the gradient vanishes", "saturated units"),
+        *("constant output", "inputs: scale"),
+    ),
+    "no sign of learning within these steps": ("late start", "targets: random", "too small a net"),
+    "values become not a number": ("NaN",),
+    "the weight decay is stronger than the loss": ("weight decay",),
+    "dropout leaves nothing": ("dropout",),
+    "the net ends in a softmax or sigmoid that the loss contains": ("softmax before the loss",),
+    "the loss has the wrong sign": ("wrong sign",),
+    "the loss is constant": ("constant loss",),
+    "outputs and targets of different shapes are broadcast": ("wrong loss",),
+    "batch norm is in evaluation mode, with foreign statistics": ("batch norm in eval",),
+    "the net mixes samples": ("samples mixed", "inputs: transposed"),
+    "the signal vanishes": ("inputs: scale", "constant output", "dead units", "saturated units"),
     "the signal explodes": ("inputs: scale",),
     "the gradient vanishes": ("saturated units", "constant output"),
     "the units are dead": ("dead units", "constant output"),
-    "the learning rate is too high": ("learning rate too high", "inputs: scale", "targets: scale"),
+    "the learning rate is too high": ("learning rate too high", "targets: scale"),
     "the learning rate is too low": ("learning rate too low", "late start", "targets: scale"),
 }
 

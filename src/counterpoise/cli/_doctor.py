@@ -163,10 +163,11 @@ def _make(kind: str, name: str, factory: Callable[..., Made], *arguments: object
 
 
 def _samples(inputs: "Tensor | Rows", targets: "Tensor") -> tuple["Tensor", "Tensor"]:
-    """Return a few batches, evenly spaced over the samples and scaled as a training scales them."""
+    """Return a few batches, drawn with a seed and scaled as a training scales them."""
     import torch
 
     from counterpoise.data import Standardizer
 
-    index = torch.arange(0, len(inputs), max(1, len(inputs) // _SAMPLES))[:_SAMPLES]
+    drawn = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    index = drawn[:_SAMPLES].sort().values
     return Standardizer.fit(inputs)(inputs[index])[:], targets[index]

@@ -1,37 +1,34 @@
 """Diagnose a net, and try remedies."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from counterpoise.doctor._diagnosis import Diagnosis, Remedy
-from counterpoise.doctor._remedies import (
-    Change,
-    add_norms,
-    add_shortcuts,
-    hidden_layers,
-    kaiming,
-    norms_and_kaiming,
-)
-from counterpoise.doctor._short_training import train_briefly
-from counterpoise.doctor._snapshot import MakeOptimizer, TrainingSetup
+from counterpoise.doctor._causes import choose_cause, find_causes
+from counterpoise.doctor._checks import check_batch
+from counterpoise.doctor._diagnosis import Diagnosis, Numbers, Remedy
+from counterpoise.doctor._examine import check_inputs, examine
+from counterpoise.doctor._examine_samples import targets_outside
+from counterpoise.doctor._setup import MakeOptimizer, TrainingSetup, given_optimizers
+from counterpoise.doctor._short_training import as_trained, train_briefly
+from counterpoise.doctor._symptoms import Symptom
+from counterpoise.doctor._trials import try_remedies
 from counterpoise.doctor._verdict import (
-    NOTHING,
-    TOO_HIGH,
-    WILL_DIVERGE,
     WILL_LEARN,
+    WILL_NOT_LEARN,
     decide_verdict,
     describe_losses,
-    find_cause,
 )
 from counterpoise.labels import ONE_LOGIT
 from counterpoise.probe import Loss
-from counterpoise.probe.inspection import Inspected, inspect
+from counterpoise.probe.inspection import inspect
 from counterpoise.probe.nested import call, detach, scale_images
 
-ROUNDS = 3  # of steps, for the net as it is; a remedy has to show within one
+ROUNDS = 11  # of steps
+SECONDS = 15.0  # after which no further round begins
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd": torch.optim.SGD,
@@ -46,20 +43,24 @@ def diagnose(
     inputs: object,
     targets: object,
     *,
-    lr: float,
-    optimizer: str | MakeOptimizer = "sgd",
+    lr: float | None = None,
+    optimizer: str
+    | MakeOptimizer
+    | torch.optim.Optimizer
+    | Sequence[torch.optim.Optimizer] = "sgd",
     steps: int = 40,
     batch_size: int = 32,
     batch_dim: int = 0,
+    whole: bool = False,
     remedies: bool = True,
 ) -> Diagnosis:
     """Diagnose whether a net will learn, and if not, in which layer it breaks, why, and what helps.
 
-    A copy is measured, trained for a few real steps on batches drawn from the samples, and measured
-    again, up to three times for as long as the verdict is undecided. Where that does not end well,
-    a norm after each hidden layer, Kaiming's initialization, shortcuts around the layers that keep
-    their shape and other learning rates are each tried on a copy of their own, and recommended only
-    if the verdict then is "will learn". "Will learn" means: within some ten times `steps`. How the
+    Samples, loss, optimizer and net are examined first. Then a copy is trained for up to eleven
+    rounds of real steps on batches drawn from the samples, until it is clearly better than any
+    constant output; of 80 samples or more a fifth is held out. "Will learn" means: within these
+    rounds. Where it does not learn, changes of net, samples and learning rate are each tried on a
+    copy of their own, and recommended only if that learns, on the held-out samples as well. How the
     verdict is decided, and how often it was right: docs/doctor.md.
 
     The net, its gradients, buffers and modes and the state of the random numbers stay as they are;
@@ -72,12 +73,14 @@ def diagnose(
             named ones, in the dtypes and on the device that the net takes. uint8 images are scaled
             to 0 .. 1.
         targets: passed to the loss; tensors in it have one entry a sample.
-        lr: the learning rate.
-        optimizer: "sgd" (plain), "adam", "adamw", or a function optimizer(weights, lr=...), such as
-            `functools.partial(torch.optim.SGD, momentum=0.9)`.
+        lr: the learning rate; None with optimizers that exist.
+        optimizer: "sgd" (plain), "adam", "adamw", a function optimizer(weights, lr=...), such as
+            `functools.partial(torch.optim.SGD, momentum=0.9)`, or the optimizer or optimizers of
+            the net's parameters that the training will use, of which copies are taken.
         steps: how many steps there are between two measurements.
         batch_size: samples a step.
         batch_dim: the dimension of the inputs that counts the samples.
+        whole: each step is on all samples, as of a graph, which cannot be taken apart.
         remedies: whether to try remedies.
 
     Returns:
@@ -85,7 +88,8 @@ def diagnose(
 
     Raises:
         ValueError: fewer than two samples, an lr that is not above 0, steps or batch_size below 1,
-            an unknown optimizer.
+            an unknown optimizer, or one that holds no parameter of the net, a loss that gives no
+            number, one logit a sample for several classes.
         Exception: whatever the net or the loss raises.
 
     Example:
@@ -102,34 +106,38 @@ def diagnose(
         >>> found.recommended[0].change
         'Kaiming initialization of 21 layers'
     """
-    setup = TrainingSetup(
-        loss=loss,
-        inputs=scale_images(detach(inputs)),
-        targets=detach(targets),
-        make_optimizer=_make_optimizer(optimizer),
-        lr=lr,
-        steps=steps,
-        batch_size=batch_size,
-        batch_dim=batch_dim,
+    setup, notes = _setup(
+        net, loss, inputs, targets, lr, optimizer, steps, batch_size, batch_dim, whole
     )
-    _check(setup)
     with inspect(net, seed=0) as inspected:
+        modes = {name: module.training for name, module in net.named_modules()}
+        as_trained(inspected.net, modes)
+        check_inputs(inspected.net, setup.subset(2))
         try:
-            training = train_briefly(inspected, setup, max_rounds=ROUNDS, in_float64=True)
+            symptoms = examine(inspected.net, setup)
+            checks = check_batch(inspected.net, setup, symptoms)
+            training = train_briefly(
+                inspected, setup, max_rounds=ROUNDS, in_float64=True, seconds=SECONDS
+            )
         except (IndexError, RuntimeError, ValueError) as error:
             if _has_one_logit(inspected.net, setup):
                 raise ValueError(f"the net answers with one logit a sample; {ONE_LOGIT}") from error
+            for symptom in targets_outside(inspected.net, setup):
+                return _without_steps(symptom, notes)
             raise
     n, before, after = training.numbers, training.before, training.after
-    verdict, sure = decide_verdict(n)
-    if verdict == WILL_LEARN:
-        cause, layer, why = None, None, describe_losses(n)
-    else:
-        cause, layer, why = find_cause(verdict, n, before, after)
-    tried, notes = [], []
-    if remedies and verdict != WILL_LEARN and cause != NOTHING:
-        too_fast = verdict == WILL_DIVERGE or cause == TOO_HIGH
-        tried, notes = _try_remedies(net, setup, too_fast)
+    verdict, sure = decide_verdict(n, symptoms, stopped=training.stopped)
+    if training.stopped:
+        done = len(training.losses)
+        notes.append(f"Stopped after {done} of {training.planned} steps, as they take long.")
+    cause, layer, why, tried = None, None, describe_losses(n), list[Remedy]()
+    if verdict != WILL_LEARN:
+        causes = find_causes(verdict, n, symptoms, before, after)
+        if remedies:
+            tried, more = try_remedies(net, setup, [c[0] for c in causes])
+            notes += more
+        cause, layer, why = choose_cause(causes, [r for r in tried if r.worked], n)
+        tried.sort(key=lambda remedy: _rank(remedy, cause))
     if not net.training:
         notes.append("The net is in evaluation mode; this is about training mode.")
     return Diagnosis(
@@ -144,7 +152,85 @@ def diagnose(
         rows_after=after.rows if after else (),
         steps=len(training.losses),
         notes=(*(f"{note[0].upper()}{note[1:]}." for note in training.notes), *notes),
+        checks=tuple(checks),
     )
+
+
+def _without_steps(symptom: Symptom, notes: Sequence[str]) -> Diagnosis:
+    """Return the diagnosis of a training whose loss raises."""
+    none = Numbers(0.0, math.nan, None, math.nan, 0.0, None, 0.0, None, None, 1.0)
+    return Diagnosis(
+        WILL_NOT_LEARN,
+        True,
+        symptom.cause,
+        symptom.layer,
+        symptom.why,
+        none,
+        (),
+        (),
+        (),
+        0,
+        tuple(notes),
+    )
+
+
+def _setup(
+    net: nn.Module,
+    loss: Loss,
+    inputs: object,
+    targets: object,
+    lr: float | None,
+    optimizer: object,
+    steps: int,
+    batch_size: int,
+    batch_dim: int,
+    whole: bool,
+) -> tuple[TrainingSetup, list[str]]:
+    """Check the arguments of `diagnose`; return them, and notes on how they are taken."""
+    notes: list[str] = []
+    given = ()
+    if isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = (optimizer,)
+    if isinstance(optimizer, Sequence) and not isinstance(optimizer, str):
+        if not all(isinstance(one, torch.optim.Optimizer) for one in optimizer) or not optimizer:
+            raise ValueError(
+                "optimizer must be a word, a function or optimizers, but got "
+                f"{[type(one).__name__ for one in optimizer]}"
+            )
+        given = given_optimizers(net, optimizer)
+        lr = lr if lr is not None else float(optimizer[0].param_groups[0]["lr"])
+    if lr is None:
+        raise ValueError("diagnose needs an lr above 0, but got none; give the learning rate")
+    value = loss
+
+    def one_number(output: object, target: object) -> Tensor:
+        found = value(output, target)
+        if not isinstance(found, Tensor):
+            raise ValueError(
+                "the loss must return a tensor of one number, but returned a "
+                f"{type(found).__name__}"
+            )
+        return found if not found.dim() else found.mean()
+
+    setup = TrainingSetup(
+        loss=loss,
+        inputs=scale_images(detach(inputs)),
+        targets=detach(targets),
+        make_optimizer=_make_optimizer(optimizer) if not given else torch.optim.SGD,
+        lr=lr,
+        steps=steps,
+        batch_size=batch_size,
+        batch_dim=batch_dim,
+        given=given,
+        whole=whole,
+    )
+    _check(setup)
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction == "none" or not isinstance(loss, nn.Module):
+        setup = replace(setup, loss=one_number)
+    if reduction == "none":
+        notes.append("The loss gives a number a sample; their mean is taken.")
+    return setup, notes
 
 
 def _has_one_logit(net: nn.Module, setup: TrainingSetup) -> bool:
@@ -156,69 +242,17 @@ def _has_one_logit(net: nn.Module, setup: TrainingSetup) -> bool:
     return isinstance(output, torch.Tensor) and output.shape[1:] in ((), (1,))
 
 
-def _try_remedies(
-    net: nn.Module, setup: TrainingSetup, too_fast: bool
-) -> tuple[list[Remedy], list[str]]:
-    """Try single changes, and pairs of them until one helps where no single one does.
-
-    Returns:
-        The remedies, best first, and notes on those that could not be tried.
-    """
-    lr = setup.lr
-    rates = [lr / 10] if too_fast else [lr / 10, lr * 10]
-    single: list[tuple[Change | None, float]] = [
-        *((change, lr) for change in (add_norms, kaiming, add_shortcuts)),
-        *((None, rate) for rate in rates),
-    ]
-    pairs = [(norms_and_kaiming, lr), (add_norms, lr / 10), (kaiming, lr / 10), (None, lr / 100)]
-    outcomes = [_try_remedy(net, setup, change, rate) for change, rate in single]
-    for change, rate in pairs:
-        if not any(isinstance(outcome, Remedy) and outcome.worked for outcome in outcomes):
-            outcomes.append(_try_remedy(net, setup, change, rate))
-    tried = [outcome for outcome in outcomes if isinstance(outcome, Remedy)]
-    return sorted(tried, key=_rank), [outcome for outcome in outcomes if isinstance(outcome, str)]
+def _rank(remedy: Remedy, cause: str | None) -> tuple[bool, bool, float]:
+    """Sort those that worked first, then those for the cause, then by improvement."""
+    improvement = remedy.numbers.improvement
+    known = improvement is not None and not math.isnan(improvement)
+    return not remedy.worked, remedy.cause != cause, -improvement if known else math.inf
 
 
-def _try_remedy(
-    net: nn.Module, setup: TrainingSetup, change: Change | None, lr: float
-) -> Remedy | str | None:
-    """Train a modified copy; return the remedy, a note on failure, or None if nothing changes."""
-    setup, changes = replace(setup, lr=lr), [] if lr == setup.lr else [f"learning rate {lr:g}"]
-    try:
-        with inspect(net, seed=0) as modified:
-            if change is not None:
-                done = _apply(change, modified, setup)
-                if done is None:
-                    return None
-                changes = [done, *changes]
-            training = train_briefly(modified, setup, max_rounds=1, in_float64=False)
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return f"Could not try {getattr(change, '__name__', 'the change')}: {reason}"
-    n = training.numbers
-    verdict, _ = decide_verdict(n)
-    steps = len(training.losses)
-    return Remedy(" and ".join(changes), verdict, verdict == WILL_LEARN, n, steps)
-
-
-def _apply(change: Change, modified: Inspected, setup: TrainingSetup) -> str | None:
-    """Change a copy of the net; return a description, or None where no layer can be changed."""
-    if not modified.is_copy:
-        return None
-    with inspect(modified.net, seed=0) as other:
-        hidden = hidden_layers(other.net, setup.subset().inputs)
-    return change(modified.net, hidden)
-
-
-def _rank(remedy: Remedy) -> tuple[bool, float]:
-    after = remedy.numbers.loss_after
-    return not remedy.worked, math.inf if after is None or math.isnan(after) else after
-
-
-def _make_optimizer(optimizer: str | MakeOptimizer) -> MakeOptimizer:
+def _make_optimizer(optimizer: object) -> MakeOptimizer:
     if callable(optimizer):
         return optimizer
-    if optimizer not in OPTIMIZERS:
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise ValueError(
             f"optimizer must be one of {sorted(OPTIMIZERS)} or a function of weights and learning "
             f"rate, but got {optimizer!r}"

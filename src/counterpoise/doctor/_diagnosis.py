@@ -21,17 +21,19 @@ class Numbers:
     Attributes:
         constant_loss: the lowest loss of an output that is the same for every sample.
         loss: before the steps.
-        loss_after: after them, on the same samples; None when they could not be finished.
+        loss_after: after them, on the same samples, at most 256; None when they could not be
+            finished. Of training and evaluation mode the lower one counts.
         highest_loss: of all steps; infinite when one was not finite.
         visible_share: of the net's output: its variance over the inputs divided by its second
             moment.
         visible_share_after: the same after the steps.
         first_order_decrease: the share of the constant loss that one step removes, to first order,
-            by distinguishing the samples.
+            by distinguishing the samples; on other samples than those that gave the step.
         first_order_decrease_after: the same after the steps.
         learning_signal: after the steps.
         growth: the smallest factor by which the learning signal grew from one round of steps to the
             next; 1 if there were less than three rounds, or if it shrank.
+        held_out_improvement: improvement on samples that no step saw; None where few are given.
     """
 
     constant_loss: float
@@ -44,6 +46,7 @@ class Numbers:
     first_order_decrease_after: float | None
     learning_signal: float | None
     growth: float
+    held_out_improvement: float | None = None
 
     @property
     def improvement(self) -> float | None:
@@ -54,8 +57,8 @@ class Numbers:
 
     @property
     def scale(self) -> float:
-        """|constant_loss|, or 1 where that is 0."""
-        return abs(self.constant_loss) or 1.0
+        """|constant_loss|, or 1 where that is nearly 0."""
+        return abs(self.constant_loss) if abs(self.constant_loss) > 1e-6 else 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Remedy:
     Attributes:
         change: a description, such as "learning rate 0.01".
         verdict: on the modified copy.
-        worked: whether that verdict is "will learn".
+        worked: whether that verdict is "will learn", and held-out samples, where there are any,
+            improved as well.
+        cause: what it is a remedy for.
         numbers: of the modified copy; the diagnosis has those of the net as it is.
         steps: of the modified copy's training; 0 when its first-order decrease was too small.
     """
@@ -75,6 +80,7 @@ class Remedy:
     worked: bool
     numbers: Numbers
     steps: int
+    cause: str = ""
 
     def __str__(self) -> str:
         n = self.numbers
@@ -84,6 +90,21 @@ class Remedy:
             f"loss {n.loss:.3g} -> {loss} in {self.steps} steps" if self.steps else "not trained"
         )
         return f"{self.change}: {self.verdict} (visible share {share}, {trained})"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check for bugs, on one batch.
+
+    Attributes:
+        name: what should hold.
+        passed: whether it does; None where it could not be told.
+        why: the numbers, where it does not.
+    """
+
+    name: str
+    passed: bool | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +123,7 @@ class Diagnosis:
         rows_after: the same after the steps; empty when they could not be finished.
         steps: how many were taken; 0 when the first-order decrease was too small from the start.
         notes: on the net's mode, and on measurements and remedies that were not possible.
+        checks: for bugs, on one batch.
     """
 
     verdict: str
@@ -115,6 +137,7 @@ class Diagnosis:
     rows_after: tuple[LayerRow, ...]
     steps: int
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def recommended(self) -> tuple[Remedy, ...]:
@@ -125,7 +148,7 @@ class Diagnosis:
         return f"Diagnosis({self._verdict_line()!r}, {len(self.recommended)} remedies help)"
 
     def _repr_html_(self) -> str:
-        said = [self.why, *self._remedy_lines(), *self.notes]
+        said = [self.why, *self._remedy_lines(), *self._check_lines(), *self.notes]
         head, *rows = table_cells(self.rows)
         lines = [
             f"<p><b>{html(self._verdict_line())}</b></p>",
@@ -134,13 +157,17 @@ class Diagnosis:
         return "\n".join([*lines, html_table("", head, rows), f"<p>{html(LEGEND)}</p>"])
 
     def __str__(self) -> str:
-        lines = [self._verdict_line(), self.why, *self._remedy_lines(), *self.notes]
+        said = (*self._remedy_lines(), *self._check_lines(), *self.notes)
+        lines = [self._verdict_line(), self.why, *said]
         return "\n".join([*lines, "", format_rows(self.rows)])
 
     def _verdict_line(self) -> str:
         verdict = self.verdict.capitalize() if self.sure else f"Close, but {self.verdict}"
         where = f" at {self.layer}" if self.layer else ""
         return f"{verdict}: {self.cause}{where}." if self.cause else f"{verdict}."
+
+    def _check_lines(self) -> list[str]:
+        return [f"Not so: {c.name}. {c.why}".rstrip() for c in self.checks if c.passed is False]
 
     def _remedy_lines(self) -> list[str]:
         if not self.remedies:

@@ -12,6 +12,8 @@ from counterpoise.probe.nested import call
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
 _NORM = "norm_after"
+_PROBABILITIES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.Softmax2d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
@@ -136,3 +138,58 @@ def norms_and_kaiming(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | No
     """Apply `add_norms` and `kaiming`; None unless both change a layer."""
     initialized, normed = kaiming(net, hidden), add_norms(net, hidden)
     return f"{normed} and {initialized}" if initialized and normed else None
+
+
+@torch.no_grad()
+def no_dropout(net: nn.Module, _: Sequence[HiddenLayer]) -> str | None:
+    """Set all dropout to 0."""
+    layers = [m for m in net.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p]
+    for layer in layers:
+        layer.p = 0.0
+    return f"no dropout in {len(layers)} layers" if layers else None
+
+
+def without_last_softmax(net: nn.Module, _: Sequence[HiddenLayer]) -> str | None:
+    """Take away the softmax or sigmoid that a net ends in, where that is a module."""
+    return _without_last(net, _PROBABILITIES)
+
+
+def without_last_activation(net: nn.Module, _: Sequence[HiddenLayer]) -> str | None:
+    """Take away the last activation of a net, where that is a module."""
+    return _without_last(net, (*_PROBABILITIES, nn.Tanh, nn.ReLU, nn.ReLU6))
+
+
+def _without_last(net: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str | None:
+    ends = [(n, m) for n, m in net.named_modules() if isinstance(m, kinds)]
+    if not ends:
+        return None
+    name, module = ends[-1]
+    if not name:
+        return None
+    parent, own = name.rpartition(".")[::2]
+    setattr(net.get_submodule(parent), own, nn.Identity())
+    return f"no {type(module).__name__.lower()} at {name}"
+
+
+def batch_norm_in_training(net: nn.Module, hidden: Sequence[HiddenLayer]) -> str | None:
+    """Replace batch norms that stay in evaluation mode by those of the samples at hand."""
+    count = 0
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.training and name:
+            kind = next(k for k in _BATCH_NORMS if isinstance(module, k))
+            fresh = kind(module.num_features, affine=module.affine)
+            if module.affine:
+                fresh.weight, fresh.bias = module.weight, module.bias
+            weight = next(module.buffers())
+            parent, own = name.rpartition(".")[::2]
+            setattr(net.get_submodule(parent), own, fresh.to(weight.device, weight.dtype).train())
+            count += 1
+    return f"{count} batch norms in training mode" if count else None
+
+
+def unfrozen(net: nn.Module, _: Sequence[HiddenLayer]) -> str | None:
+    """Let all parameters need a gradient."""
+    frozen = [p for p in net.parameters() if not p.requires_grad and p.is_floating_point()]
+    for p in frozen:
+        p.requires_grad_(True)
+    return f"a gradient for {len(frozen)} frozen parameters" if frozen else None
