@@ -141,7 +141,8 @@ def _vanishing_signal(
     why = f"The visible share is {at}{n.visible_share:.2g} at the net's output."
     gradient = _vanishing_gradient(trained)
     if gradient is not None:
-        return BOTH, _name(row), f"{why} The gradient of {gradient[1]}: {gradient[2]}"
+        of = gradient[2].replace("Its gradient", f"The gradient of {gradient[1]}")
+        return BOTH, _name(row), f"{why} {of}"
     return VANISHES, _name(row), why
 
 

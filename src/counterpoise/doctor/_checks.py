@@ -40,7 +40,7 @@ def check_batch(net: nn.Module, setup: TrainingSetup, symptoms: list[Symptom]) -
         Check(
             "each parameter moves, or is frozen",
             not still,
-            f"{len(still)} do not in {STEPS} steps: {', '.join(still[:3])}." if still else "",
+            f"In {STEPS} steps {len(still)} stay as they are: {', '.join(still[:3])}.",
         ),
         Check("each sample has an output of its own", not mixed, mixed),
         Check(
