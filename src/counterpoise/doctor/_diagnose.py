@@ -28,7 +28,6 @@ from counterpoise.probe.inspection import inspect
 from counterpoise.probe.nested import call, detach, scale_images
 
 ROUNDS = 11  # of steps
-SECONDS = 15.0  # after which no further round begins
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd": torch.optim.SGD,
@@ -53,6 +52,7 @@ def diagnose(
     batch_dim: int = 0,
     whole: bool = False,
     remedies: bool = True,
+    seconds: float = 15.0,
 ) -> Diagnosis:
     """Diagnose whether a net will learn, and if not, in which layer it breaks, why, and what helps.
 
@@ -82,6 +82,8 @@ def diagnose(
         batch_dim: the dimension of the inputs that counts the samples.
         whole: each step is on all samples, as of a graph, which cannot be taken apart.
         remedies: whether to try remedies.
+        seconds: time after which no further round of steps of the net as it is begins; where it
+            ends the training, the verdict is "close", and a note says so.
 
     Returns:
         The diagnosis; `print` shows it, its `rows` are the table by layer.
@@ -117,7 +119,7 @@ def diagnose(
             symptoms = examine(inspected.net, setup)
             checks = check_batch(inspected.net, setup, symptoms)
             training = train_briefly(
-                inspected, setup, max_rounds=ROUNDS, in_float64=True, seconds=SECONDS
+                inspected, setup, max_rounds=ROUNDS, in_float64=True, seconds=seconds
             )
         except (IndexError, RuntimeError, ValueError) as error:
             if _has_one_logit(inspected.net, setup):

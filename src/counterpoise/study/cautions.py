@@ -20,6 +20,7 @@ _FEW_HELD = 3  # validation samples of a class
 _NAMED = 3
 _LOOKED_AT, _MOST_VALUES = 128, 2**21  # samples that the doctor trains on, and their pixels
 _STEPS = 20
+_SECONDS = 2.0  # of steps for each net
 
 
 def foresee(plan: Plan, data: "Splits") -> Iterator[str]:
@@ -205,6 +206,7 @@ def ask_doctor(plan: Plan, data: "Splits") -> Iterator[str]:
                     optimizer="adamw" if optimizer_of(t) == "adamw" else sgd,
                     steps=_STEPS,
                     remedies=False,
+                    seconds=_SECONDS,
                 )
         except Exception:  # a user's own net may raise anything; its runs report it
             continue
