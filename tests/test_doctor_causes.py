@@ -313,3 +313,97 @@ def test_a_loss_that_starts_far_above_guessing_fails_its_check():
     found = diagnose(made, CE, X, Y, lr=0.1, remedies=False)
     failed = {c.name: c.why for c in found.checks if c.passed is False}
     assert "guessing has 1." in failed["the loss at the start is near that of guessing"]
+
+
+# What a breaker found
+
+
+def trained():
+    made = net()
+    optimizer = torch.optim.Adam(made.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        CE(made(X), Y).backward()
+        optimizer.step()
+    return made
+
+
+@pytest.mark.parametrize("lr", [1e-12, 1e4])
+def test_a_good_start_is_no_learning_by_itself(lr):
+    assert diagnose(trained(), CE, X, Y, lr=lr, remedies=False).verdict != "will learn"
+    assert diagnose(trained(), CE, X, Y, lr=0.1, remedies=False).verdict == "will learn"
+    frozen = trained().requires_grad_(False)
+    assert diagnose(frozen, CE, X, Y, lr=0.1).cause == "no gradient reaches the parameters"
+
+
+class Centers(nn.Module):
+    """A net that changes its inputs in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        return self.net(x.sub_(100).div_(50))
+
+
+def test_inputs_that_a_net_changes_in_place_stay_as_they_are():
+    torch.manual_seed(0)
+    x = 50 * X + 100
+    before = x.clone()
+    for some in (x, x[:48]):
+        found = diagnose(Centers(), CE, some, Y[: len(some)], lr=0.1)
+        assert found.verdict == "will learn", str(found)
+        assert torch.equal(x, before)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        return torch.utils.checkpoint.checkpoint(self.net, x, use_reentrant=False)
+
+
+def test_gradient_checkpointing_is_no_obstacle():
+    torch.manual_seed(0)
+    assert diagnose(Checkpointed(), CE, X, Y, lr=0.5).verdict == "will learn"
+
+
+def test_targets_that_a_loss_ignores_are_not_blamed():
+    found = diagnose(
+        net().requires_grad_(False), lambda z, _: z.square().mean(), X, torch.zeros(256), lr=0.1
+    )
+    assert found.cause == "no gradient reaches the parameters"
+
+
+def test_a_weight_that_is_not_a_number_is_named():
+    made = net()
+    made[0].weight.data[0, 0] = torch.nan
+    found = diagnose(made, CE, X, Y, lr=0.1)
+    assert (found.cause, found.layer) == ("values become not a number", "0")
+
+
+def test_targets_that_are_not_finite_are_told_as_such():
+    y = X[:, :1].clone()
+    y[9] = torch.inf
+    torch.manual_seed(0)
+    found = diagnose(nn.Linear(8, 1), nn.MSELoss(), X, y, lr=0.1)
+    assert found.cause == "the targets hold values that are not finite"
+    assert "the first is sample 9" in found.why
+    assert found.recommended[0].change == "without the samples that are not finite"
+
+
+def test_one_sample_a_step_and_lbfgs_pass_the_checks():
+    for given in ({"batch_size": 1, "lr": 0.05}, {"optimizer": torch.optim.LBFGS, "lr": 0.5}):
+        found = diagnose(net(), CE, X, Y, **given)
+        assert [c.name for c in found.checks if c.passed is False] == []
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, "cross_entropy"])
+def test_what_is_no_loss_is_refused(loss):
+    with pytest.raises(TypeError, match=r"loss must be called as loss\(output, targets\)"):
+        diagnose(net(), loss, X, Y, lr=0.1)
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module"):
+        diagnose(F.relu, CE, X, Y, lr=0.1)

@@ -141,7 +141,8 @@ def _needs_arguments(make: Callable[..., object]) -> bool:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # of a function written in C
         return True
-    return any(p.default is p.empty for p in parameters)
+    named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return any(p.default is p.empty for p in named)
 
 
 def _make(kind: str, name: str, factory: Callable[..., Made], *arguments: object) -> Made:

@@ -24,6 +24,7 @@ BOTH = "the signal and the gradient vanish"
 UNCLEAR = "no sign of learning within these steps"
 CAUSES = (
     _symptoms.NOT_FINITE,
+    _symptoms.TARGET_NOT_FINITE,
     _symptoms.ALL_EQUAL,
     _symptoms.ONE_TARGET,
     _symptoms.OUTSIDE,
@@ -50,6 +51,14 @@ CAUSES = (
     TOO_LOW,
     UNCLEAR,
 )
+
+_PLAIN = {  # bugs that nothing else explains, whatever helped by chance
+    _symptoms.ALL_EQUAL,
+    _symptoms.ONE_TARGET,
+    _symptoms.CONSTANT,
+    _symptoms.NOT_A_NUMBER,
+    _symptoms.MIXED,
+}
 
 Cause = tuple[str, str | None, str]  # one of CAUSES, the layer if one stands out, a sentence
 
@@ -96,7 +105,7 @@ def choose_cause(causes: Sequence[Cause], remedies: Sequence[Remedy], n: Numbers
         remedies: that worked, the best first.
         n: the numbers.
     """
-    if not remedies:
+    if not remedies or causes[0][0] in _PLAIN:
         return causes[0]
     helped = [remedy.cause for remedy in remedies]
     for cause in causes:

@@ -2,30 +2,33 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 
 from counterpoise.doctor._constant_loss import constant_loss
 from counterpoise.doctor._diagnosis import Check
-from counterpoise.doctor._setup import TrainingSetup
+from counterpoise.doctor._setup import TrainingSetup, answer
+from counterpoise.doctor._short_training import backward, take_step
 from counterpoise.doctor._symptoms import MIXED, Symptom
 from counterpoise.probe.inspection import inspect
-from counterpoise.probe.nested import call, first_floating, sample_dim
+from counterpoise.probe.nested import first_floating, sample_dim
 
 STEPS = 15  # on the repeated batch
+LEAST = 8  # samples in it
 NEAR = 2.0  # times the loss of guessing, up to which the loss at the start is near it
 _UNLIKE = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._NormBase
 
 
 def check_batch(net: nn.Module, setup: TrainingSetup, symptoms: list[Symptom]) -> list[Check]:
     """Check a net and its training on one batch, on copies."""
-    batch = setup.subset(setup.batch_size)
+    batch = setup.subset(max(setup.batch_size, LEAST))
     with inspect(net, seed=0) as inspected:
         copy_ = inspected.net
         before = {name: p.detach().clone() for name, p in copy_.named_parameters()}
         with torch.no_grad():
-            first = call(copy_, batch.inputs)
+            first = answer(copy_, batch.inputs)
         guessing = constant_loss(batch, first)
         losses = _repeat(copy_, batch)
         still = [
@@ -59,20 +62,16 @@ def check_batch(net: nn.Module, setup: TrainingSetup, symptoms: list[Symptom]) -
 
 
 def _repeat(net: nn.Module, batch: TrainingSetup) -> list[float]:
+    """Take steps on one batch; return the losses, up to one that is not finite."""
     optimizers, losses = batch.optimizers(net), []
-    for k in range(STEPS + 1):
-        value = batch.loss(call(net, batch.inputs), batch.targets)
-        losses.append(value.item())
-        if k == STEPS or not value.requires_grad or not math.isfinite(losses[-1]):
-            break
-        for p in net.parameters():
-            p.grad = None
-        value.backward()
+    closure = partial(backward, net, batch, batch.inputs, batch.targets)
+    for _ in range(STEPS):
+        losses.append(closure())
+        if not math.isfinite(losses[-1]):
+            return losses
         for optimizer in optimizers:
-            if isinstance(optimizer, torch.optim.LBFGS):
-                continue
-            optimizer.step()
-    return losses
+            take_step(optimizer, closure)
+    return [*losses, closure()]
 
 
 def _outputs(net: nn.Module, batch: TrainingSetup) -> list[Check]:
@@ -81,7 +80,7 @@ def _outputs(net: nn.Module, batch: TrainingSetup) -> list[Check]:
     with inspect(net, seed=0) as inspected, torch.no_grad():
         for mode in (True, False):
             torch.manual_seed(0)
-            found[mode] = first_floating(call(inspected.net.train(mode), batch.inputs))
+            found[mode] = first_floating(answer(inspected.net.train(mode), batch.inputs))
     train, evaluated = found[True], found[False]
     if train is None or evaluated is None or not train.dim():
         return []

@@ -12,7 +12,7 @@ from counterpoise.doctor._checks import check_batch
 from counterpoise.doctor._diagnosis import Diagnosis, Numbers, Remedy
 from counterpoise.doctor._examine import check_inputs, examine
 from counterpoise.doctor._examine_samples import targets_outside
-from counterpoise.doctor._setup import MakeOptimizer, TrainingSetup, given_optimizers
+from counterpoise.doctor._setup import MakeOptimizer, TrainingSetup, answer, given_optimizers
 from counterpoise.doctor._short_training import as_trained, train_briefly
 from counterpoise.doctor._symptoms import Symptom
 from counterpoise.doctor._trials import try_remedies
@@ -25,7 +25,7 @@ from counterpoise.doctor._verdict import (
 from counterpoise.labels import ONE_LOGIT
 from counterpoise.probe import Loss
 from counterpoise.probe.inspection import inspect
-from counterpoise.probe.nested import call, detach, scale_images
+from counterpoise.probe.nested import detach, scale_images
 
 ROUNDS = 11  # of steps
 
@@ -104,7 +104,7 @@ def diagnose(
         >>> x = torch.randn(128, 16)
         >>> found = diagnose(net, nn.CrossEntropyLoss(), x, (x[:, 0] > 0).long(), lr=0.1)
         >>> found.verdict, found.cause
-        ('will not learn', 'the signal vanishes')
+        ('will not learn', 'the signal and the gradient vanish')
         >>> found.recommended[0].change
         'Kaiming initialization of 21 layers'
     """
@@ -201,6 +201,13 @@ def _setup(
             )
         given = given_optimizers(net, optimizer)
         lr = lr if lr is not None else float(optimizer[0].param_groups[0]["lr"])
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, but got a {type(net).__name__}")
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(
+            f"loss must be called as loss(output, targets), but got {loss!r}; give a loss, "
+            "as torch.nn.CrossEntropyLoss()"
+        )
     if lr is None:
         raise ValueError("diagnose needs an lr above 0, but got none; give the learning rate")
     value = loss
@@ -240,7 +247,7 @@ def _has_one_logit(net: nn.Module, setup: TrainingSetup) -> bool:
     if not isinstance(setup.targets, torch.Tensor) or setup.targets.is_floating_point():
         return False
     with torch.no_grad():
-        output = call(net, setup.subset().inputs)
+        output = answer(net, setup.subset().inputs)
     return isinstance(output, torch.Tensor) and output.shape[1:] in ((), (1,))
 
 

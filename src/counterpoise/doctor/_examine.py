@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from counterpoise.doctor import _examine_net
-from counterpoise.doctor._examine_loss import examine_loss
+from counterpoise.doctor._examine_loss import examine_loss, ignores_targets
 from counterpoise.doctor._examine_samples import beyond_outputs, examine_samples
-from counterpoise.doctor._setup import TrainingSetup
-from counterpoise.doctor._symptoms import Symptom
-from counterpoise.probe.nested import call, tensors
+from counterpoise.doctor._setup import TrainingSetup, answer
+from counterpoise.doctor._symptoms import ONE_TARGET, Symptom
+from counterpoise.probe.nested import tensors
 
 MANY = 512  # samples that are searched for values that are not finite
 
@@ -23,10 +23,12 @@ def examine(net: nn.Module, setup: TrainingSetup) -> list[Symptom]:
     found = [*examine_samples(setup)]
     some = setup.subset()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        output = call(net, some.inputs)
+        output = answer(net, some.inputs)
     found += _examine_net.not_a_number(net, setup.subset(MANY))
     for look in (*_examine_net.LOOKS, beyond_outputs):
         found += look(net, some)
+    if ignores_targets(some, output):
+        found = [symptom for symptom in found if symptom.cause != ONE_TARGET]
     return [*found, *examine_loss(some, output), *_examine_net.pulled_by_decay(net, some)]
 
 
@@ -38,7 +40,7 @@ def check_inputs(net: nn.Module, setup: TrainingSetup) -> None:
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            call(net, setup.inputs)
+            answer(net, setup.inputs)
     except (RuntimeError, TypeError, IndexError) as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors(setup.inputs))
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from counterpoise.doctor._setup import TrainingSetup
 from counterpoise.doctor._symptoms import BROADCAST, CONSTANT, TWICE, WRONG_SIGN, Symptom
+from counterpoise.probe.nested import map_tensors
 
 
 def examine_loss(setup: TrainingSetup, output: object) -> Iterator[Symptom]:
@@ -64,6 +65,21 @@ def _flat(setup: TrainingSetup, output: Tensor) -> Iterator[Symptom]:
     if grad is None or not grad.any():
         why = f"Its gradient is 0 at the outputs of all {setup.samples} samples."
         yield Symptom(CONSTANT, why)
+
+
+def ignores_targets(setup: TrainingSetup, output: object) -> bool:
+    """Return whether a loss is the same for other targets, as for those that nobody looks at."""
+
+    def other(t: Tensor) -> Tensor:
+        return t + 1 if t.is_floating_point() else torch.where(t > 0, t - 1, t + 1)
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            given = setup.loss(output, setup.targets)
+            changed = setup.loss(output, map_tensors(setup.targets, other))
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return False
+    return bool(torch.equal(given, changed))
 
 
 def _broadcast(setup: TrainingSetup, output: Tensor) -> Iterator[Symptom]:

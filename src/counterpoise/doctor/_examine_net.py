@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.doctor._examine_samples import floats
-from counterpoise.doctor._setup import TrainingSetup, parameters_held
+from counterpoise.doctor._setup import TrainingSetup, answer, parameters_held
 from counterpoise.doctor._symptoms import (
     DECAY,
     DROPPED,
@@ -20,7 +20,7 @@ from counterpoise.doctor._symptoms import (
     UNHELD,
     Symptom,
 )
-from counterpoise.probe.nested import call, sample_dim
+from counterpoise.probe.nested import sample_dim
 
 WEIGHTED = nn.Linear | nn.modules.conv._ConvNd
 DROP = 0.9  # of a dropout layer, from which on little is left
@@ -42,11 +42,11 @@ def unheld(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
 def without_gradient(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     if not trained:
-        why = "All parameters are frozen (requires_grad is False)."
+        why = "All parameters are frozen (requires_grad is False), or there are none."
         yield Symptom(NO_GRADIENT, why)
         return
     with torch.random.fork_rng(devices=[]):
-        value = setup.loss(call(net, setup.inputs), setup.targets)
+        value = setup.loss(answer(net, setup.inputs), setup.targets)
     if not value.requires_grad:
         why = (
             "The loss has no graph: an output was detached, rounded, or taken by argmax or .item()."
@@ -70,16 +70,17 @@ def not_a_number(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_: nn.Module, args: object, output: object) -> None:
-            bad = any(not t.isfinite().all() for t in floats(output))
-            if bad and not first and all(t.isfinite().all() for t in floats(args)):
-                first.append(name)
+            with torch.no_grad():
+                bad = any(not t.isfinite().all() for t in floats(output))
+                if bad and not first and all(t.isfinite().all() for t in floats(args)):
+                    first.append(name)
 
         return hook
 
     handles = [m.register_forward_hook(hook_of(name)) for name, m in net.named_modules()]
     try:
         with torch.random.fork_rng(devices=[]):
-            value = setup.loss(call(net, setup.inputs), setup.targets)
+            value = setup.loss(answer(net, setup.inputs), setup.targets)
     finally:
         for handle in handles:
             handle.remove()
@@ -135,7 +136,7 @@ def foreign_statistics(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom
     ]
     try:
         with torch.no_grad():
-            call(net, setup.inputs)
+            answer(net, setup.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -160,9 +161,9 @@ def mixed_samples(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             net.eval()
             torch.manual_seed(0)
-            one = call(net, setup.inputs)
+            one = answer(net, setup.inputs)
             torch.manual_seed(0)
-            two = call(net, other)
+            two = answer(net, other)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -207,7 +208,7 @@ def pulled_by_decay(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
     """Weight decay that pulls harder than the loss, where lr · decay moves a weight visibly."""
     names = {id(p): name for name, p in net.named_parameters() if p.requires_grad}
     with torch.random.fork_rng(devices=[]):
-        value = setup.loss(call(net, setup.inputs), setup.targets)
+        value = setup.loss(answer(net, setup.inputs), setup.targets)
     if not value.requires_grad:
         return
     params = [p for p in net.parameters() if p.requires_grad]

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from counterpoise.doctor._setup import TrainingSetup
+from counterpoise.doctor._setup import TrainingSetup, answer
 from counterpoise.doctor._symptoms import (
     ALL_EQUAL,
     NOT_FINITE,
     ONE_TARGET,
     OUTSIDE,
     SCALE,
+    TARGET_NOT_FINITE,
     TARGET_SCALE,
     Symptom,
 )
-from counterpoise.probe.nested import call, sample_dim, tensors
+from counterpoise.probe.nested import sample_dim, tensors
 
 LARGE, SMALL = 10.0, 0.05  # root mean square of inputs, beyond which their scale may be a cause
 FAR = 30.0  # times 1, or less than 1 by it: that of targets
@@ -30,7 +31,7 @@ def floats(values: object) -> list[Tensor]:
 def examine_samples(setup: TrainingSetup) -> Iterator[Symptom]:
     samples, dim = setup.samples, setup.batch_dim
     given = [t for t in tensors(setup.inputs) if t.dim() and samples in t.shape]
-    for values, what in ((setup.inputs, "input"), (setup.targets, "target")):
+    for values, cause in ((setup.inputs, NOT_FINITE), (setup.targets, TARGET_NOT_FINITE)):
         for t in floats(values):
             rows = t.movedim(sample_dim(t, dim, samples), 0).reshape(
                 t.shape[sample_dim(t, dim, samples)], -1
@@ -39,9 +40,9 @@ def examine_samples(setup: TrainingSetup) -> Iterator[Symptom]:
             if bad.any():
                 first = int(bad.nonzero()[0])
                 yield Symptom(
-                    NOT_FINITE,
-                    f"{int((bad > 0).sum())} of {len(rows)} samples have such an {what}, the first "
-                    f"is sample {first}, with {int(bad[first])} of {rows.shape[1]} values.",
+                    cause,
+                    f"{int((bad > 0).sum())} of {len(rows)} samples have such values, the first is "
+                    f"sample {first}, with {int(bad[first])} of {rows.shape[1]}.",
                 )
                 return
     same = [_is_same(t, sample_dim(t, dim, samples)) for t in given]
@@ -57,6 +58,11 @@ def examine_samples(setup: TrainingSetup) -> Iterator[Symptom]:
 
 def _target_scale(setup: TrainingSetup) -> Iterator[Symptom]:
     for t in floats(setup.targets):
+        try:  # of a squared or absolute error, which is 0 where outputs are the targets
+            if abs(float(setup.loss(t, t))) > 1e-6:
+                return
+        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
+            return
         size = t.double().square().mean().sqrt().item()
         if size > FAR or 0 < size < 1 / FAR:
             yield Symptom(TARGET_SCALE, f"Their root mean square is {size:.3g}.")
@@ -87,7 +93,7 @@ def targets_outside(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
     """Class numbers that have no output, for a loss that has raised."""
     targets = setup.targets
     with torch.no_grad():
-        output = call(net, setup.subset(2).inputs)
+        output = answer(net, setup.subset(2).inputs)
     if not isinstance(output, Tensor) or not isinstance(targets, Tensor) or output.dim() < 2:
         return
     if (
@@ -116,7 +122,7 @@ def beyond_outputs(net: nn.Module, setup: TrainingSetup) -> Iterator[Symptom]:
     handles = [m.register_forward_hook(lambda m, *_: last.append(m)) for m in leaves]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = call(net, setup.inputs)
+            output = answer(net, setup.inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from counterpoise.doctor._setup import answer
 from counterpoise.norms import GroupNorm, LayerNorm
 from counterpoise.probe.layer import is_norm
-from counterpoise.probe.nested import call
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
 _NORM = "norm_after"
@@ -53,7 +53,7 @@ def hidden_layers(net: nn.Module, inputs: object) -> list[HiddenLayer]:
     ]
     try:
         with torch.no_grad():
-            call(net, inputs)
+            answer(net, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -9,13 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.probe import Loss
-from counterpoise.probe.nested import count_samples, map_tensors
+from counterpoise.probe.nested import call, count_samples, map_tensors
 
 SNAPSHOT_SAMPLES = 64  # a visible share needs no more, and float64 is slow
 LEAST_HELD_OUT = 48  # samples; fewer say little
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]  # of the weights, and lr by keyword
 Given = tuple[torch.optim.Optimizer, list[list[str]]]  # an optimizer, and names by group
+
+
+def answer(net: nn.Module, inputs: object) -> object:
+    """Call a net on a copy of the inputs, which it may change in place."""
+    return call(net, map_tensors(inputs, Tensor.clone))
 
 
 @dataclass(frozen=True)

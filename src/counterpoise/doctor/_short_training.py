@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,11 +12,10 @@ from torch import nn
 
 from counterpoise.doctor._constant_loss import constant_loss
 from counterpoise.doctor._diagnosis import Numbers
-from counterpoise.doctor._setup import TrainingSetup
+from counterpoise.doctor._setup import TrainingSetup, answer
 from counterpoise.doctor._snapshot import Snapshot, take_snapshot
 from counterpoise.doctor._verdict import is_undecided
 from counterpoise.probe.inspection import Inspected
-from counterpoise.probe.nested import call
 
 JUDGED = 256  # samples at most on which losses are measured
 SNAPSHOTS = 3  # rounds after which a snapshot is taken; further ones only when the training ends
@@ -121,7 +120,7 @@ def train_briefly(
     judged = trained.subset(JUDGED)
     before, notes = take_snapshot(inspected, trained, in_float64=in_float64)
     with torch.no_grad():
-        outputs = [call(net, one.inputs) if one else None for one in (judged, held)]
+        outputs = [answer(net, one.inputs) if one else None for one in (judged, held)]
     training = ShortTraining(
         (before,),
         constant_loss(judged, outputs[0]),
@@ -171,7 +170,7 @@ def _loss(net: nn.Module, setup: TrainingSetup) -> float:
         for evaluation in (False, True):
             if evaluation:
                 net.eval()
-            found.append(setup.loss(call(net, setup.inputs), setup.targets).item())
+            found.append(setup.loss(answer(net, setup.inputs), setup.targets).item())
     for module, mode in modes:
         module.training = mode
     for buffer, value in buffers:
@@ -187,24 +186,29 @@ def _steps(net: nn.Module, setup: TrainingSetup) -> Iterator[float]:
     while True:
         index = torch.randperm(setup.samples, generator=generator)[: setup.batch_size]
         inputs, targets = setup.select(everything if setup.whole else index)
-        closure = partial(_backward, net, setup, inputs, targets)
+        closure = partial(backward, net, setup, inputs, targets)
         loss = closure()
         finite = math.isfinite(loss)
         for optimizer in optimizers if finite else ():
-            if isinstance(optimizer, torch.optim.LBFGS):
-                optimizer.step(closure)
-            else:
-                optimizer.step()
+            take_step(optimizer, closure)
         yield loss
         if not finite:
             return
 
 
-def _backward(net: nn.Module, setup: TrainingSetup, inputs: object, targets: object) -> float:
+def take_step(optimizer: torch.optim.Optimizer, closure: Callable[[], float]) -> None:
+    """Take a step; LBFGS evaluates the loss itself."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.step(closure)
+    else:
+        optimizer.step()
+
+
+def backward(net: nn.Module, setup: TrainingSetup, inputs: object, targets: object) -> float:
     """Replace the gradients by those of the loss on some samples, and return the loss."""
     for p in net.parameters():
         p.grad = None
-    value = setup.loss(call(net, inputs), targets)
+    value = setup.loss(answer(net, inputs), targets)
     if value.requires_grad and math.isfinite(value.item()):
         value.backward()
     return value.item()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from counterpoise.doctor._setup import TrainingSetup
+from counterpoise.doctor._setup import TrainingSetup, answer
 from counterpoise.probe import Flow, LayerRow, Loss
 from counterpoise.probe.inspection import Inspected, run_in_float64
-from counterpoise.probe.nested import call, sample_dim, tensors
+from counterpoise.probe.nested import sample_dim, tensors
 
 Gradients = Sequence[Tensor | None]
 
@@ -52,7 +52,7 @@ def take_snapshot(
             gradients = [_centered_gradients(net, weights, half) for half in here.halves()]
             decrease = _first_order_decrease(net, weights, gradients, here)
             with Flow(net, setup.batch_dim) as flow:
-                value = loss(call(net, inputs), targets)
+                value = loss(answer(net, inputs), targets)
                 if value.requires_grad:
                     value.backward()
                 for optimizer in here.optimizers(net):
@@ -88,7 +88,7 @@ def _centered_gradients(
 
     The mean shifts the outputs of all samples alike, as a bias would; the rest distinguishes them.
     """
-    output = call(net, setup.inputs)
+    output = answer(net, setup.inputs)
     value = setup.loss(output, setup.targets)
     none = [None] * len(weights)
     outputs = [t for t in tensors(output) if t.requires_grad and t.dim()]

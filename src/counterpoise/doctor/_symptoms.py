@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 NOT_FINITE = "the inputs hold values that are not finite"
+TARGET_NOT_FINITE = "the targets hold values that are not finite"
 ALL_EQUAL = "the inputs are the same for all samples"
 SCALE = "the inputs are far from a scale of 1"
 TARGET_SCALE = "the targets are far from a scale of 1"

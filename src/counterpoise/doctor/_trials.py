@@ -38,6 +38,7 @@ from counterpoise.doctor._verdict import WILL_LEARN, WILL_NOT_LEARN, decide_verd
 from counterpoise.probe.inspection import Inspected, inspect
 from counterpoise.probe.nested import map_tensors
 
+NOT_FINITE = (_symptoms.NOT_FINITE, _symptoms.TARGET_NOT_FINITE)
 ROUNDS = 5  # of steps, for each change
 SECONDS = 30.0  # after which no further change is tried
 SECONDS_EACH = 5.0  # after which no further round begins
@@ -53,10 +54,14 @@ def try_remedies(
     """
     end = time.monotonic() + SECONDS
     outcomes: list[Remedy | str | None] = []
+    seen: set[tuple[str, Change | None]] = set()
     for more in _trials(setup, causes):
         if any(isinstance(o, Remedy) and o.worked for o in outcomes):
             break
         for cause, name, change, other in more:
+            if change is not None and (name, change) in seen:
+                continue
+            seen.add((name, change))
             if time.monotonic() < end:
                 outcomes.append(_try_remedy(net, other, cause, name, change))
     tried = [outcome for outcome in outcomes if isinstance(outcome, Remedy)]
@@ -70,7 +75,7 @@ def _trials(setup: TrainingSetup, causes: Sequence[str]) -> list[list[Trial]]:
     """Return what is tried for some causes and always, and what if none of that helps."""
     s = _symptoms
     fits: list[Trial] = [
-        (s.NOT_FINITE, "without the samples that are not finite", None, _finite(setup)),
+        *((c, "without the samples that are not finite", None, _finite(setup)) for c in NOT_FINITE),
         (s.SCALE, "standardized inputs", None, _standardized(setup)),
         (s.TARGET_SCALE, "standardized targets", None, _standardized_targets(setup)),
         (s.OUTSIDE, "", without_last_activation, setup),

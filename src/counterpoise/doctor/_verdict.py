@@ -12,6 +12,7 @@ LEARNING_SIGNAL = 8e-4  # above it a net that had no time for all steps is said 
 ROUNDS_AHEAD = 7  # rounds over which a growing signal is drawn out
 HIGH_LOSS = 30.0  # times the loss of guessing; above it, a net that does not learn diverges
 CLEARLY_IMPROVED = 0.25  # improvement above which no more steps are taken
+FURTHER = 0.01  # of its loss, by which a net that was trained before has to improve
 NO_DECREASE = 1e-9  # first-order decrease below which none are either, if the loss is still
 SURE = 2.5  # factor past a threshold from which on a verdict is sure
 
@@ -29,9 +30,7 @@ def decide_verdict(
     if n.improvement is None or n.learning_signal is None:
         return WILL_DIVERGE, True
     fatal = any(symptom.fatal for symptom in symptoms)
-    fell = (n.loss - (n.loss_after or 0.0)) / n.scale
-    already = n.improvement > CLEARLY_IMPROVED  # as of a net that was trained before
-    if n.improvement > IMPROVED and (fell > IMPROVED / 2 or already) and not fatal:
+    if _has_learned(n) and not fatal:
         return WILL_LEARN, n.improvement > SURE * IMPROVED
     signal = n.learning_signal / LEARNING_SIGNAL
     later = signal * min(n.growth, 1e6) ** ROUNDS_AHEAD
@@ -49,7 +48,17 @@ def is_undecided(n: Numbers) -> bool:
     if n.improvement is None or n.first_order_decrease_after is None:
         return False
     still = abs(n.first_order_decrease_after) <= NO_DECREASE and n.loss_after == n.loss
-    return n.improvement < CLEARLY_IMPROVED and not still
+    return not still and not (n.improvement > CLEARLY_IMPROVED and _has_learned(n))
+
+
+def _has_learned(n: Numbers) -> bool:
+    """Return whether a net is better than guessing, and its steps have made it so, or better."""
+    if n.improvement is None or n.loss_after is None:
+        return False
+    fell = n.loss - n.loss_after
+    already = n.improvement > CLEARLY_IMPROVED  # as of a net that was trained before
+    enough = fell > IMPROVED / 2 * n.scale or (already and fell > FURTHER * abs(n.loss))
+    return n.improvement > IMPROVED and enough
 
 
 def describe_losses(n: Numbers) -> str:
