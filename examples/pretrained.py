@@ -91,9 +91,8 @@ def main() -> None:
     )
     batch = torch.arange(0, len(loaded.train), max(1, len(loaded.train) // 32))[:32]
     inputs, targets = loaded.train.inputs[batch].float() / 255, loaded.train.targets[batch]
-    found = doctor.diagnose(
-        net, torch.nn.CrossEntropyLoss(), inputs, targets, lr=0.01, steps=10, remedies=False
-    )
+    loss = torch.nn.CrossEntropyLoss()
+    found = doctor.diagnose(net, loss, inputs, targets, lr=1e-3, optimizer="adam", remedies=False)
     print("doctor:", found.verdict)
     print("norms:", repr(swap_table(net.body, "group")))
 
