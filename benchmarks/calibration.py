@@ -331,38 +331,6 @@ def collapses() -> None:
     )
 
 
-def extended() -> None:
-    """What it costs to add seeds without having planned to, read after each of them."""
-    ways = {
-        "one look at 5": [(None, (5,))],
-        "planned: `Looks(5, 25)`": [(Looks(5, 25), range(5, 26))],
-        "5 fixed beforehand, then `Looks(5, 200)` up to 25": [
-            (None, (5,)),
-            (Looks(5, 200), range(6, 26)),
-        ],
-        "planned up to 10, then `Looks(5, 200)` up to 25": [
-            (Looks(5, 10), range(5, 11)),
-            (Looks(5, 200), range(11, 26)),
-        ],
-        "5 fixed beforehand, then each number as if fixed, up to 25": [(None, range(5, 26))],
-    }
-    both = {
-        f"{variants} {shape}": draw(
-            np.random.default_rng(5), 25, variants, sd=0.02, shape=shape, studies=3 * STUDIES
-        )
-        for shape in ("normal", "rounded")
-        for variants in (1, 8)
-    }
-    rows = []
-    for name, parts in ways.items():
-        row = [name]
-        for pair in both.values():
-            found = [decisions(*pair, n, looks) for looks, sizes in parts for n in sizes]
-            row.append(percent(np.any([claimed(x).any(-1) for x in found], axis=0)))
-        rows.append(row)
-    table("Studies of 1 or 8 variants alike with a false claim at any look, %", ["", *both], rows)
-
-
 def fewest(delta: float, sd: float, studies: int = 1500) -> int:
     """The smallest number of seeds that is enough in 70% of new studies, knowing the truth."""
     before, after = draw(np.random.default_rng(0), 201, delta=delta, sd=sd, studies=studies)
@@ -445,7 +413,6 @@ def main() -> None:
         unpaired,
         seeds,
         collapses,
-        extended,
         rare_classes,
     ):
         part()

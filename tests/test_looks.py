@@ -81,7 +81,7 @@ def test_p_and_level_keep_their_order_and_their_bounds():
 def test_of_equal_variants_a_false_claim_in_20_looks_is_made_in_5_percent_at_most(
     shape, variants, first
 ):
-    """Of whole studies that are read after each seed; 0.055 leaves room for 4,000 draws."""
+    """Of whole studies that are read after each seed; 0.055 leaves room for 2,000 draws."""
     looks = Looks(first, first + 19)
     rng = np.random.default_rng([first, variants])
     before, after = simulated["draw"](rng, looks.last, variants, sd=0.02, shape=shape, studies=2000)

@@ -332,7 +332,7 @@ def _two_towers(net):
 
 
 def _info_nce(output, _):
-    logits = output[0] @ output[1].T / 0.2
+    logits = output[0] @ output[1].t() / 0.2
     return F.cross_entropy(logits, torch.arange(len(logits)))
 
 

@@ -16,7 +16,6 @@ DEAD_SHARE = 0.95  # dead units from which on a layer counts as dead
 TINY_UPDATE = 1e-5  # update ratio below which a layer does not change
 LOST_DECREASE = 0.01  # share of the first-order decrease below which the steps have lost it
 
-NOTHING = _symptoms.NO_GRADIENT
 VANISHES, EXPLODES = "the signal vanishes", "the signal explodes"
 GRADIENT, UNITS = "the gradient vanishes", "the units are dead"
 TOO_HIGH, TOO_LOW = "the learning rate is too high", "the learning rate is too low"

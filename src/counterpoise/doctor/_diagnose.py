@@ -58,13 +58,14 @@ def diagnose(
 
     Samples, loss, optimizer and net are examined first. Then a copy is trained for up to eleven
     rounds of real steps on batches drawn from the samples, until it is clearly better than any
-    constant output; of 80 samples or more a fifth is held out. "Will learn" means: within these
+    constant output; of 240 samples or more a fifth is held out. "Will learn" means: within these
     rounds. Where it does not learn, changes of net, samples and learning rate are each tried on a
     copy of their own, and recommended only if that learns, on the held-out samples as well. How the
     verdict is decided, and how often it was right: docs/doctor.md.
 
     The net, its gradients, buffers and modes and the state of the random numbers stay as they are;
-    the same call gives the same diagnosis. The copies are in training mode.
+    the same call gives the same diagnosis, unless time runs out. The copies are in training mode,
+    but for modules that are in evaluation mode within a net that is not.
 
     Args:
         net: any module, as it is before the training.
@@ -91,7 +92,8 @@ def diagnose(
     Raises:
         ValueError: fewer than two samples, an lr that is not above 0, steps or batch_size below 1,
             an unknown optimizer, or one that holds no parameter of the net, a loss that gives no
-            number, one logit a sample for several classes.
+            number, one logit a sample for several classes, a net that does not take the inputs.
+        TypeError: a net that is no module, or a loss that cannot be called.
         Exception: whatever the net or the loss raises.
 
     Example:

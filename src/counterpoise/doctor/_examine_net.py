@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.doctor._examine_samples import floats
+from counterpoise.doctor._remedies import Weighted
 from counterpoise.doctor._setup import TrainingSetup, answer, parameters_held
 from counterpoise.doctor._symptoms import (
     DECAY,
@@ -22,7 +23,6 @@ from counterpoise.doctor._symptoms import (
 )
 from counterpoise.probe.nested import sample_dim
 
-WEIGHTED = nn.Linear | nn.modules.conv._ConvNd
 DROP = 0.9  # of a dropout layer, from which on little is left
 SHIFT = 3.0  # standard deviations between the statistics of batch norm and those of the batch
 PULL = 1.0  # weight decay times weight, over the gradient of the loss
@@ -195,7 +195,7 @@ def dropped(net: nn.Module, _: TrainingSetup) -> Iterator[Symptom]:
 
 def units_alike(net: nn.Module, _: TrainingSetup) -> Iterator[Symptom]:
     """Hidden layers whose units have all the same weights, so that they stay alike."""
-    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, WEIGHTED)]
+    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, Weighted)]
     for name, layer in layers[:-1]:
         w = layer.weight.detach()
         if w.shape[0] > 1 and bool((w == w[:1]).all()):

@@ -80,7 +80,6 @@ def _trials(setup: TrainingSetup, causes: Sequence[str]) -> list[list[Trial]]:
         (s.TARGET_SCALE, "standardized targets", None, _standardized_targets(setup)),
         (s.OUTSIDE, "", without_last_activation, setup),
         (s.SYMMETRIC, "", kaiming, setup),
-        (s.ONE_TARGET, "", None, setup),
         (s.NO_GRADIENT, "", unfrozen, setup),
         (s.FOREIGN, "", batch_norm_in_training, setup),
         (s.DROPPED, "", no_dropout, setup),
@@ -90,7 +89,7 @@ def _trials(setup: TrainingSetup, causes: Sequence[str]) -> list[list[Trial]]:
         (s.BROADCAST, "targets in the shape of the outputs", None, _reshaped(setup)),
         (s.WRONG_SIGN, "the loss with the other sign", None, _negated(setup)),
     ]
-    first = [one for one in fits if one[0] in causes and (one[1] or one[2])]
+    first = [one for one in fits if one[0] in causes]
     plain = {s.ALL_EQUAL, s.ONE_TARGET, s.CONSTANT, s.MIXED}
     if plain & set(causes):
         return [first]

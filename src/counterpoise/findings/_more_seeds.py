@@ -3,7 +3,7 @@
 from counterpoise.findings.finding import Finding, listed, sentence
 from counterpoise.study import Study
 
-_FALSE = 7  # % of studies, benchmarks/calibration.py
+_FALSE = 7  # % of studies, benchmarks/looks.py
 
 _FIXED = (
     "Verdicts were read at {before} seeds by the rule for a number fixed beforehand, which spent "

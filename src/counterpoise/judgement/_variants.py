@@ -249,7 +249,7 @@ def _as_numbers(texts: list[str]) -> list[str | int | None]:
 def _differing(
     values: dict[str, list[str]], names: list[str]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return what differs between runs, the most likely variant first, and what is left out of it.
+    """Return settings that differ between runs, the likeliest variant first, and those not taken.
 
     The names of the runs come last. Seeds, times and places are no variants, and neither is what
     differs in every run, where another one does not.
