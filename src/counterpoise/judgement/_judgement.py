@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, ...]]
 SCHEMA = 1
 SHORT = {"no difference that matters": "no difference", "cannot tell yet": "cannot tell"}
+_ORDER = ("better", "worse", "no difference that matters", "cannot tell yet")
 HEAD = ("variant", "runs", "mean ± 95%", "difference", "verdict")
 
 
@@ -129,9 +130,9 @@ class Family:
         return verdict.words
 
     def sentences(self) -> list[str]:
-        """Return a sentence for each verdict; variants of which the same is said share one."""
+        """Return sentences on the verdicts, what is better first; equal ones are one."""
         groups: dict[str, list[str]] = {}
-        for v in self.verdicts:
+        for v in sorted(self.verdicts, key=lambda v: _ORDER.index(v.verdict)):
             groups.setdefault(self.words(v), []).append(v.variant)
         return [f"{listed(names)}: {said}" for said, names in groups.items()]
 
